@@ -1,0 +1,70 @@
+# The interface to the project; CI calls the same targets. `make help` lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.metarl-installed
+SOURCES := metarl envs agents scripts tests
+# Test processes, one torch thread each.
+WORKERS ?= 2
+
+# The first Python that is new enough; looked for only when the virtual environment has to be made.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install train test slow check format format-check lint types typeview results clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## make the virtual environment and install the package in it, editable
+
+train: install  ## train MAML on point navigation and evaluate it on held-out tasks
+	$(BIN)/python scripts/train.py maml metarl/PointNavigation-v0 --preset quick --seed 0 --name first --overwrite
+	$(BIN)/python scripts/evaluate.py runs/first --split test
+
+test: install  ## the fast tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+slow: install  ## the slow tests: learning, scores, timing
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m slow
+
+check: format-check lint types test  ## all that CI asks for
+
+format: install  ## rewrite the sources in the project's format
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+format-check: install
+	$(BIN)/ruff format --check $(SOURCES)
+
+lint: install
+	$(BIN)/ruff check $(SOURCES)
+
+types: install typeview
+	$(BIN)/mypy
+
+results: install  ## check results/ and write its README.md
+	$(BIN)/python scripts/results.py
+
+clean:  ## remove what was generated, except the virtual environment and runs/
+	rm -rf build dist *.egg-info .typeview .mypy_cache .pytest_cache .ruff_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Static checkers read folders, not package-dir; this is the package as they should see it.
+typeview:  ## links that show the package to editors as it is imported
+	@rm -rf .typeview && mkdir -p .typeview/metarl
+	@for child in metarl/*; do \
+		case $$child in */__pycache__) ;; *) ln -s ../../$$child .typeview/metarl/ ;; esac; done
+	@ln -s ../../envs ../../agents .typeview/metarl/
+
+# pip is the last thing that venv puts there, so a venv that was interrupted is made again.
+$(BIN)/pip:
+	@test -n "$(PYTHON)" || { echo "metarl needs Python 3.11 or later; name yours: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The constraints keep pip from a newer torch, whose default build brings gigabytes of CUDA.
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
