@@ -1,0 +1,49 @@
+"""metarl: task families, agents that learn to adapt to them, and few-shot learners on one meta-learner core.
+
+Importing it tells Gymnasium the families' ids; what stands on torch is imported when it is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from metarl.errors import MetaRLError
+from metarl.plugins import register_declared
+
+if TYPE_CHECKING:
+    from metarl.family.base import TaskFamily
+    from metarl.family.check import check_family
+    from metarl.family.listing import families
+    from metarl.family.registry import make_family, register_family
+    from metarl.tasks.space import Tasks, TaskSpace
+
+__version__ = "0.1.0"
+__all__ = [
+    "MetaRLError",
+    "TaskFamily",
+    "TaskSpace",
+    "Tasks",
+    "__version__",
+    "check_family",
+    "families",
+    "make_family",
+    "register_family",
+]
+
+_LAZY = {
+    "TaskFamily": "metarl.family.base",
+    "TaskSpace": "metarl.tasks.space",
+    "Tasks": "metarl.tasks.space",
+    "check_family": "metarl.family.check",
+    "families": "metarl.family.listing",
+    "make_family": "metarl.family.registry",
+    "register_family": "metarl.family.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'metarl' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+register_declared()

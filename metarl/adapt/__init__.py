@@ -1,0 +1,1 @@
+"""The mechanisms of adaptation: by gradient, by memory, by inference."""

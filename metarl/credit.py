@@ -1,0 +1,87 @@
+"""Credit: returns, advantages and baselines, as pure functions of tensors whose last axis is the step."""
+
+import torch
+from torch import Tensor
+
+from metarl.rollout.trajectory import Trajectory
+
+
+def discounted_returns(reward: Tensor, valid: Tensor, gamma: float) -> Tensor:
+    """Returns to go, ``G_t = r_t + gamma G_{t+1}`` over the valid steps; 0 in the padding."""
+    return generalised_advantage(reward, torch.zeros_like(reward), torch.zeros_like(reward), valid, gamma, 1.0)
+
+
+def generalised_advantage(
+    reward: Tensor, value: Tensor, next_value: Tensor, valid: Tensor, gamma: float, lam: float
+) -> Tensor:
+    """GAE (Schulman et al. 2016, equation 16), all arguments ``(..., step)``; 0 in the padding.
+
+    ``next_value`` decides what a step's end is worth: see the three functions below. Credit is never cut between steps
+    of one row; padding is passed over.
+    """
+    delta = torch.where(valid, reward + gamma * next_value - value, 0)
+    carry = torch.zeros_like(delta[..., 0])
+    advantages = []
+    for delta_t, valid_t in zip(reversed(delta.unbind(-1)), reversed(valid.unbind(-1)), strict=True):
+        carry = torch.where(valid_t, delta_t + gamma * lam * carry, carry)
+        advantages.append(carry)
+    return torch.where(valid, torch.stack(advantages[::-1], -1), 0)
+
+
+def next_value_finite_horizon(value: Tensor, valid: Tensor) -> Tensor:
+    """MAML and ProMP: the horizon belongs to the task, so the value after an episode's last step is 0."""
+    following = torch.cat([value[..., 1:], torch.zeros_like(value[..., :1])], -1)
+    continues = torch.cat([valid[..., 1:], torch.zeros_like(valid[..., :1])], -1)
+    return torch.where(continues, following, 0)
+
+
+def next_value_episodic(value: Tensor, final_value: Tensor, terminated: Tensor, valid: Tensor) -> Tensor:
+    """Episodic critics: 0 after a termination, V(final observation) ``final_value`` ``(...)`` after a time limit."""
+    inside = next_value_finite_horizon(value, valid)
+    steps = torch.arange(value.shape[-1], device=value.device)
+    last = steps == valid.sum(-1, keepdim=True) - 1
+    return torch.where(last & ~terminated, final_value.unsqueeze(-1), inside)
+
+
+def next_value_trial(value: Tensor, valid: Tensor) -> Tensor:
+    """Trials of several episodes, ``(..., episode, step)``: after an episode's last step comes the next one's first.
+
+    No cut, whether the episode terminated or ran out of time, and no bootstrap from the final observation; at the
+    trial's end 0.
+    """
+    inside = next_value_finite_horizon(value, valid)
+    steps = torch.arange(value.shape[-1], device=value.device)
+    last = steps == valid.sum(-1, keepdim=True) - 1
+    following = torch.cat([value[..., 1:, 0], torch.zeros_like(value[..., :1, 0])], -1)
+    return torch.where(last, following.unsqueeze(-1), inside)
+
+
+def linear_features(trajectory: Trajectory) -> Tensor:
+    """Features ``(task, lane, episode, step, 2 d + 4)`` of Duan et al. 2016: [s, s², t/100, (t/100)², (t/100)³, 1]."""
+    observation = trajectory.observation.flatten(4).double()
+    time = torch.arange(trajectory.n_steps, device=observation.device, dtype=torch.float64) / 100
+    powers = torch.stack([time, time**2, time**3, torch.ones_like(time)], -1)
+    return torch.cat([observation, observation**2, powers.expand(*observation.shape[:4], 4)], -1)
+
+
+def linear_baseline(trajectory: Trajectory, returns: Tensor, ridge: float = 1e-5) -> Tensor:
+    """Values ``(task, lane, episode, step)``: a ridge regression of the returns on the features, one fit a task.
+
+    Padding has no part in the fit, and value 0. In float64, for the features are nearly collinear.
+    """
+    valid = trajectory.valid[..., None]
+    features = (linear_features(trajectory.filled()) * valid).flatten(1, 3)
+    targets = (returns.double() * trajectory.valid).flatten(1)[..., None]
+    gram = features.mT @ features + ridge * torch.eye(features.shape[-1], dtype=torch.float64, device=features.device)
+    weights = torch.linalg.solve(gram, features.mT @ targets)
+    value: Tensor = features @ weights
+    return value.reshape(returns.shape).to(returns.dtype)
+
+
+def normalised(advantage: Tensor, valid: Tensor) -> Tensor:
+    """Mean 0 and standard deviation 1 over the valid steps of each task (the first axis); 0 in the padding."""
+    flat, mask = advantage.flatten(1), valid.flatten(1)
+    count = mask.sum(1, keepdim=True).clamp(min=1)
+    centred = torch.where(mask, flat - torch.where(mask, flat, 0).sum(1, keepdim=True) / count, 0)
+    sd = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    return (centred / (sd + 1e-8)).reshape(advantage.shape)

@@ -1,0 +1,16 @@
+"""Devices."""
+
+import torch
+
+from metarl.errors import MetaRLError
+
+
+def check_device(device: torch.device | str) -> torch.device:
+    """The device, or an error that says what is there."""
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise MetaRLError(f"Device {device!r} is unknown; use 'cpu', 'cuda' or 'cuda:0'.") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise MetaRLError(f"Device {device!r} was asked for, but torch finds no CUDA here; use --device cpu.")
+    return chosen

@@ -1,0 +1,140 @@
+"""Action distributions: sampled from noise that is passed in, log-probabilities summed over action dimensions."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import gymnasium
+import torch
+from torch import Tensor
+
+from metarl.errors import MetaRLError
+from metarl.learner import Noise, Outputs
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class ActionDistribution(ABC):
+    """A distribution over actions for every leading index (task, lane, ...)."""
+
+    @abstractmethod
+    def sample(self, noise: Tensor) -> Tensor:
+        """An action from noise ``(..., n)``."""
+
+    @abstractmethod
+    def mode(self) -> Tensor:
+        """The action without exploration noise."""
+
+    @abstractmethod
+    def log_prob(self, action: Tensor) -> Tensor:
+        """Log-probability ``(...)`` of actions, summed over action dimensions."""
+
+    @abstractmethod
+    def entropy(self) -> Tensor:
+        """Entropy ``(...)`` in nats."""
+
+    @abstractmethod
+    def kl_to(self, other: "ActionDistribution") -> Tensor:
+        """KL(self || other) ``(...)`` in nats."""
+
+    @abstractmethod
+    def fisher(self, tangents: Outputs) -> Outputs:
+        """Fisher information of the distribution's parameters times ``tangents``, by their names in the outputs."""
+
+    @abstractmethod
+    def detach(self) -> "ActionDistribution":
+        """The same, cut from the graph."""
+
+
+@dataclass(frozen=True)
+class Gaussian(ActionDistribution):
+    """Independent normals: ``mean`` ``(..., d)`` and ``log_std`` that broadcasts against it."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return torch.addcmul(self.mean, self.log_std.exp(), noise)
+
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        z = (action - self.mean) * torch.exp(-self.log_std)
+        return (-0.5 * z * z - self.log_std).sum(-1) - self.mean.shape[-1] * _LOG_SQRT_2PI
+
+    def entropy(self) -> Tensor:
+        return (self.log_std.expand_as(self.mean) + 0.5 + _LOG_SQRT_2PI).sum(-1)
+
+    def kl_to(self, other: ActionDistribution) -> Tensor:
+        assert isinstance(other, Gaussian)
+        variance_ratio = torch.exp(2 * (self.log_std - other.log_std))
+        distance = ((self.mean - other.mean) * torch.exp(-other.log_std)) ** 2
+        return (0.5 * (variance_ratio + distance - 1) + other.log_std - self.log_std).sum(-1)
+
+    def fisher(self, tangents: Outputs) -> Outputs:
+        return {"mean": tangents["mean"] * torch.exp(-2 * self.log_std), "log_std": 2 * tangents["log_std"]}
+
+    def detach(self) -> "Gaussian":
+        return Gaussian(self.mean.detach(), self.log_std.detach())
+
+
+@dataclass(frozen=True)
+class Categorical(ActionDistribution):
+    """One of k actions; ``logits`` ``(..., k)`` need not be normalised. Actions are int64 ``(...)``."""
+
+    logits: Tensor
+
+    @property
+    def log_probs(self) -> Tensor:
+        """Normalised log-probabilities ``(..., k)``."""
+        return torch.log_softmax(self.logits, dim=-1)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        # The inverse distribution function of one uniform; the last class takes what rounding leaves over.
+        below = self.log_probs.exp().cumsum(-1)[..., :-1] < noise
+        return below.sum(-1)
+
+    def mode(self) -> Tensor:
+        return self.logits.argmax(-1)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        return self.log_probs.gather(-1, action.long()[..., None])[..., 0]
+
+    def entropy(self) -> Tensor:
+        log_probs = self.log_probs
+        return -(log_probs.exp() * log_probs).sum(-1)
+
+    def kl_to(self, other: ActionDistribution) -> Tensor:
+        assert isinstance(other, Categorical)
+        return (self.log_probs.exp() * (self.log_probs - other.log_probs)).sum(-1)
+
+    def fisher(self, tangents: Outputs) -> Outputs:
+        probs, tangent = self.log_probs.exp(), tangents["logits"]
+        return {"logits": probs * (tangent - (probs * tangent).sum(-1, keepdim=True))}
+
+    def detach(self) -> "Categorical":
+        return Categorical(self.logits.detach())
+
+
+def distribution_of(outputs: Outputs) -> ActionDistribution:
+    """The distribution that a policy's outputs describe: ``logits``, or ``mean`` and ``log_std``."""
+    if "logits" in outputs:
+        return Categorical(outputs["logits"])
+    return Gaussian(outputs["mean"], outputs["log_std"])
+
+
+def action_size(space: gymnasium.Space[object]) -> int:
+    """How many numbers a policy puts out for an action space: logits, or the dimensions of the mean."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
+        return int(space.shape[0])
+    raise MetaRLError(f"Policies act in Discrete spaces and one-dimensional Boxes, got {space}; flatten or wrap it.")
+
+
+def noise_for(space: gymnasium.Space[object]) -> Noise:
+    """The noise that an action takes: one uniform for a discrete action, a normal for each dimension of a Box."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return Noise(1, "uniform")
+    return Noise(action_size(space), "normal")

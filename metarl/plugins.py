@@ -1,0 +1,64 @@
+"""What installed packages declare through entry points: families and agents, by name."""
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from types import ModuleType
+
+import gymnasium
+
+from metarl.errors import MetaRLError
+
+FAMILIES = "metarl.families"  # each entry point gives a mapping from ids to the modules that register them
+AGENTS = "metarl.agents"  # each entry point gives a mapping from names to "module:Class"
+
+
+def declared(group: str) -> dict[str, str]:
+    """Name -> where it is, joined over the packages; each entry point of the group gives such a mapping."""
+    found: dict[str, str] = {}
+    for point in entry_points(group=group):
+        mapping = point.load()
+        if not isinstance(mapping, Mapping):
+            raise MetaRLError(
+                f"Entry point {point.value} of {group} must give a dict of name -> module, got {mapping!r}."
+            )
+        found.update(mapping)
+    return found
+
+
+def register_gymnasium(family_id: str) -> None:
+    """Tell Gymnasium a family's id. The engine truncates, so the spec has no time limit of its own."""
+    if family_id not in gymnasium.registry:
+        gymnasium.register(
+            family_id,
+            entry_point="metarl.family.single:TaskEnv",
+            vector_entry_point="metarl.family.vector:TaskVectorEnv",
+            kwargs={"family": family_id},
+        )
+
+
+def register_declared() -> None:
+    """Tell Gymnasium the ids of all installed families, without importing any of them."""
+    try:
+        known = declared(FAMILIES)
+    except Exception as error:  # a broken plug-in must not keep anyone from importing metarl
+        warnings.warn(f"The families of a plug-in could not be listed: {error}", stacklevel=2)
+        return
+    for family_id in known:
+        register_gymnasium(family_id)
+
+
+def import_module(module: str) -> ModuleType:
+    """Import a module, from the working folder too, or raise naming it."""
+    # A console command has no working folder on its path, but a user's family lies there.
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.startswith(error.name):
+            raise MetaRLError(f"There is no module {module!r} to import from {os.getcwd()}; check the name.") from error
+        raise

@@ -1,0 +1,1 @@
+"""Counter-based randomness, trajectories, and the rollout that makes them."""

@@ -1,0 +1,183 @@
+"""Distributions of task parameters, each given by its inverse distribution function.
+
+A parameter is a pure function of uniforms, so a frozen task set depends on no library's sampler, whose stream changes
+by version.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from metarl.errors import MetaRLError
+
+Array = NDArray[np.float64]
+_ROUNDING = 1e-6  # values pass through float32 on the device and come back
+
+
+@dataclass(frozen=True)
+class Distribution(ABC):
+    """One parameter's distribution. ``shape`` is that of one task's value."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one value; ``()`` is a scalar."""
+
+    @property
+    def draws(self) -> int:
+        """How many uniforms one value takes."""
+        return prod(self.shape)
+
+    @abstractmethod
+    def quantile(self, u: Array) -> Array:
+        """Values ``(n, *shape)`` from uniforms ``(n, draws)``."""
+
+    @abstractmethod
+    def contains(self, value: Array) -> bool:
+        """Whether one value, of the right shape, lies in the support."""
+
+    @property
+    def support(self) -> Array | None:
+        """Every value ``(k, *shape)`` of a finite distribution; ``None`` for the others."""
+        return None
+
+
+def _within(value: Array, low: float, high: float) -> bool:
+    slack = _ROUNDING * max(abs(low), abs(high), 1.0)
+    return bool(np.all((value >= low - slack) & (value <= high + slack)))
+
+
+def _shape_of(shape: int | Sequence[int]) -> tuple[int, ...]:
+    return (shape,) if isinstance(shape, int) else tuple(shape)
+
+
+@dataclass(frozen=True)
+class Uniform(Distribution):
+    """Uniform on [low, high]."""
+
+    low: float
+    high: float
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _shape_of(self.shape))
+        if not self.low < self.high:
+            raise MetaRLError(f"{type(self).__name__}(low={self.low}, high={self.high}): low must be below high.")
+
+    def quantile(self, u: Array) -> Array:
+        return (self.low + (self.high - self.low) * u).reshape(len(u), *self.shape)
+
+    def contains(self, value: Array) -> bool:
+        return _within(value, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class LogUniform(Uniform):
+    """Uniform in the logarithm, on [low, high] with low > 0: for masses, gains and other scales."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low <= 0:
+            raise MetaRLError(f"LogUniform(low={self.low}): a scale must be positive; use Uniform for a signed range.")
+
+    def quantile(self, u: Array) -> Array:
+        return (self.low * (self.high / self.low) ** u).reshape(len(u), *self.shape)
+
+
+@dataclass(frozen=True)
+class Normal(Distribution):
+    """Normal with the given mean and standard deviation."""
+
+    mean: float = 0.0
+    sd: float = 1.0
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _shape_of(self.shape))
+        if self.sd <= 0:
+            raise MetaRLError(f"Normal(sd={self.sd}): the standard deviation must be positive.")
+
+    def quantile(self, u: Array) -> Array:
+        return np.asarray(self.mean + self.sd * special.ndtri(u)).reshape(len(u), *self.shape)
+
+    def contains(self, value: Array) -> bool:
+        return bool(np.all(np.isfinite(value)))
+
+
+@dataclass(frozen=True)
+class Dirichlet(Distribution):
+    """Symmetric Dirichlet over the last axis: probabilities that sum to one. ``shape`` includes that axis."""
+
+    concentration: float
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _shape_of(self.shape))
+        if self.concentration <= 0 or not self.shape:
+            raise MetaRLError(
+                f"Dirichlet(concentration={self.concentration}, shape={self.shape}): the concentration must be positive "
+                "and the shape have the axis that sums to one, e.g. shape=(10,)."
+            )
+
+    def quantile(self, u: Array) -> Array:
+        gamma = special.gammaincinv(self.concentration, u).reshape(len(u), *self.shape)
+        return np.asarray(gamma / gamma.sum(-1, keepdims=True), dtype=np.float64)
+
+    def contains(self, value: Array) -> bool:
+        return _within(value, 0.0, 1.0) and bool(np.allclose(value.sum(-1), 1.0, atol=1e-5))
+
+
+@dataclass(frozen=True)
+class Choice(Distribution):
+    """One of the given values, all equally likely; a value is a number or a vector."""
+
+    values: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(self.values))
+        if not self.values:
+            raise MetaRLError("Choice() has no values; give at least one.")
+        if len({np.shape(value) for value in self.values}) > 1:
+            raise MetaRLError(f"Choice{self.values}: the values differ in shape; give all the same one.")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return np.shape(self.values[0])
+
+    @property
+    def draws(self) -> int:
+        return 1
+
+    @property
+    def support(self) -> Array:
+        return np.asarray(self.values, dtype=np.float64)
+
+    def quantile(self, u: Array) -> Array:
+        support = self.support
+        return np.asarray(support[(u[:, 0] * len(support)).astype(np.int64)])
+
+    def contains(self, value: Array) -> bool:
+        return any(np.allclose(value, point, atol=_ROUNDING) for point in self.support)
+
+
+@dataclass(frozen=True)
+class Grid(Choice):
+    """``num`` evenly spaced scalars from low to high, both included, all equally likely."""
+
+    values: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    num: int = 2
+
+    def __init__(self, low: float, high: float, num: int) -> None:
+        if num < 1 or not low <= high:
+            raise MetaRLError(f"Grid(low={low}, high={high}, num={num}): needs num >= 1 points and low <= high.")
+        for name, value in {"low": low, "high": high, "num": num}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "values", tuple(np.linspace(low, high, num).tolist()))

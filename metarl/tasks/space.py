@@ -1,0 +1,147 @@
+"""Task spaces and batches of tasks."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from metarl.errors import MetaRLError
+from metarl.rollout.random import Domain, uniforms64
+from metarl.tasks.distributions import Distribution
+
+Array = NDArray[np.float64]
+Task = dict[str, Array]  # one task: parameter name -> value
+
+
+class Tasks:
+    """A batch of tasks: each parameter an array ``(task, *shape)`` in float64. Immutable by convention."""
+
+    def __init__(self, values: Mapping[str, ArrayLike]) -> None:
+        self.values = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
+        lengths = {name: len(value) for name, value in self.values.items()}
+        if len(set(lengths.values())) != 1:
+            raise MetaRLError(f"A batch of tasks needs the same number of rows for every parameter, got {lengths}.")
+
+    @classmethod
+    def stack(cls, tasks: "list[Task]") -> "Tasks":
+        """A batch from single tasks."""
+        return cls({name: np.stack([task[name] for task in tasks]) for name in tasks[0]})
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: "slice | NDArray[Any] | list[int]") -> "Tasks": ...
+    def __getitem__(self, index: Any) -> "Task | Tasks":
+        chosen = {name: value[index] for name, value in self.values.items()}
+        if isinstance(index, (int, np.integer)):
+            return {name: np.array(value) for name, value in chosen.items()}
+        return Tasks(chosen)
+
+    def __iter__(self) -> Iterator[Task]:
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tasks) and self.hash == other.hash
+
+    __hash__ = None  # type: ignore[assignment]  # arrays inside: compare by .hash
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}: {value.shape[1:]}" for name, value in self.values.items())
+        return f"Tasks({len(self)} of {shapes})"
+
+    @property
+    def vector(self) -> Array:
+        """All parameters side by side, ``(task, d)``."""
+        return np.concatenate([value.reshape(len(self), -1) for value in self.values.values()], axis=1)
+
+    @property
+    def hash(self) -> str:
+        """Hash of names, shapes and values, 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.values.items()):
+            digest.update(f"{name}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        return digest.hexdigest()[:16]
+
+    def rows(self) -> list[bytes]:
+        """One comparable key per task."""
+        return [row.tobytes() for row in self.vector]
+
+    def repeat(self, n: int) -> "Tasks":
+        """Each task n times in a row: the environments of its lanes."""
+        return Tasks({name: np.repeat(value, n, axis=0) for name, value in self.values.items()})
+
+    def tensors(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> dict[str, torch.Tensor]:
+        """The parameters as tensors on a device."""
+        return {name: torch.as_tensor(value, dtype=dtype, device=device) for name, value in self.values.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Lists of numbers; Python prints a float64 so that it reads back the same."""
+        return {name: value.tolist() for name, value in self.values.items()}
+
+
+class TaskSpace:
+    """Named task parameters, each with its distribution: ``TaskSpace(goal=Uniform(-0.5, 0.5, shape=(2,)))``."""
+
+    def __init__(self, **parameters: Distribution) -> None:
+        if not parameters:
+            raise MetaRLError("TaskSpace() has no parameters; name at least one, e.g. TaskSpace(goal=Uniform(-1, 1)).")
+        wrong = [name for name, value in parameters.items() if not isinstance(value, Distribution)]
+        if wrong:
+            raise MetaRLError(
+                f"TaskSpace: {wrong} are no distributions; use Uniform, LogUniform, Normal, Dirichlet, ..."
+            )
+        self.parameters = parameters
+
+    def __repr__(self) -> str:
+        return f"TaskSpace({', '.join(f'{name}={value}' for name, value in self.parameters.items())})"
+
+    @property
+    def size(self) -> int | None:
+        """Number of distinct tasks of a finite space, else ``None``."""
+        supports = [value.support for value in self.parameters.values()]
+        return None if any(s is None for s in supports) else int(np.prod([len(s) for s in supports if s is not None]))
+
+    def enumerate(self) -> Tasks:
+        """Every task of a finite space, the last parameter running fastest."""
+        if self.size is None:
+            infinite = [name for name, value in self.parameters.items() if value.support is None]
+            raise MetaRLError(f"The task space is not finite ({infinite} are continuous): its tasks cannot be listed.")
+        columns = zip(*itertools.product(*(value.support for value in self.parameters.values())), strict=True)  # type: ignore[arg-type]
+        return Tasks(dict(zip(self.parameters, (np.stack(column) for column in columns), strict=True)))
+
+    def sample(self, keys: torch.Tensor, trial: int | torch.Tensor = 0) -> Tasks:
+        """One task for each key ``(n, 2)``: a function of the key and the trial's number alone."""
+        u = uniforms64(keys.cpu(), Domain.TASK, trial, sum(value.draws for value in self.parameters.values())).numpy()
+        tasks, used = {}, 0
+        for name, distribution in self.parameters.items():
+            tasks[name] = distribution.quantile(u[:, used : used + distribution.draws])
+            used += distribution.draws
+        return Tasks(tasks)
+
+    def validate(self, task: Mapping[str, ArrayLike]) -> Task:
+        """One task as float64 arrays; raises where a name, a shape or a value is not of this space."""
+        if set(task) != set(self.parameters):
+            raise MetaRLError(f"A task needs the parameters {sorted(self.parameters)}, got {sorted(task)}.")
+        return {name: self._validate_value(name, task[name]) for name in self.parameters}
+
+    def _validate_value(self, name: str, given: ArrayLike) -> Array:
+        distribution = self.parameters[name]
+        try:
+            value = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise MetaRLError(f"Task parameter {name!r} must be numbers, got {given!r}.") from error
+        if value.shape != distribution.shape:
+            raise MetaRLError(f"Task parameter {name!r} has shape {value.shape}, it must be {distribution.shape}.")
+        if not distribution.contains(value):
+            raise MetaRLError(f"Task parameter {name!r} = {value.tolist()} lies outside its space {distribution}.")
+        return value

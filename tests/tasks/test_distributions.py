@@ -1,0 +1,94 @@
+"""Distributions of task parameters: quantiles, supports, and errors that say what to do."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from metarl.errors import MetaRLError
+from metarl.rollout.random import Domain, stream_keys, uniforms64
+from metarl.tasks import Choice, Dirichlet, Distribution, Grid, LogUniform, Normal, Uniform
+
+EVERY = [
+    Uniform(-2, 3, shape=(2,)),
+    LogUniform(0.1, 10),
+    Normal(1, 2, shape=(3, 2)),
+    Dirichlet(0.5, shape=(4, 3)),
+    Choice(((0, 1), (1, 0), (1, 1))),
+    Grid(0, 1, 5),
+]
+
+
+def draw(distribution: Distribution, n: int = 4000) -> np.ndarray:
+    return distribution.quantile(uniforms64(stream_keys(n, "test"), Domain.TASK, 0, distribution.draws).numpy())
+
+
+@pytest.mark.parametrize("distribution", EVERY, ids=repr)
+def test_a_draw_has_its_shape_and_lies_in_its_support(distribution: Distribution) -> None:
+    values = draw(distribution, 50)
+    assert values.shape == (50, *distribution.shape)
+    assert values.dtype == np.float64
+    assert all(distribution.contains(value) for value in values)
+    # Through float32 on a device and back.
+    assert all(distribution.contains(value.astype(np.float32).astype(np.float64)) for value in values)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "reference"),
+    [
+        (Uniform(-2, 3), stats.uniform(-2, 5)),
+        (LogUniform(0.1, 10), stats.loguniform(0.1, 10)),
+        (Normal(1, 2), stats.norm(1, 2)),
+    ],
+    ids=["uniform", "log-uniform", "normal"],
+)
+def test_continuous_ones_follow_their_law(distribution: Distribution, reference: stats.rv_continuous) -> None:
+    assert stats.kstest(draw(distribution), reference.cdf).pvalue > 1e-3
+    u = np.array([[0.01], [0.5], [0.99]])
+    np.testing.assert_allclose(distribution.quantile(u), reference.ppf(u)[:, 0], rtol=1e-12)
+
+
+def test_dirichlet_sums_to_one_and_has_beta_marginals() -> None:
+    values = draw(Dirichlet(0.5, shape=(4, 3)))
+    np.testing.assert_allclose(values.sum(-1), 1)
+    assert stats.kstest(values[:, 1, 2], stats.beta(0.5, 1.0).cdf).pvalue > 1e-3
+    assert stats.kstest(values[:, 3, 0], stats.beta(0.5, 1.0).cdf).pvalue > 1e-3
+
+
+def test_choices_are_equally_likely() -> None:
+    values = draw(Grid(-1, 1, 5))
+    found, counts = np.unique(values, return_counts=True)
+    np.testing.assert_allclose(found, [-1, -0.5, 0, 0.5, 1])
+    assert stats.chisquare(counts).pvalue > 1e-3
+    np.testing.assert_array_equal(Grid(-1, 1, 5).support, found)
+
+
+def test_only_finite_ones_have_a_support() -> None:
+    assert [d.support is not None for d in EVERY] == [False, False, False, False, True, True]
+
+
+def test_contains_refuses_what_lies_outside() -> None:
+    assert not Uniform(-1, 1, shape=(2,)).contains(np.array([0, 1.01]))
+    assert not LogUniform(0.1, 1).contains(np.array(0.05))
+    assert not Normal().contains(np.array(np.nan))
+    assert not Dirichlet(1, shape=(2,)).contains(np.array([0.5, 0.6]))
+    assert not Dirichlet(1, shape=(2,)).contains(np.array([-0.5, 1.5]))
+    assert not Choice((1, 2)).contains(np.array(1.5))
+    assert not Uniform(-1, 1).contains(np.array(np.nan))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Uniform(1, 1), "low must be below high"),
+        (lambda: LogUniform(0, 1), "must be positive; use Uniform"),
+        (lambda: Normal(sd=0), "standard deviation must be positive"),
+        (lambda: Dirichlet(1), r"shape=\(10,\)"),
+        (lambda: Dirichlet(0, shape=(3,)), "concentration must be positive"),
+        (lambda: Choice(()), "give at least one"),
+        (lambda: Choice((1, (1, 2))), "values differ in shape"),
+        (lambda: Grid(0, 1, 0), "num >= 1"),
+    ],
+)
+def test_nonsense_is_refused_at_construction(make, message: str) -> None:
+    with pytest.raises(MetaRLError, match=message):
+        make()

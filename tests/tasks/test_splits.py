@@ -1,0 +1,153 @@
+"""Splits: what may be trained on, what is scored, and that both stay what they are."""
+
+import json
+
+import numpy as np
+import pytest
+
+from metarl.errors import MetaRLError
+from metarl.rollout.random import stream_keys
+from metarl.tasks import Closed, Disjoint, Fresh, Grid, Split, SplitRule, TaskSpace, Uniform
+
+LINE = TaskSpace(x=Uniform(-1, 1))
+WIDE = TaskSpace(x=Uniform(-2, 2))
+FINITE = TaskSpace(x=Grid(0, 1, 10))
+KEYS = stream_keys(500, "test")
+
+
+def test_fresh_freezes_its_test_tasks_and_draws_its_training_tasks() -> None:
+    split = Fresh().make("a", LINE)
+    assert (split.kind, len(split.test), split.train_set) == ("fresh", 100, None)
+    train = split.train(KEYS)
+    assert len(set(train.rows())) == 500
+    assert not set(train.rows()) & set(split.test.rows())
+    assert train == split.train(KEYS)
+    assert train != split.train(KEYS, 1)
+    assert train[7:8] == split.train(KEYS[7:8])
+
+
+def test_fresh_on_a_finite_space_never_trains_on_a_test_task() -> None:
+    split = Fresh(test=3).make("a", FINITE)
+    train = split.train(KEYS)
+    assert not set(train.rows()) & set(split.test.rows())
+    assert len(set(train.rows())) == 10 - len(set(split.test.rows()))
+    assert train[7:8] == split.train(KEYS[7:8])  # redraws do not depend on the others
+
+
+def test_a_test_set_that_leaves_nothing_to_train_on_is_refused() -> None:
+    split = Fresh(test=200).make("a", TaskSpace(x=Grid(0, 1, 2)))
+    with pytest.raises(MetaRLError, match="nothing to train on"):
+        split.train(KEYS)
+
+
+@pytest.mark.parametrize("space", [LINE, FINITE], ids=["continuous", "finite"])
+def test_disjoint_cuts_a_finite_set_in_two(space: TaskSpace) -> None:
+    total = space.size or 100
+    split = Disjoint(test=4).make("a", space)
+    assert split.train_set is not None
+    assert (split.kind, len(split.test), len(split.train_set)) == ("disjoint", 4, total - 4)
+    assert len({*split.test.rows(), *split.train_set.rows()}) == total
+    assert set(split.train(KEYS).rows()) == set(split.train_set.rows())
+    assert split.part("train") == split.train_set
+
+
+def test_closed_trains_on_the_test_tasks_and_says_so() -> None:
+    split = Closed().make("a", FINITE)
+    assert (split.kind, split.label, split.train_set) == ("closed", "same tasks", split.test)
+    split.check_training(split.test)
+
+
+@pytest.mark.parametrize("rule", [Fresh(), Disjoint(), Closed()], ids=lambda rule: rule.kind)
+def test_a_split_is_the_same_when_made_anew_and_another_under_another_name(rule: SplitRule) -> None:
+    assert rule.make("a", LINE).hash == rule.make("a", LINE).hash
+    assert rule.make("a", LINE).hash != rule.make("b", LINE).hash
+
+
+def test_a_frozen_set_stays_frozen() -> None:
+    # Scores are compared across versions: a change here makes every published figure another one's.
+    split = Fresh(test=3).make("frozen", LINE)
+    np.testing.assert_allclose(
+        split.test.values["x"], [-0.6501366219100115, -0.04766342719568217, -0.38156881739122706], rtol=0, atol=0
+    )
+
+
+def test_ood_tasks_lie_outside_the_training_range() -> None:
+    split = Fresh(ood=50).make("a", LINE, WIDE)
+    assert split.ood is not None
+    x = split.ood.values["x"]
+    assert len(x) == 50
+    assert (np.abs(x) > 1).all()
+    assert (np.abs(x) <= 2).all()
+    with pytest.raises(MetaRLError, match="inside the training range"):
+        Fresh(ood=1).make("a", WIDE, LINE)
+
+
+def test_another_number_of_test_tasks_keeps_the_first_ones() -> None:
+    few, many = Fresh().make("a", LINE, test=10), Fresh().make("a", LINE, test=50)
+    assert many.test[:10] == few.test
+    with pytest.raises(MetaRLError, match="at least 1"):
+        Fresh().make("a", LINE, test=0)
+    with pytest.raises(MetaRLError, match="leave none to train on"):
+        Disjoint().make("a", FINITE, test=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("train", "draws from the distribution"), ("ood", "no ood range"), ("tset", "train, test, ood")],
+)
+def test_a_part_that_is_not_there_is_refused(name: str, message: str) -> None:
+    with pytest.raises(MetaRLError, match=message):
+        Fresh().make("a", LINE).part(name)
+
+
+def test_training_on_test_tasks_is_refused_by_name() -> None:
+    split = Disjoint(test=2).make("a", FINITE)
+    with pytest.raises(
+        MetaRLError, match=r"2 of 2 training tasks belong to the test split: \{'x': .*declare the split closed"
+    ):
+        split.check_training(split.test)
+    with pytest.raises(MetaRLError, match="2 of 10"):
+        Split("disjoint", FINITE, split.test, FINITE.enumerate())
+    split.check_training(split.part("train"))
+
+
+def test_nonsense_is_refused() -> None:
+    tasks = FINITE.enumerate()
+    with pytest.raises(MetaRLError, match="choose fresh, disjoint or closed"):
+        Split("open", FINITE, tasks)  # type: ignore[arg-type]
+    with pytest.raises(MetaRLError, match="closed split needs its training tasks"):
+        Split("closed", FINITE, tasks)
+    with pytest.raises(MetaRLError, match="fresh split draws its training tasks"):
+        Split("fresh", FINITE, tasks[:2], tasks[2:])
+
+
+@pytest.mark.parametrize("rule", [Fresh(), Disjoint(), Closed()], ids=lambda rule: rule.kind)
+def test_a_saved_split_is_loaded_exactly(rule: SplitRule, tmp_path) -> None:
+    split = rule.make("a", LINE, WIDE)
+    split.save(tmp_path / "split.json")
+    loaded = Split.load(tmp_path / "split.json", LINE)
+    assert loaded.hash == split.hash
+    assert (loaded.kind, loaded.test, loaded.ood, loaded.train_set) == (
+        split.kind,
+        split.test,
+        split.ood,
+        split.train_set,
+    )
+
+
+def test_a_damaged_or_foreign_file_is_refused(tmp_path) -> None:
+    path = tmp_path / "split.json"
+    split = Fresh().make("a", LINE)
+    split.save(path)
+    with pytest.raises(MetaRLError, match="belongs to another family"):
+        Split.load(path, WIDE)
+    saved = json.loads(path.read_text())
+    saved["test"]["x"][0] += 1e-9
+    path.write_text(json.dumps(saved))
+    with pytest.raises(MetaRLError, match="the file was changed"):
+        Split.load(path, LINE)
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(MetaRLError, match="no readable split file"):
+        Split.load(path, LINE)
+    with pytest.raises(MetaRLError, match="no readable split file"):
+        Split.load(tmp_path / "missing.json", LINE)
