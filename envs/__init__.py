@@ -1,0 +1,15 @@
+"""Task families, one idea a file."""
+
+# Before anything else: from the root of the repository Python would take this folder for a package named envs.
+if __name__ != "metarl.envs":
+    raise ImportError("This folder is installed under another name; write `import metarl.envs`, not `import envs`.")
+
+# Family id -> the module that registers it, imported when the family is first asked for.
+FAMILIES: dict[str, str] = {
+    "metarl/PointNavigation-v0": "metarl.envs.navigation",
+    "metarl/SparseSemicircle-v0": "metarl.envs.semicircle",
+    "metarl/BernoulliBandit-v0": "metarl.envs.bandit",
+    "metarl/TabularMDP-v0": "metarl.envs.tabular",
+    "metarl/GridNavi-v0": "metarl.envs.gridnavi",
+    "metarl/CartPole-v0": "metarl.envs.cartpole",
+}

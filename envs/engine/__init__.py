@@ -1,0 +1,1 @@
+"""Engines: how families are stepped."""

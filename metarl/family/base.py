@@ -1,0 +1,116 @@
+"""A task family: one declaration, from which environments, samplers, splits and scores come."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from metarl.errors import MetaRLError
+from metarl.rollout.batch import Batch
+from metarl.rollout.random import stream_keys
+from metarl.tasks import Fresh, Split, SplitRule, Task, Tasks, TaskSpace
+
+if TYPE_CHECKING:
+    from metarl.family.players import Player
+
+_DEFAULT_VARIANT = "default"
+
+
+class TaskFamily(ABC):
+    """A parameterised family of environments. A subclass declares; an engine steps it.
+
+    Class attributes are the declaration, and ``presets`` name the variants that override them, the first being the
+    default: ``presets = {"maml": {}, "pearl": {"horizon": 20}}``.
+    """
+
+    id: ClassVar[str] = ""  # set by register_family
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    paper: str = ""  # where the family is defined
+    tasks: TaskSpace  # what varies between tasks in training
+    ood: TaskSpace | None = None  # where out-of-distribution tasks are drawn
+    split: SplitRule = Fresh()
+    default_task: ClassVar[Mapping[str, ArrayLike] | None] = None  # of the plain environment; never solved at reset
+    observation_space: gymnasium.Space[Any]
+    action_space: gymnasium.Space[Any]
+    horizon: int  # control steps an episode; the engine truncates there
+    episodes_per_trial: int = 1  # consecutive episodes on one task before it changes
+    floor: str | None = None  # the best task-blind player, by its name in players()
+    optimum: str | None = None  # the optimal player, by its name in players()
+
+    def __init__(self, variant: str | None = None) -> None:
+        known = dict(self.presets) or {_DEFAULT_VARIANT: {}}
+        self.variant = next(iter(known)) if variant is None else variant
+        if self.variant not in known:
+            raise MetaRLError(f"{self.id} has no variant {self.variant!r}; choose one of {', '.join(known)}.")
+        for name, value in known[self.variant].items():
+            if not hasattr(type(self), name) and name not in TaskFamily.__annotations__:
+                raise MetaRLError(
+                    f"Preset {self.variant!r} of {self.id} sets {name!r}, which the family does not declare."
+                )
+            setattr(self, name, value)
+        missing = [n for n in ("tasks", "horizon", "observation_space", "action_space") if not hasattr(self, n)]
+        if missing:
+            raise MetaRLError(
+                f"Family {type(self).__name__} declares no {', '.join(missing)}; set each as a class attribute."
+            )
+        if self.horizon < 1:
+            raise MetaRLError(f"{self.name}: horizon={self.horizon}; an episode needs at least one step.")
+
+    @classmethod
+    def variants(cls) -> list[str]:
+        """Names of the variants, the default first."""
+        return list(cls.presets) or [_DEFAULT_VARIANT]
+
+    @property
+    def name(self) -> str:
+        """Family and variant in one word, ``metarl/PointNavigation-v0:maml``."""
+        return f"{self.id or type(self).__name__}:{self.variant}"
+
+    @cached_property
+    def splits(self) -> Split:
+        """The preset's train, test and ood tasks."""
+        return self.make_split()
+
+    def make_split(self, test: int | None = None) -> Split:
+        """The split with another number of test tasks."""
+        return self.split.make(self.name, self.tasks, self.ood, test)
+
+    def default(self) -> Task:
+        """The task of the plain environment."""
+        if self.default_task is not None:
+            return self.tasks.validate(self.default_task)
+        return self.tasks.sample(stream_keys(1, "default", self.name))[0]
+
+    def validate(self, task: Mapping[str, ArrayLike]) -> Task:
+        """A task as arrays; raises where it lies outside both the training and the ood space."""
+        if self.ood is not None:
+            try:
+                return self.ood.validate(task)
+            except MetaRLError:
+                pass  # The message that counts is that of the training space.
+        return self.tasks.validate(task)
+
+    @abstractmethod
+    def batch(
+        self, tasks: Tasks, keys: Tensor, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Batch:
+        """Environments with these tasks and random streams, one for each row."""
+
+    def players(self) -> "dict[str, Player]":
+        """Reference players by name; ``floor`` and ``optimum`` name two of them."""
+        return {}
+
+    def goals(self, tasks: Tasks) -> NDArray[np.float64] | None:
+        """Where paths should lead ``(task, 2)``, for families whose observation is a position in the plane."""
+        return None
+
+    def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
+        """A picture ``(height, width, 3)`` of the last state; ``history`` holds the episode's states so far."""
+        raise MetaRLError(f"{self.id} has no pictures; define render(history, task) in the family.")

@@ -1,0 +1,175 @@
+"""Checks of a family's Gymnasium views: the single environment, the vector, and other libraries' checkers."""
+
+import doctest
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+from metarl.family.check_play import Array, Checks, Found, Subject, largest_gap, play
+from metarl.family.single import TaskEnv
+from metarl.family.vector import TaskVectorEnv
+from metarl.rollout.random import gymnasium_keys
+
+_N, _SEED = 4, 11
+_MOST_STEPS = 300
+
+# Warnings of the two checkers that do not apply here, by a part of their text, each with the reason.
+NOT_APPLICABLE = {
+    "minimum value is -infinity": "positions and velocities have no bound, and our learners normalise",
+    "maximum value is infinity": "as above",
+    "using a symmetric and normalized": "a family shows its physical Box; policies act in [-1, 1] through ActionMap",
+    "use a symmetric and normalized": "as above, in SB3's words",
+}
+
+
+def gymnasium_check(subject: Subject) -> Iterator[Found]:
+    """``gymnasium.utils.env_checker.check_env`` passes without a warning."""
+    env = gymnasium.make(subject.family.id, variant=subject.family.variant).unwrapped
+    yield from _quiet("Gymnasium's check_env", lambda: check_env(env))
+
+
+def sb3_check(subject: Subject) -> Iterator[Found]:
+    """``stable_baselines3.common.env_checker.check_env`` passes without a warning."""
+    env = gymnasium.make(subject.family.id, variant=subject.family.variant).unwrapped
+    yield from _quiet("Stable-Baselines3's check_env", lambda: sb3_check_env(env))
+
+
+def single_and_batch(subject: Subject) -> Iterator[Found]:
+    """An environment alone, in the batch and in the vector gives the same numbers, step for step."""
+    family, tasks, actions = subject.family, subject.tasks[-_N:], subject.actions[:, -_N:]
+    batched = play(subject.batch(tasks, gymnasium_keys(_SEED, _N)), actions)
+    vector = TaskVectorEnv(family, _N)
+    seen, _ = vector.reset(seed=_SEED, options={"task": tasks})
+    envs = [TaskEnv(family, task=task) for task in tasks]
+    alone = np.stack([env.reset(seed=_SEED + i)[0] for i, env in enumerate(envs)])
+    remedy = (
+        "Let no environment depend on another or on what was played before: no reduction over axis 0, nothing on self."
+    )
+    if largest_gap(alone[None], batched.observation[:1]) or largest_gap(alone[None], seen[None]):
+        yield "A single environment and a batch start with other observations from the same seed.", remedy
+        return
+    ended, first_episode = np.zeros(_N, dtype=bool), np.ones(_N, dtype=bool)
+    # Two episodes and the step between them, so that the vector has restarted while others go on.
+    for step in range(min(2 * family.horizon + 1, _MOST_STEPS)):
+        action = actions[step % len(actions)].numpy()
+        first_episode &= ~ended
+        singles = [_step(env, a, bool(over)) for env, a, over in zip(envs, action, ended, strict=True)]
+        columns: list[Array] = [np.stack(column) for column in zip(*singles, strict=True)]
+        others: dict[str, tuple[Array, ...]] = {"the vector": vector.step(action)[:4]}
+        if step < len(batched.reward):
+            rows = (
+                batched.observation[step + 1],
+                batched.reward[step],
+                batched.terminated[step],
+                batched.truncated[step],
+            )
+            others["the batch"] = rows
+        for where, other in others.items():
+            mask = first_episode if where == "the batch" else np.ones(_N, dtype=bool)
+            for name, one, two in zip(
+                ("observation", "reward", "terminated", "truncated"), columns, other, strict=True
+            ):
+                if mask.any() and (found := largest_gap(one[None, mask], two[None, mask].astype(np.float64))):
+                    yield f"A single environment and {where} differ in {name} by {found[1]:.2g} at step {step}.", remedy
+                    return
+        ended = columns[2] | columns[3]
+
+
+def survives(subject: Subject) -> Iterator[Found]:
+    """A task survives reset and pickling, and an environment goes on after pickling as if nothing had happened."""
+    task, actions = subject.tasks[1], subject.actions[:, 0].numpy()
+    env = TaskEnv(subject.family)
+    env.reset(seed=_SEED, options={"task": task})
+    env.step(actions[0])
+    if not data_equivalence(env.reset()[1]["task"], task, exact=True):
+        yield (
+            "A task that was set is another after the next reset.",
+            "Keep it: the engine's reset must not change tasks.",
+        )
+    copy: TaskEnv = pickle.loads(pickle.dumps(env))
+    for action in actions[:10]:
+        one, other = env.step(action), copy.step(action)
+        if not data_equivalence(one, other, exact=True):
+            yield "An environment that was pickled goes on differently.", "Keep everything that matters in the state."
+            return
+        if one[2] or one[3]:
+            break
+    if not data_equivalence(copy.reset(), env.reset(), exact=True):
+        yield "An environment that was pickled resets differently.", "Keep everything that matters in the state."
+
+
+def render(subject: Subject) -> Iterator[Found]:
+    """The picture, if the family has one, is an image ``(height, width, 3)`` of bytes, at the start and later."""
+    if not subject.renders:
+        return
+    env = gymnasium.make(subject.family.id, variant=subject.family.variant, render_mode="rgb_array").unwrapped
+    env.reset(seed=0)
+    for action in subject.actions[:3, 0].numpy():
+        picture: Any = env.render()
+        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (3,):
+            kind = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+            yield f"render returns {kind}.", "Return a uint8 array (height, width, 3)."
+            return
+        env.step(action)
+
+
+def docs_example(subject: Subject) -> Iterator[Found]:
+    """The example of the docstring runs and prints what it says; without one, the family is made and stepped."""
+    family, cls = subject.family, type(subject.family)
+    examples = doctest.DocTestFinder(recurse=False).find(
+        cls, cls.__name__, globs={"gymnasium": gymnasium, "gym": gymnasium}
+    )
+    printed: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, verbose=False)
+    for example in examples:
+        runner.run(example, out=printed.append)
+    if printed:
+        failure = " ".join("".join(printed).replace("*" * 70, "").split())
+        yield (
+            f"The example in the docstring of {cls.__name__} fails: {failure[:500]}",
+            "Mend the example or the family.",
+        )
+    if not any(example.examples for example in examples):
+        env = gymnasium.make(family.id, variant=family.variant)
+        env.reset(seed=0)
+        env.step(env.action_space.sample())
+
+
+def _step(env: TaskEnv, action: Any, reset: bool) -> tuple[Any, float, bool, bool]:
+    if reset:
+        return env.reset()[0], 0.0, False, False
+    return env.step(action)[:4]
+
+
+def _quiet(name: str, call: Callable[[], None]) -> Iterator[Found]:
+    """Report what a checker says: its assertions, and its warnings except those that do not apply."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            call()
+        except AssertionError as error:
+            yield f"{name} fails: {' '.join(str(error).split())}", "Mend what it names."
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        if not any(part in text for part in NOT_APPLICABLE):
+            yield f"{name} warns: {_plain(text)}", "Mend what it names."
+
+
+def _plain(text: str) -> str:
+    """Without the colours of a terminal."""
+    return text.replace("\x1b[33m", "").replace("\x1b[0m", "").removeprefix("WARN: ")
+
+
+VIEWS: Checks = {
+    "Gymnasium's check_env": gymnasium_check,
+    "Stable-Baselines3's check_env": sb3_check,
+    "single equals batch": single_and_batch,
+    "task survives": survives,
+    "render": render,
+    "docs example": docs_example,
+}

@@ -1,0 +1,154 @@
+"""What families there are: one list of rows, from which the README's table, the console's and the JSON are made."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from rich.box import SIMPLE
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from metarl.family.base import TaskFamily
+from metarl.family.registry import family_class, family_ids
+from metarl.tasks.distributions import Choice, Dirichlet, Distribution, Grid, LogUniform, Normal, Uniform
+
+_CONSOLE = ("variant", "task", "split", "observation", "action", "episodes × steps")  # what fits into 80 columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantInfo:
+    """One variant of a family."""
+
+    name: str
+    parameters: dict[str, str]  # task parameter -> its distribution, in words
+    split: str  # fresh, disjoint or closed
+    test_tasks: int
+    ood: bool  # whether there are out-of-distribution tasks
+    observation: str
+    action: str
+    horizon: int  # control steps an episode
+    episodes_per_trial: int
+    floor: str | None  # the best task-blind player
+    optimum: str | None  # the optimal player
+    paper: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyInfo:
+    """A family and its variants, the default first."""
+
+    id: str
+    summary: str  # the docstring's first line
+    variants: list[VariantInfo]
+
+
+def families(ids: Sequence[str] | None = None) -> list[FamilyInfo]:
+    """Every known family, or those asked for by ``id`` or ``module:id``."""
+    return [_family(family_class(name)) for name in (family_ids() if ids is None else ids)]
+
+
+def families_rows(listed: Sequence[FamilyInfo]) -> list[dict[str, str]]:
+    """One row of words for each variant; the keys are the columns' titles."""
+    return [
+        {
+            "family": family.id,
+            "variant": variant.name,
+            "task": "; ".join(f"{name} {value}" for name, value in variant.parameters.items()),
+            "split": f"{variant.split}, {variant.test_tasks} test" + (", ood" if variant.ood else ""),
+            "observation": variant.observation,
+            "action": variant.action,
+            "episodes × steps": f"{variant.episodes_per_trial} × {variant.horizon}",
+            "floor / optimum": f"{variant.floor or '–'} / {variant.optimum or '–'}",
+            "source": variant.paper,
+        }
+        for family in listed
+        for variant in family.variants
+    ]
+
+
+def families_markdown(listed: Sequence[FamilyInfo] | None = None) -> str:
+    """The README's table. What a family's variants share stands in the row of the first only."""
+    rows = families_rows(families() if listed is None else listed)
+    if not rows:
+        return "No families are installed.\n"
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+    for before, row in zip([None, *rows[:-1]], rows, strict=True):
+        again = before is not None and before["family"] == row["family"]
+        cells = {**row, "family": f"`{row['family']}`", "variant": f"`{row['variant']}`"}
+        cells |= {
+            name: "" for name in ("family", "source") if again and before is not None and before[name] == row[name]
+        }
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells.values()) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def families_table(listed: Sequence[FamilyInfo] | None = None) -> Group:
+    """The same rows for the console, a table for each family."""
+    tables = []
+    for family in families() if listed is None else listed:
+        rows, title = families_rows([family]), f"[bold]{family.id}[/]  {escape(family.summary)}"
+        table = Table(title=title, title_justify="left", title_style="", box=SIMPLE, pad_edge=False)
+        for column in _CONSOLE:
+            table.add_column(column, overflow="fold", no_wrap=column == "variant")
+        for row in rows:
+            table.add_row(*(escape(row[column]) for column in _CONSOLE))
+        table.caption, table.caption_justify = escape("; ".join(dict.fromkeys(r["source"] for r in rows))), "left"
+        tables.append(table)
+    return Group(*tables)
+
+
+def families_json(listed: Sequence[FamilyInfo] | None = None) -> str:
+    """The same as JSON."""
+    return json.dumps([asdict(family) for family in (families() if listed is None else listed)], indent=2)
+
+
+def _family(cls: type[TaskFamily]) -> FamilyInfo:
+    summary = (cls.__doc__ or "").strip().partition("\n")[0]
+    return FamilyInfo(id=cls.id, summary=summary, variants=[_variant(cls(name)) for name in cls.variants()])
+
+
+def _variant(family: TaskFamily) -> VariantInfo:
+    return VariantInfo(
+        name=family.variant,
+        parameters={name: _distribution(value) for name, value in family.tasks.parameters.items()},
+        split=family.splits.kind,
+        test_tasks=len(family.splits.test),
+        ood=family.splits.ood is not None,
+        observation=_space(family.observation_space),
+        action=_space(family.action_space),
+        horizon=family.horizon,
+        episodes_per_trial=family.episodes_per_trial,
+        floor=family.floor,
+        optimum=family.optimum,
+        paper=family.paper,
+    )
+
+
+def _distribution(value: Distribution) -> str:
+    size = "" if value.shape == () else f" ({'×'.join(map(str, value.shape))})"
+    match value:
+        case LogUniform():
+            return f"log-uniform [{value.low:g}, {value.high:g}]{size}"
+        case Uniform():
+            return f"uniform [{value.low:g}, {value.high:g}]{size}"
+        case Normal():
+            return f"normal ({value.mean:g}, {value.sd:g}){size}"
+        case Dirichlet():
+            return f"Dirichlet ({value.concentration:g}){size}"
+        case Grid():
+            return f"{value.num} values in [{value.low:g}, {value.high:g}]"
+        case Choice():
+            return f"{len(value.values)} value{'s' * (len(value.values) > 1)}{size}"
+    return repr(value)
+
+
+def _space(space: gymnasium.Space[Any]) -> str:
+    if not isinstance(space, gymnasium.spaces.Box):
+        return str(space)
+    size, limits = "×".join(map(str, space.shape)), (space.low.flat[0], space.high.flat[0])
+    same = bool(np.all(space.low == limits[0]) and np.all(space.high == limits[1]))
+    return f"Box({size})" + (f" [{limits[0]:g}, {limits[1]:g}]" if same and np.isfinite(limits).all() else "")

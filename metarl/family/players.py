@@ -1,0 +1,94 @@
+"""Reference players: what a task-blind or an informed player earns on the very tasks that are scored.
+
+A player is a ``MetaLearner`` without anything to learn, so the rollout that serves the agents serves it too. What it
+may know of the task reaches it in ``params``, under ``task.NAME``.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarl.errors import MetaRLError
+from metarl.learner import MetaLearner, Noise, Outputs, Params, State, Transition
+from metarl.rollout.random import stream_keys
+from metarl.rollout.rollout import rollout
+from metarl.tasks import Tasks
+
+if TYPE_CHECKING:
+    from metarl.family.base import TaskFamily
+
+_PREFIX = "task."
+
+
+class Player(MetaLearner):
+    """A player of fixed behaviour. A subclass defines ``act``, and ``observe`` where it remembers."""
+
+    online = True
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        return {"step": torch.zeros(n_tasks, dtype=torch.int64, device=_device(params))}
+
+    def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
+        return {**state, "step": torch.zeros_like(state["step"])}
+
+    def observe(self, params: Params, state: State, transition: Transition) -> State:
+        return {**state, "step": state["step"] + 1}
+
+    @staticmethod
+    def task(params: Params) -> dict[str, Tensor]:
+        """The true task, for players that are told it."""
+        return {name.removeprefix(_PREFIX): value for name, value in params.items() if name.startswith(_PREFIX)}
+
+
+class Reflex(Player):
+    """Plays ``choose(observation, task, step)``, a function of what it sees, the true task and the time.
+
+    ``observation`` is ``(task, 1, ...)``, each task parameter ``(task, ...)``, ``step`` ``(task,)``; the action, in
+    [-1, 1] or an index, is ``(task, 1[, d])``.
+    """
+
+    def __init__(self, choose: Callable[[Tensor, dict[str, Tensor], Tensor], Tensor]) -> None:
+        self._choose = choose
+
+    def act(
+        self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Outputs]:
+        return self._choose(observation, self.task(params), state["step"]), {}
+
+
+class RandomPlayer(Player):
+    """Uniform over the action space; for comparison only, since beside it everything looks good."""
+
+    def __init__(self, family: "TaskFamily") -> None:
+        n = getattr(family.action_space, "n", None)
+        self._n = None if n is None else int(n)
+        self.action_noise = Noise(1 if n is not None else int(np.prod(family.action_space.shape or ())), "uniform")
+
+    def act(
+        self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Outputs]:
+        return (2 * noise - 1 if self._n is None else (noise[..., 0] * self._n).long()), {}
+
+
+def player_returns(
+    family: "TaskFamily", name: str, tasks: Tasks, *, episodes: int = 1, repeats: int = 1, seed: int = 0
+) -> NDArray[np.float64]:
+    """Mean return of a player, ``(task, episode)``, over ``repeats`` independent trials of each task."""
+    players = family.players()
+    if name not in players:
+        raise MetaRLError(f"{family.name} has no player {name!r}; it has {', '.join(players) or 'none'}.")
+    every = tasks.repeat(repeats)
+    batch = family.batch(every, stream_keys(len(every), "player", name, seed))
+    params = {_PREFIX + key: value for key, value in every.tensors().items()}
+    player = players[name]
+    trajectory, _ = rollout(player, params, player.initial(params, len(every)), batch, lanes=1, episodes=episodes)
+    returns = trajectory.returns[:, 0].double().unflatten(0, (len(tasks), repeats)).mean(1)
+    return np.asarray(returns.numpy())
+
+
+def _device(params: Params) -> torch.device:
+    return next((value.device for value in params.values()), torch.device("cpu"))

@@ -1,0 +1,168 @@
+"""What the two Gymnasium views share: which task a trial has, and how numbers pass between NumPy and the engine."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from metarl.errors import MetaRLError
+from metarl.family.base import TaskFamily
+from metarl.rollout.batch import Batch
+from metarl.rollout.random import gymnasium_keys
+from metarl.tasks import Tasks
+
+Mask = NDArray[np.bool_]
+Snapshot = dict[str, NDArray[Any]]  # the state of one environment, as pictures are drawn from it
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}
+
+
+class ViewBatch(Batch, Protocol):
+    """What a view needs of an engine beyond a rollout's ``Batch``. ``keys`` may be assigned before a reset."""
+
+    state: dict[str, Tensor]  # (environment, ...): what pictures are drawn from
+
+    def set_tasks(self, tasks: Tasks, rows: Tensor) -> None:
+        """New tasks where ``rows`` is true, from their next reset on."""
+        ...
+
+
+class Trials:
+    """Random streams, episode numbers and tasks of n environments, each in a trial of its own.
+
+    A trial is one task for ``length`` consecutive episodes. ``tasks`` says where the next one comes from: ``"train"``
+    draws by (key, number of the trial); ``"test"``, ``"ood"`` and a ``Tasks`` batch are gone through in order, trial
+    t on task t modulo their number. Without it every trial is on one task: ``task``, else the family's default.
+    """
+
+    def __init__(
+        self,
+        family: TaskFamily,
+        n: int,
+        task: Mapping[str, ArrayLike] | None,
+        tasks: "str | Tasks | None",
+        length: int | None,
+    ) -> None:
+        if task is not None and tasks is not None:
+            raise MetaRLError("Both task= (one task for good) and tasks= (a new one each trial) are given; give one.")
+        self.length = family.episodes_per_trial if length is None else length
+        if self.length < 1:
+            raise MetaRLError(f"episodes_per_trial={self.length}; a trial has at least one episode.")
+        self.family, self._fixed = family, tasks is None
+        self._listed: Tasks | None = None  # None: drawn from the training tasks
+        if isinstance(tasks, Tasks):
+            self._listed = Tasks.stack([family.validate(one) for one in tasks])
+        elif tasks is not None and tasks != "train":
+            self._listed = family.splits.part(tasks)
+        self.keys = torch.zeros(n, 2, dtype=torch.int64)
+        self.keyed = np.zeros(n, dtype=bool)
+        self.episode = np.full(n, -1)  # number of the episode since the seed, which picks its random numbers
+        self.starts = np.zeros(n, dtype=bool)  # whether the current episode is the first of its trial
+        self._trial = np.full(n, -1)
+        self._episodes = np.full(n, self.length)  # begun in the current trial
+        # Without tasks= this is the task for good, with it what the engine holds until the first reset.
+        first = family.default() if task is None else family.validate(task)
+        self.tasks = dict(Tasks.stack([first]).repeat(n).values)
+
+    def seed(self, rows: Mask, seeds: Sequence[int | None], rng: np.random.Generator) -> None:
+        """Key the environments of ``rows`` that have a seed, by Gymnasium's rule; one without any key at random."""
+        for i in np.flatnonzero(rows).tolist():
+            seed = seeds[i]
+            if seed is None and self.keyed[i]:
+                continue
+            self.keys[i] = gymnasium_keys(int(rng.integers(2**63)) if seed is None else seed)[0]
+            self.keyed[i], self.episode[i], self._trial[i], self._episodes[i] = True, -1, -1, self.length
+
+    def begin(self, rows: Mask, given: "Tasks | None" = None) -> Mask:
+        """Begin the next episode in ``rows``, on ``given`` tasks ``(n, ...)`` if there are any; returns new trials."""
+        new = rows & ((self._episodes >= self.length) | (given is not None))
+        self.episode[rows] += 1
+        self._trial[new] += 1
+        self._episodes[new] = 0
+        self._episodes[rows] += 1
+        self.starts = np.where(rows, new, self.starts)
+        if new.any() and (given is not None or not self._fixed):
+            drawn = self._next(new) if given is None else given[np.flatnonzero(new)]
+            for name, value in drawn.values.items():
+                self.tasks[name][new] = value
+        return new
+
+    def batch(self, device: torch.device | str, dtype: torch.dtype) -> ViewBatch:
+        """The engine's environments."""
+        return cast(ViewBatch, self.family.batch(Tasks(self.tasks), self.keys, device, dtype))
+
+    def _next(self, rows: Mask) -> Tasks:
+        trial = self._trial[rows]
+        if self._listed is None:
+            return self.family.splits.train(self.keys[torch.from_numpy(rows)], torch.from_numpy(trial))
+        return self._listed[trial % len(self._listed)]
+
+
+class Actions:
+    """Turns actions of a Gymnasium user, in the family's own space, into what the engine takes."""
+
+    def __init__(self, space: gymnasium.Space[Any], device: torch.device, dtype: torch.dtype) -> None:
+        self._space, self._device, self._dtype = space, device, dtype
+        if isinstance(space, gymnasium.spaces.Box):
+            self._low, self._high = (torch.as_tensor(v, device=device, dtype=dtype) for v in (space.low, space.high))
+
+    def __call__(self, actions: ArrayLike, read: Mask | None = None) -> Tensor:
+        """Actions ``(n, ...)``, clipped to the Box; where ``read`` is false anything goes. Raises on others."""
+        given = np.asarray(actions)
+        if isinstance(self._space, gymnasium.spaces.Discrete):
+            low = int(self._space.start)
+            fits = given.ndim == 1 and np.issubdtype(given.dtype, np.integer)
+            good = (given >= low) & (given < low + int(self._space.n)) if fits else np.zeros(len(given), dtype=bool)
+            kind = "integers"
+        else:
+            low = 0
+            fits = given.shape[1:] == self._space.shape and np.issubdtype(given.dtype, np.number)
+            good = np.isfinite(given).reshape(len(given), -1).all(1) if fits else np.zeros(len(given), dtype=bool)
+            kind = "finite numbers"
+        bad = ~good if read is None else ~good & read
+        if not fits or bad.any():
+            i = int(np.argmax(bad))
+            raise MetaRLError(
+                f"Action {given[i].tolist()} does not fit {self._space}; give {kind} of its shape and range."
+            )
+        if read is not None:
+            given = np.where(read.reshape(-1, *[1] * (given.ndim - 1)), given, low)
+        if isinstance(self._space, gymnasium.spaces.Discrete):
+            return torch.tensor(given, dtype=torch.int64, device=self._device)
+        return torch.as_tensor(given, dtype=self._dtype, device=self._device).clamp(self._low, self._high)
+
+
+def to_numpy(value: Tensor, dtype: Any = None) -> NDArray[Any]:
+    """A copy that shares no memory with the engine's state."""
+    return np.array(value.detach().cpu().numpy(), dtype=dtype)
+
+
+def check_finite(family: TaskFamily, **values: NDArray[Any]) -> None:
+    """Raise where a number is not finite, rather than hand it to a learner."""
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise MetaRLError(
+                f"{family.name} gave a {name} that is not finite: {value.tolist()}. Run `metarl check` on the family."
+            )
+
+
+def check_render_mode(family: TaskFamily, mode: str | None) -> dict[str, Any]:
+    """The view's metadata; raises where the family has no pictures of that mode."""
+    modes = METADATA["render_modes"] if type(family).render is not TaskFamily.render else []
+    if mode is not None and mode not in modes:
+        raise MetaRLError(
+            f"render_mode={mode!r}: {family.name} renders {', '.join(modes) or 'nothing'}; "
+            + ("choose that." if modes else "define render(history, task) in the family.")
+        )
+    return {**METADATA, "render_modes": list(modes)}
+
+
+def check_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> Mapping[str, Any]:
+    """The options of a reset; raises where one is not understood, for a misspelt one would change nothing."""
+    unknown = [name for name in options or {} if name not in known]
+    if unknown:
+        raise MetaRLError(f"reset(options=...) has no {', '.join(map(repr, unknown))}; it knows {', '.join(known)}.")
+    return options or {}
