@@ -1,0 +1,1 @@
+"""Evaluation on held-out tasks: scores, statistics, tables and plots."""

@@ -1,0 +1,234 @@
+"""Pictures of adaptation: curves with their intervals and single tasks, training progress, paths before and after.
+
+Every function returns a matplotlib ``Figure`` made without pyplot, hence without global state; ``save_figure`` writes
+it.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike, NDArray
+
+from metarl.errors import MetaRLError
+from metarl.evaluate.drawing import (
+    INK,
+    MUTED,
+    End,
+    agent_colours,
+    frame,
+    heading,
+    label_ends,
+    save_figure,
+    step_colours,
+)
+from metarl.evaluate.paths import after, draw_paths, paths_figure
+from metarl.evaluate.scores import Evaluation, short_name
+from metarl.evaluate.statistics import Array, Estimate
+from metarl.evaluate.tables import check_comparable, number, replicates, title
+
+__all__ = ["comparison_figure", "curve_figure", "learning_figure", "overview_figure", "paths_figure", "save_figure"]
+
+FEW = 12  # a curve of at most so many points gets markers, a tick and a colour for each
+X_LABEL = "episodes of interaction"
+HALO = [withStroke(linewidth=3, foreground="white")]  # keeps text legible on lines
+
+
+def curve_figure(evaluation: Evaluation) -> Figure:
+    """The adaptation curve: mean return and its wider interval, single tasks behind it, floor and optimum."""
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    _draw_curve(axes, evaluation)
+    heading(axes, title(evaluation), _caption(evaluation))
+    return figure
+
+
+def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
+    """Several agents on the same tasks, each labelled where it ends: normalised scores where known, else returns.
+
+    Raises MetaRLError where their tasks differ.
+    """
+    check_comparable(evaluations)
+    first = evaluations[0]
+    known = all(each.references is not None for each in evaluations)
+    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    frame(axes, X_LABEL, "normalised score" if known else "return")
+    ends = []
+    for each, colour in zip(evaluations, agent_colours(len(evaluations)), strict=True):
+        mean, low, high = _band([point.normalised if known else point.returns for point in each.points])
+        axes.fill_between(each.episodes, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(
+            each.episodes, mean, color=colour, linewidth=2, label=each.agent, marker="o" if len(mean) <= FEW else ""
+        )
+        ends.append(End(float(mean[-1]), each.agent, colour))
+    if known:
+        axes.set_ylim(min(axes.get_ylim()[0], -0.09), max(axes.get_ylim()[1], 1.09))
+        _level(axes, 0, first.floor_name, above=False)
+        _level(axes, 1, first.optimum_name, above=True)
+    _x_ticks(axes, sorted({count for each in evaluations for count in each.episodes}))
+    label_ends(axes, ends)
+    heading(axes, title(first).removeprefix(f"{first.agent} on "), f"{replicates(first)}, 95% intervals")
+    return figure
+
+
+def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequence[str]) -> Figure:
+    """Training progress: environment steps against the return after each adaptation step.
+
+    Args:
+        progress: the progress.csv of each seed, as SB3's logger writes it. A thin line is one seed, the thick one
+            their mean at the steps that all seeds have logged.
+        steps: the column of environment steps.
+        returns: the columns of returns after 0, 1, ... adaptation steps.
+
+    Raises MetaRLError for a missing column, naming those that are there.
+    """
+    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    frame(axes, "environment steps", "return")
+    ends = []
+    for k, (column, colour) in enumerate(zip(returns, step_colours(len(returns)), strict=True)):
+        of_seed = [_logged(path, steps, column) for path in progress]
+        common = sorted(set.intersection(*(set(each) for each in of_seed)))
+        if not common:
+            raise MetaRLError(
+                f"no step has {column!r} in all of {', '.join(map(str, progress))}; train the seeds alike"
+            )
+        lines = np.array([[each[step] for step in common] for each in of_seed])
+        if len(lines) > 1:
+            axes.plot(common, lines.T, color=colour, linewidth=0.7, alpha=0.5)
+        axes.plot(common, lines.mean(axis=0), color=colour, linewidth=2, label=column)
+        ends.append(End(float(lines[:, -1].mean()), after(k), colour))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value:,.0f}")
+    axes.margins(x=0)
+    label_ends(axes, ends)
+    heading(axes, "Return while training", f"{len(progress)} seed{'s' * (len(progress) > 1)}")
+    return figure
+
+
+def overview_figure(
+    evaluation: Evaluation, paths: Array, goals: Array, valid: NDArray[np.bool_] | None = None, *, lanes: int = 1
+) -> Figure:
+    """Paths on the left (see ``paths_figure``), the curve on the right, steps in the same colours: 12 x 4.8 inches."""
+    figure = Figure(figsize=(12, 4.8))
+    variant = f" ({evaluation.variant})" if evaluation.variant else ""
+    name = f"{evaluation.agent} on {short_name(evaluation.family)}{variant}"
+    draw_paths(figure, paths, goals, valid, lanes=lanes, heading=name)
+    axes = figure.add_axes((6.85 / 12, 0.6 / 4.8, 4.4 / 12, 3.35 / 4.8))
+    _draw_curve(axes, evaluation, coloured=True)
+    heading(axes, f"Return, {evaluation.split_label}", _caption(evaluation))
+    return figure
+
+
+def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -> None:
+    frame(axes, X_LABEL, "return")
+    episodes, points = evaluation.episodes, evaluation.points
+    mean, low, high = _band([point.returns for point in points])
+    few = len(points) <= FEW
+    colour = step_colours(4)[2]  # the blue in the middle
+    of_task = evaluation.returns.mean(axis=0)  # (point, task)
+    axes.plot(episodes, of_task, color=MUTED, linewidth=0.7, alpha=min(0.3, 12 / of_task.shape[1]), zorder=1)
+    axes.fill_between(episodes, low, high, color=colour, alpha=0.25, linewidth=0, zorder=2)
+    axes.plot(episodes, mean, color=colour, linewidth=2.4, zorder=3)
+    if few:
+        colours = step_colours(len(points)) if coloured else [colour] * len(points)
+        axes.scatter(episodes, mean, s=75, c=colours, edgecolors="white", linewidths=1.6, zorder=4)
+    for point in points if few else ():
+        text = (
+            number(point.returns.value) if point.normalised is None else f"{number(100 * point.normalised.value, 0)}%"
+        )
+        axes.annotate(
+            text,
+            (point.episodes, point.returns.value),
+            (6, -8),
+            textcoords="offset points",
+            color=INK,
+            fontsize=10.5,
+            ha="right" if point is points[-1] and len(points) > 1 else "left",
+            va="top",
+            path_effects=HALO,
+            zorder=5,
+        )
+    levels = [float(array.mean()) for array in (evaluation.floor, evaluation.optimum) if array is not None]
+    # A task or two that went astray must not squeeze the curve: they may leave the picture.
+    shown = np.concatenate([low, high, np.quantile(of_task, (0.02, 0.98), axis=1).ravel(), levels])
+    margin = 0.07 * np.ptp(shown)
+    axes.set_ylim(shown.min() - margin, shown.max() + 1.4 * margin)
+    for array, name in ((evaluation.floor, evaluation.floor_name), (evaluation.optimum, evaluation.optimum_name)):
+        if array is not None:
+            _level(
+                axes, float(array.mean()), f"{name} {number(float(array.mean()))}", above=array is evaluation.optimum
+            )
+    _x_ticks(axes, episodes)
+    if evaluation.references is not None:
+        _normalised_axis(axes, *levels)
+
+
+def _caption(evaluation: Evaluation) -> str:
+    return f"{replicates(evaluation)}: mean, 95% interval, single tasks in grey"
+
+
+def _band(scores: Sequence[Estimate | None]) -> tuple[Array, Array, Array]:
+    """(mean, low, high), each (point,): the values and their wider intervals."""
+    rows = [(score.value, *score.interval) for score in scores if score is not None]
+    mean, low, high = np.array(rows).T
+    return mean, low, high
+
+
+def _level(axes: Axes, y: float, text: str, *, above: bool) -> None:
+    """A dashed line at a known return, named at its end; ``above`` it or below."""
+    axes.axhline(y, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=2.5)
+    axes.annotate(
+        text,
+        (0.995 if not above else 0.005, y),
+        (0, 4 if above else -4),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="left" if above else "right",
+        va="bottom" if above else "top",
+        color=INK,
+        fontsize=10.5,
+        path_effects=HALO,
+        zorder=5,
+    )
+
+
+def _normalised_axis(axes: Axes, floor: float, optimum: float) -> None:
+    """The same curve on a second axis: the score is linear in the mean return."""
+    gap = optimum - floor
+
+    def normalise(returns: ArrayLike) -> Array:
+        return (np.asarray(returns, dtype=np.float64) - floor) / gap
+
+    def restore(scores: ArrayLike) -> Array:
+        return floor + np.asarray(scores, dtype=np.float64) * gap
+
+    second = axes.secondary_yaxis("right", functions=(normalise, restore))
+    low, high = axes.get_ylim()
+    ticks = np.linspace(0, 1, 5 if high - low < 1.8 * gap else 3)
+    second.set_yticks(ticks, [f"{tick:.0%}" for tick in ticks])
+    second.tick_params(colors=MUTED, labelsize=10.5, length=0)
+    second.set_ylabel("normalised score", color=MUTED, fontsize=11)
+    second.spines["right"].set_visible(False)
+
+
+def _x_ticks(axes: Axes, episodes: Sequence[int]) -> None:
+    if len(episodes) <= FEW:
+        axes.set_xticks(list(episodes))
+    extent = max(1, episodes[-1] - episodes[0])
+    axes.set_xlim(episodes[0] - 0.03 * extent, episodes[-1] + 0.03 * extent)
+
+
+def _logged(path: str | Path, steps: str, column: str) -> dict[int, float]:
+    """{environment steps: value} from the rows that logged both; SB3 leaves the others' cells empty."""
+    with open(path, newline="") as file:
+        reader = csv.DictReader(file)
+        names = reader.fieldnames or []
+        for name in (steps, column):
+            if name not in names:
+                raise MetaRLError(f"{path} has no column {name!r}; it has {', '.join(names)}")
+        return {int(float(row[steps])): float(row[column]) for row in reader if row[steps] and row[column]}

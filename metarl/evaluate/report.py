@@ -1,0 +1,172 @@
+"""The tables that people read, in Markdown: results/README.md and the generated parts of the project's README."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metarl.errors import MetaRLError
+from metarl.evaluate.results import Result, extras, load_results
+from metarl.evaluate.schema import Summary
+from metarl.evaluate.scores import short_name
+from metarl.evaluate.tables import number
+from metarl.files import write_atomic
+
+DESCRIPTION = """\
+# Results
+
+Written by `make results` from the folders beside it: every number comes from a `summary.json` that was checked against
+one schema and against its `curve.csv`. *Step k* is the normalised score after k steps of adaptation: the share of the
+gap between the floor (the best player that does not know the task) and the optimum that is closed, on the very tasks
+that are scored. In brackets stands the wider of two 95% intervals: a bootstrap over seeds × tasks, and Student's t over
+seeds. IQM is the mean of the middle half; *noise off* means without exploration noise.
+"""
+STEPS_SHOWN = 3  # adaptation steps with a column of their own; of a longer curve the last point is shown too
+
+
+def results_table(results: Sequence[Result]) -> str:
+    """The table of all results: agent, family, split, steps, seeds, normalised scores by adaptation step, figures."""
+    if not results:
+        return "No results yet.\n"
+    curves = [result.summary.get("curve", []) for result in results]
+    shown = sorted({point["adaptations"] for curve in curves for point in curve if point["adaptations"] <= STEPS_SHOWN})
+    longer = any(_is_long(curve) for curve in curves)
+    header = [
+        "agent",
+        "family",
+        "split",
+        "steps",
+        "seeds",
+        *(f"step {k}" for k in shown),
+        *["last"] * longer,
+        "figures",
+    ]
+    rows = []
+    for result, curve in zip(results, curves, strict=True):
+        content = result.summary
+        of_step = {point["adaptations"]: _score(point) for point in curve}
+        last = [_score(curve[-1]) if _is_long(curve) else "–"] * longer
+        claims = "<br>".join(
+            f"{each['name']} {number(each['value'], _digits(each))}, asked {each['asked']}: {each['label']}"
+            for each in content["figures"]
+        )
+        facts = [content["agent"], _family(content), content["split"], _millions(content["steps"])]
+        scores = [*(of_step.get(k, "–") for k in shown), *last]
+        rows.append([*facts, str(len(content["seeds"])), *scores, claims or "–"])
+    return markdown(header, rows)
+
+
+def write_results_readme(results_dir: str | Path, *, write: bool = True) -> bool:
+    """Write results/README.md: the table, then each result with its command, its curve and its picture.
+
+    Returns whether the file changed, or with ``write=False`` whether it would. Raises MetaRLError for faulty results.
+    """
+    results = load_results(results_dir)
+    text = "\n".join([DESCRIPTION, results_table(results), *map(_section, results)])
+    return _update(Path(results_dir) / "README.md", text, write)
+
+
+def insert_table(readme_path: str | Path, marker: str, table: str, *, write: bool = True) -> bool:
+    """Put a table between ``<!-- marker:begin -->`` and ``<!-- marker:end -->`` of a file, in place of what is there.
+
+    Returns whether the file changed, or with ``write=False`` whether it would. Raises MetaRLError unless both markers
+    are there, once and in order.
+    """
+    path = Path(readme_path)
+    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise MetaRLError(f"{path} cannot be read ({error.strerror}); it needs {begin} and {end}") from error
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise MetaRLError(f"{path} needs {begin} and then {end}, each once; write them where the table belongs")
+    before, after = text.split(begin)[0], text.split(end)[1]
+    # Markdown sees a table only after an empty line.
+    return _update(path, f"{before}{begin}\n\n{table.strip()}\n\n{end}{after}", write)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped."""
+    lines = (header, ["---"] * len(header), *rows)
+    return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+
+
+def _section(result: Result) -> str:
+    content = result.summary
+    effort = f"{content['steps']:,} steps and {content['wall_seconds'] / 60:.1f} minutes a seed"
+    parts = [
+        f"## {content['agent']} on {_family(content)}, {content['split']}\n",
+        f"`{content['command']}`\n",
+        f"Seeds {', '.join(map(str, content['seeds']))}; {effort}; {content['machine']}; version {content['version']}.",
+    ]
+    learnt = [f"{name} {value:.4g}" for name, value in extras(result).items()]
+    parts.append("; ".join(learnt).join(("Also: ", ".\n")) if learnt else "")
+    header = ["episodes seen", "step", "return", "IQM", "normalised", "return, noise off", "normalised, noise off"]
+    rows = [_point(point, result) for point in content.get("curve", [])]
+    parts += [markdown(header, rows)] * bool(rows)
+    header = ["figure", "value", "reference", "asked", "label"]
+    rows = [
+        [
+            each["name"],
+            _bracketed(each["value"], each, _digits(each)),
+            str(each["reference"] or "–"),
+            each["asked"],
+            each["label"],
+        ]
+        for each in content["figures"]
+    ]
+    parts += [markdown(header, rows)] * bool(rows)
+    parts.append(f"![The curve of {content['agent']} on {_family(content)}]({result.name}/curve.png)\n")
+    return "\n".join(parts)
+
+
+def _point(point: dict[str, Any], result: Result) -> list[str]:
+    means = result.points.get((point["episodes"], point["adaptations"]), {})
+    returns, normalised = point["return"], point["normalised"]
+    quiet, quiet_normalised = (
+        means.get(name, math.nan) for name in ("return_deterministic", "normalised_deterministic")
+    )
+    return [
+        str(point["episodes"]),
+        str(point["adaptations"]),
+        _bracketed(returns["mean"], returns, None),
+        number(returns["iqm"]),
+        "–" if normalised is None else _bracketed(normalised["mean"], normalised, 3),
+        "–" if math.isnan(quiet) else number(quiet),
+        "–" if math.isnan(quiet_normalised) else number(quiet_normalised, 3),
+    ]
+
+
+def _score(point: dict[str, Any]) -> str:
+    """The normalised score with its interval, or, where floor and optimum are unknown, the return."""
+    if point["normalised"] is None:
+        return f"return {_bracketed(point['return']['mean'], point['return'], None)}"
+    return _bracketed(point["normalised"]["mean"], point["normalised"], 3)
+
+
+def _bracketed(value: float, ends: dict[str, Any], digits: int | None) -> str:
+    return f"{number(value, digits)} [{number(ends['low'], digits)}, {number(ends['high'], digits)}]"
+
+
+def _digits(figure: dict[str, Any]) -> int:
+    """Decimals of a figure: scores and errors are small numbers, accuracies in percent and returns are not."""
+    return 3 if abs(figure["value"]) < 10 else 1
+
+
+def _is_long(curve: Sequence[dict[str, Any]]) -> bool:
+    return bool(curve) and curve[-1]["adaptations"] > STEPS_SHOWN
+
+
+def _family(content: Summary) -> str:
+    return short_name(content["family"]) + (f" ({content['variant']})" if content["variant"] else "")
+
+
+def _millions(steps: int) -> str:
+    return f"{number(steps / 1e6)}M" if steps >= 1_000_000 else f"{steps:,}"
+
+
+def _update(path: Path, text: str, write: bool) -> bool:
+    changed = not path.exists() or path.read_text(encoding="utf-8") != text
+    if changed and write:
+        write_atomic(path, text)
+    return changed

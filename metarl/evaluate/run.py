@@ -1,0 +1,138 @@
+"""Evaluating a run folder: its seeds pooled, on the tasks of one split, beside the family's floor and optimum."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metarl.errors import MetaRLError
+from metarl.evaluate.drawing import save_figure
+from metarl.evaluate.driver import Curve, adaptation_curve
+from metarl.evaluate.plots import curve_figure, overview_figure
+from metarl.evaluate.scores import Evaluation
+from metarl.family.base import TaskFamily
+from metarl.family.players import player_returns
+from metarl.files import write_atomic
+from metarl.runs import Run
+from metarl.tasks import Tasks
+
+_PLAYER_EPISODES = 32  # of the floor and the optimum on each task; their noise is then small beside the agents'
+_TASKS_DRAWN = 6
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths in the plane of a few tasks, for the picture."""
+
+    positions: NDArray[np.float64]  # (step, task, lane, time, 2), the start and the end included
+    goals: NDArray[np.float64]  # (task, 2)
+    valid: NDArray[np.bool_]  # (step, task, lane, time)
+
+
+def evaluate_run(
+    run: Run,
+    split: str = "test",
+    n_tasks: int | None = None,
+    points: int | None = None,
+    device: str | torch.device = "cpu",
+) -> tuple[Evaluation, Paths | None]:
+    """Score every seed of a run on the tasks of a split; paths where the family lives in the plane."""
+    if split == "train":
+        raise MetaRLError("Scores are of held-out tasks; choose --split test or --split ood.")
+    family = run.family()
+    tasks = (family.splits if n_tasks is None else family.make_split(n_tasks)).part(split)
+    curves, extras, about = [], [], []
+    for seed in run.seeds:
+        agent = run.trained(seed, device)
+        curve = adaptation_curve(
+            agent.learner,
+            agent.params,
+            family,
+            tasks,
+            points=agent.evaluation_points if points is None else points,
+            lanes=agent.lanes,
+            seed=seed,
+            device=device,
+        )
+        curves.append(curve)
+        extras.append(agent.describe(curve.states))
+        about.append(run.about_training(seed))
+    evaluation = Evaluation(
+        agent=run.label,
+        family=family.id,
+        variant=family.variant,
+        split=split,
+        split_kind=family.splits.kind,
+        seeds=run.seeds,
+        episodes=curves[0].episodes,
+        adaptations=curves[0].adaptations,
+        returns=np.stack([curve.returns for curve in curves]),
+        returns_deterministic=np.stack([c.deterministic for c in curves if c.deterministic is not None]),
+        floor=_reference(family, family.floor, tasks),
+        optimum=_reference(family, family.optimum, tasks),
+        floor_name=family.floor or "",
+        optimum_name=family.optimum or "",
+        task_vectors=tasks.vector,
+        steps=int(np.mean([each["num_timesteps"] for each in about])),
+        wall_seconds=float(np.mean([each["wall_seconds"] for each in about])),
+        extra={name: float(np.mean([extra[name] for extra in extras])) for name in extras[0]},
+    )
+    return evaluation, _paths(family, tasks, curves[0])
+
+
+def save_evaluation(run: Run, evaluation: Evaluation, paths: Paths | None) -> list[Path]:
+    """Write JSON, CSV, the curve and, where there are paths, the picture of both; returns the files."""
+    stem = run.path / f"evaluation-{evaluation.split}"
+    files = [stem.with_suffix(".json"), stem.with_suffix(".csv"), run.path / f"curve-{evaluation.split}.png"]
+    evaluation.save(files[0])
+    write_atomic(files[1], evaluation.to_csv())
+    save_figure(curve_figure(evaluation), files[2])
+    if paths is not None:
+        files.append(run.path / f"overview-{evaluation.split}.png")
+        save_figure(overview_figure(evaluation, paths.positions, paths.goals, paths.valid), files[3])
+    return files
+
+
+def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "cpu") -> Evaluation:
+    """The saved evaluation of a run if it is newer than its checkpoints, else a new one, saved."""
+    saved = run.path / f"evaluation-{split}.json"
+    newest = max((os.path.getmtime(run.checkpoint(s)) for s in run.seeds if run.checkpoint(s).exists()), default=0.0)
+    if saved.exists() and saved.stat().st_mtime > newest:
+        return Evaluation.load(saved)
+    evaluation, paths = evaluate_run(run, split, device=device)
+    save_evaluation(run, evaluation, paths)
+    return evaluation
+
+
+def distinct(evaluations: list[Evaluation], runs: list[Run]) -> list[Evaluation]:
+    """The same, named by run folder where two share an agent's name."""
+    names = [evaluation.agent for evaluation in evaluations]
+    return [
+        replace(each, agent=f"{each.agent} ({run.path.name})") if names.count(each.agent) > 1 else each
+        for each, run in zip(evaluations, runs, strict=True)
+    ]
+
+
+def _reference(family: TaskFamily, player: str | None, tasks: Tasks) -> NDArray[np.float64] | None:
+    if player is None:
+        return None
+    return np.asarray(player_returns(family, player, tasks, repeats=_PLAYER_EPISODES).mean(1))
+
+
+def _paths(family: TaskFamily, tasks: Tasks, curve: Curve) -> Paths | None:
+    goals = family.goals(tasks[:_TASKS_DRAWN])
+    if goals is None:
+        return None
+    longest = max(t.n_steps for t in curve.trajectories) + 1
+    positions, valid = [], []
+    for trajectory in curve.trajectories:
+        drawn = trajectory.tasks(slice(0, _TASKS_DRAWN))
+        seen = torch.cat([drawn.observation[:, :, 0, :1], drawn.next_observation()[:, :, 0]], 2).double().numpy()
+        real = torch.cat([drawn.valid[:, :, 0, :1], drawn.valid[:, :, 0]], 2).numpy()
+        missing = longest - seen.shape[2]
+        positions.append(np.pad(seen, ((0, 0), (0, 0), (0, missing), (0, 0))))
+        valid.append(np.pad(real, ((0, 0), (0, 0), (0, missing))))
+    return Paths(np.stack(positions), np.asarray(goals), np.stack(valid))

@@ -1,0 +1,167 @@
+"""The schema of a committed result's summary.json: what it must say, and that its labels are true.
+
+    {agent, family, variant, split, seeds: [...], steps, wall_seconds, machine, command, version,
+     curve: [{episodes, adaptations, return: {mean, iqm, low, high}, normalised: {mean, low, high} or null}, ...],
+     figures: [{name, value, low, high, reference, asked, label}, ...]}
+
+``curve`` is optional. Every error names the field, what it holds, what is allowed, and so what to change.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from metarl.errors import MetaRLError
+from metarl.evaluate.scores import SPLIT_KINDS, SPLITS, split_label
+
+Summary: TypeAlias = dict[str, Any]
+
+FIELDS = (
+    "agent", "family", "variant", "split", "seeds", "steps", "wall_seconds", "machine", "command", "version", "figures",
+)  # fmt: skip
+SPLIT_LABELS = tuple(dict.fromkeys(split_label(split, kind) for split in SPLITS for kind in SPLIT_KINDS))
+# The fixed words that name figures, each with an example; "step K" is the point after K adaptation steps.
+FIGURE_NAMES = {
+    r"return( step \d+)?": "return, return step 1",
+    r"normalised( step \d+)?": "normalised, normalised step 1",
+    r"n=\d+( k=\d+)?": "n=10, n=100 k=5",
+    r"\d+w\d+s": "5w1s",
+    r"mse \d+-shot step \d+": "mse 10-shot step 1",
+    r"rmse": "rmse",
+    r"auroc": "auroc",
+    r"rocauc \d+-shot": "rocauc 10-shot",
+}
+ASKED = re.compile(r"(>=|<=|>|<) (-?\d+(?:\.\d+)?)")
+ROUNDING = 1e-9  # relative: an interval of equal numbers may miss their mean by it
+
+
+def satisfies(value: float, asked: str) -> bool:
+    """Whether a value is what was asked for, such as ">= 0.98"; raises MetaRLError for words it cannot read."""
+    match = ASKED.fullmatch(asked) if isinstance(asked, str) else None
+    if match is None:
+        raise MetaRLError(f'asked={asked!r}; write a comparison and a number, such as ">= 0.98" or "<= 0.3"')
+    bound = float(match[2])
+    return {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[match[1]]
+
+
+def label(value: float, asked: str, *, steps: int, reference_steps: int | None = None) -> str:
+    """The label a figure has earned.
+
+    "at N steps" where training stopped before its reference's budget, whatever it reached by then; otherwise
+    "reproduced" where the value is what was asked for, and "below" where it is not.
+    """
+    reached = satisfies(value, asked)
+    if reference_steps is not None and steps < reference_steps:
+        return f"at {steps} steps"
+    return "reproduced" if reached else "below"
+
+
+def check_summary(summary: object) -> Summary:
+    """The summary itself, if every field holds what the schema allows and no label claims too much."""
+    content = _fields(summary, "summary", FIELDS, ("curve",))
+    for name in ("agent", "family", "machine", "command", "version"):
+        _text(content[name], name)
+    _text(content["variant"], "variant", empty=True)
+    if content["split"] not in SPLIT_LABELS:
+        raise MetaRLError(f"split={content['split']!r}; allowed are {', '.join(SPLIT_LABELS)}")
+    seeds = [_count(seed, "seeds") for seed in _list(content["seeds"], "seeds")]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise MetaRLError(f"seeds={seeds}; name each training seed once, at least one")
+    steps = _count(content["steps"], "steps")
+    if _number(content["wall_seconds"], "wall_seconds") < 0:
+        raise MetaRLError(f"wall_seconds={content['wall_seconds']}; give the seconds a seed took, 0 or more")
+    if "curve" in content:
+        _check_curve(_list(content["curve"], "curve"))
+    names = [_check_figure(each, f"figures[{i}]", steps) for i, each in enumerate(_list(content["figures"], "figures"))]
+    if len(set(names)) < len(names):
+        raise MetaRLError(f"figures {names} repeat a name; give each figure once")
+    return content
+
+
+def _check_curve(curve: list[Any]) -> None:
+    if not curve:
+        raise MetaRLError("curve=[]; leave it out, or give its points")
+    order = []
+    for i, point in enumerate(curve):
+        where = f"curve[{i}]"
+        content = _fields(point, where, ("episodes", "adaptations", "return", "normalised"))
+        order.append(tuple(_count(content[name], f"{where}.{name}") for name in ("episodes", "adaptations")))
+        returns = _fields(content["return"], f"{where}.return", ("mean", "iqm", "low", "high"))
+        _number(returns["iqm"], f"{where}.return.iqm")
+        _interval(returns, f"{where}.return", "mean")
+        if content["normalised"] is not None:
+            normalised = _fields(content["normalised"], f"{where}.normalised", ("mean", "low", "high"))
+            _interval(normalised, f"{where}.normalised", "mean")
+    if order != sorted(set(order)):
+        raise MetaRLError(f"curve has (episodes, adaptations) {order}; list each point once, in increasing order")
+
+
+def _check_figure(figure: object, where: str, steps: int) -> str:
+    content = _fields(figure, where, ("name", "value", "low", "high", "reference", "asked", "label"))
+    name = _text(content["name"], f"{where}.name")
+    if not any(re.fullmatch(pattern, name) for pattern in FIGURE_NAMES):
+        raise MetaRLError(f"{where}.name={name!r}; figures have fixed names: {', '.join(FIGURE_NAMES.values())}")
+    value = _interval(content, where, "value")
+    reference = content["reference"]
+    if reference is not None and not isinstance(reference, str):
+        _number(reference, f"{where}.reference (a number, words or null)")
+    try:
+        reached = satisfies(value, content["asked"])
+    except MetaRLError as error:
+        raise MetaRLError(f"{where}.{error}") from error
+    given, stopped = content["label"], f"at {steps} steps"
+    if given not in ("reproduced", "below", stopped):
+        raise MetaRLError(
+            f'{where}.label={given!r}; allowed are "reproduced", "below" and, with these steps, "{stopped}"'
+        )
+    if given != stopped and reached != (given == "reproduced"):
+        raise MetaRLError(
+            f'{where}: {name} is {value:.6g} and {content["asked"]} was asked, yet its label is "{given}"; '
+            f'label it "{"reproduced" if reached else "below"}"'
+        )
+    return name
+
+
+def _fields(value: object, where: str, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise MetaRLError(f"{where} is {value!r}; it must be an object with {', '.join(required)}")
+    missing = [name for name in required if name not in value]
+    unknown = [str(name) for name in value if name not in (*required, *optional)]
+    if missing or unknown:
+        found = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
+        raise MetaRLError(f"{where} {' and '.join(found)}; its fields are {', '.join((*required, *optional))}")
+    return value
+
+
+def _list(value: object, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise MetaRLError(f"{where}={value!r}; it must be a list")
+    return value
+
+
+def _text(value: object, where: str, *, empty: bool = False) -> str:
+    if not isinstance(value, str) or not (empty or value.strip()):
+        raise MetaRLError(f"{where}={value!r}; it must be text" + ("" if empty else ", and not empty"))
+    return value
+
+
+def _count(value: object, where: str) -> int:
+    # bool is an int in Python, but true is no count.
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MetaRLError(f"{where} holds {value!r}; it must be a whole number, 0 or more")
+    return value
+
+
+def _number(value: object, where: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise MetaRLError(f"{where}={value!r}; it must be a finite number")
+    return float(value)
+
+
+def _interval(content: dict[str, Any], where: str, middle: str) -> float:
+    value, low, high = (_number(content[name], f"{where}.{name}") for name in (middle, "low", "high"))
+    slack = ROUNDING * max(abs(low), abs(high))
+    if not low - slack <= value <= high + slack:
+        raise MetaRLError(f"{where}: {middle}={value} lies outside its interval [{low}, {high}]; give its own interval")
+    return value

@@ -1,0 +1,169 @@
+"""How sure a score is: intervals over seeds and tasks, the interquartile mean, the speed of adaptation.
+
+Axes: scores are (..., seed, task), quantities that belong to a task alone (its floor, its optimum) are (..., task).
+A *statistic* maps such arrays to (...): ``statistic(scores, *per_task)``. Seeds and tasks are the replicates;
+episodes are not, so whoever calls has averaged over them already.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from metarl.errors import MetaRLError
+
+Array: TypeAlias = NDArray[np.float64]
+Statistic: TypeAlias = Callable[..., Array]
+
+LEVEL = 0.95
+RESAMPLES = 2000
+BOOTSTRAP_SEED = 20170630  # a constant: the same scores always get the same interval
+CHUNK = 4_000_000  # resampled numbers held at a time (32 MB), so that 100,000 tasks fit too
+
+
+class Interval(NamedTuple):
+    """A closed interval, in the unit of the statistic that it belongs to."""
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """high - low."""
+        return self.high - self.low
+
+
+def mean_score(scores: Array) -> Array:
+    """The mean over seeds and tasks: (..., seed, task) -> (...)."""
+    return np.asarray(scores.mean(axis=(-2, -1)))
+
+
+def interquartile_mean(scores: Array) -> Array:
+    """The mean of the middle half of all seeds x tasks: (..., seed, task) -> (...).
+
+    Source: Agarwal et al. 2021, arxiv.org/abs/2108.13264. As in their code (rliable), n // 4 of the n scores are
+    dropped at either end; fewer than four scores lose none.
+    """
+    flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
+    dropped = flat.shape[-1] // 4
+    return np.asarray(flat[..., dropped : flat.shape[-1] - dropped].mean(axis=-1))
+
+
+def bootstrap_interval(
+    scores: Array,
+    per_task: Sequence[Array] = (),
+    *,
+    statistic: Statistic = mean_score,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = BOOTSTRAP_SEED,
+) -> Interval:
+    """Percentile bootstrap over seeds x tasks of ``statistic``: scores (seed, task), each of per_task (task,).
+
+    Every seed was scored on the same tasks, so a resample draws seeds, then tasks, and crosses them (the pigeonhole
+    bootstrap of Owen 2007, doi.org/10.1214/07-AOAS122): drawing other tasks for every seed would average the luck of
+    the tasks away. ``per_task`` follows the drawn tasks, which a ratio of means needs.
+
+    It is too narrow over few seeds (75% at most over 3): print ``t_interval`` beside it.
+    """
+    _check(scores, per_task)
+    n_seeds, n_tasks = scores.shape
+    generator = np.random.Generator(np.random.PCG64(seed))
+    seeds = generator.integers(n_seeds, size=(resamples, n_seeds))
+    values = []
+    rows = max(1, CHUNK // scores.size)
+    for first in range(0, resamples, rows):
+        drawn = seeds[first : first + rows]
+        tasks = generator.integers(n_tasks, size=(len(drawn), n_tasks))
+        values.append(statistic(scores[drawn[:, :, None], tasks[:, None, :]], *(array[tasks] for array in per_task)))
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(values), (tail, 1 - tail))
+    if not np.isfinite([low, high]).all():
+        raise MetaRLError("the statistic is not finite on some resamples; score more tasks, or check floor and optimum")
+    return Interval(float(low), float(high))
+
+
+def t_interval(
+    scores: Array, per_task: Sequence[Array] = (), *, statistic: Statistic = mean_score, level: float = LEVEL
+) -> Interval | None:
+    """Student's t interval over seeds: scores (seed, task), each of per_task (task,).
+
+    It is mean ± t(n-1) s/√n of the statistic of each seed. The tasks are taken as given: it says how another training
+    seed would score on these very tasks. One seed has no spread to estimate: the answer is None, and tables say so.
+    """
+    _check(scores, per_task)
+    n_seeds = len(scores)
+    if n_seeds < 2:
+        return None
+    of_seed = np.array([float(statistic(scores[i : i + 1], *per_task)) for i in range(n_seeds)])
+    half = float(stdtrit(n_seeds - 1, (1 + level) / 2)) * of_seed.std(ddof=1) / np.sqrt(n_seeds)
+    return Interval(float(of_seed.mean() - half), float(of_seed.mean() + half))
+
+
+def wider(first: Interval, second: Interval | None) -> Interval:
+    """The wider of two intervals; the first where there is no second or both are equally wide."""
+    return second if second is not None and second.width > first.width else first
+
+
+def intervals_touch(first: Interval, second: Interval) -> bool:
+    """Whether two closed intervals have a point in common."""
+    return first.low <= second.high and second.low <= first.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A statistic with both of its intervals."""
+
+    value: float
+    bootstrap: Interval  # over seeds x tasks
+    t: Interval | None  # over seeds; None for one seed
+
+    @property
+    def interval(self) -> Interval:
+        """The wider of the two, by which everything is judged."""
+        return wider(self.bootstrap, self.t)
+
+
+def estimate(scores: Array, per_task: Sequence[Array] = (), *, statistic: Statistic = mean_score) -> Estimate:
+    """``statistic`` of scores (seed, task) and per_task (task,) with both intervals."""
+    bootstrap = bootstrap_interval(scores, per_task, statistic=statistic)
+    value = float(statistic(scores, *per_task))
+    return Estimate(value=value, bootstrap=bootstrap, t=t_interval(scores, per_task, statistic=statistic))
+
+
+def adaptation_speed(
+    episodes: Sequence[int], curve: Sequence[float], fraction: float, *, start: float | None = None
+) -> int | None:
+    """Episodes of interaction after which ``fraction`` of the final score is reached.
+
+    The score counts from ``start``: 0 for a normalised score (the floor), and the curve's first point (the default)
+    for a return, whose zero means nothing. The answer is the episodes of the first point, in order and without
+    interpolation, with ``score - start >= fraction * (final - start)``; None where the final score is not above start.
+
+    Args:
+        episodes: (point,) seen before each point. curve: (point,) scores. fraction: in (0, 1].
+    """
+    if len(episodes) != len(curve) or not episodes:
+        raise MetaRLError(f"{len(episodes)} episodes for a curve of {len(curve)} points; give one for each point")
+    if not 0 < fraction <= 1:
+        raise MetaRLError(f"fraction={fraction} is outside (0, 1]; .5 asks for half of the final score")
+    zero = curve[0] if start is None else start
+    gain = curve[-1] - zero
+    if not gain > 0:
+        return None
+    # The final point always counts, whatever rounding does to the product.
+    reached = (count for count, score in zip(episodes, curve, strict=True) if score - zero >= fraction * gain)
+    return next(reached, episodes[-1])
+
+
+def _check(scores: Array, per_task: Sequence[Array]) -> None:
+    if scores.ndim != 2 or scores.size == 0:
+        raise MetaRLError(f"scores of shape {scores.shape}; give (seed, task), neither of them empty")
+    for array in per_task:
+        if array.shape != scores.shape[1:]:
+            raise MetaRLError(f"a per-task array of shape {array.shape} beside scores {scores.shape}; give (task,)")
+    if not all(np.isfinite(array).all() for array in (scores, *per_task)):
+        raise MetaRLError("scores hold NaN or infinity; mend the run that produced them, for no interval covers those")

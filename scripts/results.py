@@ -1,0 +1,40 @@
+"""Check every result in results/ against the schema; write results/README.md and the table of results in README.md."""
+
+import sys
+from pathlib import Path
+
+import tyro
+
+from metarl.errors import MetaRLError
+from metarl.evaluate.report import insert_table, results_table, write_results_readme
+from metarl.evaluate.results import load_results
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(results: Path = ROOT / "results", readme: Path = ROOT / "README.md", check: bool = False) -> int:
+    """Check the results and write the tables made from them.
+
+    Args:
+        results: the folder of results.
+        readme: the file with the markers <!-- results:begin --> and <!-- results:end -->.
+        check: write nothing, and exit with 1 if something would change.
+    """
+    try:
+        checked = load_results(results)
+        changed = {
+            results / "README.md": write_results_readme(results, write=not check),
+            readme: insert_table(readme, "results", results_table(checked), write=not check),
+        }
+    except MetaRLError as error:
+        print(error, file=sys.stderr)
+        return 1
+    stale = [str(path) for path, differs in changed.items() if differs]
+    print(f"sound results: {len(checked)}")
+    if stale:
+        print(f"{', '.join(stale)}: {'out of date; run `make results`' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))

@@ -1,0 +1,280 @@
+"""Pictures: what is drawn is what was measured, nothing is cut off, and files are written whole."""
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from metarl.errors import MetaRLError
+from metarl.evaluate import drawing
+from metarl.evaluate.drawing import GOAL, LABEL_GAP, spread, step_colours
+from metarl.evaluate.paths import paths_figure
+from metarl.evaluate.plots import comparison_figure, curve_figure, learning_figure, overview_figure, save_figure
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def line(axes: Axes, **wanted: object) -> np.ndarray:
+    """The (x, y) of the one line with these properties."""
+    found = [each for each in axes.lines if all(getattr(each, f"get_{k}")() == v for k, v in wanted.items())]
+    assert len(found) == 1
+    return np.asarray(found[0].get_xydata())
+
+
+def assert_nothing_is_cut_off(figure: Figure) -> None:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    box = figure.bbox
+    for axes in figure.axes:
+        for text in (*axes.texts, axes.xaxis.label, axes.yaxis.label):
+            extent = text.get_window_extent()
+            if text.get_text() and text.get_visible():
+                assert extent.x0 >= -1, text
+                assert extent.y0 >= -1, text
+                assert extent.x1 <= box.x1 + 1, text
+                assert extent.y1 <= box.y1 + 1, text
+
+
+def sample_paths(n_steps: int = 4, n_tasks: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    n_lanes, length = 2, 30
+    rng = np.random.default_rng(0)
+    goals = rng.uniform(-0.5, 0.5, (n_tasks, 2))
+    share = np.linspace(0, 1, length)[:, None] * np.linspace(0, 1, n_steps)[:, None, None, None, None]
+    return share * goals[:, None, None] + np.zeros((n_steps, n_tasks, n_lanes, length, 2)), goals
+
+
+def test_the_curve_is_the_mean_with_its_wider_interval_and_the_tasks_behind_it(make_evaluation) -> None:
+    evaluation = make_evaluation()
+    axes = curve_figure(evaluation).axes[0]
+    mean = line(axes, linewidth=2.4)
+    assert mean[:, 0].tolist() == [0, 20, 40, 60]
+    assert mean[:, 1] == pytest.approx(evaluation.returns.mean(axis=(0, 2)))
+    tasks = np.array([each.get_ydata() for each in axes.lines if each.get_linewidth() == 0.7])
+    assert tasks == pytest.approx(evaluation.returns.mean(axis=0).T)
+    band = axes.collections[0].get_paths()[0].vertices
+    for point in evaluation.points:
+        at_point = band[band[:, 0] == point.episodes, 1]
+        assert (at_point.min(), at_point.max()) == pytest.approx(tuple(point.returns.interval))
+
+
+def test_floor_and_optimum_are_labelled_lines(make_evaluation) -> None:
+    evaluation = make_evaluation()
+    axes = curve_figure(evaluation).axes[0]
+    levels = [each.get_ydata()[0] for each in axes.lines if each.get_linestyle() == "--"]
+    assert sorted(levels) == pytest.approx([evaluation.floor.mean(), evaluation.optimum.mean()])
+    assert any(text.startswith("standing still −") for text in texts(axes))
+    assert any(text.startswith("straight line −") for text in texts(axes))
+
+
+def test_the_second_axis_is_the_normalised_score(make_evaluation) -> None:
+    evaluation = make_evaluation()
+    figure = curve_figure(evaluation)
+    FigureCanvasAgg(figure).draw()
+    (second,) = figure.axes[0].child_axes
+    low, high = figure.axes[0].get_ylim()
+    floor, optimum = evaluation.floor.mean(), evaluation.optimum.mean()
+    assert second.get_ylim() == pytest.approx(((low - floor) / (optimum - floor), (high - floor) / (optimum - floor)))
+    assert "70%" in texts(figure.axes[0])
+
+
+def test_without_an_optimum_there_is_one_axis_and_returns_are_written(make_evaluation) -> None:
+    evaluation = make_evaluation(optimum=None)
+    axes = curve_figure(evaluation).axes[0]
+    assert not axes.child_axes
+    assert f"{evaluation.returns[:, 1].mean():.1f}".replace("-", "−") in texts(axes)
+
+
+def test_a_task_that_goes_astray_does_not_squeeze_the_curve(make_evaluation) -> None:
+    returns = np.array(make_evaluation(n_tasks=100).returns)
+    returns[:, 2, 3] = -4000
+    low, _ = curve_figure(make_evaluation(n_tasks=100, returns=returns)).axes[0].get_ylim()
+    assert low > -400
+
+
+def test_a_long_curve_is_a_line_without_markers(make_evaluation) -> None:
+    axes = curve_figure(make_evaluation(shares=tuple(np.linspace(0, 0.9, 40)), floor=None)).axes[0]
+    assert len(axes.collections) == 1  # the band
+    assert len(axes.get_xticks()) < 20
+
+
+def test_a_comparison_draws_each_agent_labelled_at_its_end(make_evaluation) -> None:
+    pair = [make_evaluation(), make_evaluation(agent="finetune", shares=(0.0, 0.2, 0.3, 0.4))]
+    figure = comparison_figure(pair)
+    axes = figure.axes[0]
+    for each in pair:
+        assert line(axes, label=each.agent)[:, 1] == pytest.approx(each.normalised)
+        assert each.agent in texts(axes)
+    assert len({each.get_color() for each in axes.lines if each.get_label() in ("maml", "finetune")}) == 2
+    assert axes.get_ylabel() == "normalised score"
+    assert_nothing_is_cut_off(figure)
+
+
+def test_a_comparison_without_an_optimum_is_of_returns(make_evaluation) -> None:
+    pair = [make_evaluation(optimum=None), make_evaluation(agent="finetune")]
+    axes = comparison_figure(pair).axes[0]
+    assert axes.get_ylabel() == "return"
+    assert line(axes, label="finetune")[:, 1] == pytest.approx(pair[1].returns.mean(axis=(0, 2)))
+
+
+def test_different_tasks_are_not_drawn_into_one_plot(make_evaluation) -> None:
+    with pytest.raises(MetaRLError, match="different tasks"):
+        comparison_figure([make_evaluation(), make_evaluation(agent="b", task_vectors=np.zeros((20, 2)))])
+
+
+def test_the_learning_curve_is_the_mean_over_seeds_at_common_steps(tmp_path: Path) -> None:
+    header = "time/total_timesteps,return_0,return_1\n"
+    (tmp_path / "a.csv").write_text(f"{header}100,-4,-2\n200,,\n300,-3,-1\n400,-3,-1\n")
+    (tmp_path / "b.csv").write_text(f"{header}100,-6,-4\n200,-5,-3\n300,-5,-3\n")
+    progress = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    figure = learning_figure(progress, steps="time/total_timesteps", returns=["return_0", "return_1"])
+    axes = figure.axes[0]
+    assert line(axes, label="return_0").tolist() == [[100, -5], [300, -4]]
+    assert line(axes, label="return_1").tolist() == [[100, -3], [300, -2]]
+    assert {"before adaptation", "1 step", "2 seeds"} <= set(texts(axes))
+    assert_nothing_is_cut_off(figure)
+
+
+def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "progress.csv").write_text("steps,loss\n1,2\n")
+    with pytest.raises(MetaRLError, match="no column 'return'; it has steps, loss"):
+        learning_figure([tmp_path / "progress.csv"], steps="steps", returns=["return"])
+
+
+def test_seeds_without_a_common_step_are_refused(tmp_path: Path) -> None:
+    for i in (1, 2):
+        (tmp_path / f"{i}.csv").write_text(f"steps,return\n{i},2\n")
+    with pytest.raises(MetaRLError, match="train the seeds alike"):
+        learning_figure([tmp_path / "1.csv", tmp_path / "2.csv"], steps="steps", returns=["return"])
+
+
+def test_paths_have_a_panel_for_each_task_with_its_goal_and_steps() -> None:
+    paths, goals = sample_paths()
+    panels = paths_figure(paths, goals).axes
+    assert len(panels) == 6
+    for task, axes in enumerate(panels):
+        star = line(axes, marker="*", color=GOAL)
+        assert star[0] == pytest.approx(goals[task])
+        for step, colour in enumerate(step_colours(4)):
+            assert line(axes, color=colour, marker="None") == pytest.approx(paths[step, task, 0])
+
+
+def test_padding_is_not_drawn() -> None:
+    paths, goals = sample_paths()
+    valid = np.ones(paths.shape[:-1], dtype=bool)
+    valid[3, 2, 0, 12:] = False
+    paths[3, 2, 0, 12:] = np.nan
+    axes = paths_figure(paths, goals, valid).axes[2]
+    colour = step_colours(4)[3]
+    assert len(line(axes, color=colour, marker="None")) == 12
+    assert line(axes, color=colour, marker="o")[0] == pytest.approx(paths[3, 2, 0, 11])
+
+
+def test_lanes_and_panels_can_be_chosen() -> None:
+    paths, goals = sample_paths(n_steps=2, n_tasks=2)
+    assert len(paths_figure(paths, goals).axes) == 2
+    drawn = [len(paths_figure(paths, goals, lanes=lanes).axes[0].lines) for lanes in (1, 2, 9)]
+    assert drawn[1] == drawn[0] + 4  # two steps, each a line and its end
+    assert drawn[2] == drawn[1]
+
+
+def test_panels_are_square_apart_and_inside_the_figure() -> None:
+    for n_tasks in (1, 4, 6, 12):
+        paths, goals = sample_paths(n_tasks=n_tasks)
+        figure = paths_figure(paths, goals)
+        boxes = [axes.get_position().transformed(figure.transFigure) for axes in figure.axes]
+        for i, box in enumerate(boxes):
+            assert box.width == pytest.approx(box.height)
+            assert box.x0 > 0
+            assert box.y0 > 0
+            assert box.x1 < figure.bbox.x1
+            assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+@pytest.mark.parametrize(
+    ("paths", "goals", "valid", "message"),
+    [
+        (np.zeros((4, 6, 2, 30)), np.zeros((6, 2)), None, r"\(step, task, lane, time, 2\)"),
+        (np.zeros((4, 6, 2, 30, 2)), np.zeros((5, 2)), None, r"goals \(5, 2\)"),
+        (np.zeros((4, 6, 2, 30, 2)), np.zeros((6, 2)), np.ones((4, 6, 2)), r"valid \(4, 6, 2\)"),
+    ],
+)
+def test_paths_of_another_shape_are_refused(paths, goals, valid, message: str) -> None:
+    with pytest.raises(MetaRLError, match=message):
+        paths_figure(paths, goals, valid)
+
+
+def test_the_overview_joins_paths_and_curve_in_the_same_colours(make_evaluation) -> None:
+    evaluation = make_evaluation()
+    figure = overview_figure(evaluation, *sample_paths())
+    assert len(figure.axes) == 7
+    curve = figure.axes[-1]
+    markers = curve.collections[1].get_facecolors()[:, :3]
+    assert markers == pytest.approx(np.array([to_rgb(colour) for colour in step_colours(4)]))
+    assert "Return, test (fresh)" in texts(curve)
+    panels_end = max(axes.get_position().x1 for axes in figure.axes[:-1])
+    FigureCanvasAgg(figure).draw()
+    assert curve.get_tightbbox().x0 > panels_end * figure.bbox.width
+    assert_nothing_is_cut_off(figure)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_the_same_figure_gives_the_same_file(make_evaluation, tmp_path: Path, suffix: str) -> None:
+    for name in ("a", "b"):
+        with matplotlib.rc_context({"svg.hashsalt": "fixed"}):
+            save_figure(curve_figure(make_evaluation()), tmp_path / f"{name}.{suffix}")
+    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_a_picture_that_fails_leaves_the_old_one(make_evaluation, tmp_path: Path, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("disk full")
+
+    path = tmp_path / "curve.png"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(drawing, "write_atomic", fail)
+    with pytest.raises(RuntimeError):
+        save_figure(curve_figure(make_evaluation()), path)
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["curve.png"]
+
+
+def test_an_unknown_format_is_refused(make_evaluation, tmp_path: Path) -> None:
+    with pytest.raises(MetaRLError, match=r"\.png, \.svg, \.pdf"):
+        save_figure(curve_figure(make_evaluation()), tmp_path / "curve.jpeg")
+
+
+def test_no_global_state_is_touched(make_evaluation) -> None:
+    def settings() -> dict[str, object]:
+        # Merely reading the backend would look one up.
+        return {name: matplotlib.rcParams[name] for name in matplotlib.rcParams if name != "backend"}
+
+    before = settings()
+    curve_figure(make_evaluation())
+    assert settings() == before
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_labels_are_pushed_apart_no_further_than_needed() -> None:
+    assert spread([0.1, 0.9, 0.5], 0.05) == pytest.approx([0.1, 0.9, 0.5])
+    assert spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+    assert spread([0.52, 0.5, 0.51], 0.1) == pytest.approx([0.61, 0.41, 0.51])
+    assert spread([], LABEL_GAP) == []
+
+
+def test_steps_start_grey_and_darken() -> None:
+    for n_steps in range(1, 12):
+        colours = [to_rgb(colour) for colour in step_colours(n_steps)]
+        assert len(colours) == n_steps
+        assert max(colours[0]) - min(colours[0]) < 0.1
+        lightness = [sum(colour) for colour in colours[1:]]
+        assert all(later < earlier for earlier, later in pairwise(lightness))

@@ -1,0 +1,413 @@
+"""Committed results: the schema, labels that cannot claim too much, the check against curve.csv, the tables."""
+
+import copy
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarl.errors import MetaRLError
+from metarl.evaluate.report import insert_table, markdown, results_table, write_results_readme
+from metarl.evaluate.results import FILES, check_result, extras, figure, load_results, summary, write_result
+from metarl.evaluate.schema import check_summary, label, satisfies
+from metarl.evaluate.tables import number
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS = {"command": "python scripts/train.py maml metarl/PointNavigation-v0", "machine": "2 cores", "version": "0.1.0"}
+README = "# metarl\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nThe end.\n"
+
+
+@pytest.fixture(scope="module")
+def content(make_evaluation) -> dict[str, Any]:
+    """A valid summary."""
+    evaluation = make_evaluation()
+    figures = [
+        figure(evaluation, "normalised step 1", asked=">= 0.65", reference=0.5),
+        figure(evaluation, "normalised", asked=">= 0.99", reference="70% (Finn et al. 2017)"),
+    ]
+    return summary(evaluation, **FACTS, figures=figures)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any], make_evaluation) -> Path:
+    """A folder with the results of two agents on one family, which nobody changes."""
+    root = tmp_path_factory.mktemp("written")
+    write_result(root, make_evaluation(), content, {"lr": 0.1})
+    finetune = make_evaluation(agent="finetune", shares=(0.0, 0.2, 0.3, 0.4))
+    write_result(root, finetune, summary(finetune, **FACTS, figures=[]), {"lr": 0.3})
+    return root
+
+
+@pytest.fixture
+def results(tmp_path: Path, written: Path) -> Path:
+    """A copy of it to play with."""
+    return Path(shutil.copytree(written, tmp_path / "results"))
+
+
+def test_a_summary_is_what_the_evaluation_says(make_evaluation, content: dict[str, Any]) -> None:
+    evaluation = make_evaluation()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert {name: content[name] for name in ("agent", "family", "variant", "split", "seeds", "steps")} == {
+        "agent": "maml",
+        "family": "metarl/PointNavigation-v0",
+        "variant": "maml",
+        "split": "test (fresh)",
+        "seeds": [0, 1, 2],
+        "steps": 2_000_000,
+    }
+    for entry, point in zip(content["curve"], evaluation.points, strict=True):
+        assert (entry["episodes"], entry["adaptations"]) == (point.episodes, point.adaptations)
+        low, high = point.returns.interval
+        assert entry["return"] == {"mean": point.returns.value, "iqm": point.iqm, "low": low, "high": high}
+        low, high = point.normalised.interval
+        assert entry["normalised"] == {"mean": point.normalised.value, "low": low, "high": high}
+
+
+def test_figures_are_read_off_the_evaluation(make_evaluation, content: dict[str, Any]) -> None:
+    first, last = content["figures"]
+    points = make_evaluation().points
+    assert first["value"] == points[1].normalised.value
+    assert (first["low"], first["high"]) == points[1].normalised.interval
+    assert (first["label"], first["reference"]) == ("reproduced", 0.5)
+    assert last["value"] == points[3].normalised.value
+    assert last["label"] == "below"
+    returns = figure(make_evaluation(), "return step 2", asked=">= -100")
+    assert returns["value"] == points[2].returns.value
+    assert figure(make_evaluation(), "return", asked=">= -100")["value"] == points[3].returns.value
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("5w1s", "ask for"), ("normalised step 9", r"adaptation steps \(0, 1, 2, 3\)"), ("normalised step", "ask for")],
+)
+def test_figures_that_an_evaluation_does_not_have_are_refused(make_evaluation, name: str, message: str) -> None:
+    with pytest.raises(MetaRLError, match=message):
+        figure(make_evaluation(), name, asked=">= 0")
+
+
+def test_no_normalised_figure_without_an_optimum(make_evaluation) -> None:
+    with pytest.raises(MetaRLError, match="ask for the return"):
+        figure(make_evaluation(optimum=None), "normalised", asked=">= 0")
+
+
+@pytest.mark.parametrize(
+    ("value", "asked", "reached"),
+    [
+        (0.98, ">= 0.98", True),
+        (0.979, ">= 0.98", False),
+        (0.98, "> 0.98", False),
+        (0.3, "<= 0.3", True),
+        (0.3, "< 0.3", False),
+        (-3.0, ">= -3.5", True),
+    ],
+)
+def test_asked(value: float, asked: str, reached: bool) -> None:
+    assert satisfies(value, asked) is reached
+
+
+def test_labels_are_earned() -> None:
+    assert label(0.99, ">= 0.98", steps=100) == "reproduced"
+    assert label(0.97, ">= 0.98", steps=100) == "below"
+    assert label(0.99, ">= 0.98", steps=100, reference_steps=100) == "reproduced"
+    # A run that stopped early has reproduced nothing, whatever it scores.
+    assert label(0.99, ">= 0.98", steps=99, reference_steps=100) == "at 99 steps"
+
+
+def put(value: object, *path: str | int) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        inner: Any = content
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+
+    return change
+
+
+def drop(*path: str | int) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        inner: Any = content
+        for key in path[:-1]:
+            inner = inner[key]
+        del inner[path[-1]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop("machine"), "summary lacks machine; its fields are agent"),
+        (put(1, "colour"), "summary has unknown colour"),
+        (put("", "agent"), "agent=''; it must be text, and not empty"),
+        (put(3, "variant"), "variant=3; it must be text"),
+        (put("test", "split"), r"split='test'; allowed are .*test \(same tasks\)"),
+        (put([], "seeds"), "at least one"),
+        (put([0, 0], "seeds"), "each training seed once"),
+        (put([0, True], "seeds"), "seeds holds True; it must be a whole number"),
+        (put(1e6, "steps"), "steps holds 1000000.0; it must be a whole number"),
+        (put(-1.0, "wall_seconds"), "wall_seconds=-1.0"),
+        (put("long", "wall_seconds"), "wall_seconds='long'; it must be a finite number"),
+        (put([], "curve"), "leave it out"),
+        (drop("curve", 1, "normalised"), r"curve\[1\] lacks normalised"),
+        (drop("curve", 1, "return", "iqm"), r"curve\[1\]\.return lacks iqm"),
+        (put(float("nan"), "curve", 1, "return", "mean"), r"curve\[1\]\.return\.mean=nan"),
+        (put(float("inf"), "curve", 1, "return", "iqm"), r"curve\[1\]\.return\.iqm=inf"),
+        (put(9.0, "curve", 2, "normalised", "mean"), r"curve\[2\]\.normalised: mean=9.0 lies outside its interval"),
+        (put(30, "curve", 0, "episodes"), "increasing order"),
+        (put("none", "figures"), "figures='none'; it must be a list"),
+        (put("score", "figures", 0, "name"), r"figures\[0\]\.name='score'; figures have fixed names: return"),
+        (put("normalised step 1", "figures", 1, "name"), "repeat a name"),
+        (put(True, "figures", 0, "value"), r"figures\[0\]\.value=True"),
+        (put([1], "figures", 0, "reference"), r"figures\[0\]\.reference"),
+        (put("0.65", "figures", 0, "asked"), r"figures\[0\]\.asked=\'0.65\'; write a comparison and a number"),
+        (put(0.65, "figures", 0, "asked"), r"figures\[0\]\.asked=0.65"),
+        (put("good", "figures", 0, "label"), r'allowed are "reproduced", "below" and, .* "at 2000000 steps"'),
+        (put("at 5 steps", "figures", 0, "label"), r"label='at 5 steps'"),
+        (put("below", "figures", 0, "label"), r'its label is "below"; label it "reproduced"'),
+        (put("reproduced", "figures", 1, "label"), r'>= 0.99 was asked, .*label it "below"'),
+    ],
+)
+def test_the_schema_refuses(content: dict[str, Any], change: Callable[[dict[str, Any]], None], message: str) -> None:
+    changed = copy.deepcopy(content)
+    change(changed)
+    with pytest.raises(MetaRLError, match=message):
+        check_summary(changed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        drop("curve"),
+        put([], "figures"),
+        put("", "variant"),
+        put(None, "curve", 0, "normalised"),
+        put(None, "figures", 0, "reference"),
+        put("at 2000000 steps", "figures", 0, "label"),
+        put("at 2000000 steps", "figures", 1, "label"),
+        *(
+            put(name, "figures", 0, "name")
+            for name in ("return", "n=100 k=5", "n=10", "5w1s", "20w5s", "rmse", "auroc")
+        ),
+        put("mse 10-shot step 1", "figures", 0, "name"),
+        put("rocauc 10-shot", "figures", 0, "name"),
+    ],
+)
+def test_the_schema_allows(content: dict[str, Any], change: Callable[[dict[str, Any]], None]) -> None:
+    changed = copy.deepcopy(content)
+    change(changed)
+    assert check_summary(changed) == changed
+
+
+@pytest.mark.parametrize("thing", [None, [], "summary"])
+def test_a_summary_is_an_object(thing: object) -> None:
+    with pytest.raises(MetaRLError, match="must be an object"):
+        check_summary(thing)
+
+
+def test_a_result_is_written_whole_and_checked(results: Path) -> None:
+    folder = results / "maml" / "PointNavigation-maml"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert json.loads((folder / "config.json").read_text()) == {"lr": 0.1}
+    result = check_result(folder, results)
+    assert result.name == "maml/PointNavigation-maml"
+    assert extras(result) == {"sd": 0.25}
+
+
+def edit(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        path = folder / "summary.json"
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    return apply
+
+
+def replace(file: str, old: str, new: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / file).write_text((folder / file).read_text().replace(old, new, 1))  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        *((lambda folder, file=file: (folder / file).unlink(), f"lacks {file}") for file in FILES),
+        (lambda folder: (folder / "summary.json").write_text('{"agent'), "summary.json is no JSON"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "config.json holds a list"),
+        (lambda folder: (folder / "curve.png").write_bytes(b"GIF89a"), "no PNG"),
+        (edit(put("promp", "agent")), "belong into promp/PointNavigation-maml"),
+        (edit(put("pearl", "variant")), "belong into maml/PointNavigation-pearl"),
+        (edit(put([0, 1], "seeds")), "other seeds"),
+        (edit(drop("curve", 3)), "points"),
+        (edit(put({"mean": -5.0, "iqm": -5.0, "low": -9.0, "high": -1.0}, "curve", 1, "return")), "says return -5.0"),
+        (edit(put({"mean": 0.99, "low": 0.9, "high": 1.0}, "curve", 1, "normalised")), "says normalised 0.99"),
+        (replace("curve.csv", "episodes", "time"), "it needs adaptations, episodes"),
+        (replace("curve.csv", "0,0,0,0,-", "0,0,0,0,-9"), "says return"),
+        (replace("curve.csv", "0,0,0,0,-", "0,0,0,0,x"), "damaged"),
+        (replace("curve.csv", "\n0,0,0,0,", "\n0,0,0,,"), "lacks a number"),
+    ],
+)
+def test_a_faulty_result_is_named(results: Path, damage: Callable[[Path], None], message: str) -> None:
+    folder = results / "maml" / "PointNavigation-maml"
+    damage(folder)
+    with pytest.raises(MetaRLError, match=rf"maml.PointNavigation-maml.*{message}"):
+        load_results(results)
+
+
+def test_all_faults_are_told_at_once(results: Path) -> None:
+    for agent in ("maml", "finetune"):
+        (results / agent / "PointNavigation-maml" / "curve.png").unlink()
+    with pytest.raises(MetaRLError, match=r"finetune[^\n]*\n[^\n]*maml"):
+        load_results(results)
+
+
+def test_a_result_in_the_wrong_place_is_named(results: Path) -> None:
+    stray = results / "maml" / "PointNavigation-maml" / "old"
+    stray.mkdir()
+    (stray / "summary.json").write_text("{}")
+    with pytest.raises(MetaRLError, match=r"old.*move it there"):
+        load_results(results)
+
+
+def test_few_shot_results_have_a_folder_and_a_curve_of_their_own(results: Path, content: dict[str, Any]) -> None:
+    folder = results / "fewshot" / "prototypical" / "omniglot"
+    folder.mkdir(parents=True)
+    name = {"name": "5w1s", "value": 98.2, "low": 98.0, "high": 98.4, "reference": 98.8, "asked": ">= 98"}
+    changed = {**content, "agent": "prototypical", "family": "omniglot", "variant": "", "split": "test (disjoint)"}
+    changed = {**changed, "figures": [{**name, "label": "reproduced"}]}
+    del changed["curve"]
+    (folder / "summary.json").write_text(json.dumps(changed))
+    (folder / "config.json").write_text("{}")
+    (folder / "curve.csv").write_text("seed,episode,accuracy\n0,0,98.2\n")
+    (folder / "curve.png").write_bytes((results / "maml/PointNavigation-maml/curve.png").read_bytes())
+    table = results_table(load_results(results))
+    row = next(line for line in table.splitlines() if "prototypical" in line)
+    assert "| omniglot | test (disjoint) |" in row
+    assert "5w1s 98.2, asked >= 98: reproduced" in row
+
+
+def test_the_table_has_each_agent_with_its_scores_by_step_best_first(results: Path, make_evaluation) -> None:
+    header, _, *rows = results_table(load_results(results)).splitlines()
+    assert header == "| agent | family | split | steps | seeds | step 0 | step 1 | step 2 | step 3 | figures |"
+    assert [row.split(" | ")[0] for row in rows] == ["| maml", "| finetune"]
+    score = make_evaluation().points[1].normalised
+    low, high = score.interval
+    assert f"| {number(score.value, 3)} [{number(low, 3)}, {number(high, 3)}] |" in rows[0]
+    assert "| PointNavigation (maml) | test (fresh) | 2.00M | 3 |" in rows[0]
+    assert "asked >= 0.65: reproduced<br>normalised" in rows[0]
+    assert "asked >= 0.99: below |" in rows[0]
+    assert all(row.count("|") == header.count("|") for row in rows)
+
+
+def test_longer_curves_show_their_last_point_and_returns_where_nothing_else_is_known(
+    results: Path, make_evaluation
+) -> None:
+    pearl = make_evaluation(agent="pearl", shares=(0, 0.1, 0.2, 0.3, 0.4, 0.5), optimum=None, variant="")
+    write_result(results, pearl, summary(pearl, **FACTS, figures=[]), {})
+    header, _, *rows = results_table(load_results(results)).splitlines()
+    assert "| step 3 | last |" in header
+    row = next(row for row in rows if "pearl" in row)
+    assert f"| return {number(pearl.points[5].returns.value)} [" in row
+    assert "| PointNavigation | " in row
+
+
+def test_no_results_is_said() -> None:
+    assert results_table([]) == "No results yet.\n"
+
+
+def test_the_readme_tells_all_and_is_written_once(results: Path, make_evaluation) -> None:
+    assert write_results_readme(results, write=False)
+    assert not (results / "README.md").exists()
+    assert write_results_readme(results)
+    assert not write_results_readme(results)
+    text = (results / "README.md").read_text()
+    assert results_table(load_results(results)) in text
+    assert "(maml/PointNavigation-maml/curve.png)" in text
+    assert FACTS["command"] in text
+    assert "Also: sd 0.25." in text
+    point = make_evaluation().points[1]
+    quiet = number(point.returns_deterministic.value), number(point.normalised_deterministic.value, 3)
+    assert f"| {quiet[0]} | {quiet[1]} |" in text
+    assert "70% (Finn et al. 2017)" in text
+
+
+def test_a_table_is_inserted_between_its_markers(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(README)
+    assert insert_table(path, "results", "| a |", write=False)
+    assert path.read_text() == README
+    assert insert_table(path, "results", "| a |")
+    assert path.read_text() == README.replace("old", "\n| a |\n")
+    assert not insert_table(path, "results", "| a |")
+    assert insert_table(path, "results", "| b |")
+    assert "| a |" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<!-- results:begin -->",
+        "<!-- results:end --><!-- results:begin -->",
+        README + README,
+    ],
+)
+def test_a_readme_without_its_markers_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(text)
+    with pytest.raises(MetaRLError, match=r"needs <!-- results:begin --> and then <!-- results:end -->"):
+        insert_table(path, "results", "| a |")
+    assert path.read_text() == text
+
+
+def test_a_missing_readme_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MetaRLError, match=r"README\.md cannot be read"):
+        insert_table(tmp_path / "README.md", "results", "| a |")
+
+
+def test_bars_in_cells_are_escaped() -> None:
+    assert markdown(["a", "b"], [["x|y", "z"]]) == "| a | b |\n| --- | --- |\n| x\\|y | z |\n"
+
+
+@pytest.fixture
+def main() -> Callable[..., int]:
+    return runpy.run_path(str(ROOT / "scripts" / "results.py"))["main"]
+
+
+def test_the_script_checks_then_writes(results: Path, main, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = results.parent / "README.md"
+    readme.write_text(README)
+    assert main(results, readme, check=True) == 1
+    assert "out of date" in capsys.readouterr().out
+    assert readme.read_text() == README
+    assert main(results, readme) == 0
+    assert main(results, readme, check=True) == 0
+    assert results_table(load_results(results)) in readme.read_text()
+    assert results_table(load_results(results)) in (results / "README.md").read_text()
+
+
+def test_the_script_refuses_a_faulty_result_and_writes_nothing(results: Path, main, capsys) -> None:
+    readme = results.parent / "README.md"
+    readme.write_text(README)
+    edit(put("reproduced", "figures", 1, "label"))(results / "maml" / "PointNavigation-maml")
+    assert main(results, readme) == 1
+    assert 'label it "below"' in capsys.readouterr().err
+    assert readme.read_text() == README
+    assert not (results / "README.md").exists()
+
+
+def test_the_script_runs_from_the_command_line(results: Path) -> None:
+    readme = results.parent / "README.md"
+    readme.write_text(README)
+    command = [sys.executable, ROOT / "scripts" / "results.py", "--results", results, "--readme", readme, "--check"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 1, done.stderr
+    assert "out of date" in done.stdout

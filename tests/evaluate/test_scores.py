@@ -1,0 +1,242 @@
+"""The evaluation record: normalised scores, split labels, speed, JSON and CSV; and the tables made from it."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from metarl.errors import MetaRLError
+from metarl.evaluate.scores import Evaluation, normalised_score, short_name, split_label
+from metarl.evaluate.statistics import bootstrap_interval, interquartile_mean, t_interval
+from metarl.evaluate.tables import (
+    as_json,
+    comparison_json,
+    comparison_table,
+    curve_rows,
+    curve_table,
+    number,
+    separation_rows,
+)
+
+
+def printed(renderable: object) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_the_normalised_score_is_a_ratio_of_means() -> None:
+    # Closed: 9 of 10 and 0 of 1. The mean of the ratios would be .45.
+    returns, floor, optimum = np.array([[9.0, 0.0]]), np.zeros(2), np.array([10.0, 1.0])
+    assert normalised_score(returns, floor, optimum) == pytest.approx(9 / 11)
+
+
+def test_floor_is_zero_and_optimum_one(make_evaluation) -> None:
+    evaluation = make_evaluation()
+    both = np.stack([evaluation.floor, evaluation.optimum])[None]
+    ends = make_evaluation(returns=both, seeds=(0,), shares=(0, 0), deterministic=False)
+    assert ends.normalised.tolist() == [0, 1]
+
+
+def test_points_hold_every_score(make_evaluation) -> None:
+    evaluation = make_evaluation()
+    point, returns = evaluation.points[1], evaluation.returns[:, 1]
+    assert (point.episodes, point.adaptations) == (20, 1)
+    assert point.returns.value == pytest.approx(returns.mean())
+    assert point.iqm == pytest.approx(float(interquartile_mean(returns)))
+    assert point.returns.bootstrap == bootstrap_interval(returns)
+    assert point.returns.t == t_interval(returns)
+    assert point.normalised.value == pytest.approx(0.7, abs=0.01)
+    gap = (evaluation.optimum - evaluation.floor).mean()
+    assert point.returns_deterministic.value == pytest.approx(returns.mean() + 0.5)
+    assert point.normalised_deterministic.value == pytest.approx(point.normalised.value + 0.5 / gap)
+
+
+@pytest.mark.parametrize("missing", ["floor", "optimum"])
+def test_without_floor_or_optimum_nothing_is_normalised(make_evaluation, missing: str) -> None:
+    evaluation = make_evaluation(**{missing: None}, deterministic=False)
+    assert evaluation.normalised is None
+    assert evaluation.points[0].normalised is None
+    assert evaluation.points[0].returns_deterministic is None
+
+
+def test_speed_uses_the_normalised_score_where_known(make_evaluation) -> None:
+    # Half of .9 counted from the floor is reached before any adaptation, counted from the first point after it.
+    shares = (0.5, 0.6, 0.9)
+    assert make_evaluation(shares=shares).speed == {"50%": 0, "90%": 40}
+    assert make_evaluation(shares=shares, floor=None).speed == {"50%": 40, "90%": 40}
+
+
+@pytest.mark.parametrize(
+    ("split", "kind", "label"),
+    [
+        ("test", "fresh", "test (fresh)"),
+        ("test", "disjoint", "test (disjoint)"),
+        ("test", "closed", "test (same tasks)"),
+        ("train", "fresh", "train (same tasks)"),
+        ("ood", "closed", "ood"),
+    ],
+)
+def test_every_score_names_its_split(make_evaluation, split: str, kind: str, label: str) -> None:
+    evaluation = make_evaluation(split=split, split_kind=kind)
+    assert split_label(split, kind) == evaluation.split_label == as_json(evaluation)["split"] == label
+    assert label in printed(curve_table(evaluation))
+
+
+@pytest.mark.parametrize("family", ["metarl/GridNavi-v0", "my_module:GridNavi", "GridNavi", "a/GridNavi-v12"])
+def test_short_names(family: str) -> None:
+    assert short_name(family) == "GridNavi"
+
+
+def test_json_is_lossless(make_evaluation, tmp_path: Path) -> None:
+    evaluation = make_evaluation(optimum=None)
+    evaluation.save(tmp_path / "evaluation.json")
+    again = Evaluation.load(tmp_path / "evaluation.json")
+    assert np.array_equal(again.returns, evaluation.returns)
+    assert again.optimum is None
+    assert again.to_json() == evaluation.to_json()
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "no JSON"),
+        (lambda text: text.replace('"steps"', '"stepz"'), r"missing or unknown \['steps', 'stepz'\]"),
+        (lambda _: "[1]", "list"),
+    ],
+)
+def test_damaged_json_is_refused_with_its_path(make_evaluation, tmp_path: Path, damage, message: str) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_text(damage(make_evaluation().to_json()))
+    with pytest.raises(MetaRLError, match=rf"evaluation\.json: .*{message}"):
+        Evaluation.load(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MetaRLError, match=r"nothing\.json"):
+        Evaluation.load(tmp_path / "nothing.json")
+
+
+def test_csv_has_a_row_for_each_seed_point_and_task(make_evaluation) -> None:
+    evaluation = make_evaluation(optimum=None)
+    rows = list(csv.DictReader(io.StringIO(evaluation.to_csv())))
+    assert len(rows) == 3 * 4 * 20
+    row = rows[(2 * 4 + 1) * 20 + 5]
+    assert (row["seed"], row["episodes"], row["adaptations"], row["task"]) == ("2", "20", "1", "5")
+    assert float(row["return"]) == pytest.approx(evaluation.returns[2, 1, 5], rel=1e-8)
+    assert float(row["return_deterministic"]) == pytest.approx(evaluation.returns[2, 1, 5] + 0.5, rel=1e-8)
+    assert float(row["floor"]) == pytest.approx(evaluation.floor[5], rel=1e-8)
+    assert row["optimum"] == ""
+    assert float(row["task_1"]) == pytest.approx(evaluation.task_vectors[5, 1], rel=1e-8)
+    assert float(row["sd"]) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"returns": np.ones((3, 4, 19))}, r"returns has shape \(3, 4, 19\); \(3, 4, 20\)"),
+        ({"returns": np.full((3, 4, 20), np.nan)}, "NaN"),
+        ({"returns_deterministic": np.ones((3, 4))}, "returns_deterministic has shape"),
+        ({"floor": np.ones(3)}, "floor has shape"),
+        ({"optimum": np.full(20, -99.0)}, "not above the floor"),
+        ({"task_vectors": np.ones(20)}, "task_vectors has shape"),
+        ({"seeds": (0, 1, 1)}, "repeat"),
+        ({"adaptations": (0, 1)}, "2 adaptations for 4 points"),
+        ({"episodes": (0, 40, 20, 60)}, "count up"),
+        ({"split": "validation"}, "train, test, ood"),
+        ({"split_kind": "open"}, "fresh, disjoint, closed"),
+        ({"extra": {"sd": float("inf")}}, "sd=inf"),
+        ({"wall_seconds": float("nan")}, "wall_seconds"),
+    ],
+)
+def test_bad_evaluations_are_refused(make_evaluation, fields: dict[str, object], message: str) -> None:
+    with pytest.raises(MetaRLError, match=message):
+        make_evaluation(**fields)
+
+
+def test_an_evaluation_keeps_its_own_numbers(make_evaluation) -> None:
+    returns = np.ones((3, 4, 20))
+    evaluation = make_evaluation(returns=returns)
+    returns[:] = 7
+    assert evaluation.returns.max() == 1
+    with pytest.raises(ValueError, match="read-only"):
+        evaluation.returns[0] = 7
+
+
+def test_the_table_shows_what_the_json_says(make_evaluation) -> None:
+    evaluation = make_evaluation()
+    text, content = printed(curve_table(evaluation)), as_json(evaluation)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    for row in content["curve"]:
+        for score, digits in ((row["return"], None), (row["normalised"], 3)):
+            assert number(score["mean"], digits) in text
+            for name in ("bootstrap", "t"):
+                low, high = (number(end, digits) for end in score[name])
+                assert f"{name[0]} [{low}, {high}]" in text
+        assert number(row["return"]["iqm"]) in text
+        assert number(row["return_deterministic"]["mean"]) in text
+        assert number(row["normalised_deterministic"]["mean"], 3) in text
+    assert "50% after 20, 90% after 40" in " ".join(text.split())
+    assert content["speed"] == {"50%": 20, "90%": 40}
+    assert "3 seeds × 20 tasks" in text
+    assert "sd: 0.25" in text
+    assert f"standing still) {number(evaluation.floor.mean())}" in " ".join(text.split())
+    assert "…" not in text  # nothing is cut off on 80 columns
+
+
+def test_one_seed_says_that_it_has_no_t_interval(make_evaluation) -> None:
+    evaluation = make_evaluation(seeds=(4,))
+    assert curve_rows(evaluation)[0]["return"]["t"] is None
+    assert "t needs 2 seeds" in printed(curve_table(evaluation))
+
+
+def test_numbers_are_printed_with_three_digits() -> None:
+    values = (-38.26, -0.51, 0.0, -0.001, 9.998, 1234.5, -100.4)
+    assert [number(value) for value in values] == ["−38.3", "−0.51", "0.00", "0.00", "10.0", "1234", "−100"]
+    assert number(0.7306, 3) == "0.731"
+
+
+def test_a_comparison_says_where_intervals_touch(make_evaluation) -> None:
+    ahead, behind = make_evaluation(), make_evaluation(agent="finetune", shares=(0.0, 0.2, 0.3, 0.4))
+    rows = separation_rows([behind, ahead])
+    assert [row["intervals_touch"] for row in rows] == [True, False, False, False]
+    assert (rows[3]["ahead"], rows[3]["behind"], rows[3]["episodes"]) == ("maml", "finetune", 60)
+    assert rows[3]["by"] == pytest.approx(0.57)
+    content, text = comparison_json([ahead, behind]), printed(comparison_table([ahead, behind]))
+    assert content["evaluations"] == [as_json(ahead), as_json(behind)]
+    assert json.loads(json.dumps(content)) == content
+    assert text.count("do not touch") == 3
+    assert "…" not in text
+
+
+def test_points_are_compared_at_the_same_number_of_episodes(make_evaluation) -> None:
+    online = make_evaluation(agent="rl2", shares=(0.0, 0.5, 0.6), episodes=(0, 1, 20))
+    assert [row["episodes"] for row in separation_rows([make_evaluation(), online])] == [0, 20]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"agent": "b", "family": "metarl/Other-v0"}, "family"),
+        ({"agent": "b", "variant": "pearl"}, "variant"),
+        ({"agent": "b", "split": "ood"}, "split"),
+        ({"agent": "b", "task_vectors": np.zeros((20, 2))}, "different tasks"),
+        ({}, "share a name"),
+    ],
+)
+def test_only_like_is_compared_with_like(make_evaluation, fields: dict[str, object], message: str) -> None:
+    pair = [make_evaluation(), make_evaluation(**fields)]
+    with pytest.raises(MetaRLError, match=message):
+        comparison_table(pair)
+    with pytest.raises(MetaRLError, match=message):
+        comparison_json(pair)
+
+
+def test_nothing_is_compared_with_nothing() -> None:
+    with pytest.raises(MetaRLError, match="name at least one run"):
+        comparison_json([])
