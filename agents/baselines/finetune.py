@@ -1,0 +1,67 @@
+"""Fine-tuning a multi-task policy: what MAML's meta-gradient has to beat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from metarl.adapt.gradient import STEP_SIZE
+from metarl.agents.maml.agent import MAML
+from metarl.agents.maml.config import MAMLConfig
+from metarl.evaluate.driver import adaptation_curve
+from metarl.learner import Params
+from metarl.rollout.random import stream_keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneConfig(MAMLConfig):
+    """MAML's configuration without inner steps in training, and on as many environment steps."""
+
+    tasks: int = 40
+    inner_steps: int = 0
+    learn_step_sizes: bool = False
+    learn_std_shift: bool = False
+    outer_steps: Literal["each", "last"] = "last"
+    step_sizes: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)  # to choose from for the fine-tuning
+    choice_tasks: int = 40  # training tasks that the choice is made on
+    choice_points: int = 4  # of the adaptation curve whose mean return decides
+
+
+class FineTune(MAML):
+    """The same policy trained by plain multi-task policy gradient, then fine-tuned by the same gradient steps.
+
+    After training, the step size that adapts best on training tasks is kept, and those episodes are not counted.
+    """
+
+    name = "finetune"
+    config_class = FineTuneConfig
+    presets: ClassVar[Mapping[str, MAMLConfig]] = {"default": FineTuneConfig()}
+    config: FineTuneConfig
+
+    def init_params(self, generator: torch.Generator) -> Params:
+        params = super().init_params(generator)
+        return self._with_step_size(params, self.config.step_sizes[0])
+
+    def after_training(self) -> None:
+        tasks = self.family.splits.train(stream_keys(self.config.choice_tasks, self.seed, "choose"))
+
+        def score(size: float) -> float:
+            curve = adaptation_curve(
+                self.learner,
+                self._with_step_size(self.params, size),
+                self.family,
+                tasks,
+                points=self.config.choice_points,
+                lanes=self.lanes,
+                seed=self.seed,
+                device=self.device,
+                deterministic=False,
+            )
+            return float(curve.returns[1:].mean())
+
+        self.params = self._with_step_size(self.params, max(self.config.step_sizes, key=score))
+
+    def _with_step_size(self, params: Params, size: float) -> Params:
+        adapted = self.learner.inner.adapted(params)
+        return {**params, **{STEP_SIZE + name: torch.full_like(value, size)[None] for name, value in adapted.items()}}

@@ -1,0 +1,74 @@
+"""MAML-RL as an agent."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from metarl.agents.maml.config import PRESETS, MAMLConfig
+from metarl.agents.maml.learner import LOG_STD, MAMLLearner
+from metarl.agents.maml.outer import collect
+from metarl.agents.maml.ppo import PPO
+from metarl.agents.maml.trpo import TRPO
+from metarl.algorithm import Algorithm
+from metarl.learner import Params, State
+from metarl.rollout.random import stream_keys
+
+
+class MAML(Algorithm):
+    """MAML-RL: learns initial parameters from which few policy-gradient steps adapt to a task (Finn et al. 2017).
+
+    Presets: ``default``, our recipe of three inner steps with learned step sizes; ``trpo``, MAML-TRPO as
+    pytorch-maml-rl has it; ``promp`` (Rothfuss et al. 2019).
+    """
+
+    name = "maml"
+    config_class = MAMLConfig
+    presets: ClassVar[Mapping[str, MAMLConfig]] = PRESETS
+    config: MAMLConfig
+    learner: MAMLLearner
+
+    def build_learner(self) -> MAMLLearner:
+        self._outer: PPO | TRPO | None = None
+        return MAMLLearner(self.family.observation_space, self.family.action_space, self.config)
+
+    def init_params(self, generator: torch.Generator) -> Params:
+        return self.learner.init(generator)
+
+    @property
+    def lanes(self) -> int:
+        return self.config.episodes
+
+    @property
+    def outer(self) -> PPO | TRPO:
+        """The outer loop's optimiser, made when training begins."""
+        if self._outer is None:
+            self._outer = (PPO if self.config.outer == "ppo" else TRPO)(self.learner, self.params)
+        return self._outer
+
+    def train_iteration(self) -> tuple[int, dict[str, float]]:
+        n_tasks, lanes = self.config.tasks, self.config.episodes
+        tasks = self.family.splits.train(stream_keys(n_tasks, self.seed, "task", self.iteration))
+        keys = stream_keys(n_tasks * lanes, self.seed, "train", self.iteration)
+        data = collect(self.learner, self.params, self.family.batch(tasks.repeat(lanes), keys, self.device))
+        self.params, logged = self.outer.update(data, self.progress)
+        steps = sum(trajectory.environment_steps for trajectory in data.trajectories)
+        metrics = {f"rollout/return_step_{k}": float(t.returns.mean()) for k, t in enumerate(data.trajectories)}
+        metrics |= {f"train/{name}": value for name, value in logged.items()}
+        if LOG_STD in self.params:
+            metrics["train/std"] = float(self.params[LOG_STD].exp().mean())
+        return steps, metrics
+
+    def describe(self, states: Sequence[State]) -> dict[str, float]:
+        """The standard deviation of the actions, in [-1, 1], at each point."""
+        if self.learner.discrete:
+            return {}
+        return {f"sd step {k}": float(state[LOG_STD].exp().mean()) for k, state in enumerate(states)}
+
+    def training_state(self) -> dict[str, Tensor]:
+        return self.outer.state_dict()
+
+    def load_training_state(self, saved: dict[str, Tensor]) -> None:
+        self._outer = None  # its parameters are those before the load
+        self.outer.load_state_dict(saved)

@@ -1,0 +1,102 @@
+"""Configuration of MAML-RL and its literature presets."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from metarl.agents.maml.surrogates import Surrogate
+from metarl.errors import MetaRLError
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAMLConfig:
+    """MAML-RL. The defaults are our recipe for three inner steps; ``PRESETS`` holds the literature's."""
+
+    total_timesteps: int = 14_000_000  # environment steps of training
+    tasks: int = 20  # per meta-iteration
+    episodes: int = 20  # per task and adaptation step, side by side
+    gamma: float = 0.99
+    gae_lambda: float = 1.0
+
+    hidden: tuple[int, ...] = (64, 64)
+    activation: Literal["tanh", "relu"] = "tanh"
+    output_gain: float = 0.01  # of the output layer's orthogonal initialisation
+    initial_std: float = 1.2  # of the Gaussian, in the policy's [-1, 1]
+
+    inner: Surrogate = "lvc"
+    inner_steps: int = 3
+    inner_lr: float = 0.1  # initial value where step sizes are learned
+    learn_step_sizes: bool = True  # one for every parameter element and step
+    learn_std_shift: bool = True  # a learned shift of log std at every step: explore widely first, then less
+    initial_std_shift: float = -0.7  # at the first step
+    first_order: bool = False
+    adapted_std: bool = True  # whether log std takes part in the inner gradient step
+
+    outer: Literal["ppo", "trpo"] = "ppo"
+    outer_steps: Literal["each", "last"] = "each"  # after which adaptation steps the outer loss is taken
+    chunk: int | None = None  # tasks whose inner loop is differentiated at once; fewer take less memory
+
+    learning_rate: float = 3e-3  # ppo: Adam
+    final_learning_rate: float = 0.05  # ppo: fraction left at the end, falling linearly
+    clip: float = 0.2  # ppo
+    epochs: int = 2  # ppo: gradient steps per iteration
+    inner_kl: float = 0.0  # ppo: penalty on KL(collected || new) before each adaptation (ProMP)
+
+    max_kl: float = 0.01  # trpo
+    cg_iterations: int = 10  # trpo
+    cg_damping: float = 1e-5  # trpo
+    line_search: int = 15  # trpo: most halvings
+    backtrack: float = 0.8  # trpo
+    curvature_fraction: float = 1.0  # trpo: share of the states that the Fisher products use
+
+    def __post_init__(self) -> None:
+        limits = {
+            "tasks": self.tasks >= 1,
+            "episodes": self.episodes >= 1,
+            "inner_steps": self.inner_steps >= 0,
+            "gamma": 0 < self.gamma <= 1,
+            "gae_lambda": 0 <= self.gae_lambda <= 1,
+            "inner_lr": self.inner_lr > 0,
+            "initial_std": self.initial_std > 0,
+            "learning_rate": self.learning_rate > 0,
+            "epochs": self.epochs >= 1,
+            "clip": self.clip > 0,
+            "max_kl": self.max_kl > 0,
+            "cg_iterations": self.cg_iterations >= 1,
+            "backtrack": 0 < self.backtrack < 1,
+            "curvature_fraction": 0 < self.curvature_fraction <= 1,
+            "total_timesteps": self.total_timesteps >= 1,
+        }
+        wrong = [f"{name}={getattr(self, name)}" for name, fine in limits.items() if not fine]
+        if wrong:
+            raise MetaRLError(f"MAMLConfig({', '.join(wrong)}) is out of range; see the field's comment in {__name__}.")
+        if self.outer == "trpo" and self.outer_steps != "last":
+            raise MetaRLError("MAMLConfig(outer='trpo') bounds the KL of the last adaptation; set outer_steps='last'.")
+
+
+_LITERATURE = MAMLConfig(
+    inner_steps=1,
+    learn_step_sizes=False,
+    learn_std_shift=False,
+    initial_std=1.0,
+    outer_steps="last",
+)
+
+PRESETS: dict[str, MAMLConfig] = {
+    "default": MAMLConfig(),
+    # pytorch-maml-rl on point navigation: 500 iterations of 20 tasks, plain log-likelihood in the inner step.
+    "trpo": replace(_LITERATURE, outer="trpo", inner="loglik", total_timesteps=40_000_000),
+    "trpo-subsampled": replace(
+        _LITERATURE, outer="trpo", inner="loglik", total_timesteps=40_000_000, curvature_fraction=0.2
+    ),
+    # ProMP's configuration: 1001 iterations of 40 tasks.
+    "promp": replace(
+        _LITERATURE,
+        tasks=40,
+        learning_rate=1e-3,
+        final_learning_rate=1.0,
+        epochs=5,
+        clip=0.3,
+        inner_kl=5e-4,
+        total_timesteps=160_160_000,
+    ),
+}

@@ -1,0 +1,121 @@
+"""The MAML-RL learner: a policy that adapts by policy-gradient steps on its own trajectories."""
+
+from dataclasses import replace
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl.adapt.gradient import COUNT, InnerLoop
+from metarl.agents.maml.config import MAMLConfig
+from metarl.agents.maml.surrogates import SURROGATES
+from metarl.credit import (
+    discounted_returns,
+    generalised_advantage,
+    linear_baseline,
+    next_value_finite_horizon,
+    normalised,
+)
+from metarl.distributions import ActionDistribution, action_size, distribution_of, noise_for
+from metarl.learner import MetaLearner, Outputs, Params, State
+from metarl.networks import MLP
+from metarl.rollout.trajectory import Trajectory
+
+POLICY = "policy."
+LOG_STD = "policy.log_std"
+SHIFT = "std_shift"
+
+
+class MAMLLearner(MetaLearner):
+    """MAML-RL (Finn et al. 2017, section 4.2; Rothfuss et al. 2019). The state is the parameters, stacked over tasks.
+
+    ``params``: the policy's initial parameters ``policy.*``, and where they are learned, step sizes
+    ``step_size.policy.*`` (Li et al. 2017) and ``std_shift`` ``(steps, action)``, added to log std at each step.
+    """
+
+    def __init__(
+        self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], config: MAMLConfig
+    ) -> None:
+        self.config = config
+        self.discrete = isinstance(action_space, gymnasium.spaces.Discrete)
+        self.n_actions = action_size(action_space)
+        n_inputs = int(np.prod(observation_space.shape or ()))
+        self.network = MLP((n_inputs, *config.hidden, self.n_actions), config.activation, config.output_gain)
+        self.action_noise = noise_for(action_space)
+        self.inner = InnerLoop(
+            steps=max(config.inner_steps, 1),
+            step_size=config.inner_lr,
+            first_order=config.first_order,
+            prefix=POLICY,
+            halve_beyond=config.inner_steps > 0,
+        )
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Meta-parameters before training."""
+        params = {POLICY + name: value for name, value in self.network.init(generator).items()}
+        if not self.discrete:
+            params[LOG_STD] = torch.full((self.n_actions,), float(np.log(self.config.initial_std)))
+        if self.config.learn_step_sizes and self.config.inner_steps:
+            params |= self.inner.initial_step_sizes(params)
+        if self.config.learn_std_shift and self.config.inner_steps and not self.discrete:
+            params[SHIFT] = torch.zeros(self.config.inner_steps, self.n_actions)
+            params[SHIFT][0] = self.config.initial_std_shift
+        return params
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        return self.inner.start(params, n_tasks)
+
+    def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
+        out = self.network(state, observation.flatten(2), POLICY)
+        if self.discrete:
+            return {"logits": out}
+        return {"mean": out, "log_std": state[LOG_STD][:, None].expand_as(out)}
+
+    def distribution(self, outputs: Outputs) -> ActionDistribution:
+        return distribution_of(outputs)
+
+    def adapt(self, params: Params, state: State, support: Trajectory) -> State:
+        return self.adapt_and_replay(params, state, self.with_advantage(support))[0]
+
+    def adapt_and_replay(self, params: Params, state: State, support: Trajectory) -> tuple[State, Outputs]:
+        """One inner step on a support that has its advantage, and the policy's outputs on it before the step.
+
+        The pass that the inner loss needs is the one that the outer loss and the KL on the same data need.
+        """
+        valid, advantage = support.valid.flatten(1, 2), support.record["advantage"].flatten(1, 2)
+
+        def loss(fast: Params) -> tuple[Tensor, Outputs]:
+            outputs, _ = self.replay(params, fast, support)
+            log_prob = self.distribution(outputs).log_prob(support.action)
+            old = support.record.get("log_prob", log_prob.detach())
+            surrogate = SURROGATES[self.config.inner]
+            return surrogate(log_prob.flatten(1, 2), old.flatten(1, 2), advantage, valid), outputs
+
+        new, outputs = self.inner.step(params, state, loss)
+        if not self.discrete:
+            if not self.config.adapted_std:
+                new[LOG_STD] = state[LOG_STD]
+            new[LOG_STD] = new[LOG_STD] + self._std_shift(params, state[COUNT])
+        return new, outputs
+
+    def with_advantage(self, trajectory: Trajectory) -> Trajectory:
+        """The trajectory with ``record["advantage"]``: GAE over a linear baseline, normalised per task."""
+        if "advantage" in trajectory.record:
+            return trajectory
+        trajectory = trajectory.filled()
+        valid, gamma = trajectory.valid, self.config.gamma
+        with torch.no_grad():
+            value = linear_baseline(trajectory, discounted_returns(trajectory.reward, valid, gamma))
+            following = next_value_finite_horizon(value, valid)
+            advantage = generalised_advantage(trajectory.reward, value, following, valid, gamma, self.config.gae_lambda)
+            record = {**trajectory.record, "advantage": normalised(advantage, valid)}
+        return replace(trajectory, record=record)
+
+    def _std_shift(self, params: Params, count: Tensor) -> Tensor | float:
+        """The learned shift of this step; none beyond the steps of training."""
+        if SHIFT not in params:
+            return 0.0
+        inside = (count < self.config.inner_steps)[:, None]
+        return torch.where(inside, params[SHIFT][count.clamp(max=self.config.inner_steps - 1)], 0)

@@ -1,0 +1,63 @@
+"""What the outer loops share: collecting a meta-batch, and the chain of adaptations as a function of the parameters."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metarl.agents.maml.learner import MAMLLearner
+from metarl.agents.maml.surrogates import masked_mean
+from metarl.distributions import ActionDistribution
+from metarl.learner import Outputs, Params
+from metarl.rollout.batch import Batch
+from metarl.rollout.rollout import rollout
+from metarl.rollout.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class MetaBatch:
+    """Trajectories of a batch of tasks: item k was collected after k adaptations, and has its advantage."""
+
+    trajectories: tuple[Trajectory, ...]
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of task rows."""
+        return self.trajectories[0].n_tasks
+
+    def rows(self, rows: slice) -> "MetaBatch":
+        """Some of the tasks."""
+        return MetaBatch(tuple(trajectory.tasks(rows) for trajectory in self.trajectories))
+
+
+@torch.no_grad()
+def collect(learner: MAMLLearner, params: Params, batch: Batch) -> MetaBatch:
+    """Roll out, adapt, roll out again, ``inner_steps`` times."""
+    lanes = learner.config.episodes
+    state = learner.initial(params, batch.num_envs // lanes)
+    trajectories = []
+    for k in range(learner.config.inner_steps + 1):
+        trajectory, _ = rollout(learner, params, state, batch, lanes=lanes, first_episode=k)
+        trajectories.append(learner.with_advantage(trajectory))
+        if k < learner.config.inner_steps:
+            state = learner.adapt(params, state, trajectories[-1])
+    return MetaBatch(tuple(trajectories))
+
+
+def adapted_outputs(learner: MAMLLearner, params: Params, data: MetaBatch) -> list[Outputs]:
+    """The policy's outputs on each trajectory, at the parameters that adapting from ``params`` leads to.
+
+    Differentiable in ``params`` through every inner step.
+    """
+    state = learner.initial(params, data.n_tasks)
+    outputs = []
+    for trajectory in data.trajectories[:-1]:
+        state, before = learner.adapt_and_replay(params, state, trajectory)
+        outputs.append(before)
+    outputs.append(learner.replay(params, state, data.trajectories[-1])[0])
+    return outputs
+
+
+def kl(old: ActionDistribution, new: ActionDistribution, trajectory: Trajectory) -> Tensor:
+    """Mean KL(old || new) over the valid steps of each task, ``(task,)``."""
+    return masked_mean(old.kl_to(new), trajectory.valid)

@@ -1,0 +1,44 @@
+"""Inner-loop surrogates: losses ``(task,)`` whose gradient is the policy gradient, and that differ in the second one.
+
+Arguments are ``(task, lane, step)``. By exact enumeration of a two-step MDP, the error of the Hessian's expectation is
+0 for DiCE; LVC's is smaller than the log-likelihood's, and its variance is lower than DiCE's.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Surrogate = Literal["lvc", "dice", "loglik"]
+
+
+def masked_mean(value: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid steps of each task, ``(task,)``."""
+    flat, mask = value.flatten(1), valid.flatten(1)
+    return flat.masked_fill(~mask, 0).sum(1) / mask.sum(1).clamp(min=1)
+
+
+def lvc(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, valid: Tensor) -> Tensor:
+    """Low variance curvature (Rothfuss et al. 2019, ProMP, equation 10): likelihood ratios, step by step."""
+    return -masked_mean(torch.exp(log_prob - old_log_prob) * advantage, valid)
+
+
+def dice(log_prob: Tensor, _old_log_prob: Tensor, advantage: Tensor, valid: Tensor) -> Tensor:
+    """DiCE with a baseline (Foerster et al. 2018; in this form Farquhar et al. 2019, "Loaded DiCE", equation 10).
+
+    ``box_t`` is the magic box over the actions up to and including t; its increments weight the advantages, which
+    makes derivatives of every order unbiased.
+    """
+    steps = (log_prob - log_prob.detach()).masked_fill(~valid, 0)
+    box_t = torch.exp(steps.cumsum(-1))
+    box_before = torch.cat([torch.ones_like(box_t[..., :1]), box_t[..., :-1]], -1)
+    return -masked_mean((box_t - box_before) * advantage, valid)
+
+
+def loglik(log_prob: Tensor, _old_log_prob: Tensor, advantage: Tensor, valid: Tensor) -> Tensor:
+    """Plain log-likelihood (Williams 1992), for comparison: right first derivative, biased second."""
+    return -masked_mean(log_prob * advantage, valid)
+
+
+SURROGATES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {"lvc": lvc, "dice": dice, "loglik": loglik}

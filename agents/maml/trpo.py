@@ -1,0 +1,188 @@
+"""The TRPO outer loop of MAML (Schulman et al. 2015; Finn et al. 2017, section 5.3).
+
+The KL between the collected and the new adapted policies is zero and flat where they coincide, so its Hessian in the
+meta-parameters is exactly ``Jᵀ F J``: J the Jacobian of the adapted policies' outputs, through the inner steps, and F
+the Fisher information of those outputs. A product with it is one pass forward and one back through a graph that is
+built once, where the Hessian by differentiating twice takes two passes back through a graph twice as deep.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from metarl.adapt.gradient import COUNT, chunks
+from metarl.agents.maml.learner import MAMLLearner
+from metarl.agents.maml.outer import MetaBatch, adapted_outputs, kl
+from metarl.agents.maml.surrogates import masked_mean
+from metarl.distributions import ActionDistribution
+from metarl.learner import Outputs, Params
+from metarl.rollout.trajectory import Trajectory
+
+Vector = list[Tensor]  # one tensor for each parameter
+
+
+class TRPO:
+    """A natural-gradient step of bounded KL on the adapted policies, by conjugate gradients and a line search."""
+
+    def __init__(self, learner: MAMLLearner, params: Params) -> None:
+        self.learner, self.config = learner, learner.config
+        self.params = {name: value.clone() for name, value in params.items()}
+
+    def update(self, data: MetaBatch, progress: float) -> tuple[Params, dict[str, float]]:
+        """New parameters, and what to log; ``progress`` plays no part here."""
+        gradient, curvature, before, old = self._linearise(data)
+        direction, quadratic = conjugate_gradient(
+            lambda v: [c + self.config.cg_damping * x for c, x in zip(curvature(v), v, strict=True)],
+            gradient,
+            self.config.cg_iterations,
+        )
+        length = (2 * self.config.max_kl / quadratic.clamp(min=1e-12)).sqrt()
+        halvings, after, moved = self._line_search(data, old, [length * d for d in direction], before)
+        return self.params, {
+            "objective": before,
+            "improvement": before - after,
+            "kl": moved,
+            "backtracks": float(halvings),
+        }
+
+    def _linearise(self, data: MetaBatch) -> tuple[Vector, Callable[[Vector], Vector], float, ActionDistribution]:
+        """The surrogate's gradient, products with the curvature, the surrogate's value, the policies collected with."""
+        rows = chunks(data.n_tasks, self.config.chunk)
+        share = self.config.curvature_fraction
+        parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks) for r in rows]
+        gradients, losses = zip(*(part.surrogate_gradient() for part in parts), strict=True)
+        gradient = [torch.stack(g).sum(0) for g in zip(*gradients, strict=True)]
+        joined = {
+            name: torch.cat([part.outputs[i].detach() for part in parts]) for i, name in enumerate(parts[0].names)
+        }
+        if share < 1:
+            lanes = max(1, round(share * data.trajectories[0].n_lanes))
+            parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks, lanes) for r in rows]
+
+        def curvature(v: Vector) -> Vector:
+            products = [part.fisher_product(v) for part in parts]
+            return [torch.stack(p).sum(0) for p in zip(*products, strict=True)]
+
+        return gradient, curvature, float(sum(losses)), self.learner.distribution(joined)
+
+    def _line_search(
+        self, data: MetaBatch, old: ActionDistribution, step: Vector, before: float
+    ) -> tuple[int, float, float]:
+        """The longest step by backtracking that improves the surrogate within the KL; none moves nothing."""
+        for tried in range(self.config.line_search):
+            scale = self.config.backtrack**tried
+            new = {name: value - scale * s for (name, value), s in zip(self.params.items(), step, strict=True)}
+            with torch.no_grad():
+                outputs = adapted_outputs(self.learner, new, data)[-1]
+                distribution = self.learner.distribution(outputs)
+                after = float(surrogate(distribution, data.trajectories[-1]).mean())
+                moved = float(kl(old, distribution, data.trajectories[-1]).mean())
+            if after < before and moved <= self.config.max_kl:
+                self.params = new
+                return tried, after, moved
+        return self.config.line_search, before, 0.0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing beside the parameters."""
+        return {}
+
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Nothing to take in."""
+
+
+class Linearised:
+    """The adapted policies' outputs at fixed meta-parameters, with the graph kept for products with their Jacobian.
+
+    With ``lanes`` the states are those of the first lanes only. The adapted parameters keep the values that all of the
+    support gives; only the derivatives come from the subsample.
+    """
+
+    def __init__(
+        self, learner: MAMLLearner, params: Params, data: MetaBatch, n_tasks: int, lanes: int | None = None
+    ) -> None:
+        self.leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+        if lanes is None:
+            self.query, outputs = data.trajectories[-1], adapted_outputs(learner, self.leaves, data)[-1]
+        else:
+            self.query, outputs = _subsampled(learner, self.leaves, data, lanes)
+        self.names, self.outputs = list(outputs), list(outputs.values())
+        self.distribution = learner.distribution(outputs)
+        count = self.query.valid.flatten(1).sum(1).clamp(min=1)[:, None, None, None]
+        self.weight = (self.query.valid / count / n_tasks)[..., None]
+        self.n_tasks = n_tasks
+        # The transposed product is linear in its cotangents, so the derivative by them is the forward product:
+        # forward mode by two reverse passes, the first of which is built only once.
+        self._cotangents = [torch.zeros_like(output).requires_grad_() for output in self.outputs]
+        self._transposed: Vector | None = None
+
+    def surrogate_gradient(self) -> tuple[Vector, float]:
+        """Gradient of this part's share of the mean surrogate, and its value."""
+        loss = surrogate(self.distribution, self.query).sum() / self.n_tasks
+        return self._back([loss], None), float(loss.detach())
+
+    def fisher_product(self, v: Vector) -> Vector:
+        """``Jᵀ F J v``."""
+        if self._transposed is None:
+            self._transposed = list(
+                torch.autograd.grad(
+                    self.outputs,
+                    list(self.leaves.values()),
+                    self._cotangents,
+                    create_graph=True,
+                    materialize_grads=True,
+                )
+            )
+        differentiable = [(t, x) for t, x in zip(self._transposed, v, strict=True) if t.requires_grad]
+        tangents = torch.autograd.grad(
+            [t for t, _ in differentiable], self._cotangents, [x for _, x in differentiable], retain_graph=True
+        )
+        named: Outputs = dict(zip(self.names, tangents, strict=True))
+        fisher = self.distribution.detach().fisher(named)
+        return self._back(self.outputs, [fisher[name] * self.weight for name in self.names])
+
+    def _back(self, outputs: Vector, cotangents: Vector | None) -> Vector:
+        leaves = list(self.leaves.values())
+        return list(torch.autograd.grad(outputs, leaves, cotangents, retain_graph=True, materialize_grads=True))
+
+
+def surrogate(distribution: ActionDistribution, query: Trajectory) -> Tensor:
+    """Importance-weighted policy gradient loss of each task, ``(task,)``."""
+    ratio = torch.exp(distribution.log_prob(query.action) - query.record["log_prob"])
+    return -masked_mean(ratio * query.record["advantage"], query.valid)
+
+
+def _subsampled(learner: MAMLLearner, params: Params, data: MetaBatch, lanes: int) -> tuple[Trajectory, Outputs]:
+    full = part = learner.initial(params, data.n_tasks)
+    for trajectory in data.trajectories[:-1]:
+        with torch.no_grad():
+            full = learner.adapt(params, full, trajectory)
+        part, _ = learner.adapt_and_replay(params, part, trajectory.lanes(lanes))
+        # The value of the whole support, the derivative of the subsample.
+        part = {k: v if k == COUNT else full[k] + (v - v.detach()) for k, v in part.items()}
+    query = data.trajectories[-1].lanes(lanes)
+    return query, learner.replay(params, part, query)[0]
+
+
+def conjugate_gradient(
+    product: Callable[[Vector], Vector], target: Vector, iterations: int, tolerance: float = 1e-10
+) -> tuple[Vector, Tensor]:
+    """Approximate solution x of ``A x = target`` for a symmetric positive A, and ``xᵀ A x``."""
+    x = [torch.zeros_like(t) for t in target]
+    residual, direction = list(target), list(target)
+    squared = _dot(residual, residual)
+    for _ in range(iterations):
+        if squared < tolerance:
+            break
+        image = product(direction)
+        alpha = squared / _dot(direction, image)
+        x = [a + alpha * d for a, d in zip(x, direction, strict=True)]
+        residual = [r - alpha * i for r, i in zip(residual, image, strict=True)]
+        previous, squared = squared, _dot(residual, residual)
+        direction = [r + squared / previous * d for r, d in zip(residual, direction, strict=True)]
+    # A x is what the residual has lost: no product more.
+    return x, _dot(x, [t - r for t, r in zip(target, residual, strict=True)])
+
+
+def _dot(a: Vector, b: Vector) -> Tensor:
+    return torch.stack([torch.sum(x * y) for x, y in zip(a, b, strict=True)]).sum()

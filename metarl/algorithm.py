@@ -1,0 +1,296 @@
+"""Algorithms: a learner, its training, and Stable-Baselines3's verbs."""
+
+import json
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.logger import Logger, configure
+from torch import Tensor
+
+from metarl import __version__
+from metarl.checkpoint import load_checkpoint, prefixed, save_checkpoint, with_prefix
+from metarl.device import check_device
+from metarl.errors import MetaRLError
+from metarl.family import TaskFamily, make_family
+from metarl.learner import MetaLearner, Params, State
+from metarl.plugins import AGENTS, declared, import_module
+from metarl.policy import AdaptedPolicy
+from metarl.rollout.random import stream_keys
+from metarl.rollout.trajectory import Trajectory
+
+_OWN_PRESET = "default"
+Callback = BaseCallback | Sequence[BaseCallback] | Any | None
+
+
+class Algorithm(ABC):
+    """A learner on a task family. A subclass says how it is built, what one iteration of training does, and what else
+    its training remembers; everything else is here.
+
+    Training is a function of the config and the seed: iteration i draws from counters that are a hash of (seed, i).
+    """
+
+    name: ClassVar[str]  # as on the command line
+    config_class: ClassVar[type]
+    presets: ClassVar[Mapping[str, Any]]
+    evaluation_points: ClassVar[int] = 4  # points of the adaptation curve: before any adaptation, after one, ...
+
+    def __init__(
+        self,
+        family: str | TaskFamily,
+        config: Any = None,
+        *,
+        variant: str | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        verbose: int = 0,
+    ) -> None:
+        self.family = make_family(family, variant)
+        self.config = self.config_class() if config is None else config
+        self.seed, self.device, self.verbose = seed, check_device(device), verbose
+        self.num_timesteps = 0  # environment steps of training so far
+        self.iteration = 0
+        self.wall_seconds = 0.0  # of training so far
+        self.learner: MetaLearner = self.build_learner()
+        generator = torch.Generator().manual_seed(int(stream_keys(1, seed, "init")[0, 0]))
+        self.params: Params = {k: v.to(self.device) for k, v in self.init_params(generator).items()}
+        self.logger: Logger = configure(None, ["stdout"] if verbose else [])
+        self._target = 0
+
+    @abstractmethod
+    def build_learner(self) -> MetaLearner:
+        """The learner for ``self.family`` and ``self.config``."""
+
+    @abstractmethod
+    def init_params(self, generator: torch.Generator) -> Params:
+        """Parameters before training."""
+
+    @abstractmethod
+    def train_iteration(self) -> tuple[int, dict[str, float]]:
+        """Collect and update ``self.params`` once; returns the environment steps taken, and what to log."""
+
+    @property
+    @abstractmethod
+    def lanes(self) -> int:
+        """Environments side by side per task: episodes of interaction between two adaptations."""
+
+    def training_state(self) -> dict[str, Tensor]:
+        """Tensors beside the parameters that an exact resume needs."""
+        return {}
+
+    def load_training_state(self, saved: dict[str, Tensor]) -> None:  # noqa: B027 - a hook: most have nothing to do
+        """Take in what ``training_state`` gave."""
+
+    def after_training(self) -> None:  # noqa: B027 - a hook: most have nothing to do
+        """What an algorithm does once, after its last iteration."""
+
+    def describe(self, states: Sequence[State]) -> dict[str, float]:
+        """Numbers to report beside an adaptation curve, from the learner's state at each of its points."""
+        return {}
+
+    @property
+    def progress(self) -> float:
+        """Share of training that is done, in [0, 1]."""
+        return min(self.num_timesteps / self._target, 1.0) if self._target else 0.0
+
+    def learn(
+        self,
+        total_timesteps: int | None = None,
+        callback: Callback = None,
+        log_interval: int = 1,
+        progress_bar: bool = False,
+        reset_num_timesteps: bool = True,
+    ) -> Self:
+        """Train until ``total_timesteps`` environment steps are taken, the config's number unless given.
+
+        ``callback`` as in SB3; ``on_step`` is called once for each step of all environments together, and training
+        stops at the end of an iteration in which it returned False. ``reset_num_timesteps=False`` trains that many
+        more.
+        """
+        total = self.config.total_timesteps if total_timesteps is None else total_timesteps
+        if total < 1:
+            raise MetaRLError(f"total_timesteps={total}: training takes at least one step.")
+        if reset_num_timesteps:
+            self.num_timesteps = self.iteration = 0
+        self._target = total if reset_num_timesteps else self.num_timesteps + total
+        return self.train_until(self._target, callback, log_interval, progress_bar)
+
+    def train_until(
+        self, target: int, callback: Callback = None, log_interval: int = 1, progress_bar: bool = False
+    ) -> Self:
+        """Continue training until ``num_timesteps`` reaches ``target``: what ``learn`` and a resumed run do."""
+        self._target = target
+        started, steps_before, wall_before = time.perf_counter(), self.num_timesteps, self.wall_seconds
+        calls = self._init_callback(callback, progress_bar)
+        calls.on_training_start({"self": self, "total_timesteps": target}, globals())
+        running = True
+        while running and self.num_timesteps < target:
+            calls.on_rollout_start()
+            steps, metrics = self.train_iteration()
+            self.iteration += 1
+            calls.update_locals({"self": self, "total_timesteps": target, "metrics": metrics})
+            running = self._count(steps, calls)
+            self.wall_seconds = wall_before + time.perf_counter() - started
+            if self.iteration % log_interval == 0 or self.num_timesteps >= target:
+                rate = (self.num_timesteps - steps_before) / max(time.perf_counter() - started, 1e-9)
+                self._log({**metrics, "time/iterations": self.iteration, "time/fps": rate})
+            # After the log, so that a checkpoint saved here has all its rows behind it.
+            calls.on_rollout_end()
+        if self.num_timesteps >= target:
+            self.after_training()
+        calls.on_training_end()
+        return self
+
+    def _count(self, steps: int, calls: BaseCallback) -> bool:
+        """Add the steps, calling ``on_step`` once for each step of all environments together."""
+        n_envs = self.get_env().num_envs
+        before, running = self.num_timesteps, True
+        for done in range(n_envs, steps + n_envs, n_envs):
+            self.num_timesteps = before + min(done, steps)
+            running = calls.on_step() and running
+        return running
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self.logger.record(name, value)
+        self.logger.record("time/total_timesteps", self.num_timesteps)
+        self.logger.dump(step=self.num_timesteps)
+
+    def _init_callback(self, callback: Callback, progress_bar: bool) -> BaseCallback:
+        if callback is None:
+            calls: BaseCallback = CallbackList([])
+        elif isinstance(callback, BaseCallback):
+            calls = callback
+        else:
+            calls = CallbackList(list(callback)) if isinstance(callback, Sequence) else ConvertCallback(callback)
+        if progress_bar:
+            calls = CallbackList([calls, ProgressBarCallback()])
+        calls.init_callback(self)  # type: ignore[arg-type]  # duck-typed: SB3's callbacks ask for no more than this has
+        return calls
+
+    def set_logger(self, logger: Logger) -> None:
+        """Use an SB3 logger from now on."""
+        self.logger = logger
+
+    def get_env(self) -> Any:
+        """What SB3's callbacks ask of an environment: how many there are, and their spaces."""
+        return SimpleNamespace(
+            num_envs=self.config.tasks * self.lanes,
+            observation_space=self.family.observation_space,
+            action_space=self.family.action_space,
+        )
+
+    def policy(self) -> AdaptedPolicy:
+        """The policy before any data of a task."""
+        return AdaptedPolicy(self.learner, self.params, self.learner.initial(self.params, 1), self.family, self.seed)
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | bool | None = None,
+        deterministic: bool = False,
+        reward: float | NDArray[Any] | None = None,
+    ) -> tuple[NDArray[Any], State | None]:
+        """SB3's ``predict`` of the policy before any data; see ``AdaptedPolicy.predict``."""
+        return self.policy().predict(observation, state, episode_start, deterministic, reward)
+
+    def adapt(
+        self, data: "gymnasium.Env[Any, Any] | Trajectory | Sequence[Trajectory]", episodes: int | None = None
+    ) -> AdaptedPolicy:
+        """A policy adapted to an environment by ``episodes`` of interaction, or to recorded trajectories."""
+        return self.policy().adapt(data, self.lanes if episodes is None else episodes)
+
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint says of itself."""
+        return {
+            "agent": self.name,
+            "family": self.family.id,
+            "variant": self.family.variant,
+            "split": self.family.splits.hash,
+            "config": asdict(self.config),
+            "seed": self.seed,
+            "num_timesteps": self.num_timesteps,
+            "iteration": self.iteration,
+            "wall_seconds": self.wall_seconds,
+            "version": __version__,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters, training state and config in one safetensors file, atomically."""
+        tensors = {**prefixed("params", self.params), **prefixed("training", self.training_state())}
+        save_checkpoint(path, tensors, self.about())
+
+    def restore(self, path: str | os.PathLike[str]) -> Self:
+        """Take parameters and training state from a checkpoint of the same agent, family and config."""
+        tensors, about = load_checkpoint(path)
+        mine = json.loads(json.dumps(self.about()))
+        for key in ("agent", "family", "variant", "split", "config"):
+            if about.get(key) != mine[key]:
+                raise MetaRLError(
+                    f"{path} is a checkpoint with {key} {about.get(key)}, not {mine[key]}; load it with its own."
+                )
+        self.params = {name: value.to(self.device) for name, value in with_prefix("params", tensors).items()}
+        self.load_training_state(with_prefix("training", tensors))
+        self.num_timesteps, self.iteration = about["num_timesteps"], about["iteration"]
+        self.wall_seconds = about["wall_seconds"]
+        return self
+
+    @classmethod
+    def label(cls, config: Any) -> str:
+        """How results call the agent with this config: its name, and the preset's where that is another than ours.
+
+        The number of steps has no part in it.
+        """
+        for preset, known in cls.presets.items():
+            if replace(known, total_timesteps=config.total_timesteps) == config:
+                return cls.name if preset == _OWN_PRESET else f"{cls.name}-{preset}"
+        return f"{cls.name}-custom"
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], family: str | TaskFamily | None = None, device: str | torch.device = "cpu"
+    ) -> Self:
+        """An agent from its file. ``family`` is needed only where its own is not registered."""
+        _, about = load_checkpoint(path)
+        if about["agent"] != cls.name:
+            raise MetaRLError(f"{path} holds a {about['agent']!r} agent, not {cls.name!r}; load it with that class.")
+        config = config_from(cls.config_class, about["config"])
+        chosen = family if family is not None else about["family"]
+        variant = about["variant"] if isinstance(chosen, str) else None
+        return cls(chosen, config, variant=variant, seed=about["seed"], device=device).restore(path)
+
+
+def config_from(config_class: type, saved: Mapping[str, Any]) -> Any:
+    """A config from JSON, in which tuples have become lists."""
+    known = {f.name for f in fields(config_class)}
+    if set(saved) - known:
+        raise MetaRLError(f"{config_class.__name__} has no {sorted(set(saved) - known)}; it knows {sorted(known)}.")
+    return config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})
+
+
+def agent_names() -> list[str]:
+    """Every known agent."""
+    return sorted(declared(AGENTS))
+
+
+def agent_class(name: str) -> type[Algorithm]:
+    """The agent's class by its name, or by ``module:Class``."""
+    if ":" not in name and name not in agent_names():
+        raise MetaRLError(
+            f"Agent {name!r} is unknown; known are {', '.join(agent_names())}. Reach your own as module:Class."
+        )
+    module, _, attribute = (name if ":" in name else declared(AGENTS)[name]).partition(":")
+    found = getattr(import_module(module), attribute, None)
+    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+        raise MetaRLError(f"{module}:{attribute} is no agent; it must be a subclass of metarl.algorithm.Algorithm.")
+    return found

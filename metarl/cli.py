@@ -1,0 +1,183 @@
+"""The command line: ``metarl train | evaluate | compare | families | check``."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import field, make_dataclass
+from typing import Any
+
+import tyro
+
+from metarl.errors import MetaRLError
+from metarl.options import CheckOptions, CompareOptions, EvaluateOptions, FamiliesOptions, TrainOptions
+
+# What a command needs is imported in it: `metarl --help` should not wait for torch.
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Train an agent on a task family."""
+    from metarl.algorithm import agent_class
+    from metarl.runs import Run
+    from metarl.training import train_run
+
+    options_class: type[Any] = TrainOptions
+    if arguments and not arguments[0].startswith("-"):
+        # The agent decides which config fields there are, its preset what they default to.
+        agent = agent_class(arguments[0])
+        config = _preset(agent, arguments)
+        options_class = make_dataclass(
+            "TrainOptions", [("config", type(config), field(default=config))], bases=(TrainOptions,), frozen=True
+        )
+        options_class.__doc__ = TrainOptions.__doc__
+    options = tyro.cli(options_class, args=list(arguments), prog="metarl train")
+    family = options.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
+    name = options.name or "-".join(part for part in (options.agent, family, options.variant) if part)
+    from metarl.device import check_device
+
+    check_device(options.device)
+    run = Run.create(
+        options.runs / name,
+        options.agent,
+        options.family,
+        options.variant,
+        options.config,
+        options.seed,
+        "metarl train " + shlex.join(arguments),
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+    try:
+        train_run(run, options.device, options.threads, options.jobs, options.checkpoint_seconds)
+    except MetaRLError:
+        if not options.resume:
+            run.discard_untrained()
+        raise
+    done = {"run": str(run.path), "seeds": {seed: run.about_training(seed)["num_timesteps"] for seed in run.seeds}}
+    _print(options.json, done, f"Trained {run.path}. Score it on held-out tasks: metarl evaluate {run.path}")
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """Adapt to held-out tasks and score it."""
+    options = tyro.cli(EvaluateOptions, args=list(arguments), prog="metarl evaluate")
+    from metarl.evaluate.run import evaluate_run, save_evaluation
+    from metarl.evaluate.tables import as_json, curve_table
+    from metarl.runs import Run
+
+    _threads(options.threads)
+    run = Run.open(options.run)
+    evaluation, paths = evaluate_run(run, options.split, options.tasks, options.points, options.device)
+    files = save_evaluation(run, evaluation, paths)
+    _print(options.json, as_json(evaluation), curve_table(evaluation))
+    if not options.json:
+        print("Saved " + ", ".join(str(file) for file in files))
+
+
+def compare(arguments: Sequence[str]) -> None:
+    """Several runs in one table and one plot."""
+    options = tyro.cli(CompareOptions, args=list(arguments), prog="metarl compare")
+    from metarl.evaluate.drawing import save_figure
+    from metarl.evaluate.plots import comparison_figure
+    from metarl.evaluate.run import distinct, evaluation_of
+    from metarl.evaluate.tables import comparison_json, comparison_table
+    from metarl.runs import Run
+
+    _threads(options.threads)
+    runs = [Run.open(path) for path in options.runs]
+    evaluations = distinct([evaluation_of(run, options.split, options.device) for run in runs], runs)
+    _print(options.json, comparison_json(evaluations), comparison_table(evaluations))
+    save_figure(comparison_figure(evaluations), options.output)
+    if not options.json:
+        print(f"Saved {options.output}")
+
+
+def families(arguments: Sequence[str]) -> None:
+    """List the task families."""
+    options = tyro.cli(FamiliesOptions, args=list(arguments), prog="metarl families")
+    from metarl.family.listing import families, families_json, families_table
+
+    listed = families()
+    _print(options.json, json.loads(families_json(listed)), families_table(listed))
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Check a task family, also one of your own."""
+    options = tyro.cli(CheckOptions, args=list(arguments), prog="metarl check")
+    from metarl.family.check import check_family
+    from metarl.family.registry import family_class
+
+    variants = family_class(options.family).variants() if options.variant is None else [options.variant]
+    reports = [check_family(options.family, variant) for variant in variants]
+    if options.json:
+        print(json.dumps([report.to_json() for report in reports], indent=2))
+    else:
+        for report in reports:
+            print(report)
+    if not all(report.ok for report in reports):
+        raise SystemExit(1)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "compare": compare,
+    "families": families,
+    "check": check,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. Bad input is one line on stderr and exit code 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        lines = [f"  {name:<9} {command.__doc__}" for name, command in COMMANDS.items()]
+        print("usage: metarl COMMAND ...   (metarl COMMAND --help for its options)\n\n" + "\n".join(lines))
+        return
+    if given[0] == "--version":
+        from metarl import __version__
+
+        print(__version__)
+        return
+    try:
+        if given[0] not in COMMANDS:
+            raise MetaRLError(f"Command {given[0]!r} is unknown; choose one of {', '.join(COMMANDS)}.")
+        COMMANDS[given[0]](given[1:])
+    except MetaRLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("Interrupted. A training run continues from its last checkpoint with --resume.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _preset(agent: type[Any], arguments: Sequence[str]) -> Any:
+    name = "default"
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            name = arguments[i + 1]
+        elif argument.startswith("--preset="):
+            name = argument.removeprefix("--preset=")
+    if name not in agent.presets:
+        raise MetaRLError(f"Agent {agent.name!r} has no preset {name!r}; choose one of {', '.join(agent.presets)}.")
+    return agent.presets[name]
+
+
+def _threads(threads: int) -> None:
+    import torch
+
+    if threads < 1:
+        raise MetaRLError(f"--threads {threads}: it must be at least 1.")
+    torch.set_num_threads(threads)
+
+
+def _print(as_json: bool, content: Any, shown: Any) -> None:
+    if as_json:
+        print(json.dumps(content, indent=2))
+        return
+    from rich import print as rich_print
+
+    rich_print(shown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Options of the commands, from which tyro makes the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
+Name = Annotated[str, tyro.conf.Positional]
+RunPath = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train an agent on a task family."""
+
+    agent: Name
+    """maml, finetune, ..., or module:Class"""
+    family: Name
+    """id, or module:id for one of your own"""
+    variant: str | None = None
+    """the family's preset; its first unless given"""
+    preset: str = "default"
+    """the agent's configuration to start from"""
+    seed: tuple[int, ...] = (0,)
+    """one run folder for all of them"""
+    name: str | None = None
+    """of the run folder; AGENT-FAMILY-VARIANT unless given"""
+    runs: Path = Path("runs")
+    """where run folders are"""
+    device: str = "cpu"
+    threads: int = 1
+    """torch threads of a process; more than one slows runs that share the cores"""
+    jobs: int | None = None
+    """seeds side by side; as many as the cores allow unless given"""
+    checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
+    """seconds between checkpoints: how much work a kill can cost"""
+    resume: bool = False
+    """continue the run where its checkpoints are"""
+    overwrite: bool = False
+    """replace the run folder"""
+    json: bool = False
+    """print what was done as JSON"""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Adapt to held-out tasks and score it."""
+
+    run: RunPath
+    """a run folder"""
+    split: str = "test"
+    """test or ood"""
+    tasks: int | None = None
+    """number of test tasks; the preset's unless given"""
+    points: int | None = None
+    """points of the curve: before adaptation, after one, ...; the agent's unless given"""
+    device: str = "cpu"
+    threads: int = 1
+    json: bool = False
+    """print the table's rows as JSON"""
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Several runs in one table and one plot."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """run folders"""
+    split: str = "test"
+    """test or ood"""
+    output: Path = Path("comparison.png")
+    """the plot"""
+    device: str = "cpu"
+    threads: int = 1
+    json: bool = False
+    """print the table's rows as JSON"""
+
+
+@dataclass(frozen=True)
+class FamiliesOptions:
+    """List the task families."""
+
+    json: bool = False
+    """print the list as JSON"""
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Check a task family, also one of your own."""
+
+    family: Name
+    """id, or module:id for one of your own"""
+    variant: str | None = None
+    """one variant; all unless given"""
+    json: bool = False
+    """print the problems as JSON"""

@@ -1,0 +1,126 @@
+"""An adapted policy: what is left when a learner has adapted to one task, with SB3's ``predict``."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarl.errors import MetaRLError
+from metarl.learner import MetaLearner, Params, State, Transition
+from metarl.rollout.batch import ActionMap
+from metarl.rollout.gymnasium import GymnasiumBatch, check_spaces, episode_limit
+from metarl.rollout.random import Domain, stream_keys
+from metarl.rollout.rollout import draw, rollout
+from metarl.rollout.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from metarl.family.base import TaskFamily
+
+_LAST_OBSERVATION, _LAST_ACTION = "last.observation", "last.action"
+
+
+class AdaptedPolicy:
+    """A learner's parameters and its state for one task. ``adapt`` goes on from there and returns a new one."""
+
+    def __init__(
+        self, learner: MetaLearner, params: Params, state: State, family: "TaskFamily", seed: int = 0, episodes: int = 0
+    ) -> None:
+        self.learner, self.params, self.state, self.family = learner, params, state, family
+        self.seed, self.episodes = seed, episodes  # episodes of interaction so far
+        self.observation_space, self.action_space = family.observation_space, family.action_space
+        device = next(iter(params.values())).device if params else torch.device("cpu")
+        self._map = ActionMap(self.action_space, device, torch.float32)
+        self._device = device
+        self._draws = 0
+
+    @torch.no_grad()
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | bool | None = None,
+        deterministic: bool = False,
+        reward: float | NDArray[Any] | None = None,
+    ) -> tuple[NDArray[Any], State | None]:
+        """Actions of the environment's own space for one observation or a batch ``(n, ...)``, and the memory.
+
+        ``state`` is the memory that the last call returned. A learner that adapts online takes in the last transition
+        where its ``reward`` is given; without one its memory stays as it is. The memory of one that draws noise at an
+        episode's start is what came of it. Others have none and return ``None``.
+        """
+        single = np.shape(observation) == self.observation_space.shape
+        seen = torch.as_tensor(np.array(observation, dtype=np.float32), device=self._device)
+        seen = seen[None, None] if single else seen[None]
+        if seen.shape[2:] != self.observation_space.shape:
+            raise MetaRLError(
+                f"Observations have shape {np.shape(observation)}; this policy takes {self.observation_space.shape}, "
+                "or a batch of them."
+            )
+        if self.learner.online and seen.shape[1] != 1:
+            raise MetaRLError("A policy that adapts online follows one environment; adapt one policy for each.")
+        memory = dict(self.state if state is None else state)
+        if self.learner.online and reward is not None and _LAST_ACTION in memory:
+            memory = self._take_in(memory, seen, float(np.asarray(reward).reshape(-1)[0]), bool(np.any(episode_start)))
+        if state is None if episode_start is None else bool(np.any(episode_start)):
+            noise = self._noise(self.learner.episode_noise, Domain.EPISODE, 1)[0]
+            memory = self.learner.begin_episode(self.params, memory, noise)
+        noise = self._noise(self.learner.action_noise, Domain.ACTION, seen.shape[1])
+        action, _ = self.learner.act(self.params, memory, seen, noise, deterministic)
+        chosen = self._map.to_env(action)[0].cpu().numpy()
+        chosen = chosen[0] if single else chosen
+        if self.learner.online:
+            return chosen, {**memory, _LAST_OBSERVATION: seen, _LAST_ACTION: action}
+        return chosen, memory if self.learner.episode_noise.n else None
+
+    def adapt(
+        self, data: "gymnasium.Env[Any, Any] | Trajectory | Sequence[Trajectory]", episodes: int = 1
+    ) -> "AdaptedPolicy":
+        """Adapt to ``episodes`` episodes of an environment, a simulated or a real one, or to recorded trajectories.
+
+        Recorded trajectories have one task row; ``action`` is the policy's own, in [-1, 1] or an index. Raises where
+        the environment's spaces do not fit.
+        """
+        trajectory, state = self._collect(data, episodes) if isinstance(data, gymnasium.Env) else (_joined(data), None)
+        if state is None or not self.learner.online:
+            with torch.no_grad():
+                state = self.learner.adapt(self.params, self.state, trajectory.to(self._device))
+        count = self.episodes + trajectory.n_episodes * trajectory.n_lanes
+        return AdaptedPolicy(self.learner, self.params, state, self.family, self.seed, count)
+
+    def _collect(self, env: gymnasium.Env[Any, Any], episodes: int) -> tuple[Trajectory, State]:
+        if episodes < 1:
+            raise MetaRLError(f"episodes={episodes}: adapting takes at least one episode.")
+        check_spaces(env, self.observation_space, self.action_space)
+        batch = GymnasiumBatch(env, episode_limit(env, self.family.horizon), self.seed, self._device)
+        return rollout(
+            self.learner, self.params, self.state, batch, lanes=1, episodes=episodes, first_episode=self.episodes
+        )
+
+    def _take_in(self, memory: State, seen: Tensor, reward: float, ended: bool) -> State:
+        flag = torch.tensor([[ended]], device=self._device)
+        transition = Transition(
+            observation=memory.pop(_LAST_OBSERVATION),
+            action=memory.pop(_LAST_ACTION),
+            reward=torch.tensor([[reward]], device=self._device),
+            terminated=flag,
+            truncated=torch.zeros_like(flag),
+            next_observation=seen,
+        )
+        return self.learner.observe(self.params, memory, transition)
+
+    def _noise(self, noise: Any, domain: Domain, n: int) -> Tensor:
+        self._draws += 1
+        keys = stream_keys(n, self.seed, "predict", device=self._device)
+        return draw(noise, keys, domain, self._draws, 1).transpose(0, 1)
+
+
+def _joined(data: Trajectory | Sequence[Trajectory]) -> Trajectory:
+    parts = [data] if isinstance(data, Trajectory) else list(data)
+    if not parts or any(part.n_tasks != 1 for part in parts):
+        rows = [part.n_tasks for part in parts]
+        raise MetaRLError(f"Adapting takes at least one trajectory, of one task each; got task rows {rows}.")
+    return Trajectory.concatenate(parts)

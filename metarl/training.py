@@ -1,0 +1,184 @@
+"""Training the seeds of a run: one after the other or side by side, with a progress bar each, and resumable."""
+
+import multiprocessing
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from stable_baselines3.common.callbacks import BaseCallback
+
+from metarl.errors import MetaRLError
+from metarl.logs import run_logger
+from metarl.options import SECONDS_BETWEEN_CHECKPOINTS
+from metarl.runs import Run
+
+_FAILED = -1  # in place of the steps: the words are an error
+Report = Callable[[int, int, str], None]  # seed, steps so far, a few words
+
+
+class _Checkpoints(BaseCallback):
+    """Saves after iterations, some seconds apart, and at the end; reports progress after every iteration."""
+
+    def __init__(self, run: Run, seed: int, report: Report, seconds: float) -> None:
+        super().__init__()
+        self._run, self._seed, self._report, self._seconds = run, seed, report, seconds
+        self._saved = time.monotonic()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        metrics: dict[str, float] = self.locals["metrics"]
+        returns = [f"{value:.1f}" for name, value in metrics.items() if name.startswith("rollout/return")]
+        self._report(self._seed, self.model.num_timesteps, "return " + " → ".join(returns))
+        if time.monotonic() - self._saved >= self._seconds:
+            self._save()
+
+    def _on_training_end(self) -> None:
+        self._save()
+
+    def _save(self) -> None:
+        self.model.save(self._run.checkpoint(self._seed))
+        self._saved = time.monotonic()
+
+
+def train_seed(
+    run: Run,
+    seed: int,
+    report: Report,
+    device: str = "cpu",
+    threads: int = 1,
+    seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> None:
+    """Train one seed to the config's number of steps, from its checkpoint if there is one."""
+    torch.set_num_threads(threads)
+    agent = run.new_agent(seed, device)
+    if run.checkpoint(seed).exists():
+        agent.restore(run.checkpoint(seed))
+    run.seed_folder(seed).mkdir(parents=True, exist_ok=True)
+    agent.set_logger(run_logger(run.seed_folder(seed), agent.num_timesteps))
+    agent.train_until(run.config.total_timesteps, _Checkpoints(run, seed, report, seconds))
+    agent.logger.close()
+
+
+def train_run(
+    run: Run,
+    device: str = "cpu",
+    threads: int = 1,
+    jobs: int | None = None,
+    seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
+    console: Console | None = None,
+) -> None:
+    """Train every seed of a run, ``jobs`` processes at a time; as many as the cores allow unless given."""
+    if threads < 1 or (jobs is not None and jobs < 1):
+        raise MetaRLError(f"--threads {threads} --jobs {jobs}: both must be at least 1.")
+    if seconds < 0:
+        raise MetaRLError(f"--checkpoint-seconds {seconds}: it must be 0, for every iteration, or more.")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_jobs = min(len(run.seeds), jobs if jobs is not None else max(1, cores // threads))
+    with _progress(console) as progress:
+        total = run.config.total_timesteps
+        bars = {seed: progress.add_task(f"seed {seed}", total=total, words="") for seed in run.seeds}
+
+        def report(seed: int, steps: int, words: str) -> None:
+            progress.update(bars[seed], completed=min(steps, total), words=words)
+
+        try:
+            if n_jobs == 1:
+                _in_turn(run, report, device, threads, seconds)
+            else:
+                _side_by_side(run, report, device, threads, seconds, n_jobs)
+        except MetaRLError:
+            progress.live.transient = True  # the error is the last word
+            raise
+
+
+def _in_turn(run: Run, report: Report, device: str, threads: int, seconds: float) -> None:
+    for seed in run.seeds:
+        try:
+            train_seed(run, seed, report, device, threads, seconds)
+        except MetaRLError as error:
+            raise _failure(seed, str(error)) from error
+
+
+def _side_by_side(run: Run, report: Report, device: str, threads: int, seconds: float, n_jobs: int) -> None:
+    context = multiprocessing.get_context("spawn")
+    messages: Any = context.Queue()
+    waiting, running = list(run.seeds), dict[int, Any]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < n_jobs:
+                seed = waiting.pop(0)
+                arguments = (run.path, seed, messages, device, threads, seconds)
+                running[seed] = context.Process(target=_child, args=arguments, daemon=True)
+                running[seed].start()
+            # Before the messages are read: what a process that has ended had to say is then among them.
+            ended = [seed for seed, process in running.items() if not process.is_alive()]
+            _read(messages, report, 0.0 if ended else 0.2)
+            for seed in ended:
+                code = running.pop(seed).exitcode
+                if code:
+                    raise _failure(seed, f"it ended with exit code {code}. Continue with --resume.")
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.join()
+
+
+def _read(messages: Any, report: Report, wait: float) -> None:
+    """Pass on all messages that are there; for the first, wait so many seconds. Raises where a seed has failed."""
+    try:
+        while True:
+            seed, steps, words = messages.get(timeout=wait)
+            if steps == _FAILED:
+                raise _failure(seed, words)
+            report(seed, steps, words)
+            wait = 0.0
+    except queue.Empty:
+        return
+
+
+def _child(
+    path: Any,
+    seed: int,
+    messages: Any,
+    device: str,
+    threads: int,
+    seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        train_seed(Run.open(path), seed, lambda *report: messages.put(report), device, threads, seconds)
+    except MetaRLError as error:
+        messages.put((seed, _FAILED, str(error)))
+        raise SystemExit(1) from None
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed takes no leave of its children: left alone, they would write beside a resumed run."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _failure(seed: int, words: str) -> MetaRLError:
+    return MetaRLError(f"Training of seed {seed}: {words}")
+
+
+def _progress(console: Console | None) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[words]}"),
+        console=console or Console(stderr=True),
+    )

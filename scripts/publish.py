@@ -1,0 +1,79 @@
+"""Turn the evaluation of a run into a result: ``python scripts/publish.py runs/NAME``, then ``make results``.
+
+A run folder is not committed; its small table, config, command and pictures are.
+"""
+
+import os
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from metarl import __version__
+from metarl.errors import MetaRLError
+from metarl.evaluate.drawing import save_figure
+from metarl.evaluate.plots import overview_figure
+from metarl.evaluate.results import figure, summary, write_result
+from metarl.evaluate.run import evaluate_run
+from metarl.runs import Run
+
+# What is asked of an agent on a family's variant: the figure's name and bound, what the literature reports, and the
+# environment steps it took for it. Finn et al. 2017, figure 4, as read off relative to standing still and the optimum.
+ASKED: dict[tuple[str, str, str], list[dict[str, Any]]] = {
+    ("maml", "metarl/PointNavigation-v0", "maml"): [
+        {"name": "normalised step 1", "asked": ">= 0.70", "reference": 0.50},
+        {"name": "normalised step 3", "asked": ">= 0.93", "reference": 0.70},
+    ],
+    ("maml-trpo", "metarl/PointNavigation-v0", "maml"): [
+        {"name": "normalised step 1", "asked": ">= 0.50", "reference": 0.50, "reference_steps": 40_000_000},
+    ],
+    ("maml-promp", "metarl/PointNavigation-v0", "maml"): [
+        {"name": "normalised step 1", "asked": ">= 0.50", "reference_steps": 160_160_000},
+    ],
+}
+
+
+def main(
+    run: Annotated[Path, tyro.conf.Positional],
+    results: Path = Path("results"),
+    picture: Path | None = None,
+) -> int:
+    """Evaluate a run on its test tasks and write its result.
+
+    Args:
+        run: a run folder.
+        results: the folder of results.
+        picture: where to write paths and curve, for families in the plane.
+    """
+    torch.set_num_threads(1)
+    try:
+        opened = Run.open(run)
+        evaluation, paths = evaluate_run(opened)
+        asked = ASKED.get((evaluation.agent, evaluation.family, evaluation.variant), [])
+        figures = [figure(evaluation, **each) for each in asked]
+        machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}, one thread a seed"
+        content = summary(
+            evaluation, command=opened.command, machine=machine, version=__version__, figures=figures
+        )
+        folder = write_result(results, evaluation, content, asdict(opened.config))
+        if picture is not None and paths is not None:
+            save_figure(overview_figure(evaluation, paths.positions, paths.goals, paths.valid), picture)
+    except MetaRLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"Wrote {folder}")
+    return 0
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))
