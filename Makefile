@@ -21,7 +21,7 @@ help:  ## this list
 install: $(INSTALLED)  ## make the virtual environment and install the package in it, editable
 
 train: install  ## train MAML on point navigation and evaluate it on held-out tasks
-	$(BIN)/python scripts/train.py maml metarl/PointNavigation-v0 --preset quick --seed 0 --name first --overwrite
+	$(BIN)/python scripts/train.py maml metarl/PointNavigation-v0 --seed 0 --name first --overwrite
 	$(BIN)/python scripts/evaluate.py runs/first --split test
 
 test: install  ## the fast tests

@@ -27,7 +27,7 @@ def goal_at(angle: Tensor) -> Tensor:
 
 @register_family("metarl/SparseSemicircle-v0")
 class SparseSemicircle(TorchFamily):
-    """A point that starts at the centre of a half circle and must find the goal on its arc, to be found by exploring.
+    """A point at the centre of a half circle, and a goal on its arc that shows only from close by.
 
     | | |
     |---|---|
@@ -52,7 +52,7 @@ class SparseSemicircle(TorchFamily):
     episodes_per_trial = 20
     floor, optimum = "best sweep", "straight to the goal"
 
-    sweep: tuple[float, float] = (0.83, 0.8)  # radius and first angle of the best sweep in 20 steps
+    sweep: tuple[float, float] = (0.83, 0.8)  # radius and first angle: the best of a search, for 20 steps
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "pearl": {},
@@ -88,7 +88,7 @@ class SparseSemicircle(TorchFamily):
 
     def players(self) -> dict[str, Player]:
         return {
-            "sweep": Sweep(0.9, 0.1, self.horizon),
+            "sweep": Sweep(0.9, 0.1, self.horizon),  # the same in every variant
             "best sweep": Sweep(*self.sweep, self.horizon),
             # Each axis moves on its own, so going as far as the limit lets it on both is optimal.
             "straight to the goal": Reflex(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
-from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from torch import Tensor
 
 from metarl import __version__
@@ -63,8 +64,9 @@ class Algorithm(ABC):
         self.learner: MetaLearner = self.build_learner()
         generator = torch.Generator().manual_seed(int(stream_keys(1, seed, "init")[0, 0]))
         self.params: Params = {k: v.to(self.device) for k, v in self.init_params(generator).items()}
-        self.logger: Logger = configure(None, ["stdout"] if verbose else [])
+        self.logger = Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)] if verbose else [])
         self._target = 0
+        self._unadapted: AdaptedPolicy | None = None
 
     @abstractmethod
     def build_learner(self) -> MetaLearner:
@@ -162,6 +164,10 @@ class Algorithm(ABC):
     def _log(self, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             self.logger.record(name, value)
+        self.dump_logs()
+
+    def dump_logs(self) -> None:
+        """Write out what has been recorded; some of SB3's callbacks ask for it."""
         self.logger.record("time/total_timesteps", self.num_timesteps)
         self.logger.dump(step=self.num_timesteps)
 
@@ -189,6 +195,10 @@ class Algorithm(ABC):
             action_space=self.family.action_space,
         )
 
+    def get_vec_normalize_env(self) -> None:
+        """No environment is normalised; SB3's callbacks ask."""
+        return
+
     def policy(self) -> AdaptedPolicy:
         """The policy before any data of a task."""
         return AdaptedPolicy(self.learner, self.params, self.learner.initial(self.params, 1), self.family, self.seed)
@@ -202,7 +212,10 @@ class Algorithm(ABC):
         reward: float | NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], State | None]:
         """SB3's ``predict`` of the policy before any data; see ``AdaptedPolicy.predict``."""
-        return self.policy().predict(observation, state, episode_start, deterministic, reward)
+        # Kept between calls, so that each has noise of its own; training puts new parameters in the place of the old.
+        if self._unadapted is None or self._unadapted.params is not self.params:
+            self._unadapted = self.policy()
+        return self._unadapted.predict(observation, state, episode_start, deterministic, reward)
 
     def adapt(
         self, data: "gymnasium.Env[Any, Any] | Trajectory | Sequence[Trajectory]", episodes: int | None = None
@@ -239,7 +252,11 @@ class Algorithm(ABC):
                 raise MetaRLError(
                     f"{path} is a checkpoint with {key} {about.get(key)}, not {mine[key]}; load it with its own."
                 )
-        self.params = {name: value.to(self.device) for name, value in with_prefix("params", tensors).items()}
+        saved = with_prefix("params", tensors)
+        if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in self.params.items()}:
+            raise MetaRLError(f"{path} holds other parameters than its config makes in this version; train anew.")
+        # In the order that they were made in, for sums over all of them round by their order; a file has its own.
+        self.params = {name: saved[name].to(self.device) for name in self.params}
         self.load_training_state(with_prefix("training", tensors))
         self.num_timesteps, self.iteration = about["num_timesteps"], about["iteration"]
         self.wall_seconds = about["wall_seconds"]
@@ -262,8 +279,8 @@ class Algorithm(ABC):
     ) -> Self:
         """An agent from its file. ``family`` is needed only where its own is not registered."""
         _, about = load_checkpoint(path)
-        if about["agent"] != cls.name:
-            raise MetaRLError(f"{path} holds a {about['agent']!r} agent, not {cls.name!r}; load it with that class.")
+        if (agent := about.get("agent")) != cls.name:
+            raise MetaRLError(f"{path} holds a {agent!r} agent, not {cls.name!r}; load it with that class.")
         config = config_from(cls.config_class, about["config"])
         chosen = family if family is not None else about["family"]
         variant = about["variant"] if isinstance(chosen, str) else None

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import field, make_dataclass
+from dataclasses import asdict, field, make_dataclass
 from typing import Any
 
 import tyro
@@ -62,9 +62,10 @@ def evaluate(arguments: Sequence[str]) -> None:
     options = tyro.cli(EvaluateOptions, args=list(arguments), prog="metarl evaluate")
     from metarl.evaluate.run import evaluate_run, save_evaluation
     from metarl.evaluate.tables import as_json, curve_table
+    from metarl.process import prepare_process
     from metarl.runs import Run
 
-    _threads(options.threads)
+    prepare_process(options.threads)
     run = Run.open(options.run)
     evaluation, paths = evaluate_run(run, options.split, options.tasks, options.points, options.device)
     files = save_evaluation(run, evaluation, paths)
@@ -80,9 +81,10 @@ def compare(arguments: Sequence[str]) -> None:
     from metarl.evaluate.plots import comparison_figure
     from metarl.evaluate.run import distinct, evaluation_of
     from metarl.evaluate.tables import comparison_json, comparison_table
+    from metarl.process import prepare_process
     from metarl.runs import Run
 
-    _threads(options.threads)
+    prepare_process(options.threads)
     runs = [Run.open(path) for path in options.runs]
     evaluations = distinct([evaluation_of(run, options.split, options.device) for run in runs], runs)
     _print(options.json, comparison_json(evaluations), comparison_table(evaluations))
@@ -109,7 +111,7 @@ def check(arguments: Sequence[str]) -> None:
     variants = family_class(options.family).variants() if options.variant is None else [options.variant]
     reports = [check_family(options.family, variant) for variant in variants]
     if options.json:
-        print(json.dumps([report.to_json() for report in reports], indent=2))
+        print(json.dumps([{**asdict(report), "ok": report.ok} for report in reports], indent=2))
     else:
         for report in reports:
             print(report)
@@ -160,14 +162,6 @@ def _preset(agent: type[Any], arguments: Sequence[str]) -> Any:
     if name not in agent.presets:
         raise MetaRLError(f"Agent {agent.name!r} has no preset {name!r}; choose one of {', '.join(agent.presets)}.")
     return agent.presets[name]
-
-
-def _threads(threads: int) -> None:
-    import torch
-
-    if threads < 1:
-        raise MetaRLError(f"--threads {threads}: it must be at least 1.")
-    torch.set_num_threads(threads)
 
 
 def _print(as_json: bool, content: Any, shown: Any) -> None:

@@ -71,7 +71,7 @@ def linear_baseline(trajectory: Trajectory, returns: Tensor, ridge: float = 1e-5
     """
     valid = trajectory.valid[..., None]
     features = (linear_features(trajectory.filled()) * valid).flatten(1, 3)
-    targets = (returns.double() * trajectory.valid).flatten(1)[..., None]
+    targets = returns.double().masked_fill(~trajectory.valid, 0).flatten(1)[..., None]
     gram = features.mT @ features + ridge * torch.eye(features.shape[-1], dtype=torch.float64, device=features.device)
     weights = torch.linalg.solve(gram, features.mT @ targets)
     value: Tensor = features @ weights

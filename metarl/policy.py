@@ -24,13 +24,23 @@ _LAST_OBSERVATION, _LAST_ACTION = "last.observation", "last.action"
 
 
 class AdaptedPolicy:
-    """A learner's parameters and its state for one task. ``adapt`` goes on from there and returns a new one."""
+    """A learner's parameters and its state for one task. ``adapt`` goes on from there and returns a new one.
+
+    ``episodes`` counts the interaction so far, and ``env`` is the environment that the last of it was with.
+    """
 
     def __init__(
-        self, learner: MetaLearner, params: Params, state: State, family: "TaskFamily", seed: int = 0, episodes: int = 0
+        self,
+        learner: MetaLearner,
+        params: Params,
+        state: State,
+        family: "TaskFamily",
+        seed: int = 0,
+        episodes: int = 0,
+        env: "gymnasium.Env[Any, Any] | None" = None,
     ) -> None:
         self.learner, self.params, self.state, self.family = learner, params, state, family
-        self.seed, self.episodes = seed, episodes  # episodes of interaction so far
+        self.seed, self.episodes, self._env = seed, episodes, env
         self.observation_space, self.action_space = family.observation_space, family.action_space
         device = next(iter(params.values())).device if params else torch.device("cpu")
         self._map = ActionMap(self.action_space, device, torch.float32)
@@ -81,6 +91,7 @@ class AdaptedPolicy:
     ) -> "AdaptedPolicy":
         """Adapt to ``episodes`` episodes of an environment, a simulated or a real one, or to recorded trajectories.
 
+        The environment is seeded before its first episode, and goes on where it stands when it is adapted to again.
         Recorded trajectories have one task row; ``action`` is the policy's own, in [-1, 1] or an index. Raises where
         the environment's spaces do not fit.
         """
@@ -89,13 +100,16 @@ class AdaptedPolicy:
             with torch.no_grad():
                 state = self.learner.adapt(self.params, self.state, trajectory.to(self._device))
         count = self.episodes + trajectory.n_episodes * trajectory.n_lanes
-        return AdaptedPolicy(self.learner, self.params, state, self.family, self.seed, count)
+        env = data if isinstance(data, gymnasium.Env) else self._env
+        return AdaptedPolicy(self.learner, self.params, state, self.family, self.seed, count, env)
 
     def _collect(self, env: gymnasium.Env[Any, Any], episodes: int) -> tuple[Trajectory, State]:
         if episodes < 1:
             raise MetaRLError(f"episodes={episodes}: adapting takes at least one episode.")
         check_spaces(env, self.observation_space, self.action_space)
-        batch = GymnasiumBatch(env, episode_limit(env, self.family.horizon), self.seed, self._device)
+        limit = episode_limit(env, self.family.horizon)
+        # Seeded anew, an environment would play the episodes over again that the policy has adapted to.
+        batch = GymnasiumBatch(env, limit, self.seed, self._device, reseed=env is not self._env)
         return rollout(
             self.learner, self.params, self.state, batch, lanes=1, episodes=episodes, first_episode=self.episodes
         )

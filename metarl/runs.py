@@ -60,8 +60,9 @@ class Run:
         # Whatever is wrong with the family, its split or the agent shows here, before anything is written or removed.
         agent_class(agent)(made, config)
         split = made.splits
-        # The split's file alone is what a kill between the two writes below leaves behind.
-        if path.exists() and any(_SPLITS not in file.name for file in path.iterdir()):
+        # A kill between the two writes below leaves no more than this behind, which is no run.
+        unfinished = (_SPLITS, f".{_SPLITS}", f".{_ABOUT}")
+        if path.exists() and not all(file.name.startswith(unfinished) for file in path.iterdir()):
             if not (path / _ABOUT).exists():
                 raise MetaRLError(f"{path} is there and is no run folder; choose another --name.")
             if not overwrite:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
@@ -16,6 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from metarl.errors import MetaRLError
 from metarl.logs import run_logger
 from metarl.options import SECONDS_BETWEEN_CHECKPOINTS
+from metarl.process import prepare_process
 from metarl.runs import Run
 
 _FAILED = -1  # in place of the steps: the words are an error
@@ -57,7 +57,7 @@ def train_seed(
     seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
 ) -> None:
     """Train one seed to the config's number of steps, from its checkpoint if there is one."""
-    torch.set_num_threads(threads)
+    prepare_process(threads)
     agent = run.new_agent(seed, device)
     if run.checkpoint(seed).exists():
         agent.restore(run.checkpoint(seed))

@@ -28,6 +28,7 @@ from metarl.family import make_family
 from metarl.family.base import TaskFamily
 from metarl.learner import Outputs, Params
 from metarl.networks import MLP
+from metarl.process import prepare_process
 from metarl.rollout.random import Domain, stream_keys, to_normal, uniforms
 from metarl.rollout.rollout import rollout
 
@@ -220,7 +221,8 @@ def bench_threads(options: Options) -> list[Row]:
 
 def _train_processes(n: int) -> list[float]:
     code = (
-        "import time, torch; torch.set_num_threads(1); from metarl.agents.maml import MAML; "
+        "import time; from metarl.process import prepare_process; prepare_process(1); "
+        "from metarl.agents.maml import MAML; "
         f"agent = MAML({FAMILY!r}); agent.learn(150_000); started = time.perf_counter(); "
         "agent.learn(600_000, reset_num_timesteps=False); print(time.perf_counter() - started)"
     )
@@ -242,7 +244,7 @@ def main(options: Options) -> None:
     if unknown:
         sys.exit(f"error: {sorted(unknown)} are no parts; choose from {', '.join(PARTS)}.")
     check_device(options.device)
-    torch.set_num_threads(options.threads)
+    prepare_process(options.threads)
     rows = [row for part in options.parts or PARTS for row in PARTS[part](options)]
     machine = f"{platform.processor() or platform.machine()}, {options.threads} threads, torch {torch.__version__}"
     if options.json:

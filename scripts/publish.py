@@ -19,6 +19,7 @@ from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import overview_figure
 from metarl.evaluate.results import figure, summary, write_result
 from metarl.evaluate.run import evaluate_run
+from metarl.process import prepare_process
 from metarl.runs import Run
 
 # What is asked of an agent on a family's variant: the figure's name and bound, what the literature reports, and the
@@ -49,16 +50,14 @@ def main(
         results: the folder of results.
         picture: where to write paths and curve, for families in the plane.
     """
-    torch.set_num_threads(1)
+    prepare_process(1)
     try:
         opened = Run.open(run)
         evaluation, paths = evaluate_run(opened)
         asked = ASKED.get((evaluation.agent, evaluation.family, evaluation.variant), [])
         figures = [figure(evaluation, **each) for each in asked]
         machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}, one thread a seed"
-        content = summary(
-            evaluation, command=opened.command, machine=machine, version=__version__, figures=figures
-        )
+        content = summary(evaluation, command=opened.command, machine=machine, version=__version__, figures=figures)
         folder = write_result(results, evaluation, content, asdict(opened.config))
         if picture is not None and paths is not None:
             save_figure(overview_figure(evaluation, paths.positions, paths.goals, paths.valid), picture)

@@ -1,13 +1,15 @@
-"""Check every result in results/ against the schema; write results/README.md and the table of results in README.md."""
+"""Check every result in results/ against the schema; write results/README.md and the tables in README.md."""
 
 import sys
 from pathlib import Path
 
 import tyro
 
+from metarl.envs import FAMILIES
 from metarl.errors import MetaRLError
 from metarl.evaluate.report import insert_table, results_table, write_results_readme
 from metarl.evaluate.results import load_results
+from metarl.family.listing import families, families_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,6 +28,8 @@ def main(results: Path = ROOT / "results", readme: Path = ROOT / "README.md", ch
             results / "README.md": write_results_readme(results, write=not check),
             readme: insert_table(readme, "results", results_table(checked), write=not check),
         }
+        # The families of this package alone, whatever else is installed.
+        changed[readme] |= insert_table(readme, "families", families_markdown(families(FAMILIES)), write=not check)
     except MetaRLError as error:
         print(error, file=sys.stderr)
         return 1

@@ -81,11 +81,12 @@ class PPO:
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Continue from ``state_dict``."""
         for name, value in self.params.items():
-            slots: dict[str, Any] = {
-                slot: saved[f"{slot}.{name}"] for slot in ("exp_avg", "exp_avg_sq", "step") if f"{slot}.{name}" in saved
-            }
-            if slots:
-                self.optimizer.state[value] = slots
+            if f"step.{name}" in saved:
+                moments: dict[str, Any] = {
+                    slot: saved[f"{slot}.{name}"].to(value.device) for slot in ("exp_avg", "exp_avg_sq")
+                }
+                # Adam counts its steps on the CPU.
+                self.optimizer.state[value] = {**moments, "step": saved[f"step.{name}"]}
 
 
 def _rows(distribution: ActionDistribution, rows: slice) -> ActionDistribution:

@@ -109,7 +109,7 @@ class Linearised:
         self.names, self.outputs = list(outputs), list(outputs.values())
         self.distribution = learner.distribution(outputs)
         count = self.query.valid.flatten(1).sum(1).clamp(min=1)[:, None, None, None]
-        self.weight = (self.query.valid / count / n_tasks)[..., None]
+        self.weight = (self.query.valid.to(self.outputs[0].dtype) / count / n_tasks)[..., None]
         self.n_tasks = n_tasks
         # The transposed product is linear in its cotangents, so the derivative by them is the forward product:
         # forward mode by two reverse passes, the first of which is built only once.

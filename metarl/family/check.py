@@ -97,7 +97,8 @@ def _run(family: TaskFamily, report: Report) -> None:
         for name, check in checks.items():
             report.checks.append(name)
             try:
-                report.problems += [Problem(name, what, remedy) for what, remedy in check(subject)]
+                for what, remedy in check(subject):
+                    report.problems.append(Problem(name, what, remedy))
             except Exception as error:  # a user's code may raise anything
                 problem = _from_exception(name, error, type(family), subject.shapes)
                 place = problem.what.partition(": ")[0]
@@ -108,7 +109,8 @@ def _run(family: TaskFamily, report: Report) -> None:
 
 def _from_exception(check: str, error: Exception, cls: type[TaskFamily], shapes: str) -> Problem:
     """A problem that names the method of the family in which the exception arose, and its line."""
-    files = {inspect.getfile(base) for base in cls.__mro__ if _is_users(base)}
+    functions = [value for base in cls.__mro__ if _is_users(base) for value in vars(base).values()]
+    files = {function.__code__.co_filename for function in functions if inspect.isfunction(function)}
     frames = [(f, line) for f, line in traceback.walk_tb(error.__traceback__) if f.f_code.co_filename in files]
     text = " ".join(str(error).split())[:400]
     if isinstance(error, MetaRLError) and not frames:
@@ -116,9 +118,7 @@ def _from_exception(check: str, error: Exception, cls: type[TaskFamily], shapes:
     if not frames:
         last = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}: {text}"
-        return Problem(
-            check, what, "No method of the family is on the way there: look at what it declares and returns."
-        )
+        return Problem(check, what, "No method of the family is on the way there: see what it declares and returns.")
     method, line = frames[0][0].f_code.co_qualname.replace(".<locals>", ""), frames[-1][1]
     where = f"{Path(frames[-1][0].f_code.co_filename).name}:{line}"
     what = f"`{method}` raised {type(error).__name__} at {where}: {text}"

@@ -11,6 +11,8 @@ from metarl.family.base import TaskFamily
 from metarl.family.check_play import N_ENVS, Checks, Found, Subject, some_actions
 from metarl.rollout.random import Domain, gymnasium_keys, uniforms
 
+RESERVED = ("task", "trial_start", "final_obs", "final_info")  # names that info has of itself
+
 
 def functions(subject: Subject) -> Iterator[Found]:
     """What comes out of a reset and a step is what the engine and a rollout need, the environment axis first."""
@@ -27,10 +29,7 @@ def functions(subject: Subject) -> Iterator[Found]:
     result = family.step(state, action, task, u_step)
     if not isinstance(result, tuple) or len(result) not in (3, 4):
         what = f"{len(result)} values" if isinstance(result, tuple) else f"a {type(result).__name__}"
-        yield (
-            f"step returns {what}.",
-            "Return state, reward, terminated, and named extras as a fourth if there are any.",
-        )
+        yield f"step returns {what}.", "Return state, reward, terminated, and a dict of named extras if there are any."
         return
     yield from _of_state("step", result[0], state)
     yield from _of_outcome("that step returns", result[1], {"terminated": result[2]}, *result[3:])
@@ -70,10 +69,10 @@ def device(subject: Subject) -> Iterator[Found]:
         state = family.reset(task, u_reset)
         results = {"reset": state, "observe": {"observation": family.observe(state, task)}}
         stepped = family.step(state, action, task, u_step)
-    except (NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # on the CPU nothing was raised
         if "device" in str(error) and "cpu" in str(error):
             yield f"Tensors of two devices meet: {str(error).splitlines()[0]}", remedy
-        return  # It reads a tensor's values, which is allowed; it then cannot be followed without data.
+        return  # Else it reads a tensor's values, which is allowed; it then cannot be followed without data.
     results["step"] = {**stepped[0], "reward": stepped[1], "terminated": stepped[2], **(dict(*stepped[3:]))}
     for method, values in results.items():
         wrong = [name for name, value in values.items() if value.device.type != "meta"]
@@ -111,6 +110,8 @@ def _of_outcome(whose: str, reward: Any, flags: dict[str, Any], extras: Any = No
         return
     for name, value in named.items():
         yield from _of_tensor(f"The extra {name!r} {whose}", value)
+        if name in RESERVED:
+            yield f"The extra {name!r} {whose} would hide what info has under that name.", "Give it another name."
 
 
 def _of_state(method: str, state: Any, before: Mapping[str, Tensor] | None) -> Iterator[Found]:

@@ -21,7 +21,6 @@ N_ENVS = 8
 TOLERANCE = 1e-6  # between the same environment in two layouts, relative above 1
 PURE = ("reset", "step", "observe", "draws")  # what a family of pure functions has, whatever its engine
 
-
 Found = tuple[str, str]  # what is wrong, how to mend it
 Checks = dict[str, Callable[["Subject"], Iterator[Found]]]  # by name, in the order in which they run
 
@@ -121,6 +120,7 @@ def some_actions(space: gymnasium.Space[Any], steps: int, n: int, seed: int = 0)
         assert isinstance(space, gymnasium.spaces.Box)
         low, high = torch.as_tensor(space.low).float(), torch.as_tensor(space.high).float()
         actions = low + (high - low) * torch.from_numpy(rng.random((steps, n, *space.shape))).float()
+        actions = actions.clamp(low, high)  # rounding must not leave the Box, for the views clip to it
     if n > 2:
         actions[:, -2], actions[:, -1] = low, high
     return actions

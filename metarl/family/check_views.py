@@ -18,6 +18,7 @@ from metarl.rollout.random import gymnasium_keys
 
 _N, _SEED = 4, 11
 _MOST_STEPS = 300
+_COLUMNS = ("observation", "reward", "terminated", "truncated")
 
 # Warnings of the two checkers that do not apply here, by a part of their text, each with the reason.
 NOT_APPLICABLE = {
@@ -31,13 +32,13 @@ NOT_APPLICABLE = {
 def gymnasium_check(subject: Subject) -> Iterator[Found]:
     """``gymnasium.utils.env_checker.check_env`` passes without a warning."""
     env = gymnasium.make(subject.family.id, variant=subject.family.variant).unwrapped
-    yield from _quiet("Gymnasium's check_env", lambda: check_env(env))
+    yield from _quiet(lambda: check_env(env))
 
 
 def sb3_check(subject: Subject) -> Iterator[Found]:
     """``stable_baselines3.common.env_checker.check_env`` passes without a warning."""
     env = gymnasium.make(subject.family.id, variant=subject.family.variant).unwrapped
-    yield from _quiet("Stable-Baselines3's check_env", lambda: sb3_check_env(env))
+    yield from _quiet(lambda: sb3_check_env(env))
 
 
 def single_and_batch(subject: Subject) -> Iterator[Found]:
@@ -48,9 +49,7 @@ def single_and_batch(subject: Subject) -> Iterator[Found]:
     seen, _ = vector.reset(seed=_SEED, options={"task": tasks})
     envs = [TaskEnv(family, task=task) for task in tasks]
     alone = np.stack([env.reset(seed=_SEED + i)[0] for i, env in enumerate(envs)])
-    remedy = (
-        "Let no environment depend on another or on what was played before: no reduction over axis 0, nothing on self."
-    )
+    remedy = "Let no environment depend on another or on the past: no reduction over axis 0, nothing kept on self."
     if largest_gap(alone[None], batched.observation[:1]) or largest_gap(alone[None], seen[None]):
         yield "A single environment and a batch start with other observations from the same seed.", remedy
         return
@@ -63,18 +62,11 @@ def single_and_batch(subject: Subject) -> Iterator[Found]:
         columns: list[Array] = [np.stack(column) for column in zip(*singles, strict=True)]
         others: dict[str, tuple[Array, ...]] = {"the vector": vector.step(action)[:4]}
         if step < len(batched.reward):
-            rows = (
-                batched.observation[step + 1],
-                batched.reward[step],
-                batched.terminated[step],
-                batched.truncated[step],
-            )
-            others["the batch"] = rows
+            flags = (batched.terminated[step], batched.truncated[step])
+            others["the batch"] = (batched.observation[step + 1], batched.reward[step], *flags)
         for where, other in others.items():
             mask = first_episode if where == "the batch" else np.ones(_N, dtype=bool)
-            for name, one, two in zip(
-                ("observation", "reward", "terminated", "truncated"), columns, other, strict=True
-            ):
+            for name, one, two in zip(_COLUMNS, columns, other, strict=True):
                 if mask.any() and (found := largest_gap(one[None, mask], two[None, mask].astype(np.float64))):
                     yield f"A single environment and {where} differ in {name} by {found[1]:.2g} at step {step}.", remedy
                     return
@@ -84,24 +76,36 @@ def single_and_batch(subject: Subject) -> Iterator[Found]:
 def survives(subject: Subject) -> Iterator[Found]:
     """A task survives reset and pickling, and an environment goes on after pickling as if nothing had happened."""
     task, actions = subject.tasks[1], subject.actions[:, 0].numpy()
-    env = TaskEnv(subject.family)
+    env, made = TaskEnv(subject.family), TaskEnv(subject.family, task=task)
     env.reset(seed=_SEED, options={"task": task})
-    env.step(actions[0])
-    if not data_equivalence(env.reset()[1]["task"], task, exact=True):
-        yield (
-            "A task that was set is another after the next reset.",
-            "Keep it: the engine's reset must not change tasks.",
-        )
-    copy: TaskEnv = pickle.loads(pickle.dumps(env))
-    for action in actions[:10]:
-        one, other = env.step(action), copy.step(action)
-        if not data_equivalence(one, other, exact=True):
-            yield "An environment that was pickled goes on differently.", "Keep everything that matters in the state."
-            return
-        if one[2] or one[3]:
-            break
-    if not data_equivalence(copy.reset(), env.reset(), exact=True):
-        yield "An environment that was pickled resets differently.", "Keep everything that matters in the state."
+    made.reset(seed=_SEED)
+    if not _alike(env, made, actions):
+        remedy = "Read the task from task alone; an engine's set_tasks must take effect, and its reset keep them."
+        yield "A task set by reset(options=...) is played differently from one set at construction.", remedy
+        return
+    if any(env.step(actions[0])[2:4]):  # pickled in the middle of an episode, where it has one
+        env.reset()
+    try:
+        copy: TaskEnv = pickle.loads(pickle.dumps(env))
+    except Exception as error:  # whatever lies on the family may raise anything
+        yield f"It cannot be pickled: {error}.", "Keep lambdas, open files and generators off self."
+        return
+    if not _alike(env, copy, actions):
+        yield "An environment that was pickled goes on differently.", "Keep everything that matters in the state."
+
+
+def _alike(one: TaskEnv, other: TaskEnv, actions: Array) -> bool:
+    """Whether two environments give the same numbers in the running episode and in the next; resets both."""
+    for _ in range(2):
+        for action in actions[:10]:
+            steps = one.step(action), other.step(action)
+            if not data_equivalence(*steps, exact=True):
+                return False
+            if steps[0][2] or steps[0][3]:
+                break
+        if not data_equivalence(one.reset(), other.reset(), exact=True):
+            return False
+    return True
 
 
 def render(subject: Subject) -> Iterator[Found]:
@@ -122,19 +126,16 @@ def render(subject: Subject) -> Iterator[Found]:
 def docs_example(subject: Subject) -> Iterator[Found]:
     """The example of the docstring runs and prints what it says; without one, the family is made and stepped."""
     family, cls = subject.family, type(subject.family)
-    examples = doctest.DocTestFinder(recurse=False).find(
-        cls, cls.__name__, globs={"gymnasium": gymnasium, "gym": gymnasium}
-    )
+    names = {"gymnasium": gymnasium, "gym": gymnasium}
+    examples = doctest.DocTestFinder(recurse=False).find(cls, cls.__name__, globs=names)
     printed: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, verbose=False)
     for example in examples:
         runner.run(example, out=printed.append)
     if printed:
         failure = " ".join("".join(printed).replace("*" * 70, "").split())
-        yield (
-            f"The example in the docstring of {cls.__name__} fails: {failure[:500]}",
-            "Mend the example or the family.",
-        )
+        what = f"The example in the docstring of {cls.__name__} fails: {failure[:500]}"
+        yield what, "Mend the example or the family."
     if not any(example.examples for example in examples):
         env = gymnasium.make(family.id, variant=family.variant)
         env.reset(seed=0)
@@ -147,17 +148,19 @@ def _step(env: TaskEnv, action: Any, reset: bool) -> tuple[Any, float, bool, boo
     return env.step(action)[:4]
 
 
-def _quiet(name: str, call: Callable[[], None]) -> Iterator[Found]:
+def _quiet(call: Callable[[], None]) -> Iterator[Found]:
     """Report what a checker says: its assertions, and its warnings except those that do not apply."""
+    said = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             call()
         except AssertionError as error:
-            yield f"{name} fails: {' '.join(str(error).split())}", "Mend what it names."
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        if not any(part in text for part in NOT_APPLICABLE):
-            yield f"{name} warns: {_plain(text)}", "Mend what it names."
+            said.append(f"it fails: {' '.join(str(error).split()).rstrip('.')}.")
+    texts = dict.fromkeys(str(warning.message) for warning in caught)
+    said += [f"it warns: {_plain(t).rstrip('.')}." for t in texts if not any(part in t for part in NOT_APPLICABLE)]
+    for what in said:
+        yield what, "Mend what it names."
 
 
 def _plain(text: str) -> str:

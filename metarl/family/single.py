@@ -93,7 +93,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
         """One step with an action of the family's own space, clipped to its Box."""
         if not self._running:
-            raise MetaRLError(f"{self.family.name}: step() before reset(); call env.reset() first.")
+            raise MetaRLError(f"{self.family.name}: step() before reset(): no episode is running; call env.reset().")
         outcome = self._batch.step(self._actions(np.asarray(action)[None]))
         observation, reward = self._observation(outcome.observation), float(outcome.reward[0])
         check_finite(self.family, observation=observation, reward=np.asarray(reward))
@@ -101,7 +101,9 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
         info = self._info(trial_start=False)
         for name, value in outcome.extras.items():
             info[name] = value[0].item() if value.ndim == 1 else to_numpy(value[0])
-        return observation, reward, bool(outcome.terminated[0]), bool(outcome.truncated[0]), info
+        terminated, truncated = bool(outcome.terminated[0]), bool(outcome.truncated[0])
+        self._running = not (terminated or truncated)
+        return observation, reward, terminated, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:
         """The family's picture of the episode so far."""

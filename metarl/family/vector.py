@@ -124,7 +124,7 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             final = np.full(self.num_envs, None, dtype=object)
             for i in np.flatnonzero(ended):
-                final[i] = observation[i].copy()
+                final[i] = observation[i]
             info = {"final_obs": final, "_final_obs": ended.copy()}
             info |= {"final_info": self._info(ended, outcome.extras, ended, starts=False), "_final_info": ended.copy()}
             observation, stepped = self._begin(ended), ~ended

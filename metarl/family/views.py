@@ -144,8 +144,10 @@ def check_finite(family: TaskFamily, **values: NDArray[Any]) -> None:
     """Raise where a number is not finite, rather than hand it to a learner."""
     for name, value in values.items():
         if not np.isfinite(value).all():
+            first = np.unravel_index(np.argmin(np.isfinite(value)), value.shape)
+            at = f"{value[first]} at index {tuple(map(int, first))}" if first else f"{value}"
             raise MetaRLError(
-                f"{family.name} gave a {name} that is not finite: {value.tolist()}. Run `metarl check` on the family."
+                f"{family.name} gave a {name} that is not finite: {at}. Run `metarl check` on the family."
             )
 
 

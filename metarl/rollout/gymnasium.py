@@ -20,13 +20,18 @@ class GymnasiumBatch:
     """
 
     def __init__(
-        self, env: gymnasium.Env[Any, Any], horizon: int, seed: int = 0, device: torch.device | str = "cpu"
+        self,
+        env: gymnasium.Env[Any, Any],
+        horizon: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        reseed: bool = True,
     ) -> None:
         self.env, self.horizon, self.device = env, horizon, torch.device(device)
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.keys = gymnasium_keys(seed, device=self.device)
         self._last, self._over, self._elapsed = torch.empty(0), False, 0
-        self._seed: int | None = seed
+        self._seed: int | None = seed if reseed else None
 
     @property
     def num_envs(self) -> int:
@@ -34,7 +39,7 @@ class GymnasiumBatch:
         return 1
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
-        """Start an episode. The environment draws its own random numbers, seeded at the first reset."""
+        """Start an episode. The environment draws its own random numbers, seeded at the first reset if at all."""
         observation, _ = self.env.reset(seed=self._seed)
         self._seed, self._over, self._elapsed = None, False, 0
         self._last = self._tensor(observation)

@@ -46,18 +46,26 @@ def stream_keys(n: int, *purpose: int | str, device: torch.device | str = "cpu")
 
     Hashed rather than added: with "seed + i" the runs of seeds 0 and 1 would share all but one of their streams.
     """
-    digest = hashlib.blake2b(repr(purpose).encode(), digest_size=8).digest()
-    base = [int.from_bytes(digest[i : i + 4], "little") for i in (0, 4)]
-    index = torch.arange(n, dtype=torch.int64, device=device)
-    zero = torch.zeros_like(index)
-    k0, k1 = (torch.full_like(index, word) for word in base)
-    words = philox((index & _MASK, index >> 32, zero, zero + Domain.KEYS), (k0, k1))
-    return torch.stack(words[:2], dim=-1)
+    return _keys(torch.arange(n, dtype=torch.int64, device=device), [_hash(purpose)])
 
 
 def gymnasium_keys(seed: int, n: int = 1, device: torch.device | str = "cpu") -> Tensor:
     """Keys ``(n, 2)`` by Gymnasium's rule: environment i of a vector seeded with s is the environment seeded s + i."""
-    return torch.cat([stream_keys(1, "gymnasium", seed + i, device=device) for i in range(n)])
+    first = torch.zeros(n, dtype=torch.int64, device=device)
+    return _keys(first, [_hash(("gymnasium", seed + i)) for i in range(n)])
+
+
+def _hash(purpose: tuple[int | str, ...]) -> tuple[int, int]:
+    digest = hashlib.blake2b(repr(purpose).encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+def _keys(index: Tensor, bases: list[tuple[int, int]]) -> Tensor:
+    """Keys ``(n, 2)`` of the environments with these indices, below one base or one for each."""
+    base = torch.tensor(bases, dtype=torch.int64, device=index.device)
+    zero = torch.zeros_like(index)
+    words = philox((index & _MASK, index >> 32, zero, zero + Domain.KEYS), (base[:, 0], base[:, 1]))
+    return torch.stack(words[:2], dim=-1)
 
 
 def random_words(keys: Tensor, domain: Domain, episode: int | Tensor, n: int, start: int = 0) -> Tensor:

@@ -121,12 +121,14 @@ class Dirichlet(Distribution):
         object.__setattr__(self, "shape", _shape_of(self.shape))
         if self.concentration <= 0 or not self.shape:
             raise MetaRLError(
-                f"Dirichlet(concentration={self.concentration}, shape={self.shape}): the concentration must be positive "
+                f"Dirichlet({self.concentration}, shape={self.shape}): the concentration must be positive "
                 "and the shape have the axis that sums to one, e.g. shape=(10,)."
             )
 
     def quantile(self, u: Array) -> Array:
-        gamma = special.gammaincinv(self.concentration, u).reshape(len(u), *self.shape)
+        # A small concentration's gamma underflows; were all of them 0, their share would be 0/0.
+        gamma = np.maximum(special.gammaincinv(self.concentration, u), np.finfo(np.float64).tiny)
+        gamma = gamma.reshape(len(u), *self.shape)
         return np.asarray(gamma / gamma.sum(-1, keepdims=True), dtype=np.float64)
 
     def contains(self, value: Array) -> bool:

@@ -1,0 +1,31 @@
+"""Every installed family, in every variant, keeps the contract: a new one gets its tests for nothing."""
+
+import gymnasium
+import pytest
+
+from metarl.family import TaskFamily, family_class, make_family
+from metarl.family.check import check_family
+from metarl.plugins import FAMILIES, declared
+
+VARIANTS = [
+    (family_id, variant) for family_id in sorted(declared(FAMILIES)) for variant in family_class(family_id).variants()
+]
+
+
+@pytest.mark.parametrize(("family_id", "variant"), VARIANTS)
+def test_the_check_finds_nothing_wrong(family_id: str, variant: str) -> None:
+    report = check_family(family_id, variant)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize(("family_id", "variant"), VARIANTS)
+def test_it_has_pictures_a_source_a_default_task_and_a_floor(family_id: str, variant: str) -> None:
+    family = make_family(family_id, variant)
+    assert type(family).render is not TaskFamily.render
+    assert family.paper
+    assert family.floor is not None
+    family.tasks.validate(family.default())
+    picture = gymnasium.make(family_id, variant=variant, render_mode="rgb_array")
+    picture.reset(seed=0)
+    shown = picture.render()
+    assert shown.min() < shown.max()  # type: ignore[union-attr]  # an array, in this mode
