@@ -26,6 +26,7 @@ from metarl.family import TaskFamily, make_family
 from metarl.learner import MetaLearner, Params, State
 from metarl.plugins import AGENTS, declared, import_module
 from metarl.policy import AdaptedPolicy
+from metarl.rollout.batch import ActionMap
 from metarl.rollout.random import stream_keys
 from metarl.rollout.trajectory import Trajectory
 
@@ -58,6 +59,7 @@ class Algorithm(ABC):
         self.family = make_family(family, variant)
         self.config = self.config_class() if config is None else config
         self.seed, self.device, self.verbose = seed, check_device(device), verbose
+        ActionMap(self.family.action_space, self.device, torch.float32)  # raises where policies cannot act
         self.num_timesteps = 0  # environment steps of training so far
         self.iteration = 0
         self.wall_seconds = 0.0  # of training so far

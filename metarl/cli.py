@@ -77,6 +77,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 def compare(arguments: Sequence[str]) -> None:
     """Several runs in one table and one plot."""
     options = tyro.cli(CompareOptions, args=list(arguments), prog="metarl compare")
+    from metarl.device import check_device
     from metarl.evaluate.drawing import save_figure
     from metarl.evaluate.plots import comparison_figure
     from metarl.evaluate.run import distinct, evaluation_of
@@ -85,6 +86,7 @@ def compare(arguments: Sequence[str]) -> None:
     from metarl.runs import Run
 
     prepare_process(options.threads)
+    check_device(options.device)
     runs = [Run.open(path) for path in options.runs]
     evaluations = distinct([evaluation_of(run, options.split, options.device) for run in runs], runs)
     _print(options.json, comparison_json(evaluations), comparison_table(evaluations))

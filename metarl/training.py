@@ -73,7 +73,6 @@ def train_run(
     threads: int = 1,
     jobs: int | None = None,
     seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
-    console: Console | None = None,
 ) -> None:
     """Train every seed of a run, ``jobs`` processes at a time; as many as the cores allow unless given."""
     if threads < 1 or (jobs is not None and jobs < 1):
@@ -82,6 +81,7 @@ def train_run(
         raise MetaRLError(f"--checkpoint-seconds {seconds}: it must be 0, for every iteration, or more.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_jobs = min(len(run.seeds), jobs if jobs is not None else max(1, cores // threads))
+    console = Console(stderr=True)
     with _progress(console) as progress:
         total = run.config.total_timesteps
         bars = {seed: progress.add_task(f"seed {seed}", total=total, words="") for seed in run.seeds}
@@ -95,7 +95,8 @@ def train_run(
             else:
                 _side_by_side(run, report, device, threads, seconds, n_jobs)
         except MetaRLError:
-            progress.live.transient = True  # the error is the last word
+            # In a log the error is all that there is to say; a terminal keeps the bars above it.
+            console.quiet = not console.is_terminal
             raise
 
 
@@ -173,12 +174,12 @@ def _failure(seed: int, words: str) -> MetaRLError:
     return MetaRLError(f"Training of seed {seed}: {words}")
 
 
-def _progress(console: Console | None) -> Progress:
+def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=16),
         TaskProgressColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[words]}"),
-        console=console or Console(stderr=True),
+        console=console,
     )

@@ -170,7 +170,7 @@ def bench_trpo(options: Options) -> list[Row]:
     name, other = "MAML-TRPO iteration", "plain formulation"
     return [
         Row(f"{name}, exact", exact, slow, other, 1.5),
-        Row(f"{name}, curvature from a fifth of the lanes", sub, slow, other, 3.0),
+        Row(f"{name}, curvature from a fifth of the states", sub, slow, other, 3.0),
     ]
 
 

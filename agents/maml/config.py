@@ -71,6 +71,11 @@ class MAMLConfig:
             raise MetaRLError(f"MAMLConfig({', '.join(wrong)}) is out of range; see the field's comment in {__name__}.")
         if self.outer == "trpo" and self.outer_steps != "last":
             raise MetaRLError("MAMLConfig(outer='trpo') bounds the KL of the last adaptation; set outer_steps='last'.")
+        if self.curvature_fraction < 1 and self.inner == "dice":
+            raise MetaRLError(
+                f"MAMLConfig(curvature_fraction={self.curvature_fraction}) leaves out steps, and DiCE needs them all; "
+                "set inner='lvc' or 'loglik'."
+            )
 
 
 _LITERATURE = MAMLConfig(

@@ -20,6 +20,7 @@ from metarl.learner import Outputs, Params
 from metarl.rollout.trajectory import Trajectory
 
 Vector = list[Tensor]  # one tensor for each parameter
+_CACHED_TASKS = 5  # linearised at once unless the config says otherwise: their tensors nearly fit a core's cache
 
 
 class TRPO:
@@ -48,7 +49,7 @@ class TRPO:
 
     def _linearise(self, data: MetaBatch) -> tuple[Vector, Callable[[Vector], Vector], float, ActionDistribution]:
         """The surrogate's gradient, products with the curvature, the surrogate's value, the policies collected with."""
-        rows = chunks(data.n_tasks, self.config.chunk)
+        rows = chunks(data.n_tasks, self.config.chunk or _CACHED_TASKS)
         share = self.config.curvature_fraction
         parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks) for r in rows]
         gradients, losses = zip(*(part.surrogate_gradient() for part in parts), strict=True)
@@ -57,8 +58,7 @@ class TRPO:
             name: torch.cat([part.outputs[i].detach() for part in parts]) for i, name in enumerate(parts[0].names)
         }
         if share < 1:
-            lanes = max(1, round(share * data.trajectories[0].n_lanes))
-            parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks, lanes) for r in rows]
+            parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks, round(1 / share)) for r in rows]
 
         def curvature(v: Vector) -> Vector:
             products = [part.fisher_product(v) for part in parts]
@@ -94,18 +94,19 @@ class TRPO:
 class Linearised:
     """The adapted policies' outputs at fixed meta-parameters, with the graph kept for products with their Jacobian.
 
-    With ``lanes`` the states are those of the first lanes only. The adapted parameters keep the values that all of the
-    support gives; only the derivatives come from the subsample.
+    With a ``stride`` the states are those of every so many steps. Of every episode rather than of fewer: the steps of one
+    are alike, and so are their returns. The adapted parameters keep the values that all of the support gives; only the
+    derivatives come from the subsample.
     """
 
     def __init__(
-        self, learner: MAMLLearner, params: Params, data: MetaBatch, n_tasks: int, lanes: int | None = None
+        self, learner: MAMLLearner, params: Params, data: MetaBatch, n_tasks: int, stride: int = 1
     ) -> None:
         self.leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-        if lanes is None:
+        if stride == 1:
             self.query, outputs = data.trajectories[-1], adapted_outputs(learner, self.leaves, data)[-1]
         else:
-            self.query, outputs = _subsampled(learner, self.leaves, data, lanes)
+            self.query, outputs = _subsampled(learner, self.leaves, data, stride)
         self.names, self.outputs = list(outputs), list(outputs.values())
         self.distribution = learner.distribution(outputs)
         count = self.query.valid.flatten(1).sum(1).clamp(min=1)[:, None, None, None]
@@ -152,15 +153,15 @@ def surrogate(distribution: ActionDistribution, query: Trajectory) -> Tensor:
     return -masked_mean(ratio * query.record["advantage"], query.valid)
 
 
-def _subsampled(learner: MAMLLearner, params: Params, data: MetaBatch, lanes: int) -> tuple[Trajectory, Outputs]:
+def _subsampled(learner: MAMLLearner, params: Params, data: MetaBatch, stride: int) -> tuple[Trajectory, Outputs]:
     full = part = learner.initial(params, data.n_tasks)
     for trajectory in data.trajectories[:-1]:
         with torch.no_grad():
             full = learner.adapt(params, full, trajectory)
-        part, _ = learner.adapt_and_replay(params, part, trajectory.lanes(lanes))
+        part, _ = learner.adapt_and_replay(params, part, trajectory.thinned(stride))
         # The value of the whole support, the derivative of the subsample.
         part = {k: v if k == COUNT else full[k] + (v - v.detach()) for k, v in part.items()}
-    query = data.trajectories[-1].lanes(lanes)
+    query = data.trajectories[-1].thinned(stride)
     return query, learner.replay(params, part, query)[0]
 
 

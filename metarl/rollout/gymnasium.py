@@ -61,8 +61,8 @@ class GymnasiumBatch:
         return self._step(float(reward), bool(terminated), truncated)
 
     def _step(self, reward: float, terminated: bool, truncated: bool) -> Step:
-        one = (torch.tensor([value], device=self.device) for value in (reward, terminated, truncated))
-        return Step(self._last, *one, {})
+        r, over, out_of_time = (torch.tensor([value], device=self.device) for value in (reward, terminated, truncated))
+        return Step(self._last, r, over, out_of_time, {})
 
     def _tensor(self, observation: Any) -> Tensor:
         return torch.as_tensor(np.array(observation, dtype=np.float32), device=self.device)[None]

@@ -124,6 +124,10 @@ class Trajectory:
         """The first n lanes of every task."""
         return replace(self._map(lambda value: value[:, :n]), final_observation=self.final_observation[:, :n])
 
+    def thinned(self, stride: int) -> "Trajectory":
+        """Every ``stride``-th step of every episode: a sample of the states, no longer of transitions."""
+        return self._map(lambda value: value[:, :, :, ::stride])
+
     def to(self, device: torch.device | str) -> "Trajectory":
         """Moved to a device."""
         moved = self._map(lambda value: value.to(device))

@@ -1,0 +1,79 @@
+"""The README is true: its code runs, its commands work in their order, and its generated tables are up to date."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metarl.cli import main
+
+# The same commands on less work.
+SMALL = {
+    "train": ["--config.total-timesteps", "20000", "--config.tasks", "2", "--config.episodes", "2"],
+    "evaluate": ["--tasks", "6", "--points", "2"],
+}
+
+
+MOST_LINES = 25
+
+
+def blocks(root: Path, language: str, file: str = "README.md") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (root / file).read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    """A user's folder outside the repository, with an `envs/` of its own and the README's family in it."""
+    path = tmp_path_factory.mktemp("user")
+    (path / "envs").mkdir()
+    (path / "envs" / "__init__.py").write_text("raise RuntimeError('this is the user's own, and nobody imports it')")
+    (path / "boat.py").write_text(family_block(root))
+    return path
+
+
+def family_block(root: Path) -> str:
+    found = [block for block in blocks(root, "python") if "@register_family" in block]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_new_family_is_short(root: Path) -> None:
+    assert sum(bool(line.strip()) for line in family_block(root).splitlines()) <= MOST_LINES
+
+
+def test_python_blocks_run_one_after_the_other(root: Path, folder: Path) -> None:
+    code = "\n".join(block for block in blocks(root, "python") if "@register_family" not in block)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_on_families_runs(root: Path, folder: Path) -> None:
+    (code,) = blocks(root, "python", "docs/register_a_family.md")
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "current" in done.stdout
+    assert done.stdout.endswith("True\n")
+
+
+def test_commands_work_in_their_order(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    lines = [line.split("#")[0].strip() for block in blocks(root, "sh") for line in block.splitlines()]
+    commands = [shlex.split(line) for line in lines if line.startswith("metarl ")]
+    assert {command[1] for command in commands} == {"train", "evaluate", "compare", "check"}
+    # The second run that `compare` needs stands for any other of the reader's.
+    first = next(i for i, command in enumerate(commands) if command[1] == "train")
+    other = [[*(word.replace("demo", "other") for word in commands[first])], ["metarl", "evaluate", "runs/other"]]
+    for command in [*commands[: first + 1], *other, *commands[first + 1 :]]:
+        main([*command[1:], *SMALL.get(command[1], [])])
+    for name in ("demo", "boat"):
+        assert (folder / "runs" / name / "evaluation-test.json").exists()
+
+
+def test_generated_tables_are_up_to_date(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(root / "scripts" / "results.py"), "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
