@@ -24,7 +24,6 @@ from metarl.device import check_device
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
 from metarl.learner import MetaLearner, Params, State
-from metarl.plugins import AGENTS, declared, import_module
 from metarl.policy import AdaptedPolicy
 from metarl.rollout.batch import ActionMap
 from metarl.rollout.random import stream_keys
@@ -295,21 +294,3 @@ def config_from(config_class: type, saved: Mapping[str, Any]) -> Any:
     if set(saved) - known:
         raise MetaRLError(f"{config_class.__name__} has no {sorted(set(saved) - known)}; it knows {sorted(known)}.")
     return config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})
-
-
-def agent_names() -> list[str]:
-    """Every known agent."""
-    return sorted(declared(AGENTS))
-
-
-def agent_class(name: str) -> type[Algorithm]:
-    """The agent's class by its name, or by ``module:Class``."""
-    if ":" not in name and name not in agent_names():
-        raise MetaRLError(
-            f"Agent {name!r} is unknown; known are {', '.join(agent_names())}. Reach your own as module:Class."
-        )
-    module, _, attribute = (name if ":" in name else declared(AGENTS)[name]).partition(":")
-    found = getattr(import_module(module), attribute, None)
-    if not (isinstance(found, type) and issubclass(found, Algorithm)):
-        raise MetaRLError(f"{module}:{attribute} is no agent; it must be a subclass of metarl.algorithm.Algorithm.")
-    return found

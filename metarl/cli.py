@@ -17,7 +17,7 @@ from metarl.options import CheckOptions, CompareOptions, EvaluateOptions, Famili
 
 def train(arguments: Sequence[str]) -> None:
     """Train an agent on a task family."""
-    from metarl.algorithm import agent_class
+    from metarl.agent_registry import agent_class
     from metarl.runs import Run
     from metarl.training import train_run
 

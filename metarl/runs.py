@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from metarl import __version__
-from metarl.algorithm import Algorithm, agent_class, config_from
+from metarl.agent_registry import agent_class
+from metarl.algorithm import Algorithm, config_from
 from metarl.checkpoint import load_checkpoint
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family

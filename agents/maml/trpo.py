@@ -99,9 +99,7 @@ class Linearised:
     derivatives come from the subsample.
     """
 
-    def __init__(
-        self, learner: MAMLLearner, params: Params, data: MetaBatch, n_tasks: int, stride: int = 1
-    ) -> None:
+    def __init__(self, learner: MAMLLearner, params: Params, data: MetaBatch, n_tasks: int, stride: int = 1) -> None:
         self.leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
         if stride == 1:
             self.query, outputs = data.trajectories[-1], adapted_outputs(learner, self.leaves, data)[-1]

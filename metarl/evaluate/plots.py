@@ -72,7 +72,7 @@ def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
         _level(axes, 1, first.optimum_name, above=True)
     _x_ticks(axes, sorted({count for each in evaluations for count in each.episodes}))
     label_ends(axes, ends)
-    heading(axes, title(first).removeprefix(f"{first.agent} on "), f"{replicates(first)}, 95% intervals")
+    heading(axes, title(first).removeprefix(f"{first.agent} on "), f"{replicates(*evaluations)}, 95% intervals")
     return figure
 
 

@@ -32,10 +32,12 @@ def title(evaluation: Evaluation) -> str:
     return f"{evaluation.agent} on {short_name(evaluation.family)}{variant}, {evaluation.split_label}"
 
 
-def replicates(evaluation: Evaluation) -> str:
-    """How many seeds and tasks stand behind the scores, in words."""
-    n_seeds, n_tasks = len(evaluation.seeds), len(evaluation.task_vectors)
-    return f"{n_seeds} seed{'s' * (n_seeds > 1)} × {n_tasks} task{'s' * (n_tasks > 1)}"
+def replicates(*evaluations: Evaluation) -> str:
+    """How many seeds and tasks stand behind the scores of evaluations on the same tasks, in words."""
+    counts = sorted({len(each.seeds) for each in evaluations})
+    n_tasks = len(evaluations[0].task_vectors)
+    seeds = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    return f"{seeds} seed{'s' * (counts[-1] > 1)} × {n_tasks} task{'s' * (n_tasks > 1)}"
 
 
 def curve_rows(evaluation: Evaluation) -> list[Row]:

@@ -1,0 +1,38 @@
+"""Helpers of the families' tests."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from metarl.family import TaskFamily
+from metarl.family.players import player_returns
+from metarl.rollout.random import stream_keys
+from metarl.tasks import Tasks
+
+Sample = Callable[[TaskFamily, int], Tasks]
+Within = Callable[[NDArray[np.float64], float, float], bool]
+
+
+@pytest.fixture
+def sample() -> Sample:
+    """``sample(family, n)``: n tasks of the family's space."""
+    return lambda family, n: family.tasks.sample(stream_keys(n, "test"))
+
+
+@pytest.fixture
+def mean_return() -> Callable[[TaskFamily, str, Tasks], float]:
+    """``mean_return(family, player, tasks)``: of one episode, over the tasks."""
+    return lambda family, player, tasks: float(player_returns(family, player, tasks).mean())
+
+
+@pytest.fixture
+def within() -> Within:
+    """``within(values, reference, rounding)``: whether their mean is the reference, but for its rounding and 4 SE."""
+
+    def check(values: NDArray[np.float64], reference: float, rounding: float) -> bool:
+        error = float(values.std()) / len(values) ** 0.5
+        return bool(abs(values.mean() - reference) <= rounding + 4 * error)
+
+    return check
