@@ -21,7 +21,8 @@ from metarl.evaluate.tables import number
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"command": "python scripts/train.py maml metarl/PointNavigation-v0", "machine": "2 cores", "version": "0.1.0"}
-README = "# metarl\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nThe end.\n"
+TABLES = "<!-- families:begin -->\n<!-- families:end -->\n\n<!-- results:begin -->\nold\n<!-- results:end -->"
+README = f"# metarl\n\n{TABLES}\n\nThe end.\n"
 
 
 @pytest.fixture(scope="module")
@@ -389,6 +390,7 @@ def test_the_script_checks_then_writes(results: Path, main, capsys: pytest.Captu
     assert main(results, readme) == 0
     assert main(results, readme, check=True) == 0
     assert results_table(load_results(results)) in readme.read_text()
+    assert "| `metarl/PointNavigation-v0` |" in readme.read_text()
     assert results_table(load_results(results)) in (results / "README.md").read_text()
 
 
