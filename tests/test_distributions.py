@@ -1,0 +1,190 @@
+"""Action distributions, against torch.distributions, derivatives of the KL, and frequencies."""
+
+import math
+from collections.abc import Callable
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from torch import Tensor
+from torch.distributions import Categorical as TorchCategorical
+from torch.distributions import Independent, Normal, kl_divergence
+
+from metarl.distributions import (
+    ActionDistribution,
+    Categorical,
+    Gaussian,
+    action_size,
+    distribution_of,
+    noise_for,
+)
+from metarl.errors import MetaRLError
+from metarl.learner import Noise, Outputs
+from metarl.rollout.random import Domain, stream_keys, to_normal, uniforms
+
+SHAPE = (2, 5)  # task, lane
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def gaussian(seed: int = 0) -> Gaussian:
+    return Gaussian(normal(*SHAPE, 3, seed=seed), 0.3 * normal(*SHAPE, 3, seed=seed + 1) - 0.5)
+
+
+def categorical(seed: int = 0) -> Categorical:
+    return Categorical(2 * normal(*SHAPE, 4, seed=seed) + 3)
+
+
+def torch_gaussian(one: Gaussian) -> Independent:
+    return Independent(Normal(one.mean, one.log_std.exp()), 1)
+
+
+def torch_categorical(one: Categorical) -> TorchCategorical:
+    return TorchCategorical(logits=one.logits)
+
+
+# --- log-probabilities, entropy, KL ---
+
+
+def test_log_probabilities_by_hand() -> None:
+    # Two dimensions, one sd from the mean and two: -.5 - log 2 and -2 - log .5, and twice -log √2π; a sum, not a mean.
+    one = Gaussian(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.5]]).log())
+    expected = (-0.5 - math.log(2)) + (-2 - math.log(0.5)) - math.log(2 * math.pi)
+    assert one.log_prob(torch.tensor([[3.0, -1.0]])).item() == pytest.approx(expected, rel=1e-6)
+    three_to_one = Categorical(torch.tensor([math.log(3.0), 0.0]))
+    assert three_to_one.log_prob(torch.tensor(0)).item() == pytest.approx(math.log(0.75), rel=1e-6)
+
+
+def test_log_probabilities_are_summed_over_action_dimensions() -> None:
+    """Pitfall 6: the mean over dimensions is a third of it."""
+    one, action = gaussian(), normal(*SHAPE, 3, seed=9)
+    by_dimension = Normal(one.mean, one.log_std.exp()).log_prob(action)
+    assert one.log_prob(action).shape == SHAPE
+    torch.testing.assert_close(one.log_prob(action), by_dimension.sum(-1))
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "categorical"])
+def test_agreement_with_torch_distributions(kind: str) -> None:
+    if kind == "gaussian":
+        one, other, action = gaussian(), gaussian(7), normal(*SHAPE, 3, seed=9)
+        theirs, theirs_other = torch_gaussian(one), torch_gaussian(other)
+    else:
+        one, other, action = categorical(), categorical(7), torch.arange(10).reshape(SHAPE) % 4
+        theirs, theirs_other = torch_categorical(one), torch_categorical(other)
+    torch.testing.assert_close(one.log_prob(action), theirs.log_prob(action))
+    torch.testing.assert_close(one.entropy(), theirs.entropy())
+    torch.testing.assert_close(one.kl_to(other), kl_divergence(theirs, theirs_other))
+    torch.testing.assert_close(one.kl_to(one), torch.zeros(SHAPE, dtype=torch.float64))
+    assert not torch.allclose(one.kl_to(other), other.kl_to(one))
+
+
+def test_a_log_std_for_all_rows_broadcasts() -> None:
+    mean, log_std, action = normal(*SHAPE, 3), normal(3, seed=1), normal(*SHAPE, 3, seed=2)
+    shared, spread = Gaussian(mean, log_std), Gaussian(mean, log_std.expand(*SHAPE, 3))
+    torch.testing.assert_close(shared.log_prob(action), spread.log_prob(action))
+    torch.testing.assert_close(shared.entropy(), spread.entropy())
+    torch.testing.assert_close(shared.kl_to(gaussian()), spread.kl_to(gaussian()))
+    torch.testing.assert_close(shared.sample(action), spread.sample(action))
+
+
+# --- Fisher information ---
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [{"mean": normal(3), "log_std": 0.3 * normal(3, seed=1)}, {"logits": 2 * normal(4) + 1}],
+    ids=["gaussian", "categorical"],
+)
+def test_the_fisher_information_is_the_hessian_of_the_kl_where_it_is_zero(outputs: Outputs) -> None:
+    names, sizes = list(outputs), [len(value) for value in outputs.values()]
+    at = torch.cat(list(outputs.values()))
+
+    def kl(flat: Tensor) -> Tensor:
+        other = dict(zip(names, flat.split(sizes), strict=True))
+        return distribution_of(outputs).kl_to(distribution_of(other))
+
+    hessian = torch.autograd.functional.hessian(kl, at)
+    assert isinstance(hessian, Tensor)
+    for seed in range(3):
+        tangent = normal(len(at), seed=20 + seed)
+        product = distribution_of(outputs).fisher(dict(zip(names, tangent.split(sizes), strict=True)))
+        torch.testing.assert_close(torch.cat([product[name] for name in names]), hessian @ tangent)
+
+
+# --- samples ---
+
+
+def test_a_gaussian_sample_is_its_mean_and_so_many_standard_deviations() -> None:
+    one = Gaussian(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 3.0]).log())
+    torch.testing.assert_close(one.sample(torch.tensor([0.5, -1.0])), torch.tensor([2.0, -1.0]))
+    assert one.mode().tolist() == [1, 2]
+
+
+def test_gaussian_samples_have_its_moments() -> None:
+    noise = to_normal(uniforms(stream_keys(1, "moments"), Domain.ACTION, 0, 40_000, 2))[0]
+    samples = Gaussian(torch.tensor([1.0, -2.0]), torch.tensor([0.5, 2.0]).log()).sample(noise)
+    np.testing.assert_allclose(samples.mean(0), [1, -2], atol=0.04)
+    np.testing.assert_allclose(samples.std(0), [0.5, 2], rtol=0.02)
+
+
+def test_a_categorical_sample_is_the_inverse_distribution_function_of_its_uniform() -> None:
+    one = Categorical(torch.tensor([0.2, 0.5, 0.3]).log())
+    noise = torch.tensor([0.001, 0.199, 0.201, 0.699, 0.701, 0.999])[:, None]
+    assert Categorical(one.logits.expand(6, 3)).sample(noise).tolist() == [0, 0, 1, 1, 2, 2]
+    assert one.sample(noise[0]).dtype == torch.int64
+
+
+def test_categorical_samples_have_its_frequencies() -> None:
+    probability = torch.tensor([0.05, 0.5, 0.0, 0.15, 0.3])
+    noise = uniforms(stream_keys(1, "frequencies"), Domain.ACTION, 0, 40_000, 1)[0]
+    samples = Categorical(probability.log().expand(40_000, 5)).sample(noise)
+    frequency = torch.bincount(samples, minlength=5) / 40_000
+    assert frequency[2] == 0
+    # 40,000 draws: a standard deviation is at most .0025.
+    np.testing.assert_allclose(frequency, probability, atol=0.01)
+
+
+def test_the_last_class_takes_what_rounding_leaves_over() -> None:
+    logits = torch.randn(1000, 7, generator=torch.Generator().manual_seed(0))
+    largest = torch.full((1000, 1), 1 - 2.0**-24)  # the largest uniform there is
+    assert (Categorical(logits).sample(largest) == 6).all()
+
+
+def test_the_mode_is_the_likeliest_action() -> None:
+    one = categorical()
+    assert torch.equal(one.mode(), one.logits.argmax(-1))
+    assert (one.log_prob(one.mode()) >= one.log_prob(torch.zeros(SHAPE, dtype=torch.int64))).all()
+
+
+@pytest.mark.parametrize("make", [gaussian, categorical])
+def test_detached_is_the_same_without_a_graph(make: Callable[[], ActionDistribution]) -> None:
+    one = make()
+    names = ("mean", "log_std") if isinstance(one, Gaussian) else ("logits",)
+    leaves = {name: getattr(one, name).requires_grad_() for name in names}
+    cut = distribution_of(leaves).detach()
+    assert not cut.entropy().requires_grad
+    assert torch.equal(cut.entropy(), one.entropy())
+
+
+# --- spaces ---
+
+
+def test_the_outputs_say_which_distribution_they_describe() -> None:
+    assert isinstance(distribution_of({"logits": torch.zeros(3)}), Categorical)
+    assert isinstance(distribution_of({"mean": torch.zeros(3), "log_std": torch.zeros(3)}), Gaussian)
+
+
+def test_spaces_say_how_much_a_policy_puts_out_and_draws() -> None:
+    assert (action_size(Box(-1, 1, (3,))), noise_for(Box(-1, 1, (3,)))) == (3, Noise(3, "normal"))
+    assert (action_size(Discrete(4)), noise_for(Discrete(4))) == (4, Noise(1, "uniform"))
+
+
+@pytest.mark.parametrize("space", [Box(-1, 1, (2, 2)), gymnasium.spaces.MultiDiscrete([2, 3])])
+def test_other_action_spaces_are_refused(space: gymnasium.Space[object]) -> None:
+    for ask in (action_size, noise_for):
+        with pytest.raises(MetaRLError, match="flatten or wrap it"):
+            ask(space)
