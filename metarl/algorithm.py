@@ -123,7 +123,8 @@ class Algorithm(ABC):
         if total < 1:
             raise MetaRLError(f"total_timesteps={total}: training takes at least one step.")
         if reset_num_timesteps:
-            self.num_timesteps = self.iteration = 0
+            # Not the iteration: it is the counter of the random streams, and none is drawn from twice.
+            self.num_timesteps = 0
         self._target = total if reset_num_timesteps else self.num_timesteps + total
         return self.train_until(self._target, callback, log_interval, progress_bar)
 
@@ -139,6 +140,7 @@ class Algorithm(ABC):
         while running and self.num_timesteps < target:
             calls.on_rollout_start()
             steps, metrics = self.train_iteration()
+            self._check_finite()
             self.iteration += 1
             calls.update_locals({"self": self, "total_timesteps": target, "metrics": metrics})
             running = self._count(steps, calls)
@@ -152,6 +154,14 @@ class Algorithm(ABC):
             self.after_training()
         calls.on_training_end()
         return self
+
+    def _check_finite(self) -> None:
+        wrong = [name for name, value in self.params.items() if not bool(torch.isfinite(value).all())]
+        if wrong:
+            raise MetaRLError(
+                f"Training diverged in iteration {self.iteration}: {', '.join(wrong[:3])} are not finite. Lower the "
+                "learning rate or the step sizes; the last checkpoint is from before."
+            )
 
     def _count(self, steps: int, calls: BaseCallback) -> bool:
         """Add the steps, calling ``on_step`` once for each step of all environments together."""

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, field, make_dataclass
 from typing import Any
@@ -22,6 +23,8 @@ def train(arguments: Sequence[str]) -> None:
     from metarl.training import train_run
 
     options_class: type[Any] = TrainOptions
+    if not {"-h", "--help"} & set(arguments) and (not arguments or arguments[0].startswith("-")):
+        raise MetaRLError("Name the agent and the family first: metarl train AGENT FAMILY [OPTIONS].")
     if arguments and not arguments[0].startswith("-"):
         # The agent decides which config fields there are, its preset what they default to.
         agent = agent_class(arguments[0])
@@ -32,7 +35,8 @@ def train(arguments: Sequence[str]) -> None:
         options_class.__doc__ = TrainOptions.__doc__
     options = tyro.cli(options_class, args=list(arguments), prog="metarl train")
     family = options.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
-    name = options.name or "-".join(part for part in (options.agent, family, options.variant) if part)
+    preset = None if options.preset == "default" else options.preset
+    name = options.name or "-".join(part for part in (options.agent, preset, family, options.variant) if part)
     from metarl.device import check_device
 
     check_device(options.device)
@@ -133,6 +137,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command. Bad input is one line on stderr and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     if not given or given[0] in ("-h", "--help"):
         lines = [f"  {name:<9} {command.__doc__}" for name, command in COMMANDS.items()]
         print("usage: metarl COMMAND ...   (metarl COMMAND --help for its options)\n\n" + "\n".join(lines))
@@ -169,6 +174,9 @@ def _preset(agent: type[Any], arguments: Sequence[str]) -> Any:
 def _print(as_json: bool, content: Any, shown: Any) -> None:
     if as_json:
         print(json.dumps(content, indent=2))
+        return
+    if isinstance(shown, str):
+        print(shown)  # rich would break a command in two
         return
     from rich import print as rich_print
 

@@ -26,7 +26,7 @@ class TrainOptions:
     seed: tuple[int, ...] = (0,)
     """one run folder for all of them"""
     name: str | None = None
-    """of the run folder; AGENT-FAMILY-VARIANT unless given"""
+    """of the run folder; AGENT-PRESET-FAMILY-VARIANT unless given"""
     runs: Path = Path("runs")
     """where run folders are"""
     device: str = "cpu"

@@ -41,7 +41,9 @@ class AdaptedPolicy:
     ) -> None:
         self.learner, self.params, self.state, self.family = learner, params, state, family
         self.seed, self.episodes, self._env = seed, episodes, env
-        self.observation_space, self.action_space = family.observation_space, family.action_space
+        # Where the last interaction was with an environment, its actions are meant: it may scale them differently.
+        self.observation_space = family.observation_space
+        self.action_space = family.action_space if env is None else env.action_space
         device = next(iter(params.values())).device if params else torch.device("cpu")
         self._map = ActionMap(self.action_space, device, torch.float32)
         self._device = device

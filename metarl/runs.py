@@ -51,12 +51,15 @@ class Run:
         resume: bool = False,
         overwrite: bool = False,
     ) -> "Run":
-        """Make the folder, or with ``resume`` open the one that is there, which must be of the same making."""
+        """Make the folder, or with ``resume`` open the one that is there, which must be of the same making.
+
+        A run that was killed before its folder was made begins anew, so that a job may always say ``--resume``.
+        """
         made = make_family(family, variant)
         if not seeds or len(set(seeds)) != len(seeds):
             raise MetaRLError(f"seeds={list(seeds)}: give at least one seed, each once.")
         run = cls(path, agent, family, made.variant, config, tuple(seeds), command)
-        if resume:
+        if resume and (path / _ABOUT).exists():
             return run._same_as(cls.open(path))
         # Whatever is wrong with the family, its split or the agent shows here, before anything is written or removed.
         agent_class(agent)(made, config)
@@ -68,7 +71,8 @@ class Run:
                 raise MetaRLError(f"{path} is there and is no run folder; choose another --name.")
             if not overwrite:
                 raise MetaRLError(
-                    f"{path} is there already; continue it with --resume, or replace it with --overwrite."
+                    f"{path} is there already; continue it with --resume, replace it with --overwrite, or choose "
+                    "another --name."
                 )
             shutil.rmtree(path)
         split.save(path / _SPLITS)

@@ -6,6 +6,7 @@ A run folder is not committed; its small table, config, command and pictures are
 import os
 import platform
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import overview_figure
 from metarl.evaluate.results import figure, summary, write_result
-from metarl.evaluate.run import evaluate_run
+from metarl.evaluate.run import UnfinishedRun, evaluate_run
 from metarl.process import prepare_process
 from metarl.runs import Run
 
@@ -51,6 +52,7 @@ def main(
         picture: where to write paths and curve, for families in the plane.
     """
     prepare_process(1)
+    warnings.simplefilter("error", UnfinishedRun)
     try:
         opened = Run.open(run)
         evaluation, paths = evaluate_run(opened)
@@ -61,7 +63,7 @@ def main(
         folder = write_result(results, evaluation, content, asdict(opened.config))
         if picture is not None and paths is not None:
             save_figure(overview_figure(evaluation, paths.positions, paths.goals, paths.valid), picture)
-    except MetaRLError as error:
+    except (MetaRLError, UnfinishedRun) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"Wrote {folder}")

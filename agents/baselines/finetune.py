@@ -57,6 +57,7 @@ class FineTune(MAML):
                 seed=self.seed,
                 device=self.device,
                 deterministic=False,
+                purpose="choose",
             )
             return float(curve.returns[1:].mean())
 

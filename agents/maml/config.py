@@ -1,9 +1,10 @@
 """Configuration of MAML-RL and its literature presets."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from metarl.agents.maml.surrogates import Surrogate
+from metarl.agents.maml.surrogates import SURROGATES, Surrogate
 from metarl.errors import MetaRLError
 
 
@@ -46,7 +47,7 @@ class MAMLConfig:
     cg_damping: float = 1e-5  # trpo
     line_search: int = 15  # trpo: most halvings
     backtrack: float = 0.8  # trpo
-    curvature_fraction: float = 1.0  # trpo: share of the states that the Fisher products use
+    curvature_fraction: float = 1.0  # trpo: share of the states that the Fisher products use, 1/n for every n-th
 
     def __post_init__(self) -> None:
         limits = {
@@ -63,10 +64,28 @@ class MAMLConfig:
             "max_kl": self.max_kl > 0,
             "cg_iterations": self.cg_iterations >= 1,
             "backtrack": 0 < self.backtrack < 1,
-            "curvature_fraction": 0 < self.curvature_fraction <= 1,
+            # Every n-th state is used, so it is 1/n.
+            "curvature_fraction": 0 < self.curvature_fraction <= 1
+            and abs(1 / self.curvature_fraction - round(1 / self.curvature_fraction)) < 1e-6,
+            "hidden": all(width >= 1 for width in self.hidden),
+            "activation": self.activation in ("tanh", "relu"),
+            "inner": self.inner in SURROGATES,
+            "outer": self.outer in ("ppo", "trpo"),
+            "outer_steps": self.outer_steps in ("each", "last"),
+            "output_gain": self.output_gain > 0,
+            "final_learning_rate": 0 <= self.final_learning_rate <= 1,
+            "inner_kl": self.inner_kl >= 0,
+            "cg_damping": self.cg_damping >= 0,
+            "line_search": self.line_search >= 1,
+            "chunk": self.chunk is None or self.chunk >= 1,
             "total_timesteps": self.total_timesteps >= 1,
         }
-        wrong = [f"{name}={getattr(self, name)}" for name, fine in limits.items() if not fine]
+        numbers = {name: value for name, value in vars(self).items() if isinstance(value, float)}
+        wrong = [
+            f"{name}={getattr(self, name)!r}"
+            for name, fine in limits.items()
+            if not fine or not math.isfinite(numbers.get(name, 0.0))
+        ]
         if wrong:
             raise MetaRLError(f"MAMLConfig({', '.join(wrong)}) is out of range; see the field's comment in {__name__}.")
         if self.outer == "trpo" and self.outer_steps != "last":
@@ -91,7 +110,7 @@ PRESETS: dict[str, MAMLConfig] = {
     # pytorch-maml-rl on point navigation: 500 iterations of 20 tasks, plain log-likelihood in the inner step.
     "trpo": replace(_LITERATURE, outer="trpo", inner="loglik", total_timesteps=40_000_000),
     "trpo-subsampled": replace(
-        _LITERATURE, outer="trpo", inner="loglik", total_timesteps=40_000_000, curvature_fraction=0.2
+        _LITERATURE, outer="trpo", inner="loglik", total_timesteps=40_000_000, curvature_fraction=0.25
     ),
     # ProMP's configuration: 1001 iterations of 40 tasks.
     "promp": replace(

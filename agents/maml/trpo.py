@@ -94,9 +94,9 @@ class TRPO:
 class Linearised:
     """The adapted policies' outputs at fixed meta-parameters, with the graph kept for products with their Jacobian.
 
-    With a ``stride`` the states are those of every so many steps. Of every episode rather than of fewer: the steps of one
-    are alike, and so are their returns. The adapted parameters keep the values that all of the support gives; only the
-    derivatives come from the subsample.
+    With a ``stride`` the states are those of every so many steps. Of every episode rather than of fewer: the steps of
+    one are alike, and so are their returns. The adapted parameters keep the values that all of the support gives; only
+    the derivatives come from the subsample.
     """
 
     def __init__(self, learner: MAMLLearner, params: Params, data: MetaBatch, n_tasks: int, stride: int = 1) -> None:

@@ -39,16 +39,18 @@ def adaptation_curve(
     seed: int = 0,
     device: torch.device | str = "cpu",
     deterministic: bool = True,
+    purpose: str = "evaluate",
 ) -> Curve:
     """Adapt to every task and score the episodes of each point.
 
     Point k scores the ``lanes`` episodes that follow k · ``lanes`` episodes of interaction; they are then what the
     learner adapts to. Scores with the noise off come from extra episodes that are thrown away: they are no interaction,
-    and a noiseless policy would give a policy gradient nothing to go by.
+    and a noiseless policy would give a policy gradient nothing to go by. ``purpose`` and ``seed`` pick the random
+    streams.
     """
     if points < 1:
         raise MetaRLError(f"points={points}: a curve has at least one, before any adaptation.")
-    batch = family.batch(tasks.repeat(lanes), stream_keys(len(tasks) * lanes, "evaluate", family.name, seed), device)
+    batch = family.batch(tasks.repeat(lanes), stream_keys(len(tasks) * lanes, purpose, family.name, seed), device)
     state = learner.initial(params, len(tasks))
     scored, quiet, states = [], [], []
     for point in range(points):

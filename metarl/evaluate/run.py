@@ -1,6 +1,7 @@
 """Evaluating a run folder: its seeds pooled, on the tasks of one split, beside the family's floor and optimum."""
 
 import os
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metarl.agent_registry import agent_class
 from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.driver import Curve, adaptation_curve
@@ -21,6 +23,10 @@ from metarl.tasks import Tasks
 
 _PLAYER_EPISODES = 32  # of the floor and the optimum on each task; their noise is then small beside the agents'
 _TASKS_DRAWN = 6
+
+
+class UnfinishedRun(UserWarning):
+    """A run is scored that has not reached its number of steps."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ def evaluate_run(
     if split == "train":
         raise MetaRLError("Scores are of held-out tasks; choose --split test or --split ood.")
     family = run.family()
-    tasks = (family.splits if n_tasks is None else family.make_split(n_tasks)).part(split)
+    tasks = held_out(family, split, n_tasks)
     curves, extras, about = [], [], []
     for seed in run.seeds:
         agent = run.trained(seed, device)
@@ -60,6 +66,13 @@ def evaluate_run(
         curves.append(curve)
         extras.append(agent.describe(curve.states))
         about.append(run.about_training(seed))
+        if about[-1]["num_timesteps"] < run.config.total_timesteps:
+            warnings.warn(
+                f"Seed {seed} of {run.path} has {about[-1]['num_timesteps']:,} of its {run.config.total_timesteps:,} "
+                "steps; --resume its training before you quote this.",
+                UnfinishedRun,
+                stacklevel=2,
+            )
     evaluation = Evaluation(
         agent=run.label,
         family=family.id,
@@ -83,6 +96,24 @@ def evaluate_run(
     return evaluation, _paths(family, tasks, curves[0])
 
 
+def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Tasks:
+    """The tasks of a split, or another number of them.
+
+    A fresh split has as many test tasks as are asked for. Of every other part the first ``n_tasks`` are taken, for more
+    of them would be tasks that the run was trained on.
+    """
+    if n_tasks is not None and n_tasks < 1:
+        raise MetaRLError(f"--tasks {n_tasks}: it must be at least 1.")
+    if n_tasks is not None and split == "test" and family.splits.kind == "fresh":
+        return family.make_split(n_tasks).part(split)
+    tasks = family.splits.part(split)
+    if n_tasks is not None and n_tasks > len(tasks):
+        raise MetaRLError(
+            f"--tasks {n_tasks}: the {split} part of {family.name} has {len(tasks)} tasks; ask for fewer."
+        )
+    return tasks[:n_tasks]
+
+
 def save_evaluation(run: Run, evaluation: Evaluation, paths: Paths | None) -> list[Path]:
     """Write JSON, CSV, the curve and, where there are paths, the picture of both; returns the files."""
     stem = run.path / f"evaluation-{evaluation.split}"
@@ -97,11 +128,15 @@ def save_evaluation(run: Run, evaluation: Evaluation, paths: Paths | None) -> li
 
 
 def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "cpu") -> Evaluation:
-    """The saved evaluation of a run if it is newer than its checkpoints, else a new one, saved."""
+    """The saved evaluation of a run if it is whole and newer than its checkpoints, else a new one, saved."""
     saved = run.path / f"evaluation-{split}.json"
     newest = max((os.path.getmtime(run.checkpoint(s)) for s in run.seeds if run.checkpoint(s).exists()), default=0.0)
     if saved.exists() and saved.stat().st_mtime > newest:
-        return Evaluation.load(saved)
+        evaluation = Evaluation.load(saved)
+        every = held_out(run.family(), split).vector
+        points = agent_class(run.agent).evaluation_points
+        if np.array_equal(evaluation.task_vectors, every) and len(evaluation.episodes) == points:
+            return evaluation
     evaluation, paths = evaluate_run(run, split, device=device)
     save_evaluation(run, evaluation, paths)
     return evaluation

@@ -32,6 +32,7 @@ class GymnasiumBatch:
         self.keys = gymnasium_keys(seed, device=self.device)
         self._last, self._over, self._elapsed = torch.empty(0), False, 0
         self._seed: int | None = seed if reseed else None
+        self._task: dict[str, Any] | None = None  # of the families' own views, which tell it
 
     @property
     def num_envs(self) -> int:
@@ -40,7 +41,14 @@ class GymnasiumBatch:
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
         """Start an episode. The environment draws its own random numbers, seeded at the first reset if at all."""
-        observation, _ = self.env.reset(seed=self._seed)
+        observation, info = self.env.reset(seed=self._seed)
+        task = {name: np.asarray(value).tolist() for name, value in info.get("task", {}).items()}
+        if self._task is not None and task != self._task:
+            raise MetaRLError(
+                f"The environment went from task {self._task} to {task} in the middle of the trial; make it with "
+                "task=, or with episodes_per_trial= as many as are played."
+            )
+        self._task = task
         self._seed, self._over, self._elapsed = None, False, 0
         self._last = self._tensor(observation)
         return self._last

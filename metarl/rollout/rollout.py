@@ -152,14 +152,26 @@ def draw(noise: Noise, keys: Tensor, domain: Domain, episode: int, steps: int) -
 
 
 def _check_finite(trajectory: Trajectory) -> None:
+    """Raise where a number is not finite, naming whoever gave the first: within a step, observation, action, reward."""
     final = trajectory.final_observation.unsqueeze(3)
-    for name, value in (("observation", trajectory.observation), ("observation", final), ("reward", trajectory.reward)):
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            where = (~torch.isfinite(value)).flatten(4).any(-1) if value.ndim > 4 else ~torch.isfinite(value)
-            task, lane, episode, step = (int(i) for i in where.nonzero()[0])
-            if value is final:
-                step = int(trajectory.lengths[task, lane, episode])
-            raise MetaRLError(
-                f"The environment gave a {name} that is not finite ({int(where.sum())} times; first in task {task}, "
-                f"lane {lane}, episode {episode}, step {step}). Run `metarl check` on the family; bound its {name}s."
+    given = (("observation", trajectory.observation), ("action", trajectory.action), ("reward", trajectory.reward))
+    if all(bool(torch.isfinite(value).all()) for value in (*(value for _, value in given), final)):
+        return
+    found = []
+    for order, (name, value) in enumerate((*given, ("observation", final))):
+        bad = ~torch.isfinite(value.flatten(4) if value.ndim > 4 else value[..., None]).all(-1)
+        for task, lane, episode, step in bad.nonzero().tolist():
+            after = int(trajectory.lengths[task, lane, episode]) if value is final else step
+            found.append(
+                (after, order % len(given), name, f"task {task}, lane {lane}, episode {episode}, step {after}")
             )
+    _, _, name, place = min(found)
+    count = f"{sum(each[2] == name for each in found)} times; first in {place}"
+    if name == "action":
+        raise MetaRLError(
+            f"The policy gave an action that is not finite ({count}): it has diverged. Lower its step sizes."
+        )
+    raise MetaRLError(
+        f"The environment gave {'an' if name == 'observation' else 'a'} {name} that is not finite ({count}). Run "
+        f"`metarl check` on the family; bound its {name}s."
+    )

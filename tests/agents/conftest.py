@@ -1,0 +1,64 @@
+"""Random trajectories in float64, for tests of the arithmetic that need no environment."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from torch import Tensor
+
+from metarl.agents.maml.config import MAMLConfig
+from metarl.agents.maml.learner import MAMLLearner
+from metarl.agents.maml.outer import MetaBatch
+from metarl.learner import Params
+from metarl.rollout.trajectory import Trajectory
+
+OBSERVATIONS = Box(-np.inf, np.inf, (2,), np.float32)
+SPACES: dict[str, gymnasium.Space[Any]] = {"gaussian": Box(-1, 1, (2,), np.float32), "categorical": Discrete(3)}
+Setup = Callable[..., tuple[MAMLLearner, Params, MetaBatch]]
+
+
+@pytest.fixture(scope="session")
+def setup() -> Setup:
+    """``setup(config, actions="gaussian")``: a learner, its parameters in float64, and a meta-batch for it."""
+
+    def make(config: MAMLConfig, actions: str = "gaussian", seed: int = 0) -> tuple[MAMLLearner, Params, MetaBatch]:
+        generator = torch.Generator().manual_seed(seed)
+        learner = MAMLLearner(OBSERVATIONS, SPACES[actions], config)
+        params = {name: value.double() for name, value in learner.init(generator).items()}
+        # Away from the special values of an initialisation: zero biases and equal step sizes.
+        params = {name: value + 0.1 * torch.rand(value.shape, generator=generator) for name, value in params.items()}
+        parts = [trajectory(config, learner, generator) for _ in range(config.inner_steps + 1)]
+        return learner, params, MetaBatch(tuple(parts))
+
+    return make
+
+
+def trajectory(config: MAMLConfig, learner: MAMLLearner, generator: torch.Generator) -> Trajectory:
+    """Episodes of different lengths, two a lane."""
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    axes = (config.tasks, config.episodes, 2, 4)
+    lengths = torch.randint(1, 5, axes[:3], generator=generator)
+    lengths[0, 0, 0] = 4
+    valid = torch.arange(4) < lengths[..., None]
+    action = torch.randint(0, 3, axes, generator=generator) if learner.discrete else normal(*axes, 2)
+    log_prob = -1.1 + 0.3 * normal(*axes) if learner.discrete else -2.5 + 0.3 * normal(*axes)
+    made = Trajectory(
+        observation=normal(*axes, 2),
+        action=action,
+        reward=normal(*axes),
+        terminated=torch.zeros(axes, dtype=torch.bool),
+        truncated=torch.zeros(axes, dtype=torch.bool),
+        valid=valid,
+        final_observation=normal(*axes[:3], 2),
+        episode_noise=torch.zeros(axes[0], axes[2], 0),
+        record={"log_prob": log_prob, "advantage": normal(*axes)},
+    )
+    return replace(made.filled(), valid=valid)

@@ -1,0 +1,59 @@
+"""Evaluating a run folder: which tasks are scored, and when a saved evaluation is still good."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarl.agents.baselines.finetune import FineTuneConfig
+from metarl.errors import MetaRLError
+from metarl.evaluate.run import UnfinishedRun, evaluate_run, evaluation_of, held_out, save_evaluation
+from metarl.family import make_family
+from metarl.runs import Run
+from metarl.training import train_run
+
+CONFIG = FineTuneConfig(
+    total_timesteps=100, tasks=1, episodes=2, hidden=(4,), step_sizes=(0.1,), choice_tasks=1, choice_points=2
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    made = Run.create(tmp_path / "run", "finetune", "metarl/PointNavigation-v0", "pearl", CONFIG, [0])
+    train_run(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("variant", "split", "n"), [("pearl", "test", 7), ("pearl", "ood", 3), ("promp", "test", 2), ("maml", "ood", 5)]
+)
+def test_fewer_tasks_are_the_first_of_the_part(variant: str, split: str, n: int) -> None:
+    family = make_family("metarl/PointNavigation-v0", variant)
+    np.testing.assert_array_equal(held_out(family, split, n).vector, family.splits.part(split).vector[:n])
+
+
+def test_only_a_fresh_split_has_more_tasks_than_it_declares() -> None:
+    fresh = make_family("metarl/PointNavigation-v0", "maml")
+    assert len(held_out(fresh, "test", 150)) == 150
+    # More test tasks of a finite set would be tasks that were trained on.
+    with pytest.raises(MetaRLError, match=r"--tasks 50: the test part .* has 20 tasks"):
+        held_out(make_family("metarl/PointNavigation-v0", "pearl"), "test", 50)
+
+
+def test_a_saved_evaluation_serves_only_if_it_is_whole(run: Run) -> None:
+    part, _ = evaluate_run(run, "test", 5, 2)
+    save_evaluation(run, part, None)
+    whole = evaluation_of(run)
+    assert (len(whole.task_vectors), len(whole.episodes)) == (20, 4)
+    saved = run.path / "evaluation-test.json"
+    written = saved.stat().st_mtime_ns
+    assert evaluation_of(run).to_json() == whole.to_json()
+    assert saved.stat().st_mtime_ns == written
+
+
+def test_an_unfinished_run_says_so(run: Run) -> None:
+    agent = run.trained(0)
+    agent.num_timesteps = 40
+    agent.save(run.checkpoint(0))
+    with pytest.warns(UnfinishedRun, match=r"Seed 0 .* has 40 of its 100 steps"):
+        evaluate_run(run, "test", 2, 1)
