@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,19 @@ class ResumableCSV(KVWriter):
 
 def run_logger(folder: Path, num_timesteps: int) -> Logger:
     """A logger to ``progress.csv`` and TensorBoard in a seed's folder, continuing after ``num_timesteps``."""
-    tensorboard = TensorBoardOutputFormat(str(folder))
-    tensorboard.writer.close()
-    # Also at the start: a run that was killed before its first checkpoint has left events too.
-    tensorboard.writer = SummaryWriter(log_dir=str(folder), purge_step=num_timesteps + 1)
-    return Logger(str(folder), [ResumableCSV(folder / "progress.csv", num_timesteps), tensorboard])
+    return Logger(str(folder), [ResumableCSV(folder / "progress.csv", num_timesteps), _Events(folder, num_timesteps)])
+
+
+class _Events(TensorBoardOutputFormat):
+    """SB3's TensorBoard output, whose events replace those of steps beyond ``num_timesteps``."""
+
+    def __init__(self, folder: Path, num_timesteps: int) -> None:
+        # Events are read in the order of their files' names, which tell the second and then the process.
+        while any(int(file.name.split(".")[3]) >= int(time.time()) for file in folder.glob("events.out.tfevents.*")):
+            time.sleep(0.05)
+        # Also at the start: a run that was killed before its first checkpoint has left events too.
+        self.writer = SummaryWriter(log_dir=str(folder), purge_step=num_timesteps + 1)
+        self._is_closed = False
 
 
 def _int(text: str | None) -> int:

@@ -1,7 +1,9 @@
 """What all tests share: the environment they run in, and the fixtures that skip where data or a device is missing."""
 
 import os
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,28 @@ def data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def installed_families_only() -> Iterator[None]:
+    """The registry as a new process finds it, without what other tests have registered."""
+    import gymnasium
+
+    from metarl.family import registry
+
+    classes, specs, modules = dict(registry._classes), dict(gymnasium.registry), set(sys.modules)
+    for family_id in [name for name in classes if not name.startswith("metarl/")]:
+        del registry._classes[family_id]
+    yield
+    built_in = {name: cls for name, cls in registry._classes.items() if name.startswith("metarl/")}
+    registry._classes.clear()
+    registry._classes.update({**classes, **built_in})
+    for family_id in set(gymnasium.registry) - set(specs):
+        del gymnasium.registry[family_id]
+    # A module that was imported from a test's folder registers its families again in the next test.
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(tempfile.gettempdir()):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

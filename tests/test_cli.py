@@ -19,6 +19,8 @@ from metarl.cli import COMMANDS, main
 from metarl.errors import MetaRLError
 from metarl.runs import Run
 
+pytestmark = pytest.mark.usefixtures("installed_families_only")
+
 NAVIGATION = "metarl/PointNavigation-v0"
 SMALL = ["--config.tasks", "2", "--config.episodes", "3", "--config.hidden", "4", "--config.total-timesteps", "500"]
 FAMILIES = '''

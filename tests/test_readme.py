@@ -58,6 +58,7 @@ def test_the_page_on_families_runs(root: Path, folder: Path) -> None:
     assert done.stdout.endswith("True\n")
 
 
+@pytest.mark.usefixtures("installed_families_only")
 def test_commands_work_in_their_order(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     lines = [line.split("#")[0].strip() for block in blocks(root, "sh") for line in block.splitlines()]
