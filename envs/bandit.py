@@ -99,6 +99,7 @@ class _Counting(Player):
 
     def __init__(self, k: int) -> None:
         self._k = k
+        self.action_noise = Noise(k, "uniform")
 
     def initial(self, params: Params, n_tasks: int) -> dict[str, Tensor]:
         state = super().initial(params, n_tasks)
@@ -118,10 +119,6 @@ class _Counting(Player):
 class Greedy(_Counting):
     """Pulls the arm of the highest posterior mean; of several one at random, which earns .6 more in 100 pulls of 5."""
 
-    def __init__(self, k: int) -> None:
-        super().__init__(k)
-        self.action_noise = Noise(k, "uniform")
-
     def act(
         self, params: Params, state: dict[str, Tensor], observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
@@ -132,10 +129,6 @@ class Greedy(_Counting):
 
 class Thompson(_Counting):
     """Draws each arm's probability from its posterior and pulls the arm of the highest draw (Thompson 1933)."""
-
-    def __init__(self, k: int) -> None:
-        super().__init__(k)
-        self.action_noise = Noise(k, "uniform")
 
     def act(
         self, params: Params, state: dict[str, Tensor], observation: Tensor, noise: Tensor, deterministic: bool = False

@@ -6,7 +6,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
@@ -19,7 +19,7 @@ from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from torch import Tensor
 
 from metarl import __version__
-from metarl.checkpoint import load_checkpoint, prefixed, save_checkpoint, with_prefix
+from metarl.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.device import check_device
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
@@ -296,11 +296,3 @@ class Algorithm(ABC):
         chosen = family if family is not None else about["family"]
         variant = about["variant"] if isinstance(chosen, str) else None
         return cls(chosen, config, variant=variant, seed=about["seed"], device=device).restore(path)
-
-
-def config_from(config_class: type, saved: Mapping[str, Any]) -> Any:
-    """A config from JSON, in which tuples have become lists."""
-    known = {f.name for f in fields(config_class)}
-    if set(saved) - known:
-        raise MetaRLError(f"{config_class.__name__} has no {sorted(set(saved) - known)}; it knows {sorted(known)}.")
-    return config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +43,11 @@ def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names start with ``prefix.``, without it."""
     start = f"{prefix}."
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def config_from(config_class: type, saved: Mapping[str, Any]) -> Any:
+    """A config from JSON, in which tuples have become lists."""
+    known = {f.name for f in fields(config_class)}
+    if set(saved) - known:
+        raise MetaRLError(f"{config_class.__name__} has no {sorted(set(saved) - known)}; it knows {sorted(known)}.")
+    return config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})

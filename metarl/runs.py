@@ -15,8 +15,8 @@ import torch
 
 from metarl import __version__
 from metarl.agent_registry import agent_class
-from metarl.algorithm import Algorithm, config_from
-from metarl.checkpoint import load_checkpoint
+from metarl.algorithm import Algorithm
+from metarl.checkpoint import config_from, load_checkpoint
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
 from metarl.files import write_atomic

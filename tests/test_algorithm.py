@@ -27,8 +27,7 @@ from metarl.agent_registry import agent_class, agent_names
 from metarl.agents.baselines import FineTune
 from metarl.agents.maml import MAML
 from metarl.agents.maml.config import MAMLConfig
-from metarl.algorithm import config_from
-from metarl.checkpoint import load_checkpoint, save_checkpoint
+from metarl.checkpoint import config_from, load_checkpoint, save_checkpoint
 from metarl.envs.navigation import PointNavigation
 from metarl.errors import MetaRLError
 from metarl.rollout.random import gymnasium_keys, stream_keys
