@@ -111,11 +111,10 @@ def families(arguments: Sequence[str]) -> None:
 def check(arguments: Sequence[str]) -> None:
     """Check a task family, also one of your own."""
     options = tyro.cli(CheckOptions, args=list(arguments), prog="metarl check")
-    from metarl.family.check import check_family
-    from metarl.family.registry import family_class
+    from metarl.family.check import check_family, check_variants
 
-    variants = family_class(options.family).variants() if options.variant is None else [options.variant]
-    reports = [check_family(options.family, variant) for variant in variants]
+    one = options.variant is not None
+    reports = [check_family(options.family, options.variant)] if one else check_variants(options.family)
     if options.json:
         print(json.dumps([{**asdict(report), "ok": report.ok} for report in reports], indent=2))
     else:

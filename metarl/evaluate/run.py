@@ -50,9 +50,8 @@ def evaluate_run(
         raise MetaRLError("Scores are of held-out tasks; choose --split test or --split ood.")
     family = run.family()
     tasks = held_out(family, split, n_tasks)
-    curves, extras, about = [], [], []
-    for seed in run.seeds:
-        agent = run.trained(seed, device)
+    curves, extras, agents = [], [], [run.trained(seed, device) for seed in run.seeds]
+    for seed, agent in zip(run.seeds, agents, strict=True):
         curve = adaptation_curve(
             agent.learner,
             agent.params,
@@ -65,10 +64,9 @@ def evaluate_run(
         )
         curves.append(curve)
         extras.append(agent.describe(curve.states))
-        about.append(run.about_training(seed))
-        if about[-1]["num_timesteps"] < run.config.total_timesteps:
+        if agent.num_timesteps < run.config.total_timesteps:
             warnings.warn(
-                f"Seed {seed} of {run.path} has {about[-1]['num_timesteps']:,} of its {run.config.total_timesteps:,} "
+                f"Seed {seed} of {run.path} has {agent.num_timesteps:,} of its {run.config.total_timesteps:,} "
                 "steps; --resume its training before you quote this.",
                 UnfinishedRun,
                 stacklevel=2,
@@ -89,8 +87,8 @@ def evaluate_run(
         floor_name=family.floor or "",
         optimum_name=family.optimum or "",
         task_vectors=tasks.vector,
-        steps=int(np.mean([each["num_timesteps"] for each in about])),
-        wall_seconds=float(np.mean([each["wall_seconds"] for each in about])),
+        steps=int(np.mean([agent.num_timesteps for agent in agents])),
+        wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),
         extra={name: float(np.mean([extra[name] for extra in extras])) for name in extras[0]},
     )
     return evaluation, _paths(family, tasks, curves[0])
