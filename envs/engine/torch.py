@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from metarl.device import check_device
+from metarl.envs.engine.clock import Clock
 from metarl.errors import MetaRLError
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Step
@@ -66,10 +67,8 @@ class TorchBatch:
         self.keys = keys.to(self.device)
         self.task = tasks.tensors(self.device, dtype)
         self.state: State = {}
-        self._episode: int | Tensor = 0
-        self._elapsed: int | Tensor = 0
+        self.clock = Clock(len(keys), family.horizon, self.device)
         self._block, self._block_start = torch.empty(0), 0
-        self._never = torch.zeros(len(keys), dtype=torch.bool, device=self.device)
 
     @property
     def num_envs(self) -> int:
@@ -85,13 +84,11 @@ class TorchBatch:
         """Start an episode in all environments, or where ``rows`` is true; returns observations of all."""
         u = uniforms(self.keys, Domain.RESET, episode, 1, self.family.draws[0], dtype=self.dtype)[:, 0]
         fresh = self.family.reset(self.task, u)
-        if rows is None:
-            self.state, self._elapsed = fresh, 0
-        else:
-            self.state = {name: _where(rows, value, self.state[name]) for name, value in fresh.items()}
-            self._elapsed = torch.where(rows, 0, self._per_environment(self._elapsed))
-            episode = torch.where(rows, self._per_environment(episode), self._per_environment(self._episode))
-        self._episode, self._block_start = episode, -_BLOCK - self.horizon
+        if rows is not None:
+            fresh = {name: _where(rows, value, self.state[name]) for name, value in fresh.items()}
+        self.state = fresh
+        self.clock.restart(episode, rows)
+        self._block_start = -_BLOCK - self.horizon
         return self.family.observe(self.state, self.task)
 
     def step(self, action: Tensor) -> Step:
@@ -99,31 +96,22 @@ class TorchBatch:
         result = self.family.step(self.state, action, self.task, self._step_uniforms())
         self.state, reward, terminated = result[0], result[1], result[2]
         extras: dict[str, Tensor] = result[3] if len(result) > 3 else {}
-        self._elapsed += 1
-        if isinstance(self._elapsed, int) and self._elapsed < self.horizon:
-            truncated = self._never
-        else:
-            truncated = (self._per_environment(self._elapsed) >= self.horizon) & ~terminated
+        truncated = self.clock.tick(terminated)
         return Step(self.family.observe(self.state, self.task), reward, terminated, truncated, extras)
 
     def _step_uniforms(self) -> Tensor:
         n = self.family.draws[1]
         if n == 0:
             return self.keys.new_empty(self.num_envs, 0, dtype=self.dtype)
-        if isinstance(self._elapsed, Tensor):
-            episode = self._per_environment(self._episode)
-            return step_uniforms(self.keys, Domain.STEP, episode, self._elapsed, n, self.dtype)
-        if not 0 <= self._elapsed - self._block_start < _BLOCK:
-            self._block_start = self._elapsed
-            steps = min(_BLOCK, self.horizon - self._elapsed)
-            block = uniforms(self.keys, Domain.STEP, self._episode, steps, n, self._elapsed, self.dtype)
+        clock = self.clock
+        if isinstance(clock.elapsed, Tensor):
+            return step_uniforms(self.keys, Domain.STEP, clock.each(clock.episode), clock.elapsed, n, self.dtype)
+        if not 0 <= clock.elapsed - self._block_start < _BLOCK:
+            self._block_start = clock.elapsed
+            steps = min(_BLOCK, self.horizon - clock.elapsed)
+            block = uniforms(self.keys, Domain.STEP, clock.episode, steps, n, clock.elapsed, self.dtype)
             self._block = block.transpose(0, 1).contiguous()
-        return self._block[self._elapsed - self._block_start]
-
-    def _per_environment(self, value: int | Tensor) -> Tensor:
-        if isinstance(value, Tensor):
-            return value
-        return torch.full((self.num_envs,), value, dtype=torch.int64, device=self.device)
+        return self._block[clock.elapsed - self._block_start]
 
 
 def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ class StopsEarly(TorchBatch):
 
     def step(self, action: Tensor) -> Step:
         step = super().step(action)
-        return step._replace(truncated=torch.as_tensor(self._elapsed) >= torch.full_like(step.reward, self.horizon - 1))
+        late = torch.as_tensor(self.clock.elapsed) >= torch.full_like(step.reward, self.horizon - 1)
+        return step._replace(truncated=late)
 
 
 class ForgetsTasks(TorchBatch):
