@@ -36,7 +36,13 @@ class FineTune(MAML):
 
     name = "finetune"
     config_class = FineTuneConfig
-    presets: ClassVar[Mapping[str, MAMLConfig]] = {"default": FineTuneConfig()}
+    presets: ClassVar[Mapping[str, MAMLConfig]] = {
+        "default": FineTuneConfig(),
+        # As many episodes an iteration as MAML's preset of that name, before and after its three steps.
+        "locomotion": FineTuneConfig(
+            tasks=24, initial_std=0.6, learning_rate=1e-3, epochs=4, total_timesteps=16_000_000
+        ),
+    }
     config: FineTuneConfig
 
     def init_params(self, generator: torch.Generator) -> Params:

@@ -107,6 +107,8 @@ _LITERATURE = MAMLConfig(
 
 PRESETS: dict[str, MAMLConfig] = {
     "default": MAMLConfig(),
+    # Our recipe for the MuJoCo families, where a step costs a hundred times as much as on point navigation.
+    "locomotion": MAMLConfig(tasks=6, initial_std=0.6, learning_rate=1e-3, epochs=4, total_timesteps=16_000_000),
     # pytorch-maml-rl on point navigation: 500 iterations of 20 tasks, plain log-likelihood in the inner step.
     "trpo": replace(_LITERATURE, outer="trpo", inner="loglik", total_timesteps=40_000_000),
     "trpo-subsampled": replace(
