@@ -8,4 +8,6 @@ if __name__ != "metarl.agents":
 AGENTS: dict[str, str] = {
     "maml": "metarl.agents.maml:MAML",
     "finetune": "metarl.agents.baselines:FineTune",
+    "multitask": "metarl.agents.baselines:MultiTask",
+    "oracle": "metarl.agents.baselines:Oracle",
 }

@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import safetensors
 import safetensors.torch
@@ -46,8 +46,16 @@ def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def config_from(config_class: type, saved: Mapping[str, Any]) -> Any:
-    """A config from JSON, in which tuples have become lists."""
-    known = {f.name for f in fields(config_class)}
-    if set(saved) - known:
-        raise MetaRLError(f"{config_class.__name__} has no {sorted(set(saved) - known)}; it knows {sorted(known)}.")
-    return config_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})
+    """A config from JSON, in which tuples have become lists, and configs within it dicts."""
+    hints = get_type_hints(config_class)
+    known = {f.name: hints[f.name] for f in fields(config_class)}
+    if unknown := set(saved) - set(known):
+        raise MetaRLError(f"{config_class.__name__} has no {sorted(unknown)}; it knows {sorted(known)}.")
+    return config_class(**{name: _from_json(known[name], value) for name, value in saved.items()})
+
+
+def _from_json(kind: Any, value: Any) -> Any:
+    if is_dataclass(kind):
+        assert isinstance(kind, type)
+        return config_from(kind, value)
+    return tuple(value) if isinstance(value, list) else value

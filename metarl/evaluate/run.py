@@ -55,7 +55,7 @@ def evaluate_run(
         curve = adaptation_curve(
             agent.learner,
             agent.params,
-            family,
+            agent.family,  # an oracle's shows it the task
             tasks,
             points=agent.evaluation_points if points is None else points,
             lanes=agent.lanes,
@@ -160,10 +160,13 @@ def _paths(family: TaskFamily, tasks: Tasks, curve: Curve) -> Paths | None:
     if goals is None:
         return None
     longest = max(t.n_steps for t in curve.trajectories) + 1
+    # Behind the position there may be the task.
     positions, valid = [], []
     for trajectory in curve.trajectories:
         drawn = trajectory.tasks(slice(0, _TASKS_DRAWN))
-        seen = torch.cat([drawn.observation[:, :, 0, :1], drawn.next_observation()[:, :, 0]], 2).double().numpy()
+        seen = (
+            torch.cat([drawn.observation[:, :, 0, :1], drawn.next_observation()[:, :, 0]], 2)[..., :2].double().numpy()
+        )
         real = torch.cat([drawn.valid[:, :, 0, :1], drawn.valid[:, :, 0]], 2).numpy()
         missing = longest - seen.shape[2]
         positions.append(np.pad(seen, ((0, 0), (0, 0), (0, missing), (0, 0))))

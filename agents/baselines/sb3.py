@@ -1,0 +1,206 @@
+"""Agents that Stable-Baselines3 trains: policies that do not adapt, to measure adaptation against."""
+
+import sys
+import warnings
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import gymnasium
+import torch
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from torch import Tensor
+
+from metarl.agents.baselines.sb3_config import PRESETS, PPOConfig, SACConfig, SB3Config
+from metarl.agents.baselines.sb3_learner import Moments, SB3Learner, policy_arguments
+from metarl.agents.baselines.sb3_state import Model, OwnRandomness, load_model_tensors, model_tensors
+from metarl.algorithm import Algorithm
+from metarl.errors import MetaRLError
+from metarl.learner import Params
+from metarl.rollout.random import stream_keys
+from metarl.sb3 import TaskVecEnv
+
+_NEVER = sys.maxsize  # SB3 logs on its own every so many episodes or iterations
+
+
+class InexactResume(UserWarning):
+    """Training goes on from a checkpoint without all that it had in memory."""
+
+
+class SB3Agent(Algorithm):
+    """SB3's PPO or SAC on the training tasks, each environment on a new task every episode.
+
+    An iteration is a part of SB3's own ``learn``: one rollout and its updates of PPO, ``log_every`` steps of SAC. A
+    checkpoint holds all networks, optimisers, the entropy coefficient and the statistics of the normaliser. It does not
+    hold the replay buffer and the running episodes: a resumed run continues soundly, but not bit for bit as if it had
+    never been stopped, which ``InexactResume`` tells. SAC then fills its buffer with ``learning_starts`` steps of its
+    policy before it learns on.
+    """
+
+    config_class = SB3Config
+    presets: ClassVar[Mapping[str, SB3Config]] = PRESETS
+    config: SB3Config
+    learner: SB3Learner
+
+    def build_learner(self) -> SB3Learner:
+        discrete = isinstance(self.family.action_space, gymnasium.spaces.Discrete)
+        if self.config.algorithm == "sac" and discrete:
+            raise MetaRLError(
+                f"SAC acts in a Box, and {self.family.name} has {self.family.action_space}; choose algorithm='ppo'."
+            )
+        self._model: Model | None = None
+        self._saved: dict[str, Tensor] = {}
+        self._recorded = _Recorded()
+        self._randomness = OwnRandomness()
+        with OwnRandomness().in_use():
+            return SB3Learner(self.family.observation_space, self.family.action_space, self.config.used)
+
+    def init_params(self, generator: torch.Generator) -> Params:
+        with OwnRandomness().in_use():
+            torch.manual_seed(generator.initial_seed())
+            policy = self.learner.new_policy()
+        moments = None
+        if isinstance(self.config.used, PPOConfig) and self.config.used.normalise_observations:
+            zero = torch.zeros(self.family.observation_space.shape or (), dtype=torch.float64)
+            moments = zero, zero + 1
+        return self.learner.params_of(policy, moments)
+
+    @property
+    def lanes(self) -> int:
+        """As many episodes a point as MAML adapts to by default, so that their curves have the same points."""
+        return 20
+
+    def get_env(self) -> Any:
+        return SimpleNamespace(
+            num_envs=self.config.n_envs,
+            observation_space=self.family.observation_space,
+            action_space=self.family.action_space,
+        )
+
+    @property
+    def model(self) -> Model:
+        """SB3's model, made when training begins."""
+        if self._model is None:
+            self._randomness = OwnRandomness()
+            with self._randomness.in_use():
+                self._model = self._new_model()
+        return self._model
+
+    def train_iteration(self) -> tuple[int, dict[str, float]]:
+        model, used = self.model, self.config.used
+        before = model.num_timesteps
+        with self._randomness.in_use():
+            if isinstance(used, PPOConfig):
+                model.learn(used.n_steps * model.n_envs, log_interval=_NEVER, reset_num_timesteps=False)
+            else:
+                self._learn_sac(model, used)
+            model.dump_logs()
+        self.params = self.learner.params_of(model.policy, self._moments(model))
+        return model.num_timesteps - before, self._recorded.metrics()
+
+    def training_state(self) -> dict[str, Tensor]:
+        return self._saved if self._model is None else model_tensors(self._model)
+
+    def load_training_state(self, saved: dict[str, Tensor]) -> None:
+        self._model, self._saved = None, saved
+
+    def _learn_sac(self, model: Model, used: SACConfig) -> None:
+        steps = used.log_every
+        assert isinstance(model, SAC)
+        assert model.replay_buffer is not None
+        if model.replay_buffer.size() == 0 and self.iteration:
+            # Learning from a handful of transitions would spoil what was learned before.
+            steps, model.gradient_steps = max(steps, used.learning_starts), 0
+        model.learn(steps, log_interval=_NEVER, reset_num_timesteps=False)
+        model.gradient_steps = used.gradient_steps
+
+    def _new_model(self) -> Model:
+        """SB3's model with the parameters that there are, and from a checkpoint with the rest of its memory."""
+        config, used = self.config, self.config.used
+        # Hashed, for SB3 seeds environment i with seed + i; and on resuming anew, to play no episode twice.
+        seed = int(stream_keys(1, self.seed, "sb3", self.iteration)[0, 0]) >> 1
+        env: VecEnv = VecMonitor(TaskVecEnv(self.family, config.n_envs, episodes_per_trial=1, seed=seed))
+        common: dict[str, Any] = {
+            "policy_kwargs": policy_arguments(used),
+            "learning_rate": used.learning_rate,
+            "batch_size": used.batch_size,
+            "gamma": used.gamma,
+            "ent_coef": used.ent_coef,
+            "stats_window_size": max(100, config.n_envs),
+            "seed": seed,
+            "device": self.device,
+        }
+        if isinstance(used, PPOConfig):
+            if used.normalise_observations or used.normalise_rewards:
+                env = VecNormalize(
+                    env,
+                    norm_obs=used.normalise_observations,
+                    norm_reward=used.normalise_rewards,
+                    gamma=used.gamma,
+                )
+            model: Model = PPO(
+                "MlpPolicy",
+                env,
+                n_steps=used.n_steps,
+                n_epochs=used.n_epochs,
+                gae_lambda=used.gae_lambda,
+                clip_range=used.clip_range,
+                vf_coef=used.vf_coef,
+                max_grad_norm=used.max_grad_norm,
+                **common,
+            )
+        else:
+            model = SAC(
+                "MlpPolicy",
+                env,
+                buffer_size=used.buffer_size,
+                learning_starts=used.learning_starts,
+                tau=used.tau,
+                train_freq=used.train_freq,
+                gradient_steps=used.gradient_steps,
+                **common,
+            )
+        model.set_logger(Logger(folder=None, output_formats=[self._recorded]))
+        # The critics are as SB3 made them.
+        model.policy.load_state_dict(self.learner.weights_of(self.params), strict=False)
+        model.num_timesteps = self.num_timesteps
+        if self._saved:
+            load_model_tensors(model, self._saved)
+            what = "the running episodes begin" if isinstance(used, PPOConfig) else "the replay buffer begins"
+            warnings.warn(
+                f"{self.name} continues at {self.num_timesteps:,} steps; {what} anew: not bit for bit the run that was "
+                "stopped.",
+                InexactResume,
+                stacklevel=2,
+            )
+        return model
+
+    @staticmethod
+    def _moments(model: Model) -> Moments | None:
+        normaliser = model.get_vec_normalize_env()
+        if normaliser is None or not normaliser.norm_obs:
+            return None
+        seen: Any = normaliser.obs_rms
+        return torch.tensor(seen.mean, device=model.device), torch.tensor(seen.var, device=model.device)
+
+
+class _Recorded(KVWriter):
+    """Takes what SB3 logs, which goes into the run's own log."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        self._values = dict(key_values)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def metrics(self) -> dict[str, float]:
+        """``rollout/return`` of the last episodes, and what else SB3 recorded of rollouts and training."""
+        kept = {k: float(v) for k, v in self._values.items() if k.startswith(("rollout/", "train/"))}
+        if "rollout/ep_rew_mean" in kept:
+            return {"rollout/return": kept.pop("rollout/ep_rew_mean"), **kept}
+        return kept

@@ -1,0 +1,118 @@
+"""SB3's policy networks as a learner that does not adapt."""
+
+from typing import Any
+
+import gymnasium
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.sac.policies import SACPolicy
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metarl.agents.baselines.sb3_config import PPOConfig, SACConfig
+from metarl.distributions import ActionDistribution, distribution_of, noise_for
+from metarl.learner import MetaLearner, Outputs, Params, State
+
+_MEAN, _VARIANCE = "normaliser.mean", "normaliser.variance"
+_EPSILON, _CLIP = 1e-8, 10.0  # VecNormalize's
+# What of a policy acts; the rest is critics, which only training needs.
+_ACTING = ("actor.", "action_net.", "log_std", "mlp_extractor.policy_net.")
+Policy = ActorCriticPolicy | SACPolicy
+Moments = tuple[Tensor, Tensor]
+
+
+class SB3Learner(MetaLearner):
+    """A policy that SB3 trained. It takes in nothing: ``adapt`` returns the state, which is empty.
+
+    ``params``: the acting part of SB3's policy, ``policy.*`` by its names, and where observations are normalised the
+    mean and the variance that they were seen to have, in float64 as VecNormalize keeps them. ``policy`` puts out the
+    Gaussian before SAC's tanh.
+    """
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        config: PPOConfig | SACConfig,
+    ) -> None:
+        self._spaces, self._config = (observation_space, action_space), config
+        self._network = _Actor(self.new_policy())
+        self._squashed = isinstance(config, SACConfig)
+        self.action_noise = noise_for(action_space)
+
+    def new_policy(self) -> Policy:
+        """SB3's policy as its algorithm makes it, from the process's random numbers."""
+        kind: Any = SACPolicy if isinstance(self._config, SACConfig) else ActorCriticPolicy
+        learning_rate = self._config.learning_rate
+        policy: Policy = kind(*self._spaces, lambda _: learning_rate, **policy_arguments(self._config))
+        return policy
+
+    def params_of(self, policy: Policy, moments: Moments | None = None) -> Params:
+        """A copy of the acting part of a policy, with the ``moments`` (mean, variance) of observations if needed."""
+        weights = {f"policy.{k}": v.detach().clone() for k, v in policy.state_dict().items() if k.startswith(_ACTING)}
+        if moments is None:
+            return weights
+        return {**weights, _MEAN: moments[0], _VARIANCE: moments[1]}
+
+    @staticmethod
+    def weights_of(params: Params) -> Params:
+        """The weights among the parameters, by SB3's names."""
+        return {k.removeprefix("policy."): v for k, v in params.items() if k.startswith("policy.")}
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        return {}
+
+    def adapt(self, params: Params, state: State, support: Any) -> State:
+        return state
+
+    def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
+        rows = observation.shape[:2]
+        seen = observation.flatten(0, 1)
+        if _MEAN in params:
+            # In float64 and in this order: bit for bit what VecNormalize hands the policy in training.
+            scaled = (seen - params[_MEAN]) / torch.sqrt(params[_VARIANCE] + _EPSILON)
+            seen = scaled.clamp(-_CLIP, _CLIP).float()
+        weights = {name: value for name, value in params.items() if name.startswith("policy.")}
+        outputs: Outputs = functional_call(self._network, weights, (seen,))
+        return {name: value.unflatten(0, rows) for name, value in outputs.items()}
+
+    def distribution(self, outputs: Outputs) -> ActionDistribution:
+        return distribution_of(outputs)
+
+    def act(
+        self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Outputs]:
+        distribution = self.distribution(self.policy(params, state, observation))
+        action = distribution.mode() if deterministic else distribution.sample(noise)
+        return torch.tanh(action) if self._squashed else action, {}
+
+
+class _Actor(nn.Module):
+    """What a policy says of an observation, as distribution parameters rather than as an action."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, observation: Tensor) -> Outputs:
+        if isinstance(self.policy, SACPolicy):
+            mean, log_std, _ = self.policy.actor.get_action_dist_params(observation)
+            return {"mean": mean, "log_std": log_std}
+        found: Any = self.policy.get_distribution(observation).distribution
+        if isinstance(found, torch.distributions.Categorical):
+            return {"logits": found.logits}
+        return {"mean": found.mean, "log_std": self.policy.log_std.expand_as(found.mean)}
+
+
+def policy_arguments(config: PPOConfig | SACConfig) -> dict[str, Any]:
+    """``policy_kwargs`` of SB3's algorithm."""
+    arguments: dict[str, Any] = {
+        "net_arch": list(config.net_arch),
+        "activation_fn": nn.Tanh if config.activation == "tanh" else nn.ReLU,
+    }
+    if isinstance(config, PPOConfig):
+        arguments["log_std_init"] = config.log_std_init
+    else:
+        # The same Adam in one pass over memory; a gradient step on one core takes a quarter less.
+        arguments["optimizer_kwargs"] = {"fused": True}
+    return arguments
