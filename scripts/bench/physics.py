@@ -1,0 +1,153 @@
+"""MuJoCo families against Gymnasium's vectors, EnvPool and MuJoCo's own batch: control steps with random actions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+import torch
+from bench.measure import Options, Row, in_turn
+from mujoco.batch import Batch as Simulations
+from torch import Tensor
+
+from metarl.envs.engine.physics import MujocoFamily
+from metarl.family import TaskFamily, make_family
+from metarl.family.vector import TaskVectorEnv
+from metarl.networks import MLP
+from metarl.process import engine_threads, torch_beside
+from metarl.rollout.random import stream_keys
+
+_N = 64
+_STEPS = 100  # fewer than an episode has, so that nobody resets on time
+# Our name; Gymnasium's, which is EnvPool's too; what the ratios are asked to be.
+_FAMILIES = {
+    "metarl/HalfCheetahVel-v0": ("HalfCheetah-v5", {"sync": 4.0, "async": 5.0, "envpool": 1.1}),
+    "metarl/AntDir-v0": ("Ant-v5", {"sync": 2.5, "async": 2.5, "envpool": 0.8}),
+}
+
+
+def bench_physics(options: Options) -> list[Row]:
+    """Each family against what else there is, then what tasks of varied dynamics and a policy cost."""
+    with torch_beside(engine_threads()):
+        rows = [row for family in _FAMILIES for row in _against_others(family, options)]
+        return [*rows, _varied_dynamics(options), _policy_in_the_loop(options)]
+
+
+def _against_others(name: str, options: Options) -> list[Row]:
+    family = make_family(name)
+    assert isinstance(family, MujocoFamily)
+    id_, asked = _FAMILIES[name]
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (_STEPS, _N, *family.action_space.shape)).astype(np.float32)
+    vector = TaskVectorEnv(family, _N, tasks="train")
+    upright = make_family(name)
+    vars(upright)["heights"] = None  # an ant that falls would no longer be stepped, and the bare batch knows no falls
+    sync = gymnasium.make_vec(id_, _N, vectorization_mode="sync")
+    parallel = gymnasium.make_vec(id_, _N, vectorization_mode="async")
+    others: dict[str, Any] = {"sync": sync, "async": parallel}
+    pool = _envpool(id_, options.threads)
+    if pool is not None:
+        others["envpool"] = pool
+
+    def gymnasium_steps(env: Any) -> Callable[[], None]:
+        def run() -> None:
+            env.reset()
+            for action in actions:
+                env.step(action)
+
+        return run
+
+    functions = [gymnasium_steps(vector), *map(gymnasium_steps, others.values()), _engine(_batch(upright), actions)]
+    ours, *theirs, engine, bare = in_turn(options.repeats, *functions, _bare(family, actions, options.threads))
+    parallel.close()
+    speed = f"{_N * _STEPS / ours:,.0f} control steps/s"
+    short = name.removeprefix("metarl/")
+    label = {"sync": "SyncVectorEnv", "async": "AsyncVectorEnv", "envpool": "EnvPool"}
+    rows = [
+        Row(f"{short}, vector of {_N}", ours, seconds, label[key], asked[key], speed)
+        for key, seconds in zip(others, theirs, strict=True)
+    ]
+    calls = "bare Batch.step" + (", contact forces" if family.contact_forces else "")
+    return [*rows, Row(f"{short}, engine", engine, bare, calls, 0.85, f"{_N * _STEPS / engine:,.0f} control steps/s")]
+
+
+def _batch(family: TaskFamily, n: int = _N) -> Any:
+    keys = stream_keys(n, 0, "benchmark")
+    return family.batch(family.splits.train(keys), keys)
+
+
+def _engine(batch: Any, actions: Any) -> Callable[[], None]:
+    controls = torch.from_numpy(actions)
+
+    def run() -> None:
+        batch.reset()
+        for action in controls:
+            batch.step(action)
+
+    return run
+
+
+def _bare(family: MujocoFamily, actions: Any, threads: int) -> Callable[[], None]:
+    """MuJoCo's own batch, and of contact forces the calls that give them, without anything of ours."""
+    model, persistent = family.model, family.contact_forces
+    simulations = Simulations(model, _N, threads, persistent=persistent)
+    qpos, ctrl = simulations.bind("qpos"), simulations.bind("ctrl")
+    scratch, forces = mujoco.MjData(model), np.zeros((_N, model.nbody, 6))
+
+    def run() -> None:
+        simulations.reset()
+        qpos[:] += np.random.default_rng(0).uniform(-0.1, 0.1, qpos.shape)
+        simulations.forward()
+        for action in actions:
+            ctrl[:] = action
+            simulations.step(nstep=family.frame_skip)
+            if persistent:
+                for i in range(_N):
+                    simulations.get_data(i, scratch)
+                    mujoco.mj_rnePostConstraint(model, scratch)
+                    forces[i] = scratch.cfrc_ext
+
+    return run
+
+
+def _envpool(name: str, threads: int) -> Any:
+    """EnvPool's vector if it is installed (it is no dependency: ``pip install envpool``)."""
+    try:
+        import envpool
+    except ImportError:
+        return None
+    return envpool.make(name, env_type="gymnasium", num_envs=_N, num_threads=threads)
+
+
+def _varied_dynamics(options: Options) -> Row:
+    """The same robot with every mass, inertia, friction and damping its own, and with those of the model."""
+    family = make_family("metarl/HalfCheetahRandParams-v0")
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (_STEPS, _N, *(family.action_space.shape or ()))).astype(np.float32)
+    plain = make_family("metarl/HalfCheetahVel-v0", "promp")
+    varied, same = in_turn(options.repeats, _engine(_batch(family), actions), _engine(_batch(plain), actions))
+    return Row("HalfCheetah, dynamics varied", varied, same, "the same for all", 0.95)
+
+
+@torch.no_grad()
+def _policy_in_the_loop(options: Options) -> Row:
+    family = make_family("metarl/HalfCheetahVel-v0")
+    batch = _batch(family)
+    size = (family.observation_space.shape or ())[0], 64, 64, (family.action_space.shape or ())[0]
+    network = MLP(size, "tanh", 0.01)
+    params = {name: value[None] for name, value in network.init(torch.Generator().manual_seed(0)).items()}
+    noise = torch.randn(_STEPS, _N, size[-1], generator=torch.Generator().manual_seed(0))
+
+    def policy(observation: Tensor, step: int) -> Tensor:
+        return (network(params, observation[None], "")[0] + noise[step]).clamp(-1, 1)
+
+    def acting() -> None:
+        with torch.no_grad():
+            observation = batch.reset()
+            for step in range(_STEPS):
+                observation = batch.step(policy(observation, step)).observation
+
+    random = _engine(batch, noise.clamp(-1, 1).numpy())
+    with_policy, without = in_turn(options.repeats, acting, random)
+    return Row("HalfCheetahVel, 64×64 policy in the loop", with_policy, without, "random actions", 0.75)
