@@ -121,6 +121,17 @@ def travel(canvas: Canvas, way: NDArray[Any]) -> None:
     canvas.disc(way[-1], 7, AGENT, PAPER)
 
 
+def annotate(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """The picture with words in its upper left corner, on paper so that they can be read on anything."""
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image, "RGBA")
+    font = _font(13)
+    left, top, right, bottom = draw.multiline_textbbox((12, 10), text, font, spacing=4)
+    draw.rounded_rectangle((left - 6, top - 5, right + 6, bottom + 5), 4, (*PAPER, 200))
+    draw.multiline_text((12, 10), text, INK, font, spacing=4)
+    return np.array(image, dtype=np.uint8)
+
+
 @cache
 def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from metarl.family.base import TaskFamily
     from metarl.family.check import check_family
     from metarl.family.listing import families
+    from metarl.family.observed import with_task
     from metarl.family.registry import make_family, register_family
+    from metarl.family.video import grid, save_video
+    from metarl.sb3 import TaskVecEnv
     from metarl.tasks.space import Tasks, TaskSpace
 
 __version__ = "0.1.0"
@@ -21,22 +24,30 @@ __all__ = [
     "MetaRLError",
     "TaskFamily",
     "TaskSpace",
+    "TaskVecEnv",
     "Tasks",
     "__version__",
     "check_family",
     "families",
+    "grid",
     "make_family",
     "register_family",
+    "save_video",
+    "with_task",
 ]
 
 _LAZY = {
     "TaskFamily": "metarl.family.base",
     "TaskSpace": "metarl.tasks.space",
+    "TaskVecEnv": "metarl.sb3",
     "Tasks": "metarl.tasks.space",
     "check_family": "metarl.family.check",
     "families": "metarl.family.listing",
+    "grid": "metarl.family.video",
     "make_family": "metarl.family.registry",
     "register_family": "metarl.family.registry",
+    "save_video": "metarl.family.video",
+    "with_task": "metarl.family.observed",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``metarl train | evaluate | compare | families | check``."""
+"""The command line: ``metarl train | evaluate | compare | render | families | check``."""
 
 import json
 import shlex
@@ -6,12 +6,13 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, field, make_dataclass
+from pathlib import Path
 from typing import Any
 
 import tyro
 
 from metarl.errors import MetaRLError
-from metarl.options import CheckOptions, CompareOptions, EvaluateOptions, FamiliesOptions, TrainOptions
+from metarl.options import CheckOptions, CompareOptions, EvaluateOptions, FamiliesOptions, RenderOptions, TrainOptions
 
 # What a command needs is imported in it: `metarl --help` should not wait for torch.
 
@@ -99,6 +100,29 @@ def compare(arguments: Sequence[str]) -> None:
         print(f"Saved {options.output}")
 
 
+def render(arguments: Sequence[str]) -> None:
+    """A video of several tasks side by side."""
+    options = tyro.cli(RenderOptions, args=list(arguments), prog="metarl render")
+    from metarl.evaluate.film import film_player, film_run, frames
+    from metarl.family import make_family
+    from metarl.family.video import check_video, save_video
+    from metarl.process import prepare_process
+    from metarl.runs import Run, is_run
+
+    check_video(options.output)
+    prepare_process(options.threads)
+    if is_run(options.what):
+        run = Run.open(Path(options.what))
+        film = film_run(run, options.split, options.envs, options.points, options.seed)
+    else:
+        family = make_family(options.what, options.variant)
+        film = film_player(family, options.player, options.split, options.envs)
+    pictures, fps = frames(film, options.steps), film.family.render_fps
+    save_video(options.output, pictures, fps)
+    done = {"video": str(options.output), "pictures": len(pictures), "fps": fps}
+    _print(options.json, done, f"Saved {options.output}: {len(pictures)} pictures, {fps} a second")
+
+
 def families(arguments: Sequence[str]) -> None:
     """List the task families."""
     options = tyro.cli(FamiliesOptions, args=list(arguments), prog="metarl families")
@@ -128,6 +152,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
+    "render": render,
     "families": families,
     "check": check,
 }

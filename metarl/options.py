@@ -96,3 +96,30 @@ class CheckOptions:
     """one variant; all unless given"""
     json: bool = False
     """print the problems as JSON"""
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """A video of several tasks side by side."""
+
+    what: Name
+    """a family's id, or module:id; or a run folder, whose agent then plays, before adaptation and after"""
+    variant: str | None = None
+    """the family's preset; its first unless given"""
+    player: str = "random"
+    """without a run: random, or one of the family's own players"""
+    split: str = "test"
+    """test or ood"""
+    envs: int = 4
+    """tasks side by side"""
+    points: int = 2
+    """of a run: 2 is before any adaptation and after one"""
+    seed: int | None = None
+    """of a run; its first unless given"""
+    steps: int | None = None
+    """of each episode; all unless given"""
+    output: Path = Path("video.gif")
+    """.gif, or .mp4 with the extra video"""
+    threads: int = 1
+    json: bool = False
+    """print what was written as JSON"""

@@ -62,3 +62,11 @@ def import_module(module: str) -> ModuleType:
         if error.name and module.startswith(error.name):
             raise MetaRLError(f"There is no module {module!r} to import from {os.getcwd()}; check the name.") from error
         raise
+    except (AttributeError, RuntimeError) as error:
+        # MuJoCo loads the graphics library that this variable names when it is imported, and fails without it.
+        if "mujoco" in sys.modules or (chosen := os.environ.get("MUJOCO_GL")) is None:
+            raise
+        raise MetaRLError(
+            f"MuJoCo cannot be imported with MUJOCO_GL={chosen} ({error}); install what it names (apt install libegl1 "
+            "or libosmesa6), or unset it."
+        ) from error

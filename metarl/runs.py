@@ -5,6 +5,7 @@ runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
 """
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -163,3 +164,8 @@ class Run:
     def about_training(self, seed: int) -> dict[str, Any]:
         """What the seed's checkpoint says of itself."""
         return load_checkpoint(self.checkpoint(seed))[1]
+
+
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a run folder."""
+    return (Path(path) / _ABOUT).is_file()

@@ -284,14 +284,14 @@ def test_train_shows_its_progress_and_what_comes_next(command: Callable[..., Sai
 
 TRAIN = ["train", "maml", NAVIGATION, *SMALL]  # small, should it not be refused
 BAD: dict[str, tuple[list[str], str]] = {
-    "command": (["trian"], "'trian' is unknown; choose one of train, evaluate, compare, families, check"),
+    "command": (["trian"], "'trian' is unknown; choose one of train, evaluate, compare, render, families, check"),
     "agent": (["train", "malm", NAVIGATION], "Agent 'malm' is unknown; known are .*maml"),
     "agent's module": (["train", "nowhere:Agent", NAVIGATION], "no module 'nowhere'"),
     "no agent": (["train", "metarl.errors:MetaRLError", NAVIGATION], "must be a subclass"),
     "preset": ([*TRAIN, "--preset", "best"], "no preset 'best'; choose one of default"),
     "family": (
         ["train", "maml", "metarl/Nowhere-v0"],
-        "'metarl/Nowhere-v0' is unknown; known are metarl/BernoulliBandit",
+        "'metarl/Nowhere-v0' is unknown; known are metarl/AntDir",
     ),
     "family's module": (["train", "maml", "nowhere:mine/X-v0"], "no module 'nowhere'"),
     "family not in its module": (

@@ -13,7 +13,9 @@ from metarl.cli import main
 # The same commands on less work.
 SMALL = {
     "train": ["--config.total-timesteps", "20000", "--config.tasks", "2", "--config.episodes", "2"],
+    "train oracle": ["--config.total-timesteps", "1000", "--config.sac.learning-starts", "500"],
     "evaluate": ["--tasks", "6", "--points", "2"],
+    "render": ["--envs", "2", "--steps", "3"],
 }
 
 
@@ -59,17 +61,25 @@ def test_the_page_on_families_runs(root: Path, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("installed_families_only")
+def test_the_page_on_mujoco_families_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks(root, "python", "docs/register_a_mujoco_family.md")
+    (tmp_path / "swim.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    main(["check", "swim:me/Swimmer-v0"])
+
+
+@pytest.mark.usefixtures("installed_families_only")
 def test_commands_work_in_their_order(root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     lines = [line.split("#")[0].strip() for block in blocks(root, "sh") for line in block.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("metarl ")]
-    assert {command[1] for command in commands} == {"train", "evaluate", "compare", "check"}
+    assert {command[1] for command in commands} == {"train", "evaluate", "compare", "render", "check"}
     # The second run that `compare` needs stands for any other of the reader's.
     first = next(i for i, command in enumerate(commands) if command[1] == "train")
     other = [[*(word.replace("demo", "other") for word in commands[first])], ["metarl", "evaluate", "runs/other"]]
     for command in [*commands[: first + 1], *other, *commands[first + 1 :]]:
-        main([*command[1:], *SMALL.get(command[1], [])])
-    for name in ("demo", "boat"):
+        main([*command[1:], *SMALL.get(" ".join(command[1:3]), SMALL.get(command[1], []))])
+    for name in ("demo", "boat", "oracle"):
         assert (folder / "runs" / name / "evaluation-test.json").exists()
 
 

@@ -3,12 +3,22 @@
 import gymnasium
 import pytest
 
+from metarl.envs.engine.physics import MujocoFamily
 from metarl.family import TaskFamily, family_class, make_family
 from metarl.family.check import check_family
 from metarl.plugins import FAMILIES, declared
 
+
+def marks(family_id: str, variant: str) -> list[pytest.MarkDecorator]:
+    """Checks of MuJoCo families take seconds: of each the first variant is checked at once, the others are slow."""
+    cls = family_class(family_id)
+    return [pytest.mark.slow] if issubclass(cls, MujocoFamily) and variant != cls.variants()[0] else []
+
+
 VARIANTS = [
-    (family_id, variant) for family_id in sorted(declared(FAMILIES)) for variant in family_class(family_id).variants()
+    pytest.param(family_id, variant, marks=marks(family_id, variant))
+    for family_id in sorted(declared(FAMILIES))
+    for variant in family_class(family_id).variants()
 ]
 
 
@@ -19,11 +29,12 @@ def test_the_check_finds_nothing_wrong(family_id: str, variant: str) -> None:
 
 
 @pytest.mark.parametrize(("family_id", "variant"), VARIANTS)
-def test_it_has_pictures_a_source_a_default_task_and_a_floor(family_id: str, variant: str) -> None:
+def test_it_has_pictures_a_source_a_default_task_and_players(family_id: str, variant: str) -> None:
     family = make_family(family_id, variant)
     assert type(family).render is not TaskFamily.render
     assert family.paper
-    assert family.floor is not None
+    assert family.floor is not None or isinstance(family, MujocoFamily)  # theirs is a trained policy: multitask
+    assert family.players()
     family.tasks.validate(family.default())
     picture = gymnasium.make(family_id, variant=variant, render_mode="rgb_array")
     picture.reset(seed=0)

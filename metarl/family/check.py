@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, NoGraphicsError
 from metarl.family.base import TaskFamily
 from metarl.family.check_behaviour import BEHAVIOUR, SPLITS
 from metarl.family.check_declaration import DECLARATION
@@ -47,6 +47,7 @@ class Report:
     checks: list[str] = field(default_factory=list)  # names of those that ran
     skipped: list[str] = field(default_factory=list)  # not run, since they stand on one that found a problem
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what this machine cannot check, and why
 
     @property
     def ok(self) -> bool:
@@ -57,7 +58,8 @@ class Report:
         verdict = "ok" if self.ok else f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
         later = f", {len(self.skipped)} left for later" if self.skipped else ""
         lines = [f"{self.family}: {verdict} ({len(self.checks)} checks{later})"]
-        return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
+        lines += [f"  {problem}" for problem in self.problems] + [f"  not checked here: {note}" for note in self.notes]
+        return "\n".join(lines)
 
 
 def check_family(family: str | TaskFamily, variant: str | None = None) -> Report:
@@ -99,6 +101,9 @@ def _run(family: TaskFamily, report: Report) -> None:
             try:
                 for what, remedy in check(subject):
                     report.problems.append(Problem(name, what, remedy))
+            except NoGraphicsError as error:  # which is no fault of the family
+                report.checks.remove(name)
+                report.notes.append(f"{name}: {error}")
             except Exception as error:  # a user's code may raise anything
                 problem = _from_exception(name, error, type(family), subject.shapes)
                 place = problem.what.partition(": ")[0]

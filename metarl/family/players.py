@@ -83,11 +83,16 @@ def player_returns(
         raise MetaRLError(f"{family.name} has no player {name!r}; it has {', '.join(players) or 'none'}.")
     every = tasks.repeat(repeats)
     batch = family.batch(every, stream_keys(len(every), "player", name, seed))
-    params = {_PREFIX + key: value for key, value in every.tensors().items()}
+    params = told(every)
     player = players[name]
     trajectory, _ = rollout(player, params, player.initial(params, len(every)), batch, lanes=1, episodes=episodes)
     returns = trajectory.returns[:, 0].double().unflatten(0, (len(tasks), repeats)).mean(1)
     return np.asarray(returns.numpy())
+
+
+def told(tasks: Tasks) -> Params:
+    """Params from which a player knows its true task."""
+    return {_PREFIX + key: value for key, value in tasks.tensors().items()}
 
 
 def _device(params: Params) -> torch.device:

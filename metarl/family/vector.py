@@ -111,12 +111,13 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         if resetting.all():  # an engine in lockstep does not step beyond the horizon
             observation, self._ended = self._begin(resetting), self._none
             return observation, np.zeros(self.num_envs), self._none.copy(), self._none.copy(), self._info(self._all)
-        outcome = self._batch.step(self._actions(actions, ~resetting))
-        observation = self._observation(outcome.observation)
-        reward = np.where(resetting, 0.0, to_numpy(outcome.reward, np.float64))
-        terminated, truncated = (to_numpy(v) & ~resetting for v in (outcome.terminated, outcome.truncated))
+        some = bool(resetting.any())
+        outcome = self._batch.step(self._actions(actions, ~resetting if some else None))
+        observation, reward = self._observation(outcome.observation), to_numpy(outcome.reward, np.float64)
+        terminated, truncated = to_numpy(outcome.terminated), to_numpy(outcome.truncated)
         self._record(~resetting)
-        if resetting.any():
+        if some:
+            reward[resetting], terminated[resetting], truncated[resetting] = 0.0, False, False
             observation = self._begin(resetting)
         check_finite(self.family, observation=observation, reward=reward)
         ended, stepped = terminated | truncated, ~resetting

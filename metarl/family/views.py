@@ -17,7 +17,7 @@ from metarl.tasks import Tasks
 
 Mask = NDArray[np.bool_]
 Snapshot = dict[str, NDArray[Any]]  # the state of one environment, as pictures are drawn from it
-METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": TaskFamily.render_fps}  # of no family yet
 
 
 class ViewBatch(Batch, Protocol):
@@ -106,8 +106,6 @@ class Actions:
 
     def __init__(self, space: gymnasium.Space[Any], device: torch.device, dtype: torch.dtype) -> None:
         self._space, self._device, self._dtype = space, device, dtype
-        if isinstance(space, gymnasium.spaces.Box):
-            self._low, self._high = (torch.as_tensor(v, device=device, dtype=dtype) for v in (space.low, space.high))
 
     def __call__(self, actions: ArrayLike, read: Mask | None = None) -> Tensor:
         """Actions ``(n, ...)``, clipped to the Box; where ``read`` is false anything goes. Raises on others."""
@@ -132,7 +130,10 @@ class Actions:
             given = np.where(read.reshape(-1, *[1] * (given.ndim - 1)), given, low)
         if isinstance(self._space, gymnasium.spaces.Discrete):
             return torch.tensor(given, dtype=torch.int64, device=self._device)
-        return torch.as_tensor(given, dtype=self._dtype, device=self._device).clamp(self._low, self._high)
+        assert isinstance(self._space, gymnasium.spaces.Box)
+        # A new array, which the engine may keep; NumPy clips so few numbers faster than torch.
+        clipped = np.clip(given, self._space.low, self._space.high)
+        return torch.from_numpy(clipped).to(self._device, self._dtype)
 
 
 def to_numpy(value: Tensor, dtype: Any = None) -> NDArray[Any]:
@@ -159,7 +160,7 @@ def check_render_mode(family: TaskFamily, mode: str | None) -> dict[str, Any]:
             f"render_mode={mode!r}: {family.name} renders {', '.join(modes) or 'nothing'}; "
             + ("choose that." if modes else "define render(history, task) in the family.")
         )
-    return {**METADATA, "render_modes": list(modes)}
+    return {"render_modes": list(modes), "render_fps": family.render_fps}
 
 
 def check_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from metarl.errors import MetaRLError
 from metarl.learner import MetaLearner, Noise, Params, State, Transition, keep_where
+from metarl.process import torch_beside
 from metarl.rollout.batch import ActionMap, Batch, Step
 from metarl.rollout.random import Domain, to_normal, uniforms
 from metarl.rollout.trajectory import Trajectory
@@ -39,9 +40,10 @@ def rollout(
     if learner.online and lanes != 1:
         raise MetaRLError(f"{type(learner).__name__} adapts online and has one lane a task, got lanes={lanes}.")
     parts = []
-    for episode in range(first_episode, first_episode + episodes):
-        part, state = _episode(learner, params, state, batch, lanes, episode, deterministic)
-        parts.append(part)
+    with torch_beside(getattr(batch, "threads", 1)):
+        for episode in range(first_episode, first_episode + episodes):
+            part, state = _episode(learner, params, state, batch, lanes, episode, deterministic)
+            parts.append(part)
     trajectory = parts[0] if len(parts) == 1 else Trajectory.concatenate(parts)
     _check_finite(trajectory)
     return trajectory, state

@@ -1,6 +1,6 @@
 """Task spaces, batches of tasks, and splits into train, test and out-of-distribution tasks."""
 
-from metarl.tasks.distributions import Choice, Dirichlet, Distribution, Grid, LogUniform, Normal, Uniform
+from metarl.tasks.distributions import Choice, Dirichlet, Distribution, Grid, LogUniform, Normal, Ring, Uniform
 from metarl.tasks.space import Task, Tasks, TaskSpace
 from metarl.tasks.splits import Closed, Disjoint, Fresh, Split, SplitRule
 
@@ -14,6 +14,7 @@ __all__ = [
     "Grid",
     "LogUniform",
     "Normal",
+    "Ring",
     "Split",
     "SplitRule",
     "Task",

@@ -111,6 +111,31 @@ class Normal(Distribution):
 
 
 @dataclass(frozen=True)
+class Ring(Distribution):
+    """A place in the plane, uniform between two distances from the origin: a disc where ``low`` is 0."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high:
+            raise MetaRLError(f"Ring(low={self.low}, high={self.high}): needs 0 <= low < high.")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (2,)
+
+    def quantile(self, u: Array) -> Array:
+        # Areas, not radii, are uniform: a disc's radius is high * sqrt(u).
+        radius = np.sqrt(self.low**2 + (self.high**2 - self.low**2) * u[:, 0])
+        angle = 2 * np.pi * u[:, 1]
+        return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+    def contains(self, value: Array) -> bool:
+        return _within(np.asarray(np.linalg.norm(value)), self.low, self.high)
+
+
+@dataclass(frozen=True)
 class Dirichlet(Distribution):
     """Symmetric Dirichlet over the last axis: probabilities that sum to one. ``shape`` includes that axis."""
 

@@ -12,6 +12,7 @@ from metarl.envs import FAMILIES
 from metarl.envs.bandit import BernoulliBandit
 from metarl.envs.cartpole import CartPole
 from metarl.envs.drawing import AGENT, GOAL, PAPER, SUCCESS, Canvas, Colour, blend
+from metarl.envs.engine.torch import TorchFamily
 from metarl.envs.gridnavi import GridNavi
 from metarl.envs.navigation import PointNavigation
 from metarl.envs.semicircle import SparseSemicircle
@@ -22,7 +23,9 @@ from metarl.family.views import ViewBatch
 from metarl.rollout.random import stream_keys
 from metarl.tasks import Tasks
 
-CASES = [(name, variant) for name in FAMILIES for variant in family_class(name).variants()]
+# Those of MuJoCo's models are in test_mujoco_rendering.py.
+FLAT = [name for name in FAMILIES if issubclass(family_class(name), TorchFamily)]
+CASES = [(name, variant) for name in FLAT for variant in family_class(name).variants()]
 
 
 def centre(picture: NDArray[np.uint8], colour: Colour) -> tuple[float, float]:

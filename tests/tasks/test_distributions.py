@@ -6,7 +6,7 @@ from scipy import stats
 
 from metarl.errors import MetaRLError
 from metarl.rollout.random import Domain, stream_keys, uniforms64
-from metarl.tasks import Choice, Dirichlet, Distribution, Grid, LogUniform, Normal, Uniform
+from metarl.tasks import Choice, Dirichlet, Distribution, Grid, LogUniform, Normal, Ring, Uniform
 
 EVERY = [
     Uniform(-2, 3, shape=(2,)),
@@ -15,6 +15,8 @@ EVERY = [
     Dirichlet(0.5, shape=(4, 3)),
     Choice(((0, 1), (1, 0), (1, 1))),
     Grid(0, 1, 5),
+    Ring(0, 3),
+    Ring(1, 1.5),
 ]
 
 
@@ -54,6 +56,20 @@ def test_dirichlet_sums_to_one_and_has_beta_marginals() -> None:
     assert stats.kstest(values[:, 3, 0], stats.beta(0.5, 1.0).cdf).pvalue > 1e-3
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.0, 3.0), (1.0, 1.5)])
+def test_a_ring_is_uniform_by_area_and_in_every_direction(low: float, high: float) -> None:
+    values = draw(Ring(low, high))
+    radius, angle = np.linalg.norm(values, axis=1), np.arctan2(values[:, 1], values[:, 0])
+    assert stats.kstest((radius**2 - low**2) / (high**2 - low**2), stats.uniform.cdf).pvalue > 1e-3
+    assert stats.kstest(angle, stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(radius, angle)[0, 1]) < 0.06
+
+
+def test_a_disc_is_three_times_the_root_of_a_uniform_number_at_a_uniform_angle() -> None:
+    u = np.array([[0.25, 0.0], [1.0, 0.25], [0.64, 0.5]])
+    np.testing.assert_allclose(Ring(0, 3).quantile(u), [(1.5, 0), (0, 3), (-2.4, 0)], atol=1e-12)
+
+
 def test_choices_are_equally_likely() -> None:
     values = draw(Grid(-1, 1, 5))
     found, counts = np.unique(values, return_counts=True)
@@ -63,7 +79,7 @@ def test_choices_are_equally_likely() -> None:
 
 
 def test_only_finite_ones_have_a_support() -> None:
-    assert [d.support is not None for d in EVERY] == [False, False, False, False, True, True]
+    assert [d.support is not None for d in EVERY] == [False, False, False, False, True, True, False, False]
 
 
 def test_contains_refuses_what_lies_outside() -> None:
@@ -74,6 +90,9 @@ def test_contains_refuses_what_lies_outside() -> None:
     assert not Dirichlet(1, shape=(2,)).contains(np.array([-0.5, 1.5]))
     assert not Choice((1, 2)).contains(np.array(1.5))
     assert not Uniform(-1, 1).contains(np.array(np.nan))
+    assert not Ring(1, 2).contains(np.array([0.5, 0.5]))
+    assert not Ring(1, 2).contains(np.array([2.0, 0.1]))
+    assert not Ring(0, 2).contains(np.array([np.nan, 0.1]))
 
 
 @pytest.mark.parametrize(
@@ -81,6 +100,8 @@ def test_contains_refuses_what_lies_outside() -> None:
     [
         (lambda: Uniform(1, 1), "low must be below high"),
         (lambda: LogUniform(0, 1), "must be positive; use Uniform"),
+        (lambda: Ring(2, 2), "needs 0 <= low < high"),
+        (lambda: Ring(-1, 2), "needs 0 <= low < high"),
         (lambda: Normal(sd=0), "standard deviation must be positive"),
         (lambda: Dirichlet(1), r"shape=\(10,\)"),
         (lambda: Dirichlet(0, shape=(3,)), "concentration must be positive"),

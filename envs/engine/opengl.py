@@ -1,0 +1,61 @@
+"""An OpenGL context to draw in without a window, whatever this machine has."""
+
+import ctypes.util
+import os
+import sys
+from typing import Any
+
+import mujoco
+
+from metarl.errors import NoGraphicsError
+
+_OFF = ("disable", "disabled", "off", "false", "0")
+_REMEDY = (
+    "Without a screen MuJoCo draws with EGL or OSMesa: install one (Debian and Ubuntu: apt install libegl1, or "
+    "libosmesa6) and set MUJOCO_GL=egl or MUJOCO_GL=osmesa before Python starts. Without pictures: render_mode=None."
+)
+
+
+def backends() -> list[str]:
+    """What to try: what MUJOCO_GL says, else EGL, which needs no screen, before a hidden window on the screen."""
+    chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if chosen in _OFF:
+        return []
+    if not sys.platform.startswith("linux"):
+        return ["native"]
+    if chosen:
+        return [chosen if chosen in ("egl", "osmesa") else "glfw"]
+    # PyOpenGL serves a process through one library, so that a second of the two cannot be tried after the first.
+    only_osmesa = not ctypes.util.find_library("EGL") and ctypes.util.find_library("OSMesa")
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return ["osmesa" if only_osmesa else "egl", *(["glfw"] if screen else [])]
+
+
+def open_graphics(model: mujoco.MjModel, width: int, height: int) -> tuple[Any, mujoco.MjrContext]:
+    """A context, and in it what a model is drawn with; raises NoGraphicsError, which names all that was tried."""
+    tried = []
+    for backend in backends():
+        try:
+            context = _context_class(backend)(width, height)
+            with context.as_current():
+                drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+                mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, drawing)
+            return context, drawing
+        except Exception as error:  # a driver that is missing or broken may raise anything
+            tried.append(f"{backend}: {' '.join(str(error).split())[:200] or type(error).__name__}")
+    setting = os.environ.get("MUJOCO_GL")
+    given = "MUJOCO_GL is not set" if setting is None else f"MUJOCO_GL={setting}"
+    raise NoGraphicsError(f"No OpenGL to draw with ({given}; tried {', '.join(tried) or 'nothing'}). {_REMEDY}")
+
+
+def _context_class(backend: str) -> Any:
+    # Not mujoco.GLContext on Linux: that is settled when mujoco is imported, and without MUJOCO_GL it needs a screen.
+    if backend == "egl":
+        from mujoco.egl import GLContext
+    elif backend == "osmesa":
+        from mujoco.osmesa import GLContext
+    elif backend == "glfw":
+        from mujoco.glfw import GLContext
+    else:
+        from mujoco.gl_context import GLContext
+    return GLContext

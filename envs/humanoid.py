@@ -1,0 +1,70 @@
+"""A humanoid that has to find out which way it is to go."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from metarl.envs.engine.arrays import Array, join, namespace
+from metarl.envs.engine.marks import Heading, History, Mark, View, way
+from metarl.envs.engine.physics import Data, MujocoFamily, TaskArrays
+from metarl.family import register_family
+from metarl.tasks import Disjoint, Task, TaskSpace, Uniform
+
+
+@register_family("metarl/HumanoidDir-v0")
+class HumanoidDir(MujocoFamily):
+    """Walk in a direction that is not told.
+
+    | | |
+    |---|---|
+    | observation | positions but the root's place (22), velocities (23), what follows (331): ``(376,)`` |
+    | action | controls of the 17 joints in ± .4 |
+    | reward | displacement along the direction / .012 s - .1‖action‖² - min(5e-7‖contact forces‖², 10) + 5 |
+    | termination | the root is lower than 1 m or higher than 2 m |
+
+    Observed of the bodies are inertias and velocities about their common centre, the actuators' forces, and contact
+    forces, which are computed after every control step; in much published work they were zero. As in PEARL's code, the
+    displacement of the centre of mass over a control step (.015 s) is divided by the physics' time step (.003 s) and
+    multiplied by .25.
+
+    Variants: ``pearl`` (100 directions to train on, 30 to test), ``promp`` and ``varibad`` (fresh), and ``half``, ours:
+    trained on the left half of the plane, with ``ood`` the right half.
+    """
+
+    paper = "Rothfuss et al. 2019; Rakelly et al. 2019; the physics are those of Gymnasium's Humanoid-v5"
+    tasks = TaskSpace(angle=Uniform(0.0, 2 * math.pi))
+    default_task: ClassVar[Mapping[str, Any]] = {"angle": 0.0}
+    asset = "humanoid.xml"
+    draws = (47, 0)
+    view = View(distance=3.7, elevation=-25.0, follows="torso", centre=(0.0, 0.0, 0.8))
+    horizon = 200
+    contact_forces = True
+    reads = ("cinert", "cvel", "qfrc_actuator")
+    remembers = ("xipos",)
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "pearl": {"split": Disjoint(test=30, total=130)},
+        "promp": {},
+        "varibad": {},
+        "half": {"tasks": TaskSpace(angle=Uniform(0.0, math.pi)), "ood": tasks},
+    }
+
+    def start(self, task: TaskArrays, u: Array) -> tuple[Array, Array]:
+        return self.around_start(u, 0.01, 0.01)
+
+    def observe(self, data: Data, task: TaskArrays) -> Array:
+        bodies = (data[name] for name in ("cinert", "cvel", "qfrc_actuator", "cfrc_ext"))
+        return join(data["qpos"][:, 2:], data["qvel"], *bodies)
+
+    def outcome(
+        self, before: Data, data: Data, action: Array, task: TaskArrays
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        xp, mass, angle = namespace(action), self.constant("body_mass", action), task["angle"]
+        moved = ((mass / mass.sum())[:, None] * (data["xipos"] - before["xipos"])[..., :2]).sum(1)
+        along = moved[:, 0] * xp.cos(angle) + moved[:, 1] * xp.sin(angle)
+        impact = (5e-7 * (data["cfrc_ext"] ** 2).sum((1, 2))).clip(max=10)
+        reward = 0.25 * along / self.model.opt.timestep - 0.1 * (action**2).sum(1) - impact + 5
+        height = data["qpos"][:, 2]
+        return reward, (height < 1) | (height > 2), {"velocity": moved / self.dt}
+
+    def marks(self, history: History, task: Task) -> Sequence[Mark]:
+        return way(history), Heading((math.cos(task["angle"]), math.sin(task["angle"])))
