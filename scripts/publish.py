@@ -41,10 +41,11 @@ ASKED: dict[tuple[str, str, str], list[dict[str, Any]]] = {
     ("maml-promp", "metarl/PointNavigation-v0", "maml"): [
         {"name": "normalised step 1", "asked": ">= 0.50", "reference_steps": 160_160_000},
     ],
-    # Before adaptation the return is about 0. pytorch-maml-rl: 500 iterations of 40 tasks × 20 episodes × 100, twice.
+    # Above what it earns before adaptation, and above fine-tuning on as many steps: the highest end of their intervals.
+    # pytorch-maml-rl has 500 iterations of 40 tasks × 20 episodes × 100 steps, twice.
     ("maml-locomotion", "metarl/HalfCheetahDir-v0", "maml"): [
-        {"name": "return step 1", "asked": ">= 100", "reference_steps": 80_000_000},
-        {"name": "return step 3", "asked": ">= 100", "reference_steps": 80_000_000},
+        {"name": "return step 1", "asked": ">= 45", "reference_steps": 80_000_000},
+        {"name": "return step 3", "asked": ">= 45", "reference_steps": 80_000_000},
     ],
     # Where the gap between the two begins to mean something: a constant 1.5 m/s earns about -150.
     ("oracle-sac", "metarl/HalfCheetahVel-v0", "pearl"): [{"name": "return", "asked": ">= -60"}],

@@ -29,6 +29,8 @@ from metarl.family.views import (
 from metarl.tasks import Tasks
 
 Array = NDArray[Any]
+_WIDE: dict[torch.dtype, Any] = {torch.float16: np.float64, torch.float32: np.float64}
+_WIDE |= dict.fromkeys((torch.uint8, torch.int8, torch.int16, torch.int32), np.int64)
 StepResult = tuple[Array, NDArray[np.float64], Mask, Mask, dict[str, Any]]
 
 
@@ -163,6 +165,8 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         """Gymnasium's vector format: an array for each name, and under ``_name`` which environments have it."""
 
         def fill(value: Array, mask: Mask) -> Array:
+            if mask.all():
+                return value.copy()
             return np.where(mask.reshape(-1, *[1] * (value.ndim - 1)), value, np.zeros((), value.dtype))
 
         task: dict[str, Any] = {}
@@ -172,13 +176,9 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         info |= {"trial_start": self._trials.starts & rows & starts, "_trial_start": rows.copy()}
         if extras and stepped is not None and stepped.any():
             for name, tensor in extras.items():
-                value = to_numpy(tensor)
                 # One environment has Python's numbers where an extra is a scalar, which Gymnasium makes 64 bits wide.
-                wide = np.float64 if value.dtype.kind == "f" else np.int64 if value.dtype.kind in "iu" else value.dtype
-                info |= {
-                    name: fill(value.astype(wide) if value.ndim == 1 else value, stepped),
-                    f"_{name}": stepped.copy(),
-                }
+                value = to_numpy(tensor, _WIDE.get(tensor.dtype) if tensor.ndim == 1 else None)
+                info[name], info[f"_{name}"] = fill(value, stepped), stepped.copy()
         return info
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:

@@ -118,7 +118,10 @@ class Actions:
         else:
             low = 0
             fits = given.shape[1:] == self._space.shape and np.issubdtype(given.dtype, np.number)
-            good = np.isfinite(given).reshape(len(given), -1).all(1) if fits else np.zeros(len(given), dtype=bool)
+            finite: Mask = np.asarray(np.isfinite(given) if fits else np.zeros((len(given), 1), dtype=bool))
+            if finite.all():  # as nearly always: the rest is for the words of an error
+                return self._clipped(given)
+            good = np.asarray(finite.reshape(len(given), -1).all(1))
             kind = "finite numbers"
         bad = ~good if read is None else ~good & read
         if not fits or bad.any():
@@ -130,15 +133,20 @@ class Actions:
             given = np.where(read.reshape(-1, *[1] * (given.ndim - 1)), given, low)
         if isinstance(self._space, gymnasium.spaces.Discrete):
             return torch.tensor(given, dtype=torch.int64, device=self._device)
+        return self._clipped(given)
+
+    def _clipped(self, given: NDArray[Any]) -> Tensor:
+        """A new tensor, which the engine may keep."""
         assert isinstance(self._space, gymnasium.spaces.Box)
-        # A new array, which the engine may keep; NumPy clips so few numbers faster than torch.
-        clipped = np.clip(given, self._space.low, self._space.high)
-        return torch.from_numpy(clipped).to(self._device, self._dtype)
+        # NumPy clips so few numbers faster than torch.
+        return torch.from_numpy(given.clip(self._space.low, self._space.high)).to(self._device, self._dtype)
 
 
 def to_numpy(value: Tensor, dtype: Any = None) -> NDArray[Any]:
     """A copy that shares no memory with the engine's state."""
-    return np.array(value.detach().cpu().numpy(), dtype=dtype)
+    if value.device.type != "cpu":
+        value = value.cpu()
+    return np.array(value.numpy(), dtype=dtype)
 
 
 def check_finite(family: TaskFamily, **values: NDArray[Any]) -> None:

@@ -22,8 +22,8 @@ _N = 64
 _STEPS = 100  # fewer than an episode has, so that nobody resets on time
 # Our name; Gymnasium's, which is EnvPool's too; what the ratios are asked to be.
 _FAMILIES = {
-    "metarl/HalfCheetahVel-v0": ("HalfCheetah-v5", {"sync": 4.0, "async": 5.0, "envpool": 1.1}),
-    "metarl/AntDir-v0": ("Ant-v5", {"sync": 2.5, "async": 2.5, "envpool": 0.8}),
+    "metarl/HalfCheetahVel-v0": ("HalfCheetah-v5", {"SyncVectorEnv": 4.0, "AsyncVectorEnv": 5.0, "EnvPool": 1.1}),
+    "metarl/AntDir-v0": ("Ant-v5", {"SyncVectorEnv": 2.5, "AsyncVectorEnv": 2.5, "EnvPool": 0.8}),
 }
 
 
@@ -37,39 +37,42 @@ def bench_physics(options: Options) -> list[Row]:
 def _against_others(name: str, options: Options) -> list[Row]:
     family = make_family(name)
     assert isinstance(family, MujocoFamily)
-    id_, asked = _FAMILIES[name]
     rng = np.random.default_rng(0)
-    actions = rng.uniform(-1, 1, (_STEPS, _N, *family.action_space.shape)).astype(np.float32)
+    actions = rng.uniform(-1, 1, (_STEPS, _N, *(family.action_space.shape or ()))).astype(np.float32)
     vector = TaskVectorEnv(family, _N, tasks="train")
+    short, (id_, asked) = name.removeprefix("metarl/"), _FAMILIES[name]
+    makers: dict[str, Callable[[], Any]] = {
+        "SyncVectorEnv": lambda: gymnasium.make_vec(id_, _N, vectorization_mode="sync"),
+        "AsyncVectorEnv": lambda: gymnasium.make_vec(id_, _N, vectorization_mode="async"),
+        "EnvPool": lambda: _envpool(id_, options.threads),
+    }
+    rows = []
+    # One after the other, for 64 processes, or threads that wait, would slow down what is beside them.
+    for other, make in makers.items():
+        if (env := make()) is None:
+            continue
+        ours, theirs = in_turn(options.repeats, _steps(vector, actions), _steps(env, actions))
+        env.close()
+        rows.append(Row(f"{short}, vector of {_N}", ours, theirs, other, asked[other], _speed(ours)))
     upright = make_family(name)
     vars(upright)["heights"] = None  # an ant that falls would no longer be stepped, and the bare batch knows no falls
-    sync = gymnasium.make_vec(id_, _N, vectorization_mode="sync")
-    parallel = gymnasium.make_vec(id_, _N, vectorization_mode="async")
-    others: dict[str, Any] = {"sync": sync, "async": parallel}
-    pool = _envpool(id_, options.threads)
-    if pool is not None:
-        others["envpool"] = pool
-
-    def gymnasium_steps(env: Any) -> Callable[[], None]:
-        def run() -> None:
-            env.reset()
-            for action in actions:
-                env.step(action)
-
-        return run
-
-    functions = [gymnasium_steps(vector), *map(gymnasium_steps, others.values()), _engine(_batch(upright), actions)]
-    ours, *theirs, engine, bare = in_turn(options.repeats, *functions, _bare(family, actions, options.threads))
-    parallel.close()
-    speed = f"{_N * _STEPS / ours:,.0f} control steps/s"
-    short = name.removeprefix("metarl/")
-    label = {"sync": "SyncVectorEnv", "async": "AsyncVectorEnv", "envpool": "EnvPool"}
-    rows = [
-        Row(f"{short}, vector of {_N}", ours, seconds, label[key], asked[key], speed)
-        for key, seconds in zip(others, theirs, strict=True)
-    ]
+    bare = _bare(family, actions, options.threads)
+    ours, theirs = in_turn(3 * options.repeats, _engine(_batch(upright), actions), bare)
     calls = "bare Batch.step" + (", contact forces" if family.contact_forces else "")
-    return [*rows, Row(f"{short}, engine", engine, bare, calls, 0.85, f"{_N * _STEPS / engine:,.0f} control steps/s")]
+    return [*rows, Row(f"{short}, engine", ours, theirs, calls, 0.85, _speed(ours))]
+
+
+def _steps(env: Any, actions: Any) -> Callable[[], None]:
+    def run() -> None:
+        env.reset()
+        for action in actions:
+            env.step(action)
+
+    return run
+
+
+def _speed(seconds: float) -> str:
+    return f"{_N * _STEPS / seconds:,.0f} control steps/s"
 
 
 def _batch(family: TaskFamily, n: int = _N) -> Any:
@@ -126,7 +129,7 @@ def _varied_dynamics(options: Options) -> Row:
     rng = np.random.default_rng(0)
     actions = rng.uniform(-1, 1, (_STEPS, _N, *(family.action_space.shape or ()))).astype(np.float32)
     plain = make_family("metarl/HalfCheetahVel-v0", "promp")
-    varied, same = in_turn(options.repeats, _engine(_batch(family), actions), _engine(_batch(plain), actions))
+    varied, same = in_turn(3 * options.repeats, _engine(_batch(family), actions), _engine(_batch(plain), actions))
     return Row("HalfCheetah, dynamics varied", varied, same, "the same for all", 0.95)
 
 
@@ -149,5 +152,5 @@ def _policy_in_the_loop(options: Options) -> Row:
                 observation = batch.step(policy(observation, step)).observation
 
     random = _engine(batch, noise.clamp(-1, 1).numpy())
-    with_policy, without = in_turn(options.repeats, acting, random)
+    with_policy, without = in_turn(3 * options.repeats, acting, random)
     return Row("HalfCheetahVel, 64×64 policy in the loop", with_policy, without, "random actions", 0.75)
