@@ -3,6 +3,8 @@
 A run folder is not committed; its small table, config, command and pictures are.
 """
 
+import csv
+import io
 import os
 import platform
 import sys
@@ -17,9 +19,10 @@ import tyro
 from metarl import __version__
 from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
-from metarl.evaluate.plots import overview_figure
+from metarl.evaluate.plots import learning_figure, overview_figure
 from metarl.evaluate.results import figure, summary, write_result
 from metarl.evaluate.run import UnfinishedRun, evaluate_run
+from metarl.files import write_atomic
 from metarl.process import prepare_process
 from metarl.runs import Run
 
@@ -52,6 +55,8 @@ ASKED: dict[tuple[str, str, str], list[dict[str, Any]]] = {
     ("multitask-sac", "metarl/HalfCheetahVel-v0", "pearl"): [{"name": "return", "asked": ">= -175"}],
 }
 
+_STEPS, _ROWS = "time/total_timesteps", 100
+
 
 def main(
     run: Annotated[Path, tyro.conf.Positional],
@@ -75,6 +80,7 @@ def main(
         machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}, one thread a seed"
         content = summary(evaluation, command=opened.command, machine=machine, version=__version__, figures=figures)
         folder = write_result(results, evaluation, content, asdict(opened.config))
+        write_progress(opened, folder)
         if picture is not None and paths is not None:
             save_figure(overview_figure(evaluation, paths.positions, paths.goals, paths.valid), picture)
     except (MetaRLError, UnfinishedRun) as error:
@@ -82,6 +88,24 @@ def main(
         return 2
     print(f"Wrote {folder}")
     return 0
+
+
+def write_progress(run: Run, folder: Path) -> None:
+    """The learning curve, as a picture and as a table of few rows."""
+    logs = {seed: run.seed_folder(seed) / "progress.csv" for seed in run.seeds}
+    rows: list[dict[str, str]] = []
+    returns: list[str] = []
+    for seed, log in logs.items():
+        logged = list(csv.DictReader(log.read_text().splitlines()))
+        returns = [name for name in logged[0] if name.startswith("rollout/return")]
+        kept = logged[:: max(1, len(logged) // _ROWS)]
+        rows += [{"seed": str(seed), "steps": row[_STEPS], **{name: row[name] for name in returns}} for row in kept]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(folder / "learning.csv", text.getvalue())
+    save_figure(learning_figure(list(logs.values()), steps=_STEPS, returns=returns), folder / "learning.png")
 
 
 def _processor() -> str:

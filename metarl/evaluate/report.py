@@ -117,6 +117,8 @@ def _section(result: Result) -> str:
     ]
     parts += [markdown(header, rows)] * bool(rows)
     parts.append(f"![The curve of {content['agent']} on {_family(content)}]({result.name}/curve.png)\n")
+    if (result.folder / "learning.png").exists():
+        parts.append(f"![The return of {content['agent']} while training]({result.name}/learning.png)\n")
     return "\n".join(parts)
 
 
