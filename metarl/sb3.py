@@ -74,6 +74,8 @@ class TaskVecEnv(VecEnv):
         self._actions = np.empty(0)
         self.render_mode = render_mode  # the base class asks for it
         super().__init__(num_envs, copy.deepcopy(self.family.observation_space), _action_space(self.family))
+        shown: dict[str, Any] = {**self.metadata, "render_fps": self.family.render_fps}
+        self.metadata = shown  # the base class sets it without the frame rate
         self.seed(seed)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
@@ -114,6 +116,8 @@ class TaskVecEnv(VecEnv):
         """Each environment's ``task``, or what all of them share: ``family``, ``action_space``, ``render_mode``, ..."""
         chosen = self._get_indices(indices)
         if attr_name == "task":
+            if not any(self.reset_infos):
+                raise MetaRLError("get_attr('task'): no task has been drawn yet; call reset() first.")
             return [copy.deepcopy(self.reset_infos[i]["task"]) for i in chosen]
         value = getattr(self, attr_name)
         return [value for _ in chosen]

@@ -113,8 +113,10 @@ class SB3Agent(Algorithm):
         if model.replay_buffer.size() == 0 and self.iteration:
             # Learning from a handful of transitions would spoil what was learned before.
             steps, model.gradient_steps = max(steps, used.learning_starts), 0
-        model.learn(steps, log_interval=_NEVER, reset_num_timesteps=False)
-        model.gradient_steps = used.gradient_steps
+        try:
+            model.learn(steps, log_interval=_NEVER, reset_num_timesteps=False)
+        finally:
+            model.gradient_steps = used.gradient_steps
 
     def _new_model(self) -> Model:
         """SB3's model with the parameters that there are, and from a checkpoint with the rest of its memory."""
@@ -168,6 +170,8 @@ class SB3Agent(Algorithm):
         model.num_timesteps = self.num_timesteps
         if self._saved:
             load_model_tensors(model, self._saved)
+            if isinstance(model, SAC):
+                model.learning_starts = 0  # before it SB3 acts at random, and here is a policy that acts better
             what = "the running episodes begin" if isinstance(used, PPOConfig) else "the replay buffer begins"
             warnings.warn(
                 f"{self.name} continues at {self.num_timesteps:,} steps; {what} anew: not bit for bit the run that was "

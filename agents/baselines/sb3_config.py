@@ -78,7 +78,7 @@ class SACConfig:
                 "gamma": 0 < self.gamma <= 1,
                 "train_freq": self.train_freq >= 1,
                 "gradient_steps": self.gradient_steps >= 1 or self.gradient_steps == -1,
-                "ent_coef": self.ent_coef == "auto" or (isinstance(self.ent_coef, float) and self.ent_coef >= 0),
+                "ent_coef": self.ent_coef == "auto" or (not isinstance(self.ent_coef, str) and self.ent_coef >= 0),
                 "net_arch": all(width >= 1 for width in self.net_arch),
                 "activation": self.activation in ("tanh", "relu"),
                 "log_every": self.log_every >= 1,

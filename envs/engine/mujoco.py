@@ -37,8 +37,8 @@ class MujocoBatch:
 
     Physics runs in float64 on the CPU, on ``engine_threads()`` threads; what a step returns has ``dtype`` and lies on
     ``device``. An environment whose episode has ended is not stepped until it is reset: it repeats its last
-    observation with a reward of 0. One that MuJoCo reports as unstable is truncated, with a reward of 0 and the last
-    sound observation, and the extra ``unstable`` says so.
+    observation, with a reward and extras of 0. One that MuJoCo reports as unstable is truncated, with a reward and
+    extras of 0 and the last sound observation, and the extra ``unstable`` says so.
     """
 
     def __init__(
@@ -52,9 +52,12 @@ class MujocoBatch:
         self.horizon = family.horizon
         self.keys = keys.to(self.device)
         self.task = {name: np.array(value) for name, value in tasks.values.items()}
+        if dtype not in (torch.float32, torch.float64):
+            raise MetaRLError(f"dtype={dtype}: a MujocoBatch returns torch.float32 or torch.float64; choose one.")
         self._number = torch.empty(0, dtype=dtype).numpy().dtype
         self.clock = Clock(len(keys), family.horizon, torch.device("cpu"))
         self._ended, self._any_ended = np.zeros(len(keys), dtype=bool), False
+        self._terminated = self._ended.copy()  # at the last step
         self._observation = np.empty(0)
         self._make()
         self._vary(np.arange(len(keys)), self.task)
@@ -129,7 +132,7 @@ class MujocoBatch:
         held = self._ended.copy() if self._any_ended else None  # what repeats its last observation
         failed = self._advance(held)
         result = self.family.outcome(self._before, self._data, self._controls, self.task)
-        # Copies, even where the numbers have the right type already: they are the caller's.
+        # Copies, even where the numbers have the right type already: no views of MuJoCo's fields.
         observation = self.family.observe(self._data, self.task).astype(self._number)
         reward, ended = result[0].astype(self._number), result[1]
         extras = {name: self._extra(value) for name, value in result[2].items()} if len(result) > 2 else {}
@@ -139,6 +142,8 @@ class MujocoBatch:
         if held is not None:
             observation = np.where(held[:, None], self._observation, observation)
             reward = np.where(held, self._number.type(0), reward)
+            extras = {name: _without(value, held) for name, value in extras.items()}
+            ended = None if ended is None else np.where(self._ended, self._terminated, ended)
         for name, value in self._before.items():
             np.copyto(value, self._data[name])
         self._observation = observation
@@ -149,6 +154,7 @@ class MujocoBatch:
             extras["unstable"] = torch.from_numpy(failed)
             truncated = truncated | extras["unstable"]
         if ended is not None or truncated is not self.clock.never:
+            self._terminated = terminated.numpy().copy()
             self._ended |= (terminated | truncated).numpy()
             self._any_ended = bool(self._ended.any())
         step = Step(torch.from_numpy(observation), torch.from_numpy(reward), terminated, truncated, extras)
@@ -195,6 +201,11 @@ class MujocoBatch:
         self._simulations.state[:] = rows
         for name, value in before.items():
             np.copyto(self._before[name], value)
+
+
+def _without(value: Tensor, held: NDArray[np.bool_]) -> Tensor:
+    """The extra, 0 where an environment is held: what is computed there is not of a step that was taken."""
+    return value.masked_fill(torch.from_numpy(held).reshape(-1, *[1] * (value.ndim - 1)), 0)
 
 
 def _moved(step: Step, device: torch.device) -> Step:

@@ -1,5 +1,6 @@
 """Families of MuJoCo models: what varies, what is observed and what is paid for, on batched arrays of any engine."""
 
+import difflib
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,6 +12,7 @@ import mujoco
 import numpy as np
 import torch
 from gymnasium.spaces import Box
+from mujoco.batch import DATA_FIELDS
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +32,7 @@ TaskArrays = dict[str, Array]
 Outcome = tuple[Array, Array | None] | tuple[Array, Array | None, dict[str, Array]]
 
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+_NOT_COMPUTED = ("cfrc_ext", "cfrc_int", "cacc", "subtree_linvel", "subtree_angmom", "qfrc_inverse")
 _compiled: dict[tuple[type, str], mujoco.MjModel] = {}
 
 
@@ -144,11 +147,24 @@ class MujocoFamily(TaskFamily):
 
     @cached_property
     def observation_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
+        self._check_fields()
         data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, data)
         fields = {name: np.array(getattr(data, name))[None] for name in self.fields}
         size = self.observe(fields, Tasks.stack([self.default()]).values).shape[1:]
         return Box(-np.inf, np.inf, tuple(size), np.float32)
+
+    def _check_fields(self) -> None:
+        for name in self.fields:
+            if name not in DATA_FIELDS:
+                close = difflib.get_close_matches(name, DATA_FIELDS, 1)
+                hint = (
+                    f"do you mean {close[0]!r}?" if close else "see mujoco.batch.DATA_FIELDS for those that there are."
+                )
+                raise MetaRLError(f"{self.name} reads {name!r}, which is no field of MuJoCo's data; {hint}")
+            if name in _NOT_COMPUTED and not (name == "cfrc_ext" and self.contact_forces):
+                hint = "set contact_forces = True." if name == "cfrc_ext" else "compute it from others."
+                raise MetaRLError(f"{self.name} reads {name!r}, which a step of MuJoCo does not compute; {hint}")
 
     @property
     def fields(self) -> tuple[str, ...]:

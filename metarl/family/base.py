@@ -56,11 +56,14 @@ class TaskFamily(ABC):
                     f"Preset {self.variant!r} of {self.id} sets {name!r}, which the family does not declare."
                 )
             setattr(self, name, value)
-        missing = [n for n in ("tasks", "horizon", "observation_space", "action_space") if not hasattr(self, n)]
+        # Of the class: asking the instance would take an AttributeError in a property for a missing declaration.
+        needed = ("tasks", "horizon", "observation_space", "action_space")
+        missing = [name for name in needed if not hasattr(type(self), name) and name not in vars(self)]
         if missing:
             raise MetaRLError(
                 f"Family {type(self).__name__} declares no {', '.join(missing)}; set each as a class attribute."
             )
+        _ = self.observation_space, self.action_space  # where they are computed, their errors belong here
         if self.horizon < 1:
             raise MetaRLError(f"{self.name}: horizon={self.horizon}; an episode needs at least one step.")
 

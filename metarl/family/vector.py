@@ -82,6 +82,7 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Begin the next episode everywhere, or where ``options["reset_mask"]`` is true."""
+        seed = int(seed) if isinstance(seed, np.integer) else seed
         chosen = check_options(options, ["task", "reset_mask"])
         rows = self._mask(chosen["reset_mask"]) if "reset_mask" in chosen else self._all
         given = self._given(chosen["task"]) if chosen.get("task") is not None else None
@@ -150,7 +151,11 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         """Begin the next episode in ``rows``; returns the observations of all."""
         new, device = self._trials.begin(rows, given), self._batch.device
         if new.any():
-            self._batch.set_tasks(Tasks(self._trials.tasks), torch.from_numpy(new).to(device))
+            try:
+                self._batch.set_tasks(Tasks(self._trials.tasks), torch.from_numpy(new).to(device))
+            except MetaRLError:
+                self._trials.take_back()
+                raise
         episode = torch.from_numpy(self._trials.episode).to(device)
         # Only a reset of all may drop the engine's state, which it does not have before the first one.
         observation = self._batch.reset(episode, None if rows.all() else torch.from_numpy(rows).to(device))

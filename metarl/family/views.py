@@ -78,6 +78,8 @@ class Trials:
 
     def begin(self, rows: Mask, given: "Tasks | None" = None) -> Mask:
         """Begin the next episode in ``rows``, on ``given`` tasks ``(n, ...)`` if there are any; returns new trials."""
+        kept = (self.episode, self.starts, self._trial, self._episodes, *self.tasks.values())
+        self._before = [np.array(value) for value in kept]
         new = rows & ((self._episodes >= self.length) | (given is not None))
         self.episode[rows] += 1
         self._trial[new] += 1
@@ -89,6 +91,11 @@ class Trials:
             for name, value in drawn.values.items():
                 self.tasks[name][new] = value
         return new
+
+    def take_back(self) -> None:
+        """Be as before the last ``begin``: the engine would not take its tasks."""
+        self.episode, self.starts, self._trial, self._episodes, *tasks = self._before
+        self.tasks = dict(zip(self.tasks, tasks, strict=True))
 
     def batch(self, device: torch.device | str, dtype: torch.dtype) -> ViewBatch:
         """The engine's environments."""

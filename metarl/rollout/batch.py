@@ -21,7 +21,10 @@ class Step(NamedTuple):
 
 
 class Batch(Protocol):
-    """Environments of one family with a task each, stepped together on one device."""
+    """Environments of one family with a task each, stepped together on one device.
+
+    What ``reset`` and ``step`` return may be the engine's own memory: read it, copy it, but do not write to it.
+    """
 
     observation_space: gymnasium.Space[object]
     action_space: gymnasium.Space[object]

@@ -81,8 +81,8 @@ class Tasks:
     def tensors(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> dict[str, torch.Tensor]:
-        """The parameters as tensors on a device."""
-        return {name: torch.as_tensor(value, dtype=dtype, device=device) for name, value in self.values.items()}
+        """The parameters as tensors on a device, which share no memory with the tasks."""
+        return {name: torch.tensor(value, dtype=dtype, device=device) for name, value in self.values.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Lists of numbers; Python prints a float64 so that it reads back the same."""

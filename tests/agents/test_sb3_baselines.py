@@ -178,6 +178,15 @@ def _streams(model: Any) -> Any:
     return model.env.get_attr("task")[0].values()
 
 
+def test_a_loaded_sac_acts_by_its_policy_from_the_first_step(tmp_path: Path) -> None:
+    agent = Oracle(family(), SAC).learn()
+    agent.save(tmp_path / "agent")
+    loaded = Oracle.load(tmp_path / "agent", family())
+    loaded.num_timesteps = 0  # as learn() has it, which counts from zero
+    with pytest.warns(InexactResume):
+        assert loaded.model.learning_starts == 0  # below it SB3 draws its actions
+
+
 def test_a_checkpoint_holds_what_sac_learns_its_temperature_with(tmp_path: Path) -> None:
     agent = MultiTask(family(), SAC).learn()
     agent.save(tmp_path / "agent")

@@ -17,6 +17,8 @@ from metarl.envs.engine.physics import MujocoFamily, TaskArrays
 from metarl.envs.half_cheetah import HalfCheetah
 from metarl.envs.random_physics import AntRandParams
 from metarl.errors import MetaRLError
+from metarl.family.single import TaskEnv
+from metarl.family.vector import TaskVectorEnv
 from metarl.rollout.random import stream_keys
 from metarl.tasks import Tasks, TaskSpace, Uniform
 
@@ -201,3 +203,53 @@ def test_devices_that_are_not_there_are_refused(device: str, message: str) -> No
     family = Cheetah()
     with pytest.raises(MetaRLError, match=message):
         family.batch(Tasks.stack([family.default()] * N), stream_keys(N, "test"), device)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("qpoz", r"reads 'qpoz', which is no field of MuJoCo's data; do you mean 'qpos'\?"),
+        ("cfrc_ext", "does not compute; set contact_forces = True"),
+        ("subtree_linvel", "reads 'subtree_linvel', which a step of MuJoCo does not compute"),
+    ],
+)
+def test_fields_that_a_step_does_not_give_are_refused(name: str, message: str) -> None:
+    class Reads(Cheetah):
+        reads = (name,)
+
+    with pytest.raises(MetaRLError, match=message):
+        Reads()
+
+
+def test_a_mistake_in_observe_is_shown_as_what_it_is() -> None:
+    class Misspelt(Cheetah):
+        def observe(self, data: Any, task: TaskArrays) -> Array:
+            return self.jion(data["qpos"])  # type: ignore[attr-defined]
+
+    with pytest.raises(AttributeError, match="jion"):
+        Misspelt()
+
+
+def test_a_task_that_cannot_be_leaves_a_view_on_the_one_it_had() -> None:
+    class Light(Cheetah):
+        def physics(self, task: TaskArrays) -> dict[str, Array]:
+            mass = self.constant("body_mass", task["x"])
+            return {"body_mass": mass * task["x"][:, None]}
+
+    family = Light()
+    single, vector = TaskEnv(family), TaskVectorEnv(family, 2)
+    for env in (single, vector):
+        env.reset(seed=0)
+        with pytest.raises(MetaRLError, match="masses and inertias must be positive"):
+            env.reset(options={"task": {"x": -1.0}})
+        env.reset()
+    assert single.task["x"] == 1.0
+    observation, _, _, _, info = vector.step(np.zeros((2, 6), np.float32))
+    assert info["task"]["x"].tolist() == [1.0, 1.0]
+    assert np.isfinite(observation).all()
+
+
+def test_half_precision_is_refused() -> None:
+    family = Cheetah()
+    with pytest.raises(MetaRLError, match=r"dtype=torch.bfloat16: .* choose one"):
+        family.batch(Tasks.stack([family.default()]), stream_keys(1, "test"), dtype=torch.bfloat16)

@@ -84,6 +84,7 @@ def test_an_unstable_simulation_ends_its_own_episode_and_no_other(name: str, val
         assert torch.equal(ours.observation[1], last.observation[1])
         assert ours.reward[1] == 0
         assert torch.isfinite(ours.extras["velocity"]).all()
+        assert not ours.extras["velocity"][1].any()  # MuJoCo has put it back to the start: that is no motion
         if t == 3:
             assert torch.equal(ours.truncated, SECOND)
             assert not ours.terminated.any()

@@ -94,3 +94,10 @@ def test_tensors_are_float32_unless_asked() -> None:
     assert {value.dtype for value in tasks.tensors().values()} == {torch.float32}
     wide = tasks.tensors(dtype=torch.float64)
     np.testing.assert_array_equal(wide["goal"].numpy(), tasks.values["goal"])
+
+
+def test_tensors_share_no_memory_with_the_tasks() -> None:
+    tasks = TaskSpace(x=Uniform(0, 1)).sample(stream_keys(3, "test"))
+    before = tasks.values["x"].copy()
+    tasks.tensors(dtype=torch.float64)["x"].zero_()
+    assert np.array_equal(tasks.values["x"], before)
