@@ -18,16 +18,21 @@ _BYTES = 8  # of one of MuJoCo's numbers
 _ARENA = 1 << 17  # bytes that contacts take of a simulation's own MjData
 
 
-def write_fields(
-    family: MujocoFamily, simulations: Simulations, fields: dict[str, NDArray[np.float64]], ids: NDArray[np.int64]
-) -> None:
-    """Give these simulations values ``(len(ids), *shape)`` of their own for fields of the model.
+Fields = dict[str, NDArray[np.float64]]
 
-    What MuJoCo derives from them follows. Raises, before anything is written, where a field cannot vary, or a value has
-    the wrong shape, is not finite, or is a mass or an inertia that is not positive.
+
+def check_fields(family: MujocoFamily, fields: Fields, n: int) -> None:
+    """Raise where a field of the model cannot vary, or where a value ``(n, *shape)`` of it has the wrong shape, is not
+    finite, or is a mass or an inertia that is not positive.
     """
     for name, value in fields.items():
-        _check(family, name, value, len(ids))
+        _check(family, name, value, n)
+
+
+def write_fields(simulations: Simulations, fields: Fields, ids: NDArray[np.int64]) -> None:
+    """Give these simulations values of their own for fields of the model. What MuJoCo derives from them follows."""
+    if not fields:
+        return
     for name, value in fields.items():
         simulations.expand(name)[ids] = value
     simulations.set_const(ids)

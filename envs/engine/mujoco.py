@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarl.device import check_device
 from metarl.envs.engine.clock import Clock
-from metarl.envs.engine.model_fields import check_fits_memory, write_fields
+from metarl.envs.engine.model_fields import check_fields, check_fits_memory, write_fields
 from metarl.envs.engine.physics import MujocoFamily
 from metarl.errors import MetaRLError
 from metarl.process import engine_threads
@@ -59,8 +59,10 @@ class MujocoBatch:
         self._ended, self._any_ended = np.zeros(len(keys), dtype=bool), False
         self._terminated = self._ended.copy()  # at the last step
         self._observation = np.empty(0)
+        self._next = {name: value.copy() for name, value in self.task.items()}  # from the next reset on
+        self._waiting = np.zeros(len(keys), dtype=bool)
         self._make()
-        self._vary(np.arange(len(keys)), self.task)
+        self.set_tasks(tasks, torch.ones(len(keys), dtype=torch.bool))
 
     def _make(self) -> None:
         family, n = self.family, len(self.keys)
@@ -86,23 +88,33 @@ class MujocoBatch:
         return {name: torch.from_numpy(self._data[name]) for name in ("qpos", "qvel")}
 
     def set_tasks(self, tasks: Tasks, rows: Tensor) -> None:
-        """Give the environments where ``rows`` is true the task of that row; reset them next."""
+        """Give the environments where ``rows`` is true the task of that row, from their next reset on.
+
+        Raises where the model cannot be as a task says; nothing has then changed.
+        """
         ids = np.flatnonzero(rows.cpu().numpy())
         new = {name: value[ids] for name, value in tasks.values.items()}
-        self._vary(ids, new)  # before anything else, for it raises where a task cannot be
-        for name, value in self.task.items():
+        check_fields(self.family, self.family.physics(new), len(ids))
+        for name, value in self._next.items():
             value[ids] = new[name]
+        self._waiting[ids] = True
 
-    def _vary(self, ids: NDArray[np.int64], task: dict[str, NDArray[np.float64]]) -> None:
-        """Write the fields of the model that the tasks ``(len(ids), ...)`` of these environments set."""
-        if fields := self.family.physics(task):
-            write_fields(self.family, self._simulations, fields, ids)
+    def _begin_tasks(self, ids: NDArray[np.int64]) -> None:
+        """Begin the tasks that these environments wait for: write the fields of the model that they set."""
+        ids = ids[self._waiting[ids]]
+        if not len(ids):
+            return
+        for name, value in self.task.items():
+            value[ids] = self._next[name][ids]
+        write_fields(self._simulations, self.family.physics({name: v[ids] for name, v in self.task.items()}), ids)
+        self._waiting[ids] = False
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
         """Start an episode in all environments, or where ``rows`` is true; returns observations of all."""
         if rows is not None:
             rows = rows.cpu()
         ids = np.arange(self.num_envs) if rows is None else np.flatnonzero(rows.numpy())
+        self._begin_tasks(ids)
         self.clock.restart(episode.cpu() if isinstance(episode, Tensor) else episode, rows)
         number = self.clock.episode[ids] if isinstance(self.clock.episode, Tensor) else self.clock.episode
         keys, n = self.keys.cpu()[ids], self.family.draws[0]
@@ -197,7 +209,7 @@ class MujocoBatch:
         rows, before = kept.pop("rows"), kept.pop("_before")
         self.__dict__.update(kept)
         self._make()
-        self._vary(np.arange(self.num_envs), self.task)
+        write_fields(self._simulations, self.family.physics(self.task), np.arange(self.num_envs))
         self._simulations.state[:] = rows
         for name, value in before.items():
             np.copyto(self._before[name], value)

@@ -88,6 +88,23 @@ def test_a_reset_environment_goes_on_as_in_a_batch_that_was_reset_as_a_whole() -
         assert same(batch.step(actions[t]), other.step(actions[t]), SECOND)
 
 
+def test_a_task_begins_with_the_next_reset() -> None:
+    batch, other = batch_of("metarl/Slope-v0"), batch_of("metarl/Slope-v0")
+    batch.reset(), other.reset()
+    actions = actions_for(batch, 10)
+    tasks = Tasks({"angle": [0.1, 0.15, -0.2]})
+    batch.set_tasks(tasks, SECOND)
+    for t in range(5):
+        assert same(batch.step(actions[t]), other.step(actions[t]))
+    batch.reset(1, SECOND)
+    fresh = batch.family.batch(tasks, batch.keys, dtype=torch.float64)
+    fresh.reset(1)
+    for t in range(5, 10):
+        ours = batch.step(actions[t])
+        assert same(ours, other.step(actions[t]), ~SECOND)
+        assert same(ours, fresh.step(actions[t]), SECOND)
+
+
 def test_the_start_is_a_function_of_key_and_episode() -> None:
     batch = batch_of(HOPPER)
     for episode in (0, 3):
