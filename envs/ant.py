@@ -58,9 +58,8 @@ class Ant(MujocoFamily):
         torso = self.body(_TORSO)
         place = data["xpos"][:, torso, :2]
         velocity = (place - before["xpos"][:, torso, :2]) / self.dt
-        cost = self.control_cost * (action**2).sum(1)
-        if self.contact_forces:
-            cost = cost + _CONTACT_COST * (data["cfrc_ext"].clip(-1, 1) ** 2).sum((1, 2))
+        forces = data["cfrc_ext"].clip(-1, 1)
+        cost = self.control_cost * (action**2).sum(1) + _CONTACT_COST * (forces**2).sum((1, 2))
         reward = self.pay(velocity, place, task) - cost + self.alive
         if self.heights is None:
             return reward, None, {"velocity": velocity}

@@ -1,5 +1,6 @@
 """Arms that reach for, or push to, a place that they do not see."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,9 +26,9 @@ class Arm(MujocoFamily):
         reward, distance = self.pay(data, action)
         return reward, None, {"distance": distance}
 
+    @abstractmethod
     def pay(self, data: Data, action: Array) -> tuple[Array, Array]:
         """Reward, and the distance of what is to be there from the goal (m), ``(environment,)``."""
-        raise NotImplementedError
 
     def between(self, data: Data, one: str, other: str) -> Array:
         """The distance of two bodies, in m."""

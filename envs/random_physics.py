@@ -1,5 +1,6 @@
 """Robots whose masses, inertias, frictions and dampings vary, each element on its own."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -69,9 +70,9 @@ class Walking(RandomPhysics):
     def caption(self, history: History, task: Task) -> str:
         return f"{super().caption(history, task)}\n{self.speed(history):.2f} m/s"
 
+    @abstractmethod
     def fallen(self, qpos: Array, qvel: Array) -> Array:
         """Whether the episode ends, ``(environment,)``; height and angle are the second and third position."""
-        raise NotImplementedError
 
 
 @register_family("metarl/Walker2dRandParams-v0")

@@ -20,16 +20,13 @@ from metarl.rollout.batch import Step
 from metarl.rollout.random import Domain, uniforms
 from metarl.tasks import Tasks
 
-_STATE = mujoco.mjtStage.mjSTAGE_NONE.value
+_NO_STAGE = mujoco.mjtStage.mjSTAGE_NONE.value
 # Counters of MuJoCo's warnings of positions, velocities and accelerations that are huge or no numbers. It has then put
 # the simulation back to the model's start.
 _UNSTABLE = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADQACC.value + 1)
 
 # What is made anew rather than pickled.
-_MUJOCOS = (
-    *("_simulations", "_data", "_controls", "_warnings"),
-    *("_scratch", "_forces"),
-)
+_MUJOCOS = ("_simulations", "_data", "_controls", "_warnings", "_scratch", "_forces")
 
 
 class MujocoBatch:
@@ -56,7 +53,7 @@ class MujocoBatch:
             raise MetaRLError(f"dtype={dtype}: a MujocoBatch returns torch.float32 or torch.float64; choose one.")
         self._number = torch.empty(0, dtype=dtype).numpy().dtype
         self.clock = Clock(len(keys), family.horizon, torch.device("cpu"))
-        self._ended, self._any_ended = np.zeros(len(keys), dtype=bool), False
+        self._ended = np.zeros(len(keys), dtype=bool)
         self._terminated = self._ended.copy()  # at the last step
         self._observation = np.empty(0)
         self._next = {name: value.copy() for name, value in self.task.items()}  # from the next reset on
@@ -120,7 +117,7 @@ class MujocoBatch:
         keys, n = self.keys.cpu()[ids], self.family.draws[0]
         u = uniforms(keys, Domain.RESET, number, 1, n, dtype=torch.float64)[:, 0].numpy()
         qpos, qvel = self.family.start({name: value[ids] for name, value in self.task.items()}, u)
-        self._simulations.reset(ids, stage=_STATE)
+        self._simulations.reset(ids, stage=_NO_STAGE)
         self._data["qpos"][ids], self._data["qvel"][ids] = qpos, qvel
         self._simulations.forward(ids)
         self._simulations.warning[ids] = 0
@@ -129,7 +126,6 @@ class MujocoBatch:
         for name, value in self._before.items():
             value[ids] = self._data[name][ids]
         self._ended[ids] = False
-        self._any_ended = bool(self._ended.any())
         fresh = self.family.observe(self._data, self.task).astype(self._number)
         if rows is not None:
             fresh = np.where(rows.numpy()[:, None], fresh, self._observation)
@@ -141,7 +137,7 @@ class MujocoBatch:
         if action.shape != self._controls.shape:
             raise MetaRLError(f"Actions have shape {tuple(action.shape)}, they must have {self._controls.shape}.")
         np.copyto(self._controls, action.detach().cpu().numpy())
-        held = self._ended.copy() if self._any_ended else None  # what repeats its last observation
+        held = self._ended.copy() if self._ended.any() else None  # what repeats its last observation
         failed = self._advance(held)
         result = self.family.outcome(self._before, self._data, self._controls, self.task)
         # Copies, even where the numbers have the right type already: no views of MuJoCo's fields.
@@ -168,7 +164,6 @@ class MujocoBatch:
         if ended is not None or truncated is not self.clock.never:
             self._terminated = terminated.numpy().copy()
             self._ended |= (terminated | truncated).numpy()
-            self._any_ended = bool(self._ended.any())
         step = Step(torch.from_numpy(observation), torch.from_numpy(reward), terminated, truncated, extras)
         return step if self.device.type == "cpu" else _moved(step, self.device)
 

@@ -78,12 +78,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
         tasks = None if given is None else Tasks.stack([self.family.validate(given)])
         super().reset(seed=seed)
         self._trials.seed(_ROW, [seed], self.np_random)
-        if self._trials.begin(_ROW, tasks)[0]:
-            try:
-                self._batch.set_tasks(Tasks(self._trials.tasks), torch.from_numpy(_ROW).to(self._batch.device))
-            except MetaRLError:
-                self._trials.take_back()
-                raise
+        self._trials.begin(self._batch, _ROW, tasks)
         self._batch.keys = self._trials.keys.to(self._batch.device)
         observation = self._batch.reset(int(self._trials.episode[0]))
         self._history.clear()

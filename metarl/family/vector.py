@@ -149,13 +149,8 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
 
     def _begin(self, rows: Mask, given: Tasks | None = None) -> Array:
         """Begin the next episode in ``rows``; returns the observations of all."""
-        new, device = self._trials.begin(rows, given), self._batch.device
-        if new.any():
-            try:
-                self._batch.set_tasks(Tasks(self._trials.tasks), torch.from_numpy(new).to(device))
-            except MetaRLError:
-                self._trials.take_back()
-                raise
+        self._trials.begin(self._batch, rows, given)
+        device = self._batch.device
         episode = torch.from_numpy(self._trials.episode).to(device)
         # Only a reset of all may drop the engine's state, which it does not have before the first one.
         observation = self._batch.reset(episode, None if rows.all() else torch.from_numpy(rows).to(device))

@@ -76,33 +76,31 @@ class Trials:
             self.keys[i] = gymnasium_keys(int(rng.integers(2**63)) if seed is None else seed)[0]
             self.keyed[i], self.episode[i], self._trial[i], self._episodes[i] = True, -1, -1, self.length
 
-    def begin(self, rows: Mask, given: "Tasks | None" = None) -> Mask:
-        """Begin the next episode in ``rows``, on ``given`` tasks ``(n, ...)`` if there are any; returns new trials."""
-        kept = (self.episode, self.starts, self._trial, self._episodes, *self.tasks.values())
-        self._before = [np.array(value) for value in kept]
+    def begin(self, batch: ViewBatch, rows: Mask, given: "Tasks | None" = None) -> None:
+        """Begin the next episode in ``rows``, on ``given`` tasks ``(n, ...)`` if there are any, and tell the engine of
+        the tasks of new trials. Where it refuses one, nothing has changed.
+        """
         new = rows & ((self._episodes >= self.length) | (given is not None))
+        trial = self._trial + new
+        if new.any():
+            tasks = {name: value.copy() for name, value in self.tasks.items()}
+            if given is not None or not self._fixed:
+                drawn = self._next(new, trial[new]) if given is None else given[np.flatnonzero(new)]
+                for name, value in drawn.values.items():
+                    tasks[name][new] = value
+            batch.set_tasks(Tasks(tasks), torch.from_numpy(new).to(batch.device))
+            self.tasks = tasks
+        self._trial = trial
         self.episode[rows] += 1
-        self._trial[new] += 1
         self._episodes[new] = 0
         self._episodes[rows] += 1
         self.starts = np.where(rows, new, self.starts)
-        if new.any() and (given is not None or not self._fixed):
-            drawn = self._next(new) if given is None else given[np.flatnonzero(new)]
-            for name, value in drawn.values.items():
-                self.tasks[name][new] = value
-        return new
-
-    def take_back(self) -> None:
-        """Be as before the last ``begin``: the engine would not take its tasks."""
-        self.episode, self.starts, self._trial, self._episodes, *tasks = self._before
-        self.tasks = dict(zip(self.tasks, tasks, strict=True))
 
     def batch(self, device: torch.device | str, dtype: torch.dtype) -> ViewBatch:
         """The engine's environments."""
         return cast(ViewBatch, self.family.batch(Tasks(self.tasks), self.keys, device, dtype))
 
-    def _next(self, rows: Mask) -> Tasks:
-        trial = self._trial[rows]
+    def _next(self, rows: Mask, trial: NDArray[np.int64]) -> Tasks:
         if self._listed is None:
             return self.family.splits.train(self.keys[torch.from_numpy(rows)], torch.from_numpy(trial))
         return self._listed[trial % len(self._listed)]
