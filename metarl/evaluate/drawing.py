@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from metarl.errors import MetaRLError
 from metarl.files import write_atomic
@@ -21,6 +23,7 @@ AGENTS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#00
 UNADAPTED = "#8d949e"
 ADAPTED = LinearSegmentedColormap.from_list("adapted", ("#74aede", "#2b7bba", "#0b3c6f"))
 DPI = 200
+_TITLE, _MARGIN = 13, 62  # points: the size of titles, and what is left of the axes and free on the right
 LABEL_GAP = 0.052  # of the axes' height, between the labels of two line ends
 
 # Without the date and matplotlib's version the same figure gives the same bytes.
@@ -73,9 +76,15 @@ def frame(axes: Axes, x_label: str = "", y_label: str = "") -> None:
 
 
 def heading(axes: Axes, title: str, subtitle: str) -> None:
-    """A bold line and a muted one above the axes, flush left."""
+    """A bold line and a muted one above the axes, flush left; a long title is set smaller rather than cut off."""
     place: dict[str, Any] = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(title, xytext=(0, 34), color=INK, fontsize=13, fontweight="bold", **place)
+    bold = FontProperties(weight="bold", size=_TITLE)
+    width = TextPath((0, 0), title, prop=bold).get_extents().width if title else 0.0
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    room = 72 * figure.get_figwidth() - _MARGIN
+    bold.set_size(_TITLE * min(1.0, room / max(width, 1.0)))
+    axes.annotate(title, xytext=(0, 34), color=INK, fontproperties=bold, **place)
     axes.annotate(subtitle, xytext=(0, 15), color=MUTED, fontsize=10.5, **place)
 
 

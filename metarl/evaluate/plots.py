@@ -33,6 +33,7 @@ from metarl.evaluate.tables import check_comparable, number, replicates, title
 
 __all__ = ["comparison_figure", "curve_figure", "learning_figure", "overview_figure", "paths_figure", "save_figure"]
 
+_OF_NO_STEP = "rollout/return"  # what an agent logs that does not adapt
 FEW = 12  # a curve of at most so many points gets markers, a tick and a colour for each
 X_LABEL = "episodes of interaction"
 HALO = [withStroke(linewidth=3, foreground="white")]  # keeps text legible on lines
@@ -102,7 +103,7 @@ def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequ
         if len(lines) > 1:
             axes.plot(common, lines.T, color=colour, linewidth=0.7, alpha=0.5)
         axes.plot(common, lines.mean(axis=0), color=colour, linewidth=2, label=column)
-        ends.append(End(float(lines[:, -1].mean()), after(k), colour))
+        ends.append(End(float(lines[:, -1].mean()), "return" if column == _OF_NO_STEP else after(k), colour))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value:,.0f}")
     axes.margins(x=0)
     label_ends(axes, ends)

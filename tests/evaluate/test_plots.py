@@ -100,6 +100,20 @@ def test_a_task_that_goes_astray_does_not_squeeze_the_curve(make_evaluation) -> 
     assert low > -400
 
 
+def test_a_long_title_is_set_smaller(make_evaluation) -> None:
+    short, long = (curve_figure(make_evaluation(agent=name)) for name in ("maml", "a-name-of-" * 6))
+    assert_nothing_is_cut_off(short)
+    assert_nothing_is_cut_off(long)
+    assert long.axes[0].texts[-2].get_size() < short.axes[0].texts[-2].get_size() == 13
+
+
+def test_the_learning_curve_of_an_agent_that_does_not_adapt_names_no_step(tmp_path: Path) -> None:
+    (tmp_path / "progress.csv").write_text("steps,rollout/return\n1,2\n2,3\n")
+    figure = learning_figure([tmp_path / "progress.csv"], steps="steps", returns=["rollout/return"])
+    assert "return" in texts(figure.axes[0])
+    assert "before adaptation" not in texts(figure.axes[0])
+
+
 def test_a_long_curve_is_a_line_without_markers(make_evaluation) -> None:
     axes = curve_figure(make_evaluation(shares=tuple(np.linspace(0, 0.9, 40)), floor=None)).axes[0]
     assert len(axes.collections) == 1  # the band
