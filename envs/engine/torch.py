@@ -11,11 +11,11 @@ from metarl.errors import MetaRLError
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Step
 from metarl.rollout.random import Domain, step_uniforms, uniforms
+from metarl.rollout.streams import Stream
 from metarl.tasks import Tasks
 
 State = dict[str, Tensor]
 TaskTensors = dict[str, Tensor]
-_BLOCK = 128  # steps whose random numbers are drawn at once; step by step costs 18 times as much
 
 
 class TorchFamily(TaskFamily):
@@ -68,7 +68,7 @@ class TorchBatch:
         self.task = tasks.tensors(self.device, dtype)
         self.state: State = {}
         self.clock = Clock(len(keys), family.horizon, self.device)
-        self._block, self._block_start = torch.empty(0), 0
+        self._resets, self._steps = self._streams()
 
     @property
     def num_envs(self) -> int:
@@ -82,13 +82,17 @@ class TorchBatch:
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
         """Start an episode in all environments, or where ``rows`` is true; returns observations of all."""
-        u = uniforms(self.keys, Domain.RESET, episode, 1, self.family.draws[0], dtype=self.dtype)[:, 0]
+        if self._steps.keys is not self.keys:
+            self._resets, self._steps = self._streams()
+        if isinstance(episode, int):
+            u = self._resets.at(episode, 0)
+        else:
+            u = uniforms(self.keys, Domain.RESET, episode, 1, self.family.draws[0], dtype=self.dtype)[:, 0]
         fresh = self.family.reset(self.task, u)
         if rows is not None:
             fresh = {name: _where(rows, value, self.state[name]) for name, value in fresh.items()}
         self.state = fresh
         self.clock.restart(episode, rows)
-        self._block_start = -_BLOCK - self.horizon
         return self.family.observe(self.state, self.task)
 
     def step(self, action: Tensor) -> Step:
@@ -100,18 +104,19 @@ class TorchBatch:
         return Step(self.family.observe(self.state, self.task), reward, terminated, truncated, extras)
 
     def _step_uniforms(self) -> Tensor:
-        n = self.family.draws[1]
-        if n == 0:
-            return self.keys.new_empty(self.num_envs, 0, dtype=self.dtype)
-        clock = self.clock
-        if isinstance(clock.elapsed, Tensor):
-            return step_uniforms(self.keys, Domain.STEP, clock.each(clock.episode), clock.elapsed, n, self.dtype)
-        if not 0 <= clock.elapsed - self._block_start < _BLOCK:
-            self._block_start = clock.elapsed
-            steps = min(_BLOCK, self.horizon - clock.elapsed)
-            block = uniforms(self.keys, Domain.STEP, clock.episode, steps, n, clock.elapsed, self.dtype)
-            self._block = block.transpose(0, 1).contiguous()
-        return self._block[clock.elapsed - self._block_start]
+        clock, n = self.clock, self.family.draws[1]
+        if n and (isinstance(clock.elapsed, Tensor) or isinstance(clock.episode, Tensor)):
+            elapsed = clock.each(clock.elapsed)
+            return step_uniforms(self.keys, Domain.STEP, clock.each(clock.episode), elapsed, n, self.dtype)
+        return self._steps.at(int(clock.episode), int(clock.elapsed)) if n else self._steps.at(0, 0)
+
+    def _streams(self) -> tuple[Stream, Stream]:
+        """The numbers of resets and of steps for as long as all environments run in lockstep."""
+        n_reset, n_step = self.family.draws
+        return (
+            Stream(self.keys, Domain.RESET, n_reset, 1, dtype=self.dtype),
+            Stream(self.keys, Domain.STEP, n_step, self.horizon, dtype=self.dtype),
+        )
 
 
 def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -21,7 +21,10 @@ METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": TaskFam
 
 
 class ViewBatch(Batch, Protocol):
-    """What a view needs of an engine beyond a rollout's ``Batch``. ``keys`` may be assigned before a reset."""
+    """What a view needs of an engine beyond a rollout's ``Batch``.
+
+    ``keys`` may be assigned before a reset, but not written to.
+    """
 
     state: dict[str, Tensor]  # (environment, ...): what pictures are drawn from
 
@@ -73,6 +76,8 @@ class Trials:
             seed = seeds[i]
             if seed is None and self.keyed[i]:
                 continue
+            # A new tensor: engines keep what they have drawn from one until they are given another.
+            self.keys = self.keys.clone()
             self.keys[i] = gymnasium_keys(int(rng.integers(2**63)) if seed is None else seed)[0]
             self.keyed[i], self.episode[i], self._trial[i], self._episodes[i] = True, -1, -1, self.length
 

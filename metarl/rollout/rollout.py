@@ -1,18 +1,17 @@
 """The one rollout: a learner acts in batched environments, all tasks and lanes in lockstep, on one device."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from metarl.errors import MetaRLError
-from metarl.learner import MetaLearner, Noise, Params, State, Transition, keep_where
+from metarl.learner import MetaLearner, Noise, Outputs, Params, State, Transition, keep_where
 from metarl.process import torch_beside
 from metarl.rollout.batch import ActionMap, Batch, Step
 from metarl.rollout.random import Domain, to_normal, uniforms
+from metarl.rollout.streams import Stream
 from metarl.rollout.trajectory import Trajectory
-
-_STEPS_BETWEEN_CHECKS = 8
 
 
 @torch.no_grad()
@@ -39,112 +38,133 @@ def rollout(
         raise MetaRLError(f"{batch.num_envs} environments do not divide into lanes of {lanes}; take a multiple.")
     if learner.online and lanes != 1:
         raise MetaRLError(f"{type(learner).__name__} adapts online and has one lane a task, got lanes={lanes}.")
-    parts = []
+    rows = (batch.num_envs // lanes, lanes)
+    action_noise = _stream(learner.action_noise, batch.keys, Domain.ACTION, batch.horizon)
+    episode_noise = _stream(learner.episode_noise, batch.keys[::lanes], Domain.EPISODE, 1)
+    recording = _Recording(rows, batch.device)
     with torch_beside(getattr(batch, "threads", 1)):
         for episode in range(first_episode, first_episode + episodes):
-            part, state = _episode(learner, params, state, batch, lanes, episode, deterministic)
-            parts.append(part)
-    trajectory = parts[0] if len(parts) == 1 else Trajectory.concatenate(parts)
+            at_start = episode_noise.at(episode, 0)
+            recording.begin(at_start)
+            observation = batch.reset(episode).unflatten(0, rows)
+            state = learner.begin_episode(params, state, at_start)
+            state = _episode(
+                learner, params, state, batch, recording, observation, action_noise, episode, deterministic
+            )
+    trajectory = recording.trajectory()
     _check_finite(trajectory)
     return trajectory, state
 
 
 def _episode(
-    learner: MetaLearner, params: Params, state: State, batch: Batch, lanes: int, episode: int, deterministic: bool
-) -> tuple[Trajectory, State]:
-    rows = (batch.num_envs // lanes, lanes)
-    observation = batch.reset(episode).unflatten(0, rows)
+    learner: MetaLearner,
+    params: Params,
+    state: State,
+    batch: Batch,
+    recording: "_Recording",
+    observation: Tensor,
+    noise: Stream,
+    episode: int,
+    deterministic: bool,
+) -> State:
+    """Play one episode from its first observation, recording it; returns the learner's state afterwards."""
+    rows = recording.rows
     to_env = ActionMap(batch.action_space, batch.device, torch.float32).to_env
-    # Step axis first and contiguous, so that a step's noise is a view without a copy.
-    noise = draw(learner.action_noise, batch.keys, Domain.ACTION, episode, batch.horizon)
-    noise = noise.transpose(0, 1).contiguous().unflatten(1, rows)
-    episode_noise = draw(learner.episode_noise, batch.keys[::lanes], Domain.EPISODE, episode, 1)[:, 0]
-    state = learner.begin_episode(params, state, episode_noise)
-    nothing_ended = torch.zeros(rows, dtype=torch.bool, device=batch.device)
-    recording = _Recording(rows, nothing_ended, nothing_ended)
     for step in range(batch.horizon):
-        action, record = learner.act(params, state, observation, noise[step], deterministic)
+        numbers = noise.at(episode, step).unflatten(0, rows)
+        action, record = learner.act(params, state, observation, numbers, deterministic)
         outcome = batch.step(to_env(action).flatten(0, 1))
-        recording.add(observation, action, record, outcome)
         following = outcome.observation.unflatten(0, rows)
+        ended_before, some_ended = recording.ended, recording.some_ended
+        transition = recording.add(observation, action, record, outcome, following)
         if learner.online:
-            new = learner.observe(params, state, recording.transition(following))
-            state = keep_where(~recording.ended_before[:, 0], new, state)
+            new = learner.observe(params, state, transition)
+            state = keep_where(~ended_before[:, 0], new, state) if some_ended else new
         observation = following
-        if recording.finished(step):
+        if recording.all_ended:
             break
-    return recording.trajectory(observation, episode_noise), state
+    return state
 
 
-@dataclass
 class _Recording:
-    """The steps of one episode as they come, stacked once at the end."""
+    """The steps of a rollout as they come, stacked once at the end."""
 
-    rows: tuple[int, int]
-    ended_before: Tensor  # (task, lane), before the last step
-    ended: Tensor  # (task, lane), after it
-    observations: list[Tensor] = field(default_factory=list)
-    actions: list[Tensor] = field(default_factory=list)
-    records: list[dict[str, Tensor]] = field(default_factory=list)
-    outcomes: list[Step] = field(default_factory=list)
+    def __init__(self, rows: tuple[int, int], device: torch.device) -> None:
+        self.rows = rows
+        self._on_cpu = device.type == "cpu"
+        self._nothing_ended = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.ended = self._nothing_ended  # (task, lane)
+        # Reading the flags would stop a GPU; there states are always masked, and the padding is cut off afterwards.
+        self.some_ended, self.all_ended = not self._on_cpu, False
+        self._episodes: list[list[_Recorded]] = []
+        self._noise: list[Tensor] = []
 
-    def add(self, observation: Tensor, action: Tensor, record: dict[str, Tensor], outcome: Step) -> None:
-        self.observations.append(observation)
-        self.actions.append(action)
-        self.records.append(record)
-        self.outcomes.append(outcome)
-        over = (outcome.terminated | outcome.truncated).unflatten(0, self.rows)
-        self.ended_before, self.ended = self.ended, self.ended | over
+    def begin(self, noise: Tensor) -> None:
+        self.ended, self.some_ended, self.all_ended = self._nothing_ended, not self._on_cpu, False
+        self._episodes.append([])
+        self._noise.append(noise)
 
-    def finished(self, step: int) -> bool:
-        """Whether every row has ended. Reading the flag would stop a GPU; there the padding is cut off afterwards."""
-        if self.ended.device.type != "cpu" or (step + 1) % _STEPS_BETWEEN_CHECKS:
-            return False
-        return bool(self.ended.all())
-
-    def transition(self, following: Tensor) -> Transition:
-        outcome = self.outcomes[-1]
-        return Transition(
-            observation=self.observations[-1],
-            action=self.actions[-1],
+    def add(self, observation: Tensor, action: Tensor, record: Outputs, outcome: Step, following: Tensor) -> Transition:
+        transition = Transition(
+            observation=observation,
+            action=action,
             reward=outcome.reward.unflatten(0, self.rows),
             terminated=outcome.terminated.unflatten(0, self.rows),
             truncated=outcome.truncated.unflatten(0, self.rows),
             next_observation=following,
         )
+        self._episodes[-1].append(_Recorded(transition, record, outcome.extras))
+        self.ended = self.ended | transition.terminated | transition.truncated
+        if self._on_cpu:
+            self.some_ended = self.some_ended or bool(self.ended.any())
+            self.all_ended = self.some_ended and bool(self.ended.all())
+        return transition
 
-    def trajectory(self, last: Tensor, episode_noise: Tensor) -> Trajectory:
+    def trajectory(self) -> Trajectory:
         """The padded trajectory; the step axis ends with the longest episode."""
-        observation = torch.stack([*self.observations, last], dim=2)
-        terminated = self._stack([o.terminated for o in self.outcomes])
-        truncated = self._stack([o.truncated for o in self.outcomes])
-        over = (terminated | truncated).cummax(-1).values
+        longest = max(len(steps) for steps in self._episodes)
+        # An episode that was stopped since all rows had ended goes on with its last step, which is padding.
+        every = [step for steps in self._episodes for step in (*steps, *steps[-1:] * (longest - len(steps)))]
+
+        def stack(values: list[Tensor]) -> Tensor:
+            stacked: Tensor = torch.stack(values, dim=2).unflatten(2, (len(self._episodes), longest))
+            return stacked
+
+        transitions = Transition(*(stack(list(values)) for values in zip(*(s.transition for s in every), strict=True)))
+        over = (transitions.terminated | transitions.truncated).cummax(-1).values
         valid = ~torch.cat([torch.zeros_like(over[..., :1]), over[..., :-1]], -1)
-        lengths = valid.sum(-1)
+        lengths = valid.sum(-1, keepdim=True)
+        following = transitions.next_observation
+        last = (lengths - 1).reshape(*lengths.shape, *[1] * (following.ndim - 4))
+        final_observation = following.gather(3, last.expand(*lengths.shape, *following.shape[4:])).squeeze(3)
         longest = int(lengths.max())
-        index = lengths.reshape(*self.rows, 1, *[1] * (observation.ndim - 3))
-        index = index.expand(*self.rows, 1, *observation.shape[3:])
 
         def whole(value: Tensor) -> Tensor:
-            return value[:, :, None, :longest]
+            return value[:, :, :, :longest]
 
         trajectory = Trajectory(
-            observation=whole(observation[:, :, :-1]),
-            action=whole(torch.stack(self.actions, dim=2)),
-            reward=whole(self._stack([o.reward for o in self.outcomes])),
-            terminated=whole(terminated),
-            truncated=whole(truncated),
+            observation=whole(transitions.observation),
+            action=whole(transitions.action),
+            reward=whole(transitions.reward),
+            terminated=whole(transitions.terminated),
+            truncated=whole(transitions.truncated),
             valid=whole(valid),
-            final_observation=observation.gather(2, index),
-            episode_noise=episode_noise[:, None],
-            record={k: whole(torch.stack([r[k] for r in self.records], dim=2)) for k in self.records[0]},
-            extras={k: whole(self._stack([o.extras[k] for o in self.outcomes])) for k in self.outcomes[0].extras},
+            final_observation=final_observation,
+            episode_noise=torch.stack(self._noise, dim=1),
+            record={k: whole(stack([s.record[k] for s in every])) for k in every[0].record},
+            extras={k: whole(stack([s.extras[k].unflatten(0, self.rows) for s in every])) for k in every[0].extras},
         )
         return trajectory.filled()
 
-    def _stack(self, values: list[Tensor]) -> Tensor:
-        stacked: Tensor = torch.stack(values, dim=1).unflatten(0, self.rows)
-        return stacked
+
+class _Recorded(NamedTuple):
+    transition: Transition
+    record: Outputs
+    extras: dict[str, Tensor]
+
+
+def _stream(noise: Noise, keys: Tensor, domain: Domain, horizon: int) -> Stream:
+    return Stream(keys, domain, noise.n, horizon, normal=noise.kind == "normal")
 
 
 def draw(noise: Noise, keys: Tensor, domain: Domain, episode: int, steps: int) -> Tensor:
