@@ -1,9 +1,9 @@
 """Configuration of the agents that Stable-Baselines3 trains; its fields have SB3's names."""
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from metarl.config import check_config
 from metarl.errors import MetaRLError
 
 Activation = Literal["tanh", "relu"]
@@ -30,7 +30,7 @@ class PPOConfig:
     normalise_rewards: bool = True  # in training only
 
     def __post_init__(self) -> None:
-        _check(
+        check_config(
             self,
             {
                 "learning_rate": self.learning_rate > 0,
@@ -67,7 +67,7 @@ class SACConfig:
     log_every: int = 5_000  # environment steps between two rows of the log, and the most that a kill costs
 
     def __post_init__(self) -> None:
-        _check(
+        check_config(
             self,
             {
                 "learning_rate": self.learning_rate > 0,
@@ -97,7 +97,7 @@ class SB3Config:
     sac: SACConfig = field(default_factory=SACConfig)
 
     def __post_init__(self) -> None:
-        _check(
+        check_config(
             self,
             {
                 "algorithm": self.algorithm in ("ppo", "sac"),
@@ -121,15 +121,6 @@ class SB3Config:
     def used(self) -> PPOConfig | SACConfig:
         """The settings of the algorithm that trains."""
         return self.ppo if self.algorithm == "ppo" else self.sac
-
-
-def _check(config: Any, limits: dict[str, bool]) -> None:
-    numbers = {name: value for name, value in vars(config).items() if isinstance(value, float)}
-    fine = {name: limits.get(name, True) and math.isfinite(numbers.get(name, 0.0)) for name in vars(config)}
-    wrong = [f"{name}={getattr(config, name)!r}" for name, good in fine.items() if not good]
-    if wrong:
-        kind = type(config).__name__
-        raise MetaRLError(f"{kind}({', '.join(wrong)}) is out of range; see the field's comment in {__name__}.")
 
 
 PRESETS: dict[str, SB3Config] = {

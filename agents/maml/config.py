@@ -1,10 +1,10 @@
 """Configuration of MAML-RL and its literature presets."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from metarl.agents.maml.surrogates import SURROGATES, Surrogate
+from metarl.config import check_config
 from metarl.errors import MetaRLError
 
 
@@ -50,44 +50,39 @@ class MAMLConfig:
     curvature_fraction: float = 1.0  # trpo: share of the states that the Fisher products use, 1/n for every n-th
 
     def __post_init__(self) -> None:
-        limits = {
-            "tasks": self.tasks >= 1,
-            "episodes": self.episodes >= 1,
-            "inner_steps": self.inner_steps >= 0,
-            "gamma": 0 < self.gamma <= 1,
-            "gae_lambda": 0 <= self.gae_lambda <= 1,
-            "inner_lr": self.inner_lr > 0,
-            "initial_std": self.initial_std > 0,
-            "learning_rate": self.learning_rate > 0,
-            "epochs": self.epochs >= 1,
-            "clip": self.clip > 0,
-            "max_kl": self.max_kl > 0,
-            "cg_iterations": self.cg_iterations >= 1,
-            "backtrack": 0 < self.backtrack < 1,
-            # Every n-th state is used, so it is 1/n.
-            "curvature_fraction": 0 < self.curvature_fraction <= 1
-            and abs(1 / self.curvature_fraction - round(1 / self.curvature_fraction)) < 1e-6,
-            "hidden": all(width >= 1 for width in self.hidden),
-            "activation": self.activation in ("tanh", "relu"),
-            "inner": self.inner in SURROGATES,
-            "outer": self.outer in ("ppo", "trpo"),
-            "outer_steps": self.outer_steps in ("each", "last"),
-            "output_gain": self.output_gain > 0,
-            "final_learning_rate": 0 <= self.final_learning_rate <= 1,
-            "inner_kl": self.inner_kl >= 0,
-            "cg_damping": self.cg_damping >= 0,
-            "line_search": self.line_search >= 1,
-            "chunk": self.chunk is None or self.chunk >= 1,
-            "total_timesteps": self.total_timesteps >= 1,
-        }
-        numbers = {name: value for name, value in vars(self).items() if isinstance(value, float)}
-        wrong = [
-            f"{name}={getattr(self, name)!r}"
-            for name, fine in limits.items()
-            if not fine or not math.isfinite(numbers.get(name, 0.0))
-        ]
-        if wrong:
-            raise MetaRLError(f"MAMLConfig({', '.join(wrong)}) is out of range; see the field's comment in {__name__}.")
+        check_config(
+            self,
+            {
+                "tasks": self.tasks >= 1,
+                "episodes": self.episodes >= 1,
+                "inner_steps": self.inner_steps >= 0,
+                "gamma": 0 < self.gamma <= 1,
+                "gae_lambda": 0 <= self.gae_lambda <= 1,
+                "inner_lr": self.inner_lr > 0,
+                "initial_std": self.initial_std > 0,
+                "learning_rate": self.learning_rate > 0,
+                "epochs": self.epochs >= 1,
+                "clip": self.clip > 0,
+                "max_kl": self.max_kl > 0,
+                "cg_iterations": self.cg_iterations >= 1,
+                "backtrack": 0 < self.backtrack < 1,
+                # Every n-th state is used, so it is 1/n.
+                "curvature_fraction": 0 < self.curvature_fraction <= 1
+                and abs(1 / self.curvature_fraction - round(1 / self.curvature_fraction)) < 1e-6,
+                "hidden": all(width >= 1 for width in self.hidden),
+                "activation": self.activation in ("tanh", "relu"),
+                "inner": self.inner in SURROGATES,
+                "outer": self.outer in ("ppo", "trpo"),
+                "outer_steps": self.outer_steps in ("each", "last"),
+                "output_gain": self.output_gain > 0,
+                "final_learning_rate": 0 <= self.final_learning_rate <= 1,
+                "inner_kl": self.inner_kl >= 0,
+                "cg_damping": self.cg_damping >= 0,
+                "line_search": self.line_search >= 1,
+                "chunk": self.chunk is None or self.chunk >= 1,
+                "total_timesteps": self.total_timesteps >= 1,
+            },
+        )
         if self.outer == "trpo" and self.outer_steps != "last":
             raise MetaRLError("MAMLConfig(outer='trpo') bounds the KL of the last adaptation; set outer_steps='last'.")
         if self.curvature_fraction < 1 and self.inner == "dice":

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from metarl.agents.maml.learner import MAMLLearner
-from metarl.agents.maml.surrogates import masked_mean
 from metarl.distributions import ActionDistribution
 from metarl.learner import Outputs, Params
+from metarl.losses import masked_mean
 from metarl.rollout.batch import Batch
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory

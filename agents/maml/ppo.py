@@ -1,16 +1,15 @@
 """The PPO outer loop; with a KL penalty on the inner steps it is ProMP (Rothfuss et al. 2019, algorithm 1)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from metarl.adapt.gradient import meta_gradient
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, kl
-from metarl.agents.maml.surrogates import masked_mean
 from metarl.distributions import ActionDistribution
 from metarl.learner import Params
+from metarl.losses import clipped_surrogate, masked_mean
+from metarl.optimiser import Adam, falling
 
 
 class PPO:
@@ -18,31 +17,27 @@ class PPO:
 
     def __init__(self, learner: MAMLLearner, params: Params) -> None:
         self.learner, self.config = learner, learner.config
-        self.params = {name: value.clone().requires_grad_() for name, value in params.items()}
-        self.optimizer = torch.optim.Adam(self.params.values(), lr=self.config.learning_rate)
+        self.adam = Adam(params, self.config.learning_rate)
 
     def update(self, data: MetaBatch, progress: float) -> tuple[Params, dict[str, float]]:
         """New parameters, and what to log. ``progress`` is the share of training that is done."""
-        final = self.config.final_learning_rate
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * (1 - (1 - final) * min(progress, 1.0))
+        config = self.config
+        self.adam.learning_rate = falling(config.learning_rate, config.final_learning_rate, progress)
         old = self._collected(data) if self.config.inner_kl else []
         logged: dict[str, float] = {}
         for _ in range(self.config.epochs):
             gradients, logged = meta_gradient(
                 lambda params, rows: self._objective(params, data.rows(rows), old, rows),
-                self.params,
+                self.adam.params,
                 data.n_tasks,
                 self.config.chunk,
             )
-            for name, value in self.params.items():
-                value.grad = gradients[name]
-            self.optimizer.step()
-        return {name: value.detach().clone() for name, value in self.params.items()}, logged
+            self.adam.step(gradients)
+        return self.adam.values(), logged
 
     def _collected(self, data: MetaBatch) -> list[ActionDistribution]:
         with torch.no_grad():
-            outputs = adapted_outputs(self.learner, self.params, data)
+            outputs = adapted_outputs(self.learner, self.adam.params, data)
         return [self.learner.distribution(output).detach() for output in outputs]
 
     def _objective(
@@ -57,12 +52,11 @@ class PPO:
         for k in scored:
             trajectory = data.trajectories[k]
             log_prob = self.learner.distribution(outputs[k]).log_prob(trajectory.action)
-            ratio = torch.exp(log_prob - trajectory.record["log_prob"])
-            bounded = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
-            advantage = trajectory.record["advantage"]
-            total = total - masked_mean(torch.minimum(ratio * advantage, bounded * advantage), trajectory.valid)
-            outside = ((ratio - 1).abs() > self.config.clip).float().detach()
-            clipped = clipped + masked_mean(outside, trajectory.valid) / len(scored)
+            gain, outside = clipped_surrogate(
+                log_prob, trajectory.record["log_prob"], trajectory.record["advantage"], self.config.clip
+            )
+            total = total - masked_mean(gain, trajectory.valid)
+            clipped = clipped + masked_mean(outside.float(), trajectory.valid) / len(scored)
         for k in range(last if old else 0):
             before = _rows(old[k], rows)
             penalty = kl(before, self.learner.distribution(outputs[k]), data.trajectories[k])
@@ -71,22 +65,11 @@ class PPO:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's moments, for an exact resume."""
-        return {
-            f"{slot}.{name}": self.optimizer.state[value][slot]
-            for name, value in self.params.items()
-            for slot in ("exp_avg", "exp_avg_sq", "step")
-            if value in self.optimizer.state
-        }
+        return self.adam.state_dict()
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Continue from ``state_dict``."""
-        for name, value in self.params.items():
-            if f"step.{name}" in saved:
-                moments: dict[str, Any] = {
-                    slot: saved[f"{slot}.{name}"].to(value.device) for slot in ("exp_avg", "exp_avg_sq")
-                }
-                # Adam counts its steps on the CPU.
-                self.optimizer.state[value] = {**moments, "step": saved[f"step.{name}"]}
+        self.adam.load_state_dict(saved)
 
 
 def _rows(distribution: ActionDistribution, rows: slice) -> ActionDistribution:

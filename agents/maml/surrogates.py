@@ -10,13 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metarl.losses import masked_mean
+
 Surrogate = Literal["lvc", "dice", "loglik"]
-
-
-def masked_mean(value: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid steps of each task, ``(task,)``."""
-    flat, mask = value.flatten(1), valid.flatten(1)
-    return flat.masked_fill(~mask, 0).sum(1) / mask.sum(1).clamp(min=1)
 
 
 def lvc(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, valid: Tensor) -> Tensor:

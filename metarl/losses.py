@@ -1,0 +1,17 @@
+"""What losses on trajectories are made of: masked means, and the clipped surrogate of PPO."""
+
+import torch
+from torch import Tensor
+
+
+def masked_mean(value: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid steps of each task, ``(task,)``."""
+    flat, mask = value.flatten(1), valid.flatten(1)
+    return flat.masked_fill(~mask, 0).sum(1) / mask.sum(1).clamp(min=1)
+
+
+def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+    """PPO's objective, to be maximised (Schulman et al. 2017, equation 7), and where the ratio is out of bounds."""
+    ratio = torch.exp(log_prob - old_log_prob)
+    bounded = ratio.clamp(1 - clip, 1 + clip)
+    return torch.minimum(ratio * advantage, bounded * advantage), ((ratio - 1).abs() > clip).detach()
