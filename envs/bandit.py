@@ -7,15 +7,13 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
-from scipy import special
 from torch import Tensor
-from torch.nn import functional
 
+from metarl.envs.bandit_players import Gittins, Greedy, Thompson
 from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, SUCCESS, Canvas
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.players import Player, RandomPlayer, Reflex
-from metarl.learner import Noise, Outputs, Params, Transition
 from metarl.tasks import Fresh, Task, TaskSpace, Uniform
 
 
@@ -71,6 +69,7 @@ class BernoulliBandit(TorchFamily):
             "random": RandomPlayer(self),
             "greedy": Greedy(k),
             "thompson": Thompson(k),
+            "gittins": Gittins(k, self.episodes_per_trial),
             "best arm": Reflex(lambda observation, task, step: task["p"].argmax(-1, keepdim=True)),
         }
 
@@ -92,47 +91,3 @@ class BernoulliBandit(TorchFamily):
             canvas.text((arm, p[arm] + 0.07), str(int(paid)), PAPER if paid else MUTED, 12)
         canvas.caption("no pull yet" if arm < 0 else f"arm {arm} pays {int(paid)}")
         return canvas.array()
-
-
-class _Counting(Player):
-    """Counts the rewards of each arm over the whole trial; a uniform prior makes its posterior a Beta distribution."""
-
-    def __init__(self, k: int) -> None:
-        self._k = k
-        self.action_noise = Noise(k, "uniform")
-
-    def initial(self, params: Params, n_tasks: int) -> dict[str, Tensor]:
-        state = super().initial(params, n_tasks)
-        ones = torch.ones(n_tasks, self._k, device=state["step"].device)
-        return {**state, "wins": ones, "losses": ones}  # the Beta distribution's two parameters
-
-    def observe(self, params: Params, state: dict[str, Tensor], transition: Transition) -> dict[str, Tensor]:
-        pulled = functional.one_hot(transition.action[:, 0], self._k)
-        won = pulled * transition.reward
-        return {
-            "step": state["step"] + 1,
-            "wins": state["wins"] + won,
-            "losses": state["losses"] + pulled - won,
-        }
-
-
-class Greedy(_Counting):
-    """Pulls the arm of the highest posterior mean; of several one at random, which earns .6 more in 100 pulls of 5."""
-
-    def act(
-        self, params: Params, state: dict[str, Tensor], observation: Tensor, noise: Tensor, deterministic: bool = False
-    ) -> tuple[Tensor, Outputs]:
-        mean = state["wins"] / (state["wins"] + state["losses"])
-        highest = mean == mean.amax(-1, keepdim=True)
-        return torch.where(highest, noise[:, 0], 0).argmax(-1, keepdim=True), {}
-
-
-class Thompson(_Counting):
-    """Draws each arm's probability from its posterior and pulls the arm of the highest draw (Thompson 1933)."""
-
-    def act(
-        self, params: Params, state: dict[str, Tensor], observation: Tensor, noise: Tensor, deterministic: bool = False
-    ) -> tuple[Tensor, Outputs]:
-        wins, losses, u = (value.double().cpu().numpy() for value in (state["wins"], state["losses"], noise[:, 0]))
-        draw = torch.as_tensor(special.betaincinv(wins, losses, u), device=noise.device)
-        return draw.argmax(-1, keepdim=True), {}

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas, blend
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
+from metarl.envs.tabular_players import PSRL, Planner
 from metarl.family import register_family
 from metarl.family.players import Player, RandomPlayer
-from metarl.learner import Outputs, Params, Transition
 from metarl.rollout.random import to_normal
 from metarl.tasks import Dirichlet, Normal, Task, TaskSpace
 
@@ -69,7 +69,11 @@ class TabularMDP(TorchFamily):
         return functional.one_hot(state["state"], _STATES).to(task["mean_reward"].dtype)
 
     def players(self) -> dict[str, Player]:
-        return {"random": RandomPlayer(self), "value iteration": Planner(self.horizon)}
+        return {
+            "random": RandomPlayer(self),
+            "psrl": PSRL(_STATES, _ACTIONS, self.horizon),
+            "value iteration": Planner(self.horizon),
+        }
 
     def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
         canvas = Canvas((-1.3, 2.9), (-1.3, 1.3), 640, 396)
@@ -79,36 +83,6 @@ class TabularMDP(TorchFamily):
         _draw_rewards(canvas, task["mean_reward"], states, actions)
         canvas.caption(f"step {len(history) - 1}")
         return canvas.array()
-
-
-class Planner(Player):
-    """Knows the process: value iteration over the steps that are left, then the best action at every step."""
-
-    def __init__(self, horizon: int) -> None:
-        self._horizon = horizon
-
-    def initial(self, params: Params, n_tasks: int) -> dict[str, Tensor]:
-        task = self.task(params)
-        return {**super().initial(params, n_tasks), "plan": plan(task, self._horizon)[0]}
-
-    def act(
-        self, params: Params, state: dict[str, Tensor], observation: Tensor, noise: Tensor, deterministic: bool = False
-    ) -> tuple[Tensor, Outputs]:
-        row = torch.arange(len(observation), device=observation.device)
-        return state["plan"][row, state["step"], observation[:, 0].argmax(-1)][:, None], {}
-
-    def observe(self, params: Params, state: dict[str, Tensor], transition: Transition) -> dict[str, Tensor]:
-        return {**state, "step": state["step"] + 1}
-
-
-def plan(task: TaskTensors, horizon: int) -> tuple[Tensor, Tensor]:
-    """Finite-horizon value iteration: best actions ``(task, step, state)``, initial values ``(task, state)``."""
-    value_tp1, actions = torch.zeros_like(task["mean_reward"][..., 0]), []
-    for _ in range(horizon):
-        action_value_t = task["mean_reward"] + torch.einsum("nsat,nt->nsa", task["transition"], value_tp1)
-        value_tp1, best = action_value_t.max(-1)
-        actions.append(best)
-    return torch.stack(actions[::-1], dim=1), value_tp1
 
 
 def _draw_ring(canvas: Canvas, states: Sequence[int]) -> None:
