@@ -10,12 +10,13 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution, kl_divergence
 
 from metarl.distributions import (
     ActionDistribution,
     Categorical,
     Gaussian,
+    SquashedGaussian,
     action_size,
     distribution_of,
     noise_for,
@@ -168,6 +169,77 @@ def test_detached_is_the_same_without_a_graph(make: Callable[[], ActionDistribut
     cut = distribution_of(leaves).detach()
     assert not cut.entropy().requires_grad
     assert torch.equal(cut.entropy(), one.entropy())
+
+
+# --- through tanh ---
+
+
+def squashed(seed: int = 0) -> SquashedGaussian:
+    one = gaussian(seed)
+    return SquashedGaussian(one.mean, one.log_std)
+
+
+def test_squashed_log_probabilities_are_those_of_a_change_of_variables() -> None:
+    one, noise = squashed(), normal(*SHAPE, 3, seed=9)
+    transformed = TransformedDistribution(Normal(one.mean, one.log_std.exp()), [TanhTransform()])
+    action = one.sample(noise)
+    torch.testing.assert_close(action, torch.tanh(one.mean + one.log_std.exp() * noise))
+    torch.testing.assert_close(one.log_prob(action), transformed.log_prob(action).sum(-1))
+
+
+def test_a_squashed_density_is_that_of_the_normals_between_two_actions() -> None:
+    one = squashed()
+    single = SquashedGaussian(one.mean[..., None, :1], one.log_std[..., None, :1])
+    grid = torch.linspace(-0.4, 0.7, 2001, dtype=torch.float64)
+    area = torch.trapezoid(single.log_prob(grid[:, None]).exp(), grid)
+    below, above = (Normal(one.mean, one.log_std.exp()).cdf(torch.tensor(math.atanh(x)))[..., 0] for x in (-0.4, 0.7))
+    torch.testing.assert_close(area, above - below, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.3), (1.2, 0.5), (-0.5, 1.0)])
+def test_a_squashed_density_integrates_to_one(mean: float, std: float) -> None:
+    one = SquashedGaussian(torch.tensor([mean], dtype=torch.float64), torch.tensor([std], dtype=torch.float64).log())
+    grid = torch.linspace(-1 + 1e-6, 1 - 1e-6, 400_001, dtype=torch.float64)
+    assert torch.trapezoid(one.log_prob(grid[:, None]).exp(), grid).item() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.3), (1.5, 0.6), (-0.5, 1.0), (3.0, 1.0)])
+def test_a_squashed_entropy_is_the_mean_surprise_of_its_samples(mean: float, std: float) -> None:
+    # Two dimensions, one of them as given.
+    one = SquashedGaussian(torch.tensor([mean, 0.2], dtype=torch.float64), torch.tensor([std, 0.5]).double().log())
+    n = 200_000
+    u = uniforms(stream_keys(1, "entropy"), Domain.ACTION, 0, n, 2, dtype=torch.float64)[0]
+    u[:, 0] = (torch.arange(n) + 0.5) / n  # evenly, for a smaller error
+    surprise = -one.log_prob(one.sample(to_normal(u)))
+    assert one.entropy().item() == pytest.approx(surprise.mean().item(), abs=5 * float(surprise.std()) / n**0.5)
+
+
+@pytest.mark.parametrize("mean", [0.0, 50.0, -50.0])
+def test_squashed_actions_at_the_bounds_are_finite_with_finite_gradients(mean: float) -> None:
+    leaves = {"mean": torch.full((2, 2), mean), "log_std": torch.full((2,), -1.0)}
+    for value in leaves.values():
+        value.requires_grad_()
+    one = SquashedGaussian(**leaves)
+    action = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).requires_grad_()
+    total = one.log_prob(action).sum() + one.entropy().sum()
+    assert total.isfinite()
+    slopes = torch.autograd.grad(total, [*leaves.values(), action])
+    assert all(slope.isfinite().all() for slope in slopes)
+    assert (slopes[0] != 0).any()
+
+
+def test_squashed_actions_stay_inside_the_bounds() -> None:
+    one = SquashedGaussian(torch.tensor([0.3, 30.0, -30.0]), torch.zeros(3))
+    assert one.mode()[0].item() == pytest.approx(math.tanh(0.3))
+    for action in (one.mode(), one.sample(torch.tensor([40.0, 40.0, -40.0]))):
+        assert action.abs().max() < 1
+        assert one.log_prob(action).isfinite()
+
+
+def test_squashing_changes_neither_the_kl_nor_the_kind_of_what_is_detached() -> None:
+    torch.testing.assert_close(squashed().kl_to(squashed(7)), gaussian().kl_to(gaussian(7)))
+    cut = squashed().detach()
+    assert torch.equal(cut.mode(), squashed().mode())
 
 
 # --- spaces ---

@@ -1,0 +1,75 @@
+"""Running moments: pooled exactly, over what is valid."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from metarl.learner import Params
+from metarl.moments import deviation, initial_moments, standardised, trained, with_data
+
+
+def part(seed: int, *shape: int) -> tuple[Tensor, Tensor]:
+    """Values far from zero, whose scale differs from part to part, NaN where they do not count."""
+    generator = torch.Generator().manual_seed(seed)
+    valid = torch.rand(4, 6, generator=generator) < 0.6
+    values = 1e4 + (seed + 1) * torch.randn(4, 6, *shape, generator=generator, dtype=torch.float64)
+    values[~valid] = torch.nan
+    return values, valid
+
+
+def of(parts: list[tuple[Tensor, Tensor]], shape: tuple[int, ...] = ()) -> Params:
+    params: Params = initial_moments("x", shape)
+    for values, valid in parts:
+        params = with_data(params, "x", values, valid)
+    return params
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_pooled_moments_are_those_of_all_data(shape: tuple[int, ...]) -> None:
+    parts = [part(seed, *shape) for seed in range(4)]
+    params = of(parts, shape)
+    data = np.concatenate([values[valid].numpy() for values, valid in parts])
+    np.testing.assert_allclose(params["moments.x.mean"], data.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(params["moments.x.variance"], data.var(0), rtol=1e-9)
+    assert params["moments.x.count"] == len(data)
+    np.testing.assert_allclose(deviation(params, "x"), data.std(0), rtol=1e-6)
+
+
+def test_data_of_which_nothing_is_valid_changes_nothing() -> None:
+    values, valid = part(0)
+    params = of([part(1)])
+    after = with_data(params, "x", values, torch.zeros_like(valid))
+    assert all(torch.equal(after[name], value) for name, value in params.items())
+
+
+def test_new_data_leaves_the_moments_before_it_alone() -> None:
+    params = of([part(1)])
+    before = {name: value.clone() for name, value in params.items()}
+    with_data(params, "x", *part(2))
+    assert all(torch.equal(value, before[name]) for name, value in params.items())
+
+
+def test_without_data_and_without_moments_values_stay() -> None:
+    values = torch.tensor([-3.0, 0.1, 9.0])
+    assert torch.equal(standardised(initial_moments("x"), "x", values), values)
+    far = torch.tensor([1e6])
+    assert torch.equal(standardised(initial_moments("y"), "x", far), far)
+    assert with_data({}, "x", values, values > 0) == {}
+
+
+def test_standardised_by_hand_and_clipped() -> None:
+    # Mean 4 and deviation 2.
+    params = with_data(initial_moments("x"), "x", torch.tensor([2.0, 6.0]), torch.ones(2, dtype=torch.bool))
+    found = standardised(params, "x", torch.tensor([4.0, 5.0, 0.0, 25.0, -1e9]))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, [0, 0.5, -2, 10, -10], atol=1e-6)
+
+
+def test_a_constant_gives_zeros() -> None:
+    params = with_data(initial_moments("x"), "x", torch.full((5,), 7.0), torch.ones(5, dtype=torch.bool))
+    assert standardised(params, "x", torch.tensor([7.0])).tolist() == [0]
+
+
+def test_moments_are_no_parameters_that_are_trained() -> None:
+    assert list(trained({**initial_moments("x"), "w": torch.ones(1)})) == ["w"]
