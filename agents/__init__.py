@@ -7,6 +7,8 @@ if __name__ != "metarl.agents":
 # Agent name -> its class, imported when the agent is first asked for.
 AGENTS: dict[str, str] = {
     "maml": "metarl.agents.maml:MAML",
+    "rl2": "metarl.agents.rl2:RL2",
+    "varibad": "metarl.agents.varibad:VariBAD",
     "finetune": "metarl.agents.baselines:FineTune",
     "multitask": "metarl.agents.baselines:MultiTask",
     "oracle": "metarl.agents.baselines:Oracle",

@@ -43,7 +43,6 @@ class Algorithm(ABC):
     name: ClassVar[str]  # as on the command line
     config_class: ClassVar[type]
     presets: ClassVar[Mapping[str, Any]]
-    evaluation_points: ClassVar[int] = 4  # points of the adaptation curve: before any adaptation, after one, ...
 
     def __init__(
         self,
@@ -85,6 +84,11 @@ class Algorithm(ABC):
     @abstractmethod
     def lanes(self) -> int:
         """Environments side by side per task: episodes of interaction between two adaptations."""
+
+    @property
+    def evaluation_points(self) -> int:
+        """Points of the adaptation curve: before any adaptation, after one, ..."""
+        return 4
 
     def training_state(self) -> dict[str, Tensor]:
         """Tensors beside the parameters that an exact resume needs."""

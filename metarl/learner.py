@@ -95,6 +95,13 @@ class MetaLearner(ABC):
         """Take in one transition while acting; for online learners."""
         raise self._undefined("observe")
 
+    def belief(self, params: Params, state: State) -> Tensor | None:
+        """What the learner knows of the task, ``(task, d)``: a memory's hidden state, a belief's moments, a posterior.
+
+        None where there is nothing of the kind.
+        """
+        return None
+
     def replay(self, params: Params, state: State, trajectory: "Trajectory") -> tuple[Outputs, State]:
         """The differentiable pass over recorded trajectories.
 

@@ -61,8 +61,10 @@ class AdaptedPolicy:
         """Actions of the environment's own space for one observation or a batch ``(n, ...)``, and the memory.
 
         ``state`` is the memory that the last call returned. A learner that adapts online takes in the last transition
-        where its ``reward`` is given; without one its memory stays as it is. The memory of one that draws noise at an
-        episode's start is what came of it. Others have none and return ``None``.
+        where its ``reward`` is given, with ``observation`` as what came of it; without one its memory stays as it is.
+        After an episode's last step, call it with the final observation, the reward and ``episode_start=True``, and
+        leave the action be: the memory then knows how the episode ended. The memory of a learner that draws noise at
+        an episode's start is what came of it. Others have none and return ``None``.
         """
         single = np.shape(observation) == self.observation_space.shape
         seen = torch.as_tensor(np.array(observation, dtype=np.float32), device=self._device)

@@ -1,4 +1,4 @@
-"""Random trajectories in float64, for tests of the arithmetic that need no environment."""
+"""What tests of agents share: random trajectories in float64, and families whose episodes end at different times."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +14,10 @@ from torch import Tensor
 from metarl.agents.maml.config import MAMLConfig
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.agents.maml.outer import MetaBatch
+from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.learner import Params
 from metarl.rollout.trajectory import Trajectory
+from metarl.tasks import Fresh, TaskSpace, Uniform
 
 OBSERVATIONS = Box(-np.inf, np.inf, (2,), np.float32)
 SPACES: dict[str, gymnasium.Space[Any]] = {"gaussian": Box(-1, 1, (2,), np.float32), "categorical": Discrete(3)}
@@ -62,3 +64,42 @@ def trajectory(config: MAMLConfig, learner: MAMLLearner, generator: torch.Genera
         record={"log_prob": log_prob, "advantage": normal(*axes)},
     )
     return replace(made.filled(), valid=valid)
+
+
+class Ragged(TorchFamily):
+    """Episodes of one step to five, terminated or out of time. What its last step pays is hidden."""
+
+    tasks = TaskSpace(pays=Uniform(-1, 1))
+    split = Fresh(test=8)
+    observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+    action_space: gymnasium.Space[Any] = Box(-0.5, 0.5, (2,), np.float32)
+    horizon = 5
+    episodes_per_trial = 3
+    draws = (3, 0)
+
+    def reset(self, task: TaskTensors, u: Tensor) -> State:
+        left = 1 + (7 * u[:, 2]).floor()  # 6 and 7 are more than the time limit allows
+        return {"place": u[:, :2], "left": left, "elapsed": torch.zeros_like(left)}
+
+    def step(self, state: State, action: Tensor, task: TaskTensors, u: Tensor) -> tuple[State, Tensor, Tensor]:
+        move = action if action.ndim == 2 else 0.25 * torch.stack([action - 1, 1 - action], -1)
+        place, left, elapsed = state["place"] + move, state["left"] - 1, state["elapsed"] + 1
+        terminated = left == 0
+        last = terminated | (elapsed == self.horizon)
+        reward = place[:, 0] + torch.where(last, task["pays"], 0)
+        return {"place": place, "left": left, "elapsed": elapsed}, reward, terminated
+
+    def observe(self, state: State, task: TaskTensors) -> Tensor:
+        return state["place"]
+
+
+class RaggedChoices(Ragged):
+    """The same with three actions."""
+
+    action_space = Discrete(3)
+
+
+@pytest.fixture(scope="session")
+def ragged() -> Callable[[str], TorchFamily]:
+    """``ragged("gaussian")`` or ``ragged("categorical")``: a family whose episodes end at different times."""
+    return lambda actions: Ragged() if actions == "gaussian" else RaggedChoices()

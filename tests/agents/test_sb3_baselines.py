@@ -311,7 +311,7 @@ def test_commands_train_evaluate_and_compare_with_maml(
 
 def test_its_curve_has_the_points_of_mamls() -> None:
     assert MultiTask(Lever(), PPO).lanes == MAMLConfig().episodes
-    assert MultiTask.evaluation_points == MAMLConfig().inner_steps + 1
+    assert MultiTask(Lever(), PPO).evaluation_points == MAMLConfig().inner_steps + 1
 
 
 def test_an_adapted_policy_is_the_policy() -> None:

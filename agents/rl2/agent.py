@@ -1,0 +1,106 @@
+"""RL² as an agent."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from metarl.agents.rl2.config import PRESETS, RL2Config
+from metarl.agents.rl2.learner import LOG_STD, RL2Learner
+from metarl.agents.rl2.ppo import TrialPPO
+from metarl.algorithm import Algorithm
+from metarl.learner import Params
+from metarl.rollout.batch import Batch
+from metarl.rollout.random import stream_keys
+from metarl.rollout.rollout import rollout
+from metarl.rollout.trajectory import Trajectory
+
+_FEW = 10  # episodes of a trial whose returns are logged one by one
+
+
+class RL2(Algorithm):
+    """RL²: a recurrent policy whose memory lives through the episodes of a trial (Duan et al. 2016).
+
+    Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``tabular``, ``locomotion``.
+    """
+
+    name = "rl2"
+    config_class = RL2Config
+    presets: ClassVar[Mapping[str, RL2Config]] = PRESETS
+    config: RL2Config
+    learner: RL2Learner
+
+    def build_learner(self) -> RL2Learner:
+        self._outer: TrialPPO | None = None
+        steps = self.episodes * self.family.horizon
+        return RL2Learner(self.family.observation_space, self.family.action_space, self.config, steps)
+
+    def init_params(self, generator: torch.Generator) -> Params:
+        return self.learner.init(generator)
+
+    @property
+    def lanes(self) -> int:
+        return 1
+
+    @property
+    def episodes(self) -> int:
+        """Of a trial."""
+        return self.config.episodes or self.family.episodes_per_trial
+
+    @property
+    def evaluation_points(self) -> int:
+        return self.episodes
+
+    @property
+    def outer(self) -> TrialPPO:
+        """The outer loop's optimiser, made when training begins."""
+        if self._outer is None:
+            self._outer = TrialPPO(self.learner, self.params)
+        return self._outer
+
+    def train_iteration(self) -> tuple[int, dict[str, float]]:
+        trajectory = self.collect()
+        generator = torch.Generator().manual_seed(int(stream_keys(1, self.seed, "order", self.iteration)[0, 0]))
+        logged = self.update(trajectory, generator)
+        # After the update, whose likelihood ratios are those of the parameters that collected.
+        self.params = self.learner.inputs.with_data(self.params, trajectory)
+        metrics = _returns(trajectory) | {f"train/{name}": value for name, value in logged.items()}
+        if LOG_STD in self.params:
+            metrics["train/std"] = float(self.params[LOG_STD].exp().mean())
+        return trajectory.environment_steps, metrics
+
+    def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:
+        """Train ``self.params`` on trials collected with them; returns what to log."""
+        self.params, logged = self.outer.update(self.params, trajectory, self.progress, generator)
+        return logged
+
+    def collect(self) -> Trajectory:
+        """Whole trials of new training tasks."""
+        state = self.learner.initial(self.params, self.config.tasks)
+        return rollout(self.learner, self.params, state, self.training_batch(), lanes=1, episodes=self.episodes)[0]
+
+    def training_batch(self) -> Batch:
+        """Environments with the tasks of this iteration."""
+        n = self.config.tasks
+        tasks = self.family.splits.train(stream_keys(n, self.seed, "task", self.iteration))
+        return self.family.batch(tasks, stream_keys(n, self.seed, "train", self.iteration), self.device)
+
+    def training_state(self) -> dict[str, Tensor]:
+        return self.outer.state_dict()
+
+    def load_training_state(self, saved: dict[str, Tensor]) -> None:
+        self._outer = None  # its parameters are those before the load
+        self.outer.load_state_dict(saved)
+
+
+def _returns(trajectory: Trajectory) -> dict[str, float]:
+    """Mean return by episode of the trial, or of the first and the last one where there are many, and of the trial."""
+    by_episode = trajectory.returns.mean((0, 1)).tolist()
+    if len(by_episode) == 1:
+        return {"rollout/return": by_episode[0]}
+    if len(by_episode) <= _FEW:
+        named = {f"episode_{i}": value for i, value in enumerate(by_episode, 1)}
+    else:
+        named = {"first": by_episode[0], "last": by_episode[-1]}
+    return {f"rollout/return_{name}": value for name, value in {**named, "trial": sum(by_episode)}.items()}

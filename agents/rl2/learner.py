@@ -1,0 +1,149 @@
+"""The RL² learner: a policy on a memory and the observation."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.adapt.memories import make_memory
+from metarl.adapt.transitions import TransitionInput
+from metarl.agents.rl2.config import RL2Config
+from metarl.distributions import ActionDistribution, Gaussian, SquashedGaussian, distribution_of, noise_for
+from metarl.errors import MetaRLError
+from metarl.learner import MetaLearner, Outputs, Params, State, Transition
+from metarl.moments import trained
+from metarl.networks import MLP
+from metarl.rollout.trajectory import Trajectory
+
+START = "start"
+LOG_STD = "actor.log_std"
+_EMBEDDING = "embedding."
+
+
+class RL2Learner(MetaLearner):
+    """RL² (Duan et al. 2016; Wang et al. 2016). The state is the memory, and whether an episode begins.
+
+    The memory lives for a trial. It takes in whole transitions, an episode's last one with its reward and its end
+    among them; the policy and the value are heads on (memory, observation). A transformer looks back on the last
+    ``capacity`` of them.
+    """
+
+    online = True
+    trains_memory = True  # the policy's and the value's gradients reach the memory
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        config: RL2Config,
+        capacity: int = 1000,
+    ) -> None:
+        self.config = config
+        self.action_noise = noise_for(action_space)
+        self.discrete = isinstance(action_space, gymnasium.spaces.Discrete)
+        self.inputs = TransitionInput(observation_space, action_space)
+        self._dimensions = len(observation_space.shape or ())
+        self.embedding = config.embedding or self.inputs.size
+        self.memory = make_memory(
+            config.memory,
+            self.embedding,
+            config.width,
+            layers=config.layers,
+            heads=config.attention_heads,
+            capacity=capacity,
+        )
+        n_features = self.n_context + self.inputs.n_observation
+        self.actor = MLP((n_features, *config.head, self.inputs.n_action), config.activation)
+        self.critic = MLP((n_features, *config.head, 1), config.activation, output_gain=1.0)
+
+    @property
+    def n_context(self) -> int:
+        """How many numbers of the memory the heads see."""
+        return self.memory.width
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Parameters before training."""
+        params: Params = {}
+        if self.config.embedding:
+            embedding = MLP((self.inputs.size, self.embedding), output_gain=2**0.5)
+            params |= {_EMBEDDING + name: value for name, value in embedding.init(generator).items()}
+        params |= self.memory.init(generator)
+        for prefix, head in (("actor.", self.actor), ("critic.", self.critic)):
+            params |= {prefix + name: value for name, value in head.init(generator).items()}
+        if not self.discrete:
+            params[LOG_STD] = torch.full((self.inputs.n_action,), float(np.log(self.config.initial_std)))
+        return params | self.inputs.initial_moments(self.config.normalise_observations, self.config.normalise_rewards)
+
+    def policy_params(self, params: Params) -> Params:
+        """What the policy's and the value's losses train."""
+        return trained(params)
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        memory = self.memory.initial(params, n_tasks)
+        return {**memory, START: next(iter(memory.values())).new_ones(n_tasks, dtype=torch.float32)}
+
+    def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
+        return {**state, START: torch.ones_like(state[START])}
+
+    def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
+        context = self.context(params, self.memory.read(params, state))
+        seen = self.inputs.observation(params, observation)
+        return self.heads(params, torch.cat([context[:, None].expand(*seen.shape[:-1], -1), seen], -1))
+
+    def observe(self, params: Params, state: State, transition: Transition) -> State:
+        rows = self._embedded(params, self.inputs(params, transition, state[START][:, None])[:, 0])
+        memory = {name: value for name, value in state.items() if name != START}
+        return {**self.memory.step(params, memory, rows), START: torch.zeros_like(state[START])}
+
+    def replay(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Outputs, State]:
+        features, state = self.features(params, state, trajectory)
+        return self.heads(params, features), state
+
+    def features(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
+        """What the heads see at every step, ``(task, 1, episode, step, feature)``, and the state at the end."""
+        before, state = self.remember(params, state, trajectory)
+        seen = self.inputs.observation(params, trajectory.filled().observation)
+        return torch.cat([self.context(params, before), seen], -1), state
+
+    def remember(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
+        """What the memory says before every step, ``(task, 1, episode, step, width)``, and the state at the end."""
+        if trajectory.n_lanes != 1:
+            raise MetaRLError(
+                f"{type(self).__name__} adapts online and has one lane a task, got lanes={trajectory.n_lanes}; "
+                "take trajectory.lanes(1)."
+            )
+        trajectory = trajectory.filled()
+        axes = trajectory.reward.shape[1:]
+        rows = self._embedded(params, self.inputs.of_trajectory(params, trajectory).flatten(1, 3))
+        memory = {name: value for name, value in state.items() if name != START}
+        before, memory = self.memory.replay(params, memory, rows, trajectory.valid.flatten(1))
+        return before.unflatten(1, axes), {**memory, START: torch.zeros_like(state[START])}
+
+    def context(self, params: Params, read: Tensor) -> Tensor:
+        """What the heads see of what the memory says."""
+        return read
+
+    def heads(self, params: Params, features: Tensor) -> Outputs:
+        """Distribution parameters and ``value`` for features ``(..., feature)``."""
+        out, value = self.actor(params, features, "actor."), self.critic(params, features, "critic.")[..., 0]
+        if self.discrete:
+            return {"logits": out, "value": value}
+        return {"mean": out, "log_std": params[LOG_STD].expand_as(out), "value": value}
+
+    def distribution(self, outputs: Outputs) -> ActionDistribution:
+        distribution = distribution_of(outputs)
+        if self.config.squash and isinstance(distribution, Gaussian):
+            return SquashedGaussian(distribution.mean, distribution.log_std)
+        return distribution
+
+    def belief(self, params: Params, state: State) -> Tensor:
+        """What the memory says, ``(task, width)``."""
+        return self.memory.read(params, state)
+
+    def _embedded(self, params: Params, rows: Tensor) -> Tensor:
+        if not self.config.embedding:
+            return rows
+        return functional.relu(functional.linear(rows, params[_EMBEDDING + "0.weight"], params[_EMBEDDING + "0.bias"]))

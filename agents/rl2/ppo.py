@@ -1,0 +1,112 @@
+"""The outer loop of the agents with a memory: PPO on whole trials (Schulman et al. 2017; Duan et al. 2016)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.agents.rl2.learner import RL2Learner
+from metarl.credit import discounted_returns, generalised_advantage, next_value_trial
+from metarl.learner import Params
+from metarl.losses import clipped_surrogate, masked_mean
+from metarl.moments import deviation, initial_moments, with_data
+from metarl.optimiser import Adam, falling
+from metarl.rollout.trajectory import Trajectory
+
+_RETURN = "return"  # the moments of the discounted return, by which rewards are scaled
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a trial's steps are worth, ``(task, lane, episode, step)``."""
+
+    advantage: Tensor  # mean 0, standard deviation 1 over all of them
+    value: Tensor  # what the value should have been
+
+
+def trial_targets(trajectory: Trajectory, gamma: float, gae_lambda: float, scale: float = 1.0) -> Targets:
+    """Advantages over whole trials, of rewards times ``scale``: no cut between the episodes of a trial."""
+    valid, value = trajectory.valid, trajectory.record["value"]
+    reward = trajectory.reward * scale
+    following = next_value_trial(value, valid)
+    rewards, values, followings, mask = (x.flatten(2) for x in (reward, value, following, valid))
+    advantage = generalised_advantage(rewards, values, followings, mask, gamma, gae_lambda).view_as(value)
+    target = value + advantage
+    some = advantage[valid]
+    advantage = ((advantage - some.mean()) / (some.std(correction=0) + 1e-8)).masked_fill(~valid, 0)
+    return Targets(advantage, target)
+
+
+class TrialPPO:
+    """Adam on the clipped surrogate, several epochs on minibatches of whole trials."""
+
+    def __init__(self, learner: RL2Learner, params: Params) -> None:
+        self.learner, self.config = learner, learner.config
+        self.adam = Adam(learner.policy_params(params), self.config.learning_rate, self.config.max_grad_norm)
+        self.moments = initial_moments(_RETURN)
+
+    def update(
+        self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
+    ) -> tuple[Params, dict[str, float]]:
+        """New parameters after training on trials collected with ``params``, and what to log."""
+        config = self.config
+        trajectory = trajectory.filled()  # NaN in the padding would reach the gradient: zero times NaN is NaN
+        self.adam.learning_rate = falling(config.learning_rate, config.final_learning_rate, progress)
+        entropy_coef = falling(config.entropy_coef, config.final_entropy, progress)
+        if config.normalise_rewards:
+            joined = trajectory.reward.flatten(2), trajectory.valid.flatten(2)
+            self.moments = with_data(self.moments, _RETURN, discounted_returns(*joined, config.gamma), joined[1])
+        scale = 1 / float(deviation(self.moments, _RETURN)) if config.normalise_rewards else 1.0
+        targets = trial_targets(trajectory, config.gamma, config.gae_lambda, scale)
+        buffers = {name: value for name, value in params.items() if name not in self.adam.params}
+        fixed = None if self.learner.trains_memory else self._features(params, trajectory)
+        logged: dict[str, float] = {}
+        for _ in range(config.epochs):
+            order = torch.randperm(trajectory.n_tasks, generator=generator).to(trajectory.reward.device)
+            for rows in order.tensor_split(config.minibatches):
+                loss, logged = self._loss(
+                    {**buffers, **self.adam.params}, trajectory, targets, fixed, rows, entropy_coef
+                )
+                self.adam.minimise(loss)
+        return {**params, **self.adam.values()}, logged
+
+    def _features(self, params: Params, trajectory: Trajectory) -> Tensor:
+        with torch.no_grad():
+            state = self.learner.initial(params, trajectory.n_tasks)
+            return self.learner.features(params, state, trajectory)[0]
+
+    def _loss(
+        self,
+        params: Params,
+        trajectory: Trajectory,
+        targets: Targets,
+        fixed: Tensor | None,
+        rows: Tensor,
+        entropy_coef: float,
+    ) -> tuple[Tensor, dict[str, float]]:
+        part = trajectory.tasks(rows)
+        if fixed is None:
+            outputs, _ = self.learner.replay(params, self.learner.initial(params, len(rows)), part)
+        else:
+            outputs = self.learner.heads(params, fixed[rows])
+        distribution = self.learner.distribution(outputs)
+        gain, outside = clipped_surrogate(
+            distribution.log_prob(part.action), part.record["log_prob"], targets.advantage[rows], self.config.clip
+        )
+        error = functional.huber_loss(outputs["value"], targets.value[rows], reduction="none")
+        policy, value, entropy, clipped = (
+            masked_mean(x[None], part.valid[None])[0] for x in (gain, error, distribution.entropy(), outside.float())
+        )
+        loss = -policy + self.config.value_coef * value - entropy_coef * entropy
+        named = {"policy_loss": -policy, "value_loss": value, "entropy": entropy, "clip_fraction": clipped}
+        return loss, {name: float(x.detach()) for name, x in named.items()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Adam's moments and those of the return, for an exact resume."""
+        return {**self.adam.state_dict(), **self.moments}
+
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict``."""
+        self.adam.load_state_dict(saved)
+        self.moments = {name: saved[name] for name in self.moments}

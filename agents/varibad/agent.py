@@ -1,0 +1,65 @@
+"""VariBAD as an agent."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from metarl.agents.rl2.agent import RL2
+from metarl.agents.varibad.buffer import TrialBuffer
+from metarl.agents.varibad.config import PRESETS, VariBADConfig
+from metarl.agents.varibad.elbo import BeliefTraining
+from metarl.agents.varibad.learner import VariBADLearner
+from metarl.checkpoint import prefixed, with_prefix
+from metarl.rollout.random import stream_keys
+from metarl.rollout.trajectory import Trajectory
+
+
+class VariBAD(RL2):
+    """VariBAD: a policy on a belief of the task, which a memory infers while it acts (Zintgraf et al. 2020).
+
+    Presets: ``default``, our recipe for GridNavi and other small families; ``semicircle``.
+    """
+
+    name = "varibad"
+    config_class = VariBADConfig
+    presets: ClassVar[Mapping[str, VariBADConfig]] = PRESETS
+    config: VariBADConfig
+    learner: VariBADLearner
+
+    def build_learner(self) -> VariBADLearner:
+        self._outer = None
+        self._belief: BeliefTraining | None = None
+        self._buffer = TrialBuffer(self.config.buffer)
+        spaces = self.family.observation_space, self.family.action_space
+        return VariBADLearner(*spaces, self.config, self.episodes * self.family.horizon)
+
+    @property
+    def belief(self) -> BeliefTraining:
+        """What trains the belief, made when training begins."""
+        if self._belief is None:
+            generator = torch.Generator().manual_seed(int(stream_keys(1, self.seed, "decoder")[0, 0]))
+            self._belief = BeliefTraining(self.learner, self.params, generator)
+        return self._belief
+
+    def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:
+        """PPO on the beliefs that the trials were collected with, and only then better beliefs."""
+        logged = super().update(trajectory, generator)
+        self._buffer.add(trajectory)
+        for _ in range(self.config.vae_updates):
+            part = self._buffer.sample(self.config.vae_tasks, generator)
+            self.params, parts = self.belief.update(self.params, part, self.progress, generator)
+            logged |= parts
+        return logged
+
+    def training_state(self) -> dict[str, Tensor]:
+        parts = {"belief": self.belief.state_dict(), "buffer": self._buffer.state_dict()}
+        saved = [prefixed(name, part) for name, part in parts.items()]
+        return super().training_state() | {name: value for part in saved for name, value in part.items()}
+
+    def load_training_state(self, saved: dict[str, Tensor]) -> None:
+        super().load_training_state(saved)
+        self._belief = None
+        self.belief.load_state_dict(with_prefix("belief", saved))
+        self._buffer.load_state_dict(with_prefix("buffer", saved))

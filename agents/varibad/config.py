@@ -1,0 +1,52 @@
+"""Configuration of VariBAD and its presets."""
+
+from dataclasses import dataclass
+
+from metarl.agents.rl2.config import RL2Config
+from metarl.config import check_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariBADConfig(RL2Config):
+    """RL²'s configuration, and the belief's. The defaults are our recipe for GridNavi."""
+
+    total_timesteps: int = 5_000_000
+    tasks: int = 64
+    epochs: int = 8  # its policy is a small network on beliefs that are computed once, so an epoch costs little
+
+    latent: int = 5  # dimensions of the belief
+    decoder: tuple[int, ...] = (64, 32)  # hidden layers
+    vae_learning_rate: float = 2e-3
+    vae_updates: int = 6  # an iteration
+    vae_tasks: int = 32  # trials an update
+    vae_beliefs: int = 12  # steps of a trial whose beliefs are decoded, drawn anew at every update
+    vae_targets: int = 60  # steps of the trial that each of them has to explain
+    kl_coef: float = 0.01
+    reward_coef: float = 1.0
+    state_coef: float = 0.0  # of the next observation; for families whose dynamics vary
+    buffer: int = 1024  # last trials that the belief is trained on
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_config(
+            self,
+            {
+                "latent": self.latent >= 1,
+                "decoder": len(self.decoder) >= 1 and all(width >= 1 for width in self.decoder),
+                "vae_learning_rate": self.vae_learning_rate > 0,
+                "vae_updates": self.vae_updates >= 1,
+                "vae_tasks": 1 <= self.vae_tasks <= self.buffer,
+                "vae_beliefs": self.vae_beliefs >= 1,
+                "vae_targets": self.vae_targets >= 1,
+                "kl_coef": self.kl_coef >= 0,
+                "reward_coef": self.reward_coef >= 0,
+                "state_coef": self.state_coef >= 0 and self.state_coef + self.reward_coef > 0,
+                "buffer": self.buffer >= 1,
+            },
+        )
+
+
+PRESETS: dict[str, VariBADConfig] = {
+    "default": VariBADConfig(),
+    "semicircle": VariBADConfig(total_timesteps=15_000_000, gamma=0.99, entropy_coef=0.001, buffer=512),
+}

@@ -1,0 +1,149 @@
+"""What trains VariBAD's belief: the evidence lower bound of whole trials (Zintgraf et al. 2020, equations 8 to 10)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.agents.varibad.learner import VariBADLearner
+from metarl.learner import Params
+from metarl.moments import trained
+from metarl.networks import MLP
+from metarl.optimiser import Adam, falling
+from metarl.rollout.trajectory import Trajectory
+
+DECODER = "decoder."
+
+
+class ELBO:
+    """The decoder and the bound. A belief at any step has to explain the whole trial, the past and the future.
+
+    The decoder serves training alone, so its parameters are here and not among the learner's.
+    """
+
+    def __init__(self, learner: VariBADLearner) -> None:
+        self.learner, self.config = learner, learner.config
+        inputs = learner.inputs
+        self._n_inputs = 2 * inputs.n_observation + inputs.n_action
+        n_outputs = 1 + inputs.n_observation  # the reward and the next observation
+        # The first layer is linear in (belief, transition), so its two parts are computed apart and added.
+        self._first = MLP((learner.latent + self._n_inputs, self.config.decoder[0]), output_gain=2**0.5)
+        self._rest = MLP((*self.config.decoder, n_outputs), "relu", output_gain=1.0)
+
+    def init(self, generator: torch.Generator) -> Params:
+        """The decoder's parameters before training."""
+        first = {f"{DECODER}first.{name}": value for name, value in self._first.init(generator).items()}
+        return first | {f"{DECODER}rest.{name}": value for name, value in self._rest.init(generator).items()}
+
+    def decode(self, params: Params, z: Tensor, transitions: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward ``(task, belief, step)`` and next observation of each transition, by each of the beliefs' samples.
+
+        ``z`` is ``(task, belief, latent)``, ``transitions`` ``(task, step, n)``. The next observation is decoded
+        from a transition that leaves it out.
+        """
+        weight, bias = params[f"{DECODER}first.0.weight"], params[f"{DECODER}first.0.bias"]
+        of_z = functional.linear(z, weight[:, : z.shape[-1]], bias)[:, :, None]
+
+        def output(rows: Tensor) -> Tensor:
+            of_rows = functional.linear(rows, weight[:, z.shape[-1] :])[:, None]
+            return self._rest(params, torch.relu(of_z + of_rows), f"{DECODER}rest.")
+
+        reward = output(transitions)[..., 0]
+        if not self.config.state_coef:
+            return reward, reward.new_zeros(*reward.shape, 0)
+        n = self.learner.inputs.n_observation
+        without = torch.cat([transitions[..., :-n], torch.zeros_like(transitions[..., -n:])], -1)
+        return reward, output(without)[..., 1:]
+
+    def loss(
+        self, params: Params, trajectory: Trajectory, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Minus the bound, a mean over trials and beliefs, and its parts.
+
+        Of the beliefs and of the steps that they have to explain some are drawn, the sum over the steps of a trial
+        being estimated from them. The prior of a belief is the one before it (equation 10), of the first a standard
+        normal.
+        """
+        config, learner, device = self.config, self.learner, trajectory.reward.device
+        trajectory = trajectory.filled()
+        read, _ = learner.remember(params, learner.initial(params, trajectory.n_tasks), trajectory)
+        mean, log_variance = learner.moments(params, read.flatten(1, 3))
+        valid = trajectory.valid.flatten(1)
+        kl = _kl_to_previous(mean, log_variance).masked_fill(~valid, 0).sum(1) / valid.sum(1)
+
+        beliefs = _draw(valid, config.vae_beliefs, generator)
+        chosen = beliefs[..., None].expand(-1, -1, mean.shape[-1])
+        noise = torch.randn(chosen.shape, generator=generator).to(device)
+        z = mean.gather(1, chosen) + torch.exp(0.5 * log_variance.gather(1, chosen)) * noise
+
+        steps = _draw(valid, config.vae_targets, generator)
+        rows = learner.inputs.decodable(params, trajectory).flatten(1, 3)
+        rows = rows.gather(1, steps[..., None].expand(-1, -1, rows.shape[-1]))
+        reward, following = self.decode(params, z, rows)
+        truth = learner.inputs.reward(params, trajectory.reward).flatten(1).gather(1, steps)[:, None]
+        length = valid.sum(1)[:, None, None]
+        reward_error = ((reward - truth).square() * length).mean()
+        state_error = torch.zeros_like(reward_error)
+        if config.state_coef:
+            seen = rows[..., -learner.inputs.n_observation :][:, None]
+            state_error = ((following - seen).square().mean(-1) * length).mean()
+        loss = config.reward_coef * reward_error + config.state_coef * state_error + config.kl_coef * kl.mean()
+        parts = {"reward_error": reward_error / length.float().mean(), "belief_kl": kl.mean()}
+        if config.state_coef:
+            parts["state_error"] = state_error / length.float().mean()
+        return loss, {name: float(value.detach()) for name, value in parts.items()}
+
+
+class BeliefTraining:
+    """Adam on the bound: of the memory, the belief and the decoder."""
+
+    def __init__(self, learner: VariBADLearner, params: Params, generator: torch.Generator) -> None:
+        self.elbo = ELBO(learner)
+        heads = learner.policy_params(params)
+        own = {name: value for name, value in trained(params).items() if name not in heads}
+        device = next(iter(params.values())).device
+        decoder = {name: value.to(device) for name, value in self.elbo.init(generator).items()}
+        self.adam = Adam({**own, **decoder}, learner.config.vae_learning_rate, learner.config.max_grad_norm)
+
+    def update(
+        self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
+    ) -> tuple[Params, dict[str, float]]:
+        """New parameters after one step on these trials, and what to log."""
+        # It falls as the policy's does, which would otherwise end on beliefs that still move.
+        config = self.elbo.config
+        self.adam.learning_rate = falling(config.vae_learning_rate, config.final_learning_rate, progress)
+        loss, parts = self.elbo.loss({**params, **self.adam.params}, trajectory, generator)
+        self.adam.minimise(loss)
+        learned = self.adam.values()
+        return {name: learned.get(name, value) for name, value in params.items()}, parts
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The decoder and Adam's moments, for an exact resume."""
+        decoder = {name: value for name, value in self.adam.values().items() if name.startswith(DECODER)}
+        return {**decoder, **self.adam.state_dict()}
+
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict``."""
+        with torch.no_grad():
+            for name, value in self.adam.params.items():
+                if name.startswith(DECODER):
+                    value.copy_(saved[name])
+        self.adam.load_state_dict(saved)
+
+
+def _kl_to_previous(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL ``(task, step)`` of every belief ``(task, step, latent)`` to the one before it, the first to a normal.
+
+    What is read in the padding is what was read last, so the step before is always the right one.
+    """
+    prior_mean = torch.cat([torch.zeros_like(mean[:, :1]), mean[:, :-1]], 1)
+    prior_log = torch.cat([torch.zeros_like(mean[:, :1]), log_variance[:, :-1]], 1)
+    distance = (mean - prior_mean).square() * torch.exp(-prior_log)
+    return 0.5 * (torch.exp(log_variance - prior_log) + distance - 1 + prior_log - log_variance).sum(-1)
+
+
+def _draw(valid: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Indices ``(task, n)`` of valid steps, different ones where there are enough."""
+    score = torch.rand(valid.shape, generator=generator).to(valid.device).masked_fill(~valid, -1)
+    order = score.argsort(1, descending=True)
+    count = valid.sum(1, keepdim=True)
+    return order.gather(1, torch.arange(n, device=valid.device).expand(len(valid), -1) % count)
