@@ -72,9 +72,17 @@ def evaluate(arguments: Sequence[str]) -> None:
 
     prepare_process(options.threads)
     run = Run.open(options.run)
-    evaluation, paths = evaluate_run(run, options.split, options.tasks, options.points, options.device)
-    files = save_evaluation(run, evaluation, paths)
-    _print(options.json, as_json(evaluation), curve_table(evaluation))
+    outcome = evaluate_run(
+        run,
+        options.split,
+        options.tasks,
+        options.points,
+        options.device,
+        deterministic=options.deterministic,
+        wipe_memory=options.wipe_memory,
+    )
+    files = save_evaluation(run, outcome)
+    _print(options.json, as_json(outcome.evaluation), curve_table(outcome.evaluation))
     if not options.json:
         print("Saved " + ", ".join(str(file) for file in files))
 
@@ -85,19 +93,30 @@ def compare(arguments: Sequence[str]) -> None:
     from metarl.device import check_device
     from metarl.evaluate.drawing import save_figure
     from metarl.evaluate.plots import comparison_figure
-    from metarl.evaluate.run import distinct, evaluation_of
-    from metarl.evaluate.tables import comparison_json, comparison_table
+    from metarl.evaluate.references import check_players, player_evaluations
+    from metarl.evaluate.run import distinct, evaluation_of, held_out
+    from metarl.evaluate.tables import check_comparable, comparison_csv, comparison_json, comparison_table
+    from metarl.files import write_atomic
     from metarl.process import prepare_process
     from metarl.runs import Run
 
     prepare_process(options.threads)
     check_device(options.device)
     runs = [Run.open(path) for path in options.runs]
+    if options.players:
+        check_players(options.players, runs[0].family())
     evaluations = distinct([evaluation_of(run, options.split, options.device) for run in runs], runs)
+    check_comparable(evaluations)
+    if options.players:
+        family = runs[0].family()
+        tasks = held_out(family, options.split)
+        evaluations += player_evaluations(options.players, evaluations, family, tasks, options.device)
     _print(options.json, comparison_json(evaluations), comparison_table(evaluations))
     save_figure(comparison_figure(evaluations), options.output)
+    table = options.output.with_suffix(".csv")
+    write_atomic(table, comparison_csv(evaluations))
     if not options.json:
-        print(f"Saved {options.output}")
+        print(f"Saved {options.output}, {table}")
 
 
 def render(arguments: Sequence[str]) -> None:

@@ -56,6 +56,10 @@ class EvaluateOptions:
     """number of test tasks; the preset's unless given"""
     points: int | None = None
     """points of the curve: before adaptation, after one, ...; the agent's unless given"""
+    deterministic: bool = True
+    """score also extra episodes without exploration noise, which takes twice the time"""
+    wipe_memory: bool = False
+    """an ablation: an agent that adapts by memory begins every episode as it began the first"""
     device: str = "cpu"
     threads: int = 1
     json: bool = False
@@ -68,10 +72,12 @@ class CompareOptions:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """run folders"""
+    players: tuple[str, ...] = ()
+    """reference players of the family, scored beside the agents"""
     split: str = "test"
     """test or ood"""
     output: Path = Path("comparison.png")
-    """the plot"""
+    """the plot; beside it a CSV of the same name"""
     device: str = "cpu"
     threads: int = 1
     json: bool = False

@@ -13,6 +13,7 @@ import torch
 import tyro
 from bench.learning import bench_rollout, bench_threads, bench_trpo
 from bench.measure import Options, Row
+from bench.memory import bench_memory
 from bench.physics import bench_physics
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[Options], list[Row]]] = {
     "trpo": bench_trpo,
     "threads": bench_threads,
     "physics": bench_physics,
+    "memory": bench_memory,
 }
 
 

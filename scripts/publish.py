@@ -11,49 +11,23 @@ import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import tyro
+from asked import ASKED
 
 from metarl import __version__
 from metarl.errors import MetaRLError
+from metarl.evaluate.belief_plot import belief_figure
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import learning_figure, overview_figure
 from metarl.evaluate.results import figure, summary, write_result
 from metarl.evaluate.run import UnfinishedRun, evaluate_run
+from metarl.evaluate.tables import title
 from metarl.files import write_atomic
 from metarl.process import prepare_process
 from metarl.runs import Run
-
-# What is asked of an agent on a family's variant: the figure's name and bound, what the literature reports, and the
-# environment steps it took for it. Finn et al. 2017, figure 4, as read off relative to standing still and the optimum.
-ASKED: dict[tuple[str, str, str], list[dict[str, Any]]] = {
-    ("maml", "metarl/PointNavigation-v0", "maml"): [
-        {"name": "normalised step 1", "asked": ">= 0.70", "reference": 0.50},
-        {"name": "normalised step 3", "asked": ">= 0.93", "reference": 0.70},
-    ],
-    ("maml-trpo", "metarl/PointNavigation-v0", "maml"): [
-        {"name": "normalised step 1", "asked": ">= 0.50", "reference": 0.50, "reference_steps": 40_000_000},
-    ],
-    # The interval that the exact curvature reached on the same tasks and steps, its lower ends.
-    ("maml-trpo-subsampled", "metarl/PointNavigation-v0", "maml"): [
-        {"name": "normalised step 1", "asked": ">= 0.631", "reference": 0.671},
-        {"name": "normalised step 3", "asked": ">= 0.9406", "reference": 0.952},
-    ],
-    ("maml-promp", "metarl/PointNavigation-v0", "maml"): [
-        {"name": "normalised step 1", "asked": ">= 0.50", "reference_steps": 160_160_000},
-    ],
-    # Above what it earns before adaptation, and above fine-tuning on as many steps: the highest end of their intervals.
-    # pytorch-maml-rl has 500 iterations of 40 tasks × 20 episodes × 100 steps, twice.
-    ("maml-locomotion", "metarl/HalfCheetahDir-v0", "maml"): [
-        {"name": "return step 1", "asked": ">= 45", "reference_steps": 80_000_000},
-        {"name": "return step 3", "asked": ">= 45", "reference_steps": 80_000_000},
-    ],
-    # Where the gap between the two begins to mean something: a constant 1.5 m/s earns about -150.
-    ("oracle-sac", "metarl/HalfCheetahVel-v0", "pearl"): [{"name": "return", "asked": ">= -60"}],
-    ("multitask-sac", "metarl/HalfCheetahVel-v0", "pearl"): [{"name": "return", "asked": ">= -175"}],
-}
 
 _STEPS, _ROWS = "time/total_timesteps", 100
 
@@ -62,6 +36,10 @@ def main(
     run: Annotated[Path, tyro.conf.Positional],
     results: Path = Path("results"),
     picture: Path | None = None,
+    tasks: int | None = None,
+    episodes: int | None = None,
+    deterministic: bool = True,
+    wipe_memory: bool = False,
 ) -> int:
     """Evaluate a run on its test tasks and write its result.
 
@@ -69,18 +47,28 @@ def main(
         run: a run folder.
         results: the folder of results.
         picture: where to write paths and curve, for families in the plane.
+        tasks: number of test tasks, such as 100000 fresh trials of a bandit; the family's unless given.
+        episodes: of the trial, or points of the curve; the agent's unless given.
+        deterministic: score also extra episodes without exploration noise, which takes twice the time.
+        wipe_memory: an ablation: the memory goes back to its beginning before every episode.
     """
     prepare_process(1)
     warnings.simplefilter("error", UnfinishedRun)
     try:
         opened = Run.open(run)
-        evaluation, paths = evaluate_run(opened)
+        outcome = evaluate_run(
+            opened, n_tasks=tasks, points=episodes, deterministic=deterministic, wipe_memory=wipe_memory
+        )
+        evaluation, paths, beliefs, read = outcome
         asked = ASKED.get((evaluation.agent, evaluation.family, evaluation.variant), [])
         figures = [figure(evaluation, **each) for each in asked]
         machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}, one thread a seed"
         content = summary(evaluation, command=opened.command, machine=machine, version=__version__, figures=figures)
         folder = write_result(results, evaluation, content, asdict(opened.config))
         write_progress(opened, folder)
+        if beliefs is not None and read is not None:
+            write_atomic(folder / "probe.csv", read.to_csv())
+            save_figure(belief_figure(beliefs, read, title(evaluation)), folder / "belief.png")
         if picture is not None and paths is not None:
             save_figure(overview_figure(evaluation, paths.positions, paths.goals, paths.valid), picture)
     except (MetaRLError, UnfinishedRun) as error:

@@ -88,10 +88,10 @@ def heading(axes: Axes, title: str, subtitle: str) -> None:
     axes.annotate(subtitle, xytext=(0, 15), color=MUTED, fontsize=10.5, **place)
 
 
-def label_ends(axes: Axes, ends: Sequence[End]) -> None:
+def label_ends(axes: Axes, ends: Sequence[End], gap: float = LABEL_GAP) -> None:
     """Write each line's name to the right of where it ends, in its colour; labels too close are pushed apart."""
     low, high = axes.get_ylim()
-    heights = spread([(end.y - low) / (high - low) for end in ends], LABEL_GAP)
+    heights = spread([(end.y - low) / (high - low) for end in ends], gap)
     for end, height in zip(ends, heights, strict=True):
         axes.annotate(
             end.text,

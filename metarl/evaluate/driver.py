@@ -1,18 +1,24 @@
 """The one evaluation driver: return by episodes of interaction, for learners that adapt in any of the three ways."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metarl.errors import MetaRLError
 from metarl.family.base import TaskFamily
 from metarl.learner import MetaLearner, Params, State
+from metarl.rollout.batch import Batch
 from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks
+
+CHUNK = 2000  # tasks played at once
+KEPT = 1000  # tasks whose trajectories and states are kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +29,16 @@ class Curve:
     adaptations: tuple[int, ...]
     returns: NDArray[np.float64]  # (point, task), exploration noise on
     deterministic: NDArray[np.float64] | None  # (point, task), noise off
+    # Of the first KEPT tasks only, for those of 100,000 fill no memory:
     trajectories: tuple[Trajectory, ...]  # the scored ones, on the CPU
     states: tuple[State, ...]  # that they were played from
+    beliefs: NDArray[np.float32] | None = None  # (point + 1, task, d), before every point and after the last
 
 
 @torch.no_grad()
 def adaptation_curve(
     learner: MetaLearner,
-    params: Params,
+    params: Params | Callable[[Tasks], Params],
     family: TaskFamily,
     tasks: Tasks,
     *,
@@ -40,6 +48,8 @@ def adaptation_curve(
     device: torch.device | str = "cpu",
     deterministic: bool = True,
     purpose: str = "evaluate",
+    wipe_memory: bool = False,
+    chunk: int = CHUNK,
 ) -> Curve:
     """Adapt to every task and score the episodes of each point.
 
@@ -47,26 +57,115 @@ def adaptation_curve(
     learner adapts to. Scores with the noise off come from extra episodes that are thrown away: they are no interaction,
     and a noiseless policy would give a policy gradient nothing to go by. ``purpose`` and ``seed`` pick the random
     streams.
+
+    Args:
+        params: or a function of the tasks that gives them, such as ``told`` for players that know their task.
+        wipe_memory: an ablation: an online learner's state goes back to ``initial`` before every episode.
+        chunk: tasks played at once. Every task has random streams of its own, so it bounds memory and changes nothing.
     """
     if points < 1:
         raise MetaRLError(f"points={points}: a curve has at least one, before any adaptation.")
-    batch = family.batch(tasks.repeat(lanes), stream_keys(len(tasks) * lanes, purpose, family.name, seed), device)
-    state = learner.initial(params, len(tasks))
-    scored, quiet, states = [], [], []
-    for point in range(points):
-        if deterministic:
-            extra, _ = rollout(learner, params, state, batch, lanes=lanes, first_episode=point, deterministic=True)
-            quiet.append(extra.returns.mean((1, 2)).double().cpu().numpy())
-        trajectory, after = rollout(learner, params, state, batch, lanes=lanes, first_episode=point)
-        scored.append(trajectory.to("cpu"))
-        states.append(state)
-        if point + 1 < points:
-            state = after if learner.online else learner.adapt(params, state, trajectory)
+    if chunk < 1:
+        raise MetaRLError(f"chunk={chunk}: play at least one task at a time.")
+    if wipe_memory and not learner.online:
+        raise MetaRLError(
+            f"{type(learner).__name__} has no memory to wipe: it does not take data in while acting. Only an online "
+            "learner can be scored so."
+        )
+    keys = stream_keys(len(tasks) * lanes, purpose, family.name, seed)
+    parts = []
+    for first in range(0, len(tasks), chunk):
+        rows = slice(first, first + chunk)
+        some = tasks[rows]
+        batch = family.batch(some.repeat(lanes), keys[first * lanes : (first + chunk) * lanes], device)
+        mine = params(some) if callable(params) else params
+        play = _Play(learner, mine, batch, len(some), lanes, deterministic, wipe_memory)
+        parts.append(play.curve(points, max(0, KEPT - first)))
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+@dataclass
+class _Play:
+    """One chunk of tasks, from the first point to the last."""
+
+    learner: MetaLearner
+    params: Params
+    batch: Batch
+    n_tasks: int
+    lanes: int
+    deterministic: bool
+    wipe_memory: bool
+
+    def curve(self, points: int, kept: int) -> Curve:
+        """The curve of all the chunk's tasks; trajectories, states and beliefs of the first ``kept``."""
+        state = self.learner.initial(self.params, self.n_tasks)
+        before = state
+        returns, quiet, trajectories, states = [], [], [], []
+        beliefs = [] if self.wipe_memory else self._belief(state, kept)
+        for point in range(points):
+            if self.wipe_memory:
+                state = before
+            if self.deterministic:
+                quiet.append(_returns(self._rollout(state, point, deterministic=True)[0]))
+            trajectory, after = self._rollout(state, point)
+            returns.append(_returns(trajectory))
+            if kept:
+                all_kept = kept >= self.n_tasks
+                trajectories.append((trajectory if all_kept else trajectory.tasks(slice(0, kept))).to("cpu"))
+                # A slice would hold on to the whole.
+                states.append(state if all_kept else {name: value[:kept].clone() for name, value in state.items()})
+            if self.learner.online:
+                state = after
+            elif point + 1 < points or beliefs:
+                state = self.learner.adapt(self.params, state, trajectory)
+            if beliefs:
+                beliefs += self._belief(state, kept)
+        return Curve(
+            episodes=tuple(point * self.lanes for point in range(points)),
+            adaptations=tuple(range(points)),
+            returns=np.stack(returns),
+            deterministic=np.stack(quiet) if quiet else None,
+            trajectories=tuple(trajectories),
+            states=tuple(states),
+            beliefs=np.stack(beliefs) if beliefs else None,
+        )
+
+    def _rollout(self, state: State, point: int, deterministic: bool = False) -> tuple[Trajectory, State]:
+        return rollout(
+            self.learner,
+            self.params,
+            state,
+            self.batch,
+            lanes=self.lanes,
+            first_episode=point,
+            deterministic=deterministic,
+        )
+
+    def _belief(self, state: State, kept: int) -> list[NDArray[np.float32]]:
+        """One belief ``(task, d)``, or none where the learner has none or nothing is kept."""
+        belief: Tensor | None = self.learner.belief(self.params, state) if kept else None
+        return [] if belief is None else [belief[:kept].float().cpu().numpy().copy()]
+
+
+def _returns(trajectory: Trajectory) -> NDArray[np.float64]:
+    return np.asarray(trajectory.returns.mean((1, 2)).double().cpu().numpy())
+
+
+def _joined(parts: list[Curve]) -> Curve:
+    """The curve of all tasks from those of its chunks, in their order."""
+    kept = [part for part in parts if part.states]
+    quiet = [part.deterministic for part in parts if part.deterministic is not None]
+    beliefs = [part.beliefs for part in kept if part.beliefs is not None]
+    states = zip(*(part.states for part in kept), strict=True)
     return Curve(
-        episodes=tuple(point * lanes for point in range(points)),
-        adaptations=tuple(range(points)),
-        returns=np.stack([t.returns.mean((1, 2)).double().numpy() for t in scored]),
-        deterministic=np.stack(quiet) if quiet else None,
-        trajectories=tuple(scored),
-        states=tuple(states),
+        episodes=parts[0].episodes,
+        adaptations=parts[0].adaptations,
+        returns=np.concatenate([part.returns for part in parts], axis=1),
+        deterministic=np.concatenate(quiet, axis=1) if quiet else None,
+        trajectories=tuple(
+            Trajectory.concatenate(of_point, axis="task")
+            for of_point in zip(*(part.trajectories for part in kept), strict=True)
+        ),
+        states=tuple({name: torch.cat([s[name] for s in of_point]) for name in of_point[0]} for of_point in states),
+        beliefs=np.concatenate(beliefs, axis=1) if beliefs else None,
     )

@@ -7,6 +7,7 @@ it.
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,13 +35,16 @@ from metarl.evaluate.tables import check_comparable, number, replicates, title
 __all__ = ["comparison_figure", "curve_figure", "learning_figure", "overview_figure", "paths_figure", "save_figure"]
 
 _OF_NO_STEP = "rollout/return"  # what an agent logs that does not adapt
-FEW = 12  # a curve of at most so many points gets markers, a tick and a colour for each
+_WHOLE_TRIAL = "rollout/return_trial"
+_OF_TRIALS = {"return_first": "first episode", "return_last": "last episode", "return_trial": "whole trial"}
+FEW = 12  # a curve of at most so many points gets markers, a tick and a colour for each, and single tasks behind it
+MOST_TASKS = 200  # drawn singly
 X_LABEL = "episodes of interaction"
 HALO = [withStroke(linewidth=3, foreground="white")]  # keeps text legible on lines
 
 
 def curve_figure(evaluation: Evaluation) -> Figure:
-    """The adaptation curve: mean return and its wider interval, single tasks behind it, floor and optimum."""
+    """The adaptation curve: mean return and its wider interval, floor and optimum; single tasks behind a short one."""
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.add_subplot()
     _draw_curve(axes, evaluation)
@@ -51,7 +55,7 @@ def curve_figure(evaluation: Evaluation) -> Figure:
 def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
     """Several agents on the same tasks, each labelled where it ends: normalised scores where known, else returns.
 
-    Raises MetaRLError where their tasks differ.
+    Reference players are dashed. Raises MetaRLError where their tasks differ.
     """
     check_comparable(evaluations)
     first = evaluations[0]
@@ -59,21 +63,25 @@ def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.add_subplot()
     frame(axes, X_LABEL, "normalised score" if known else "return")
-    ends = []
+    ends, reach = [], []
     for each, colour in zip(evaluations, agent_colours(len(evaluations)), strict=True):
         mean, low, high = _band([point.normalised if known else point.returns for point in each.points])
         axes.fill_between(each.episodes, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(
-            each.episodes, mean, color=colour, linewidth=2, label=each.agent, marker="o" if len(mean) <= FEW else ""
-        )
+        dashes: dict[str, Any] = {"linestyle": (0, (2.5, 1.5))} if each.player else {}
+        marker = "o" if len(mean) <= FEW else ""
+        axes.plot(each.episodes, mean, color=colour, linewidth=2, label=each.agent, marker=marker, **dashes)
         ends.append(End(float(mean[-1]), each.agent, colour))
+        reach += [*_reach(low, high), mean.min(), mean.max()]
+    margin = 0.05 * (max(reach) - min(reach))
+    axes.set_ylim(min(reach) - margin, max(reach) + margin)
     if known:
         axes.set_ylim(min(axes.get_ylim()[0], -0.09), max(axes.get_ylim()[1], 1.09))
         _level(axes, 0, first.floor_name, above=False)
         _level(axes, 1, first.optimum_name, above=True)
     _x_ticks(axes, sorted({count for each in evaluations for count in each.episodes}))
     label_ends(axes, ends)
-    heading(axes, title(first).removeprefix(f"{first.agent} on "), f"{replicates(*evaluations)}, 95% intervals")
+    trained = [each for each in evaluations if not each.player] or evaluations
+    heading(axes, title(first).removeprefix(f"{first.agent} on "), f"{replicates(*trained)}, 95% intervals")
     return figure
 
 
@@ -84,7 +92,8 @@ def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequ
         progress: the progress.csv of each seed, as SB3's logger writes it. A thin line is one seed, the thick one
             their mean at the steps that all seeds have logged.
         steps: the column of environment steps.
-        returns: the columns of returns after 0, 1, ... adaptation steps.
+        returns: the columns of returns after 0, 1, ... adaptation steps, or of a trial's episodes. A trial's total is
+            of another size, and left out where there are others.
 
     Raises MetaRLError for a missing column, naming those that are there.
     """
@@ -92,6 +101,7 @@ def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequ
     axes = figure.add_subplot()
     frame(axes, "environment steps", "return")
     ends = []
+    returns = [column for column in returns if column != _WHOLE_TRIAL] or returns
     for k, (column, colour) in enumerate(zip(returns, step_colours(len(returns)), strict=True)):
         of_seed = [_logged(path, steps, column) for path in progress]
         common = sorted(set.intersection(*(set(each) for each in of_seed)))
@@ -103,7 +113,7 @@ def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequ
         if len(lines) > 1:
             axes.plot(common, lines.T, color=colour, linewidth=0.7, alpha=0.5)
         axes.plot(common, lines.mean(axis=0), color=colour, linewidth=2, label=column)
-        ends.append(End(float(lines[:, -1].mean()), "return" if column == _OF_NO_STEP else after(k), colour))
+        ends.append(End(float(lines[:, -1].mean()), _series(column, k), colour))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value:,.0f}")
     axes.margins(x=0)
     label_ends(axes, ends)
@@ -131,8 +141,9 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
     mean, low, high = _band([point.returns for point in points])
     few = len(points) <= FEW
     colour = step_colours(4)[2]  # the blue in the middle
-    of_task = evaluation.returns.mean(axis=0)  # (point, task)
-    axes.plot(episodes, of_task, color=MUTED, linewidth=0.7, alpha=min(0.3, 12 / of_task.shape[1]), zorder=1)
+    of_task = evaluation.returns.mean(axis=0) if few else np.empty((len(points), 0))  # (point, task)
+    drawn = of_task[:, :MOST_TASKS]
+    axes.plot(episodes, drawn, color=MUTED, linewidth=0.7, alpha=min(0.3, 12 / max(1, drawn.shape[1])), zorder=1)
     axes.fill_between(episodes, low, high, color=colour, alpha=0.25, linewidth=0, zorder=2)
     axes.plot(episodes, mean, color=colour, linewidth=2.4, zorder=3)
     if few:
@@ -156,7 +167,8 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
         )
     levels = [float(array.mean()) for array in (evaluation.floor, evaluation.optimum) if array is not None]
     # A task or two that went astray must not squeeze the curve: they may leave the picture.
-    shown = np.concatenate([low, high, np.quantile(of_task, (0.02, 0.98), axis=1).ravel(), levels])
+    usual = np.quantile(of_task, (0.02, 0.98), axis=1).ravel() if few else []
+    shown = np.concatenate([_reach(low, high), mean, usual, levels])
     margin = 0.07 * np.ptp(shown)
     axes.set_ylim(shown.min() - margin, shown.max() + 1.4 * margin)
     for array, name in ((evaluation.floor, evaluation.floor_name), (evaluation.optimum, evaluation.optimum_name)):
@@ -170,7 +182,16 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
 
 
 def _caption(evaluation: Evaluation) -> str:
-    return f"{replicates(evaluation)}: mean, 95% interval, single tasks in grey"
+    tasks = ", single tasks in grey" if len(evaluation.episodes) <= FEW else ""
+    return f"{replicates(evaluation)}: mean, 95% interval{tasks}"
+
+
+def _series(column: str, k: int) -> str:
+    """How the learning curve calls a column, the k-th."""
+    name = column.rsplit("/", 1)[-1]
+    if name.startswith("return_episode_"):
+        return name.removeprefix("return_").replace("_", " ")
+    return "return" if column == _OF_NO_STEP else _OF_TRIALS.get(name) or after(k)
 
 
 def _band(scores: Sequence[Estimate | None]) -> tuple[Array, Array, Array]:
@@ -178,6 +199,12 @@ def _band(scores: Sequence[Estimate | None]) -> tuple[Array, Array, Array]:
     rows = [(score.value, *score.interval) for score in scores if score is not None]
     mean, low, high = np.array(rows).T
     return mean, low, high
+
+
+def _reach(low: Array, high: Array) -> list[float]:
+    """How far an axis follows a band: of a long curve, whose points are single noisy episodes, not to each spike."""
+    share = 0 if len(low) <= FEW else 0.1
+    return [float(np.quantile(low, share)), float(np.quantile(high, 1 - share))]
 
 
 def _level(axes: Axes, y: float, text: str, *, above: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from metarl.errors import MetaRLError
 from metarl.evaluate.results import Result, extras, load_results
 from metarl.evaluate.schema import Summary
-from metarl.evaluate.scores import short_name
+from metarl.evaluate.scores import evenly, short_name
 from metarl.evaluate.tables import number
 from metarl.files import write_atomic
 
@@ -21,6 +21,7 @@ gap between the floor (the best player that does not know the task) and the opti
 that are scored. In brackets stands the wider of two 95% intervals: a bootstrap over seeds × tasks, and Student's t over
 seeds. IQM is the mean of the middle half; *noise off* means without exploration noise.
 """
+POINTS_SHOWN = 8  # of a result's curve, evenly chosen
 STEPS_SHOWN = 3  # adaptation steps with a column of their own; of a longer curve the last point is shown too
 
 
@@ -31,6 +32,7 @@ def results_table(results: Sequence[Result]) -> str:
     curves = [result.summary.get("curve", []) for result in results]
     shown = sorted({point["adaptations"] for curve in curves for point in curve if point["adaptations"] <= STEPS_SHOWN})
     longer = any(_is_long(curve) for curve in curves)
+    trials = any(result.summary.get("trial") for result in results)
     header = [
         "agent",
         "family",
@@ -39,6 +41,7 @@ def results_table(results: Sequence[Result]) -> str:
         "seeds",
         *(f"step {k}" for k in shown),
         *["last"] * longer,
+        *["trial"] * trials,
         "figures",
     ]
     rows = []
@@ -51,7 +54,8 @@ def results_table(results: Sequence[Result]) -> str:
             for each in content["figures"]
         )
         facts = [content["agent"], _family(content), content["split"], _millions(content["steps"])]
-        scores = [*(of_step.get(k, "–") for k in shown), *last]
+        total = [_total(content)] * trials
+        scores = [*(of_step.get(k, "–") for k in shown), *last, *total]
         rows.append([*facts, str(len(content["seeds"])), *scores, claims or "–"])
     return markdown(header, rows)
 
@@ -102,8 +106,10 @@ def _section(result: Result) -> str:
     learnt = [f"{name} {value:.4g}" for name, value in extras(result).items()]
     parts.append("; ".join(learnt).join(("Also: ", ".\n")) if learnt else "")
     header = ["episodes seen", "step", "return", "IQM", "normalised", "return, noise off", "normalised, noise off"]
-    rows = [_point(point, result) for point in content.get("curve", [])]
+    rows = [_point(point, result) for point in evenly(content.get("curve", []), POINTS_SHOWN)]
     parts += [markdown(header, rows)] * bool(rows)
+    if (trial := content.get("trial")) is not None:
+        parts.append(f"The whole trial of {trial['episodes']} episodes earns {_total(content)}.\n")
     header = ["figure", "value", "reference", "asked", "label"]
     rows = [
         [
@@ -119,7 +125,14 @@ def _section(result: Result) -> str:
     parts.append(f"![The curve of {content['agent']} on {_family(content)}]({result.name}/curve.png)\n")
     if (result.folder / "learning.png").exists():
         parts.append(f"![The return of {content['agent']} while training]({result.name}/learning.png)\n")
+    if (result.folder / "belief.png").exists():
+        parts.append(f"![What {content['agent']} knows of the task]({result.name}/belief.png)\n")
     return "\n".join(parts)
+
+
+def _total(content: Summary) -> str:
+    trial = content.get("trial")
+    return _bracketed(trial["return"]["mean"], trial["return"], None) if trial else "–"
 
 
 def _point(point: dict[str, Any], result: Result) -> list[str]:

@@ -18,13 +18,13 @@ import numpy as np
 from metarl.errors import MetaRLError
 from metarl.evaluate.plots import curve_figure, save_figure
 from metarl.evaluate.schema import Summary, check_summary, label
-from metarl.evaluate.scores import Evaluation, short_name
+from metarl.evaluate.scores import Evaluation, PointScore, short_name
 from metarl.evaluate.statistics import Estimate
 from metarl.files import write_atomic
 
 FILES = ("config.json", "curve.csv", "curve.png", "summary.json")
-NEEDED = ("seed", "episodes", "adaptations", "task", "return")
-COLUMNS = {*NEEDED, "return_deterministic", "floor", "optimum"}  # the last three may be empty
+NEEDED = ("seed", "episodes", "adaptations", "return")
+COLUMNS = {*NEEDED, "task", "return_deterministic", "floor", "optimum"}  # those behind NEEDED may be empty
 TOLERANCE = 1e-6  # relative: curve.csv keeps 9 digits
 
 
@@ -45,25 +45,51 @@ def figure(
     reference: float | str | None = None,
     reference_steps: int | None = None,
 ) -> dict[str, Any]:
-    """One of a summary's figures: "return" or "normalised" at the last point, or at "... step K", with its label.
+    """One of a summary's figures, by its name, with its label.
+
+    "return" or "normalised" at the last point, or at "... step K", after K adaptation steps. Of a trial "... episode K"
+    is its K-th episode, "... trial" its total, and "n=100 k=5" (a bandit's pulls and arms) or "n=10" the same return.
 
     Args:
         asked: such as ">= 0.98". reference: what the literature reports, if anything.
         reference_steps: the reference's budget of environment steps; a run that had fewer is labelled "at N steps".
     """
-    match = re.fullmatch(r"(return|normalised)(?: step (\d+))?", name)
-    if match is None:
-        raise MetaRLError(f'{name!r} cannot be read off an evaluation; ask for "return", "normalised", or "... step K"')
-    points = [each for each in evaluation.points if match[2] is None or each.adaptations == int(match[2])]
-    if not points:
-        raise MetaRLError(f"{name!r}: the curve has adaptation steps {evaluation.adaptations}; name one of them")
-    score = points[-1].returns if match[1] == "return" else points[-1].normalised
+    score = _named(evaluation, name)
     if score is None:
         raise MetaRLError(f"{name!r}: floor or optimum of {evaluation.family} is unknown; ask for the return")
     earned = label(score.value, asked, steps=evaluation.steps, reference_steps=reference_steps)
     low, high = score.interval
     content = {"name": name, "value": score.value, "low": low, "high": high}
     return {**content, "reference": reference, "asked": asked, "label": earned}
+
+
+def _named(evaluation: Evaluation, name: str) -> Estimate | None:
+    """The score that a figure's name asks for; None for a normalised one that is not known."""
+    match = re.fullmatch(r"(?:(return|normalised)(?: (step|episode) (\d+)| (trial))?|n=(\d+)(?: k=(\d+))?)", name)
+    if match is None:
+        raise MetaRLError(
+            f'{name!r} cannot be read off an evaluation; ask for "return", "normalised", "... step K", '
+            '"... episode K", "... trial", or "n=N k=K"'
+        )
+    kind, unit, count, whole, n, k = match.groups()
+    total = evaluation.trial_total
+    if (unit == "episode" or whole or n) and total is None:
+        raise MetaRLError(f"{name!r}: {evaluation.agent} was not scored on the successive episodes of a trial")
+    if whole or n:
+        assert total is not None  # for mypy: see above
+        arms = evaluation.task_vectors.shape[1]
+        if n and (int(n) != total.episodes or (k and int(k) != arms)):
+            raise MetaRLError(
+                f"{name!r}: the trial has {total.episodes} episodes, and a task {arms} numbers; name those"
+            )
+        return total.normalised if kind == "normalised" else total.returns
+    wanted = None if count is None else int(count) - (unit == "episode")
+    points = [each for each in evaluation.points if wanted is None or each.adaptations == wanted]
+    if not points and unit == "episode":
+        raise MetaRLError(f"{name!r}: the trial has episodes 1 to {len(evaluation.points)}; name one of them")
+    if not points:
+        raise MetaRLError(f"{name!r}: the curve has adaptation steps {evaluation.adaptations}; name one of them")
+    return points[-1].normalised if kind == "normalised" else points[-1].returns
 
 
 def summary(
@@ -75,15 +101,14 @@ def summary(
         low, high = score.interval
         return {"mean": score.value, **more, "low": low, "high": high}
 
+    def scores(point: PointScore) -> dict[str, Any]:
+        normalised = None if point.normalised is None else entry(point.normalised)
+        return {"return": entry(point.returns, iqm=point.iqm), "normalised": normalised}
+
     curve = [
-        {
-            "episodes": point.episodes,
-            "adaptations": point.adaptations,
-            "return": entry(point.returns, iqm=point.iqm),
-            "normalised": None if point.normalised is None else entry(point.normalised),
-        }
-        for point in evaluation.points
+        {"episodes": point.episodes, "adaptations": point.adaptations, **scores(point)} for point in evaluation.points
     ]
+    total = evaluation.trial_total
     return check_summary(
         {
             "agent": evaluation.agent,
@@ -97,6 +122,7 @@ def summary(
             "command": command,
             "version": version,
             "curve": curve,
+            "trial": None if total is None else {"episodes": total.episodes, **scores(total)},
             "figures": [dict(each) for each in figures],
         }
     )
@@ -199,8 +225,10 @@ def _read_curve(path: Path, content: Summary) -> dict[tuple[int, int], dict[str,
         values = {name: np.array([float(cell or "nan") for cell in cells]) for name, cells in columns.items()}
     except (TypeError, ValueError) as error:
         raise MetaRLError(f"curve.csv is damaged ({error}); write it again") from error
-    if any(np.isnan(values.get(name, 0.0)).any() for name in NEEDED):
-        raise MetaRLError(f"curve.csv lacks a number among {', '.join(NEEDED)}; write it again")
+    # Means over very many tasks belong to none.
+    needed = NEEDED if np.isnan(values.get("task", 0.0)).all() else (*NEEDED, "task")
+    if any(np.isnan(values.get(name, 0.0)).any() for name in needed):
+        raise MetaRLError(f"curve.csv lacks a number among {', '.join(needed)}; write it again")
     if sorted(set(values.get("seed", ()))) != sorted(content["seeds"]):
         raise MetaRLError(f"curve.csv has other seeds than the summary's {content['seeds']}; write both from one run")
     points = {}
@@ -211,6 +239,14 @@ def _read_curve(path: Path, content: Summary) -> dict[tuple[int, int], dict[str,
         for name, returns in (("normalised", "return"), ("normalised_deterministic", "return_deterministic")):
             mean[name] = (mean[returns] - mean["floor"]) / gap if gap > 0 else math.nan
         points[int(key[0]), int(key[1])] = mean
+    trial = content.get("trial")
+    if trial is not None:
+        said, counted = trial["return"]["mean"], sum(mean["return"] for mean in points.values())
+        if trial["episodes"] != len(points) or not abs(said - counted) <= TOLERANCE * max(1.0, abs(counted)):
+            raise MetaRLError(
+                f"the summary says {said} for a trial of {trial['episodes']} episodes, curve.csv {counted} for "
+                f"{len(points)}; write both from one run"
+            )
     claimed = {(point["episodes"], point["adaptations"]): point for point in content.get("curve", [])}
     if claimed and set(claimed) != set(points):
         raise MetaRLError(f"the summary's curve has points {sorted(claimed)}, curve.csv {sorted(points)}")

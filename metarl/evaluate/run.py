@@ -4,24 +4,27 @@ import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarl.agent_registry import agent_class
 from metarl.errors import MetaRLError
+from metarl.evaluate.belief_plot import belief_figure
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.driver import Curve, adaptation_curve
 from metarl.evaluate.plots import curve_figure, overview_figure
+from metarl.evaluate.probe import Beliefs, Probe, parameter_names, probe
+from metarl.evaluate.references import reference_returns
 from metarl.evaluate.scores import Evaluation
+from metarl.evaluate.tables import title
 from metarl.family.base import TaskFamily
-from metarl.family.players import player_returns
 from metarl.files import write_atomic
 from metarl.runs import Run
 from metarl.tasks import Tasks
 
-_PLAYER_EPISODES = 32  # of the floor and the optimum on each task; their noise is then small beside the agents'
+WIPED = "-wiped"  # behind an agent's name whose memory was wiped
 _TASKS_DRAWN = 6
 
 
@@ -38,14 +41,30 @@ class Paths:
     valid: NDArray[np.bool_]  # (step, task, lane, time)
 
 
+class Outcome(NamedTuple):
+    """What evaluating a run gives."""
+
+    evaluation: Evaluation
+    paths: Paths | None  # where the family lives in the plane
+    beliefs: Beliefs | None  # of the first tasks, where the agent has any
+    probe: Probe | None  # how well the tasks can be read from them
+
+
 def evaluate_run(
     run: Run,
     split: str = "test",
     n_tasks: int | None = None,
     points: int | None = None,
     device: str | torch.device = "cpu",
-) -> tuple[Evaluation, Paths | None]:
-    """Score every seed of a run on the tasks of a split; paths where the family lives in the plane."""
+    *,
+    deterministic: bool = True,
+    wipe_memory: bool = False,
+) -> Outcome:
+    """Score every seed of a run on the tasks of a split.
+
+    ``deterministic=False`` leaves out the extra episodes without exploration noise. ``wipe_memory`` is an ablation: an
+    online learner begins every episode as it began the first, and the agent's name ends with WIPED.
+    """
     if split == "train":
         raise MetaRLError("Scores are of held-out tasks; choose --split test or --split ood.")
     family = run.family()
@@ -61,6 +80,8 @@ def evaluate_run(
             lanes=agent.lanes,
             seed=seed,
             device=device,
+            deterministic=deterministic,
+            wipe_memory=wipe_memory,
         )
         curves.append(curve)
         extras.append(agent.describe(curve.states))
@@ -71,8 +92,12 @@ def evaluate_run(
                 UnfinishedRun,
                 stacklevel=2,
             )
+    quiet = [curve.deterministic for curve in curves if curve.deterministic is not None]
+    beliefs = _beliefs(run.seeds, curves, tasks)
+    read = None if beliefs is None else probe(beliefs)
+    extra = {name: float(np.mean([extra[name] for extra in extras])) for name in extras[0]}
     evaluation = Evaluation(
-        agent=run.label,
+        agent=run.label + WIPED * wipe_memory,
         family=family.id,
         variant=family.variant,
         split=split,
@@ -81,17 +106,18 @@ def evaluate_run(
         episodes=curves[0].episodes,
         adaptations=curves[0].adaptations,
         returns=np.stack([curve.returns for curve in curves]),
-        returns_deterministic=np.stack([c.deterministic for c in curves if c.deterministic is not None]),
-        floor=_reference(family, family.floor, tasks),
-        optimum=_reference(family, family.optimum, tasks),
+        returns_deterministic=np.stack(quiet) if quiet else None,
+        floor=reference_returns(family, family.floor, tasks),
+        optimum=reference_returns(family, family.optimum, tasks),
         floor_name=family.floor or "",
         optimum_name=family.optimum or "",
         task_vectors=tasks.vector,
         steps=int(np.mean([agent.num_timesteps for agent in agents])),
         wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),
-        extra={name: float(np.mean([extra[name] for extra in extras])) for name in extras[0]},
+        extra=extra if read is None else {**extra, **read.last},
+        trial=agents[0].learner.online,
     )
-    return evaluation, _paths(family, tasks, curves[0])
+    return Outcome(evaluation, _paths(family, tasks, curves[0]), beliefs, read)
 
 
 def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Tasks:
@@ -112,16 +138,30 @@ def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Task
     return tasks[:n_tasks]
 
 
-def save_evaluation(run: Run, evaluation: Evaluation, paths: Paths | None) -> list[Path]:
-    """Write JSON, CSV, the curve and, where there are paths, the picture of both; returns the files."""
-    stem = run.path / f"evaluation-{evaluation.split}"
-    files = [stem.with_suffix(".json"), stem.with_suffix(".csv"), run.path / f"curve-{evaluation.split}.png"]
-    evaluation.save(files[0])
-    write_atomic(files[1], evaluation.to_csv())
-    save_figure(curve_figure(evaluation), files[2])
+def save_evaluation(run: Run, outcome: Outcome) -> list[Path]:
+    """Write JSON, CSV and the curve; paths, beliefs and what a probe reads from them where there are any.
+
+    Returns the files. Those of an agent whose memory was wiped lie beside the ordinary ones.
+    """
+    evaluation, paths, beliefs, read = outcome
+    files: list[Path] = []
+
+    def file(name: str) -> Path:
+        stem, suffix = name.split(".")
+        files.append(run.path / f"{stem}-{evaluation.split}{WIPED * evaluation.agent.endswith(WIPED)}.{suffix}")
+        return files[-1]
+
+    evaluation.save(file("evaluation.json"))
+    write_atomic(file("evaluation.csv"), evaluation.to_csv())
+    save_figure(curve_figure(evaluation), file("curve.png"))
     if paths is not None:
-        files.append(run.path / f"overview-{evaluation.split}.png")
-        save_figure(overview_figure(evaluation, paths.positions, paths.goals, paths.valid), files[3])
+        picture = overview_figure(evaluation, paths.positions, paths.goals, paths.valid)
+        save_figure(picture, file("overview.png"))
+    if beliefs is not None:
+        beliefs.save(file("beliefs.npz"))
+    if beliefs is not None and read is not None:
+        write_atomic(file("probe.csv"), read.to_csv())
+        save_figure(belief_figure(beliefs, read, title(evaluation)), file("belief.png"))
     return files
 
 
@@ -132,12 +172,12 @@ def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "c
     if saved.exists() and saved.stat().st_mtime > newest:
         evaluation = Evaluation.load(saved)
         every = held_out(run.family(), split).vector
-        points = agent_class(run.agent).evaluation_points
+        points = run.new_agent(run.seeds[0]).evaluation_points  # may depend on the family and the config
         if np.array_equal(evaluation.task_vectors, every) and len(evaluation.episodes) == points:
             return evaluation
-    evaluation, paths = evaluate_run(run, split, device=device)
-    save_evaluation(run, evaluation, paths)
-    return evaluation
+    outcome = evaluate_run(run, split, device=device)
+    save_evaluation(run, outcome)
+    return outcome.evaluation
 
 
 def distinct(evaluations: list[Evaluation], runs: list[Run]) -> list[Evaluation]:
@@ -149,10 +189,14 @@ def distinct(evaluations: list[Evaluation], runs: list[Run]) -> list[Evaluation]
     ]
 
 
-def _reference(family: TaskFamily, player: str | None, tasks: Tasks) -> NDArray[np.float64] | None:
-    if player is None:
+def _beliefs(seeds: tuple[int, ...], curves: list[Curve], tasks: Tasks) -> Beliefs | None:
+    known = [curve.beliefs for curve in curves if curve.beliefs is not None]
+    if not known:
         return None
-    return np.asarray(player_returns(family, player, tasks, repeats=_PLAYER_EPISODES).mean(1))
+    seen = tasks[: known[0].shape[1]]
+    # Before each point, and after the last.
+    counts = tuple(i * (curves[0].trajectories[0].n_lanes) for i in range(len(curves[0].episodes) + 1))
+    return Beliefs(values=np.stack(known), episodes=counts, seeds=seeds, tasks=seen.vector, names=parameter_names(seen))
 
 
 def _paths(family: TaskFamily, tasks: Tasks, curve: Curve) -> Paths | None:

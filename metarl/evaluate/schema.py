@@ -2,9 +2,11 @@
 
     {agent, family, variant, split, seeds: [...], steps, wall_seconds, machine, command, version,
      curve: [{episodes, adaptations, return: {mean, iqm, low, high}, normalised: {mean, low, high} or null}, ...],
+     trial: {episodes, return: {...}, normalised: {...} or null} or null,
      figures: [{name, value, low, high, reference, asked, label}, ...]}
 
-``curve`` is optional. Every error names the field, what it holds, what is allowed, and so what to change.
+``curve`` and ``trial``, the total of a trial's episodes, are optional.
+Every error names the field, what it holds, what is allowed, and so what to change.
 """
 
 import math
@@ -21,10 +23,11 @@ FIELDS = (
     "agent", "family", "variant", "split", "seeds", "steps", "wall_seconds", "machine", "command", "version", "figures",
 )  # fmt: skip
 SPLIT_LABELS = tuple(dict.fromkeys(split_label(split, kind) for split in SPLITS for kind in SPLIT_KINDS))
-# The fixed words that name figures, each with an example; "step K" is the point after K adaptation steps.
+# The fixed words that name figures, each with an example; "step K" is the point after K adaptation steps, "episode K"
+# a trial's K-th episode, "trial" and "n=..." the total of a trial (of n pulls of a bandit with k arms, of n episodes).
 FIGURE_NAMES = {
-    r"return( step \d+)?": "return, return step 1",
-    r"normalised( step \d+)?": "normalised, normalised step 1",
+    r"return( step \d+| episode [1-9]\d*| trial)?": "return, return step 1, return episode 1, return trial",
+    r"normalised( step \d+| episode [1-9]\d*| trial)?": "normalised, normalised step 1, normalised episode 1",
     r"n=\d+( k=\d+)?": "n=10, n=100 k=5",
     r"\d+w\d+s": "5w1s",
     r"mse \d+-shot step \d+": "mse 10-shot step 1",
@@ -59,7 +62,7 @@ def label(value: float, asked: str, *, steps: int, reference_steps: int | None =
 
 def check_summary(summary: object) -> Summary:
     """The summary itself, if every field holds what the schema allows and no label claims too much."""
-    content = _fields(summary, "summary", FIELDS, ("curve",))
+    content = _fields(summary, "summary", FIELDS, ("curve", "trial"))
     for name in ("agent", "family", "machine", "command", "version"):
         _text(content[name], name)
     _text(content["variant"], "variant", empty=True)
@@ -73,6 +76,10 @@ def check_summary(summary: object) -> Summary:
         raise MetaRLError(f"wall_seconds={content['wall_seconds']}; give the seconds a seed took, 0 or more")
     if "curve" in content:
         _check_curve(_list(content["curve"], "curve"))
+    if content.get("trial") is not None:
+        trial = _fields(content["trial"], "trial", ("episodes", "return", "normalised"))
+        _count(trial["episodes"], "trial.episodes")
+        _check_scores(trial, "trial")
     names = [_check_figure(each, f"figures[{i}]", steps) for i, each in enumerate(_list(content["figures"], "figures"))]
     if len(set(names)) < len(names):
         raise MetaRLError(f"figures {names} repeat a name; give each figure once")
@@ -87,14 +94,18 @@ def _check_curve(curve: list[Any]) -> None:
         where = f"curve[{i}]"
         content = _fields(point, where, ("episodes", "adaptations", "return", "normalised"))
         order.append(tuple(_count(content[name], f"{where}.{name}") for name in ("episodes", "adaptations")))
-        returns = _fields(content["return"], f"{where}.return", ("mean", "iqm", "low", "high"))
-        _number(returns["iqm"], f"{where}.return.iqm")
-        _interval(returns, f"{where}.return", "mean")
-        if content["normalised"] is not None:
-            normalised = _fields(content["normalised"], f"{where}.normalised", ("mean", "low", "high"))
-            _interval(normalised, f"{where}.normalised", "mean")
+        _check_scores(content, where)
     if order != sorted(set(order)):
         raise MetaRLError(f"curve has (episodes, adaptations) {order}; list each point once, in increasing order")
+
+
+def _check_scores(content: dict[str, Any], where: str) -> None:
+    returns = _fields(content["return"], f"{where}.return", ("mean", "iqm", "low", "high"))
+    _number(returns["iqm"], f"{where}.return.iqm")
+    _interval(returns, f"{where}.return", "mean")
+    if content["normalised"] is not None:
+        normalised = _fields(content["normalised"], f"{where}.normalised", ("mean", "low", "high"))
+        _interval(normalised, f"{where}.normalised", "mean")
 
 
 def _check_figure(figure: object, where: str, steps: int) -> str:

@@ -4,15 +4,16 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from metarl.errors import MetaRLError
+from metarl.evaluate.packing import pack, unpack
 from metarl.evaluate.statistics import Array, Estimate, adaptation_speed, estimate, interquartile_mean
 from metarl.files import write_atomic
 
@@ -20,6 +21,9 @@ SPLITS = ("train", "test", "ood")
 SPLIT_KINDS = ("fresh", "disjoint", "closed")
 SPEED_FRACTIONS = (0.5, 0.9)
 ARRAYS = ("returns", "returns_deterministic", "floor", "optimum", "task_vectors")
+CSV_HEADER = ("seed", "episodes", "adaptations", "task", "return", "return_deterministic", "floor", "optimum")
+MOST_ROWS = 50_000  # of a table with a row for every task
+T = TypeVar("T")
 
 
 def split_label(split: str, kind: str) -> str:
@@ -44,11 +48,18 @@ def normalised_score(scores: Array, floor: Array, optimum: Array) -> Array:
     return np.asarray((scores.mean(axis=(-2, -1)) - base) / (optimum.mean(axis=-1) - base))
 
 
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of the items, evenly chosen, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PointScore:
-    """The scores at one point of an adaptation curve; None where they are not known."""
+    """The scores at one point of an adaptation curve, or of a whole trial; None where they are not known."""
 
-    episodes: int  # of interaction, seen before the scored one
+    episodes: int  # of interaction, seen before the scored one; of a trial's total, those that it sums
     adaptations: int
     returns: Estimate
     iqm: float  # interquartile mean of the returns
@@ -83,6 +94,10 @@ class Evaluation:
     steps: int  # environment steps of training, per seed
     wall_seconds: float  # of training, mean over seeds
     extra: Mapping[str, float] = field(default_factory=dict)  # named numbers, such as the learnt sd
+    trial: bool = (
+        False  # whether the points are the successive episodes of one trial, so that their sum means something
+    )
+    player: bool = False  # whether a reference player earned it, which nobody trained
 
     def __post_init__(self) -> None:
         for name in ("seeds", "episodes", "adaptations"):
@@ -102,6 +117,8 @@ class Evaluation:
             object.__setattr__(self, name, array)
         if len(set(self.seeds)) != len(self.seeds):
             raise MetaRLError(f"seeds={self.seeds} repeat; a seed counted twice is no replicate")
+        if self.trial and self.episodes != tuple(range(n_points)):
+            raise MetaRLError(f"episodes={self.episodes}; those of a trial are 0, 1, 2, ..., one after the other")
         if len(self.adaptations) != n_points:
             raise MetaRLError(f"{len(self.adaptations)} adaptations for {n_points} points; give one for each point")
         if list(self.episodes) != sorted(self.episodes) or self.episodes[0] < 0:
@@ -138,23 +155,39 @@ class Evaluation:
     @cached_property
     def points(self) -> tuple[PointScore, ...]:
         """The scores with their intervals, one for each point of the curve."""
-        return tuple(self._point(i) for i in range(len(self.episodes)))
+        quiet = self.returns_deterministic
+        return tuple(
+            self._score(count, self.adaptations[i], self.returns[:, i], None if quiet is None else quiet[:, i])
+            for i, count in enumerate(self.episodes)
+        )
 
-    def _point(self, i: int) -> PointScore:
+    @cached_property
+    def trial_total(self) -> PointScore | None:
+        """The sum over the episodes of the trial, exploration noise on; None where the points are not one trial."""
+        n = len(self.episodes)
+        return self._score(n, self.adaptations[-1], self.returns.sum(axis=1), None, n) if self.trial else None
+
+    def _score(
+        self, episodes: int, adaptations: int, scores: Array, quiet: Array | None, summed: int = 1
+    ) -> PointScore:
+        """The scores of returns (seed, task), each the sum of ``summed`` episodes, with the noise on and off."""
+
         def both(returns: Array | None) -> tuple[Estimate | None, Estimate | None]:
             if returns is None:
                 return None, None
-            at_i, known = returns[:, i], self.references
-            return estimate(at_i), None if known is None else estimate(at_i, known, statistic=normalised_score)
+            if self.references is None:
+                return estimate(returns), None
+            known = [summed * reference for reference in self.references]
+            return estimate(returns), estimate(returns, known, statistic=normalised_score)
 
-        returns, normalised = both(self.returns)
-        deterministic, normalised_deterministic = both(self.returns_deterministic)
-        assert returns is not None  # for mypy: self.returns is always there
+        returns, normalised = both(scores)
+        deterministic, normalised_deterministic = both(quiet)
+        assert returns is not None  # for mypy: there are always scores with the noise on
         return PointScore(
-            episodes=self.episodes[i],
-            adaptations=self.adaptations[i],
+            episodes=episodes,
+            adaptations=adaptations,
             returns=returns,
-            iqm=float(interquartile_mean(self.returns[:, i])),
+            iqm=float(interquartile_mean(scores)),
             normalised=normalised,
             returns_deterministic=deterministic,
             normalised_deterministic=normalised_deterministic,
@@ -173,7 +206,7 @@ class Evaluation:
         """The evaluation as JSON; floats come back bit for bit."""
         content: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         for name in ARRAYS:
-            content[name] = None if content[name] is None else content[name].tolist()
+            content[name] = None if content[name] is None else pack(content[name])
         return json.dumps(content, allow_nan=False) + "\n"
 
     @classmethod
@@ -184,10 +217,15 @@ class Evaluation:
         except json.JSONDecodeError as error:
             raise MetaRLError(f"no JSON of an evaluation ({error}); evaluate the run again") from error
         names = {item.name for item in fields(cls)}
-        if not isinstance(content, dict) or set(content) != names:
-            wrong = sorted(names ^ set(content)) if isinstance(content, dict) else type(content).__name__
+        if not isinstance(content, dict):
+            raise MetaRLError(f"not an evaluation but a {type(content).__name__}; evaluate the run again")
+        # Evaluations of earlier versions lack the flags.
+        flags = {item.name for item in fields(cls) if item.default is not MISSING and item.type is bool}
+        wrong = sorted(names ^ (set(content) | flags))
+        if wrong:
             raise MetaRLError(f"not an evaluation: missing or unknown {wrong}; evaluate the run again")
-        return cls(**content)
+        arrays = {name: unpack(content[name]) for name in ARRAYS}
+        return cls(**{**content, **arrays})
 
     def save(self, path: str | Path) -> None:
         """Write the JSON form, whole or not at all."""
@@ -202,12 +240,17 @@ class Evaluation:
             raise MetaRLError(f"{path}: {error}") from error
 
     def to_csv(self) -> str:
-        """A tidy table, one row per seed, point and task; returns to 9 digits, an empty cell where nothing is known."""
+        """A tidy table, one row per seed, point and task; returns to 9 digits, an empty cell where nothing is known.
+
+        Beyond MOST_ROWS rows there is one per seed and point, the mean over all tasks, and its cells of the task are
+        empty.
+        """
+        if self.returns.size > MOST_ROWS and len(self.task_vectors) > 1:
+            return self._mean_csv()
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         vector = [f"task_{i}" for i in range(self.task_vectors.shape[1])]
-        header = ["seed", "episodes", "adaptations", "task", "return", "return_deterministic", "floor", "optimum"]
-        writer.writerow([*header, *vector, *self.extra])
+        writer.writerow([*CSV_HEADER, *vector, *self.extra])
         tails = [
             [*(f"{value:.9g}" for value in self.task_vectors[task]), *(f"{value:.9g}" for value in self.extra.values())]
             for task in range(len(self.task_vectors))
@@ -224,4 +267,20 @@ class Evaluation:
             cells = ("" if number is None else f"{number:.9g}" for number in known)
             row = [self.seeds[i], self.episodes[point], self.adaptations[point], task, f"{value:.9g}", *cells]
             writer.writerow([*row, *tails[task]])
+        return text.getvalue()
+
+    def _mean_csv(self) -> str:
+        quiet = self.returns_deterministic
+
+        def mean(array: Array | None) -> str:
+            return "" if array is None else f"{array.mean():.9g}"
+
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*CSV_HEADER, *self.extra])
+        for i, seed in enumerate(self.seeds):
+            for point, episodes in enumerate(self.episodes):
+                scores = [self.returns[i, point], None if quiet is None else quiet[i, point], self.floor, self.optimum]
+                row = [seed, episodes, self.adaptations[point], "", *map(mean, scores)]
+                writer.writerow([*row, *(f"{value:.9g}" for value in self.extra.values())])
         return text.getvalue()

@@ -21,7 +21,8 @@ Statistic: TypeAlias = Callable[..., Array]
 LEVEL = 0.95
 RESAMPLES = 2000
 BOOTSTRAP_SEED = 20170630  # a constant: the same scores always get the same interval
-CHUNK = 4_000_000  # resampled numbers held at a time (32 MB), so that 100,000 tasks fit too
+CHUNK = 250_000  # resampled numbers held at a time: 2 MB stay in the cache
+BLOCKS = 1000  # more tasks than twice that are resampled in so many blocks
 
 
 class Interval(NamedTuple):
@@ -67,9 +68,14 @@ def bootstrap_interval(
     bootstrap of Owen 2007, doi.org/10.1214/07-AOAS122): drawing other tasks for every seed would average the luck of
     the tasks away. ``per_task`` follows the drawn tasks, which a ratio of means needs.
 
+    Very many tasks are resampled in blocks, each the mean of n // BLOCKS successive tasks: tasks are independent, so
+    the mean of b of them has a b-th of the variance, and the interval is as wide, within 3%, for statistics of means.
+    For 100,000 tasks that takes a hundredth of the time.
+
     It is too narrow over few seeds (75% at most over 3): print ``t_interval`` beside it.
     """
     _check(scores, per_task)
+    scores, per_task = _blocks(scores), [_blocks(array) for array in per_task]
     n_seeds, n_tasks = scores.shape
     generator = np.random.Generator(np.random.PCG64(seed))
     seeds = generator.integers(n_seeds, size=(resamples, n_seeds))
@@ -157,6 +163,13 @@ def adaptation_speed(
     # The final point always counts, whatever rounding does to the product.
     reached = (count for count, score in zip(episodes, curve, strict=True) if score - zero >= fraction * gain)
     return next(reached, episodes[-1])
+
+
+def _blocks(array: Array) -> Array:
+    """Means of successive tasks, at least BLOCKS of them; fewer tasks than a block's are left over and left out."""
+    size = max(1, array.shape[-1] // BLOCKS)
+    whole = array[..., : array.shape[-1] // size * size]
+    return np.asarray(whole.reshape(*array.shape[:-1], -1, size).mean(axis=-1))
 
 
 def _check(scores: Array, per_task: Sequence[Array]) -> None:

@@ -1,5 +1,7 @@
 """Scores as tables for the terminal and as JSON, both made from the same rows, so that they cannot disagree."""
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any, TypeAlias
@@ -10,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from metarl.errors import MetaRLError
-from metarl.evaluate.scores import Evaluation, PointScore, short_name
+from metarl.evaluate.scores import Evaluation, PointScore, evenly, short_name
 from metarl.evaluate.statistics import Estimate, intervals_touch
 
 Row: TypeAlias = dict[str, Any]
+_TRIAL = "trial"  # in the place of a number of episodes
 
+MOST_ROWS = 8  # of one curve in a table for the terminal
 LEGEND = "95% intervals: b bootstrap over seeds × tasks, t over seeds. IQM: mean of the middle half."
 
 
@@ -45,6 +49,15 @@ def curve_rows(evaluation: Evaluation) -> list[Row]:
     return [_point_row(point) for point in evaluation.points]
 
 
+def trial_row(evaluation: Evaluation) -> Row | None:
+    """The sum over a trial's episodes, as a row like those of ``curve_rows``; None where the points are not one trial.
+
+    ``episodes`` says how many it sums.
+    """
+    total = evaluation.trial_total
+    return None if total is None else {**_point_row(total), "adaptations": None}
+
+
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """What ``curve_table`` shows, as a dict for ``--json``."""
     return {
@@ -59,15 +72,19 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "floor": _reference(evaluation.floor_name, evaluation.floor),
         "optimum": _reference(evaluation.optimum_name, evaluation.optimum),
         "curve": curve_rows(evaluation),
+        "trial": trial_row(evaluation),
         "speed": evaluation.speed,
         "extra": dict(evaluation.extra),
     }
 
 
 def curve_table(evaluation: Evaluation) -> RenderableType:
-    """The adaptation curve for the terminal; below each mean its bootstrap (b) and its t interval (t)."""
+    """The adaptation curve for the terminal; below each mean its bootstrap (b) and its t interval (t).
+
+    Of a long curve MOST_ROWS points are shown, evenly chosen, and below them the total of the trial.
+    """
     return Group(
-        _table(title(evaluation), [("", row) for row in curve_rows(evaluation)]),
+        _table(title(evaluation), [("", row) for row in _shown(evaluation)]),
         Text(f"{_notes(evaluation)}\n{LEGEND}"),
     )
 
@@ -75,19 +92,27 @@ def curve_table(evaluation: Evaluation) -> RenderableType:
 def separation_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     """For each two evaluations and each number of episodes that both have: who is ahead, and whether intervals touch.
 
-    The scores are normalised ones where known, else returns, the intervals the wider ones.
+    Players are compared with agents, not with one another. The scores are normalised ones where known, else returns,
+    the intervals the wider ones. Trials of as many episodes are compared by their totals too, whose ``episodes`` is
+    "trial".
     """
     rows = []
     for first, second in combinations(evaluations, 2):
+        if first.player and second.player:
+            continue
         points = {point.episodes: point for point in second.points}
-        for point in first.points:
-            if point.episodes not in points:
-                continue
-            a, b = _judged(point), _judged(points[point.episodes])
+        pairs: list[tuple[int | str, PointScore, PointScore]] = [
+            (point.episodes, point, points[point.episodes]) for point in first.points if point.episodes in points
+        ]
+        totals = first.trial_total, second.trial_total
+        if totals[0] is not None and totals[1] is not None and totals[0].episodes == totals[1].episodes:
+            pairs.append((_TRIAL, totals[0], totals[1]))
+        for episodes, one, other in pairs:
+            a, b = _judged(one), _judged(other)
             ahead, behind = (first, second) if a.value >= b.value else (second, first)
             rows.append(
                 {
-                    "episodes": point.episodes,
+                    "episodes": episodes,
                     "ahead": ahead.agent,
                     "behind": behind.agent,
                     "by": abs(a.value - b.value),
@@ -95,6 +120,26 @@ def separation_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
                 }
             )
     return rows
+
+
+def comparison_csv(evaluations: Sequence[Evaluation]) -> str:
+    """One row for each agent and point, and for each trial's total, with the wider intervals."""
+    check_comparable(evaluations)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    scores = ("return", "normalised")
+    columns = [f"{score}{suffix}" for score in scores for suffix in ("", "_low", "_high")]
+    writer.writerow(["agent", "player", "seeds", "episodes", "adaptations", *columns])
+    for each in evaluations:
+        total = [] if each.trial_total is None else [(_TRIAL, "", each.trial_total)]
+        for episodes, adaptations, point in [*((p.episodes, p.adaptations, p) for p in each.points), *total]:
+            cells: list[str] = []
+            for score in (point.returns, point.normalised):
+                known = ["", "", ""] if score is None else [score.value, *score.interval]
+                cells += [cell if isinstance(cell, str) else f"{cell:.9g}" for cell in known]
+            seeds = "" if each.player else len(each.seeds)
+            writer.writerow([each.agent, int(each.player), seeds, episodes, adaptations, *cells])
+    return text.getvalue()
 
 
 def comparison_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
@@ -106,11 +151,14 @@ def comparison_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
 def comparison_table(evaluations: Sequence[Evaluation]) -> RenderableType:
     """Several agents on the same tasks, for the terminal; raises MetaRLError where their tasks differ."""
     check_comparable(evaluations)
-    rows = [(each.agent if i == 0 else "", row) for each in evaluations for i, row in enumerate(curve_rows(each))]
+    rows = [(each.agent if i == 0 else "", row) for each in evaluations for i, row in enumerate(_shown(each))]
     first = evaluations[0]
     scores = _table(title(first).removeprefix(f"{first.agent} on "), rows)
     apart = Table("episodes", "ahead", "behind", "by", "intervals", box=None, title="Differences", title_justify="left")
+    listed = {row["episodes"] for _, row in rows if row["adaptations"] is not None} | {_TRIAL}
     for row in separation_rows(evaluations):
+        if row["episodes"] not in listed:
+            continue
         verdict = "touch" if row["intervals_touch"] else "do not touch"
         apart.add_row(str(row["episodes"]), row["ahead"], row["behind"], number(row["by"], 3), verdict)
     notes = "\n".join([*(f"{each.agent}: {_notes(each)}" for each in evaluations), LEGEND])
@@ -134,6 +182,12 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
     names = [each.agent for each in evaluations]
     if len(set(names)) < len(names):
         raise MetaRLError(f"agents {names} share a name; give each run its own label")
+
+
+def _shown(evaluation: Evaluation) -> list[Row]:
+    total = trial_row(evaluation)
+    rows = [*evenly(curve_rows(evaluation), MOST_ROWS), *([] if total is None else [total])]
+    return [{**row, "player": evaluation.player} for row in rows]
 
 
 def _point_row(point: PointScore) -> Row:
@@ -173,29 +227,30 @@ def _table(heading: str, rows: Iterable[tuple[str, Row]]) -> Table:
     for agent, row in listed:
         quiet, quiet_normalised = row["return_deterministic"], row["normalised_deterministic"]
         cells = [
-            str(row["episodes"]),
-            str(row["adaptations"]),
-            _stacked(row["return"], None),
+            *((_TRIAL, "") if row["adaptations"] is None else (str(row["episodes"]), str(row["adaptations"]))),
+            _stacked(row["return"], None, row["player"]),
             number(row["return"]["iqm"]),
             "–" if quiet is None else number(quiet["mean"]),
-            "–" if row["normalised"] is None else _stacked(row["normalised"], 3),
+            "–" if row["normalised"] is None else _stacked(row["normalised"], 3, row["player"]),
             "–" if quiet_normalised is None else number(quiet_normalised["mean"], 3),
         ]
         table.add_row(*([agent] if named else []), *cells)
     return table
 
 
-def _stacked(entry: Row, digits: int | None) -> str:
+def _stacked(entry: Row, digits: int | None, player: bool) -> str:
     b = "b [{}, {}]".format(*(number(end, digits) for end in entry["bootstrap"]))
     t = "t needs 2 seeds" if entry["t"] is None else "t [{}, {}]".format(*(number(end, digits) for end in entry["t"]))
+    lines = [number(entry["mean"], digits), b, *([] if player else [t])]  # a player has no seeds
     # The brackets of an interval are no markup of rich.
-    return f"{number(entry['mean'], digits)}\n{b}\n{t}".replace("[", r"\[")
+    return "\n".join(lines).replace("[", r"\[")
 
 
 def _notes(evaluation: Evaluation) -> str:
     content = as_json(evaluation)
     effort = f"{evaluation.steps:,} steps and {evaluation.wall_seconds / 60:.1f} min a seed"
-    parts = [f"{replicates(evaluation)}, {effort}"]
+    played = f"{len(evaluation.task_vectors)} tasks, not trained"
+    parts = [played if evaluation.player else f"{replicates(evaluation)}, {effort}"]
     for kind in ("floor", "optimum"):
         if content[kind] is not None:
             name = "" if content[kind]["name"] in ("", kind) else f" ({content[kind]['name']})"

@@ -1,6 +1,9 @@
-"""Evaluations that look like MAML on point navigation."""
+"""Evaluations that look like MAML on point navigation, and the agent in ``remember.py``."""
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -52,3 +55,10 @@ def make_evaluation() -> MakeEvaluation:
         return Evaluation(**{**content, **fields})
 
     return make
+
+
+@pytest.fixture
+def remember(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module ``remember``, importable by that name, as an agent of one's own is."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    return importlib.import_module("remember")

@@ -41,8 +41,8 @@ def test_only_a_fresh_split_has_more_tasks_than_it_declares() -> None:
 
 
 def test_a_saved_evaluation_serves_only_if_it_is_whole(run: Run) -> None:
-    part, _ = evaluate_run(run, "test", 5, 2)
-    save_evaluation(run, part, None)
+    part = evaluate_run(run, "test", 5, 2)
+    save_evaluation(run, part)
     whole = evaluation_of(run)
     assert (len(whole.task_vectors), len(whole.episodes)) == (20, 4)
     saved = run.path / "evaluation-test.json"

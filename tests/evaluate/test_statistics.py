@@ -1,6 +1,7 @@
 """Intervals, the interquartile mean and adaptation speed, against numbers computed by hand."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -69,6 +70,28 @@ def test_chunks_do_not_change_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> 
     whole = bootstrap_interval(scores)
     monkeypatch.setattr(statistics, "CHUNK", 7 * scores.size)
     assert bootstrap_interval(scores) == whole
+
+
+def test_very_many_tasks_are_resampled_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    floor = rng.normal(0, 1, 6_007)
+    optimum, scores = floor + 2 + rng.random(6_007), floor + rng.normal(1, 1, (2, 6_007))
+    blocks = [estimate(scores), estimate(scores, (floor, optimum), statistic=normalised_score)]
+    monkeypatch.setattr(statistics, "BLOCKS", 10_000)
+    every = [estimate(scores), estimate(scores, (floor, optimum), statistic=normalised_score)]
+    for fast, slow in zip(blocks, every, strict=True):
+        assert fast.value == slow.value
+        assert fast.bootstrap != slow.bootstrap
+        assert fast.bootstrap.width == pytest.approx(slow.bootstrap.width, rel=0.1)
+        assert fast.bootstrap.low == pytest.approx(slow.bootstrap.low, abs=0.1 * slow.bootstrap.width)
+
+
+def test_intervals_of_a_hundred_thousand_tasks_take_no_time() -> None:
+    scores = np.random.default_rng(0).random((1, 100_000))
+    started = time.process_time()
+    interval = bootstrap_interval(scores)
+    assert time.process_time() - started < 0.7  # all tasks one by one take 2 s
+    assert interval.width == pytest.approx(2 * 1.96 * scores.std() / np.sqrt(100_000), rel=0.1)
 
 
 def test_the_bootstrap_resamples_seeds() -> None:

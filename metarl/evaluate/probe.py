@@ -1,0 +1,148 @@
+"""How well the task can be read from what an agent knows of it: probes of its belief, episode by episode.
+
+A probe is a small regression from the belief to the true task parameters (Alain and Bengio 2016,
+arxiv.org/abs/1610.01644). What it gets right on tasks that it was not fitted to is in the belief; what it misses may be
+in there in a form that it cannot read.
+"""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from metarl.errors import MetaRLError
+from metarl.evaluate.scores import evenly
+from metarl.evaluate.statistics import Array
+from metarl.files import write_atomic
+from metarl.tasks import Tasks
+
+FOLDS = 5
+FEWEST_TASKS = 2 * FOLDS  # a fold of one task says nothing
+MOST_POINTS = 11  # probed, evenly chosen
+PROBES = ("linear", "nonlinear")
+_PENALTIES = np.logspace(-2, 4, 7)
+_CENTRES = 100
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Beliefs:
+    """What each seed's agent knew of every task after each number of episodes, and the tasks themselves."""
+
+    values: NDArray[np.float32]  # (seed, point, task, d); hidden units of two seeds have nothing to do with each other
+    episodes: tuple[int, ...]  # (point,) of interaction: 0 before any data
+    seeds: tuple[int, ...]
+    tasks: Array  # (task, parameter)
+    names: tuple[str, ...]  # (parameter,)
+
+    def __post_init__(self) -> None:
+        wanted = (len(self.seeds), len(self.episodes), len(self.tasks))
+        if self.values.ndim != 4 or self.values.shape[:3] != wanted:
+            raise MetaRLError(f"beliefs of shape {self.values.shape}; (seed, point, task, d) with {wanted} is needed")
+        if self.tasks.shape[1:] != (len(self.names),):
+            raise MetaRLError(f"{len(self.names)} names for tasks of shape {self.tasks.shape}; give (task, parameter)")
+        if not np.isfinite(self.values).all():
+            raise MetaRLError("beliefs hold NaN or infinity; the agent has diverged: lower its step sizes")
+
+    @property
+    def varying(self) -> list[int]:
+        """The parameters that are not the same in all tasks; of the others there is nothing to read."""
+        return [i for i, column in enumerate(self.tasks.T) if np.ptp(column) > 0]
+
+    def save(self, path: str | Path) -> None:
+        """Write all arrays as .npz, which ``numpy.load`` reads without pickle."""
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            beliefs=self.values,
+            episodes=np.array(self.episodes),
+            seeds=np.array(self.seeds),
+            tasks=self.tasks,
+            names=np.array(self.names),
+        )
+        write_atomic(path, content.getvalue())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Probe:
+    """Cross-validated R² of each probe: 1 where a parameter is read exactly, 0 or a little less where not at all."""
+
+    episodes: tuple[int, ...]  # (point,)
+    seeds: tuple[int, ...]
+    names: tuple[str, ...]  # (parameter,) those that vary
+    r2: Mapping[str, Array]  # of each of PROBES, (seed, point, parameter)
+
+    @property
+    def last(self) -> dict[str, float]:
+        """For tables: the mean R² of each probe over seeds and parameters, after the last episode."""
+        after = f"probe R² episode {self.episodes[-1]}"
+        return {
+            (after if name == "linear" else f"{name} {after}"): float(r2[:, -1].mean()) for name, r2 in self.r2.items()
+        }
+
+    def to_csv(self) -> str:
+        """One row for each seed, number of episodes and parameter."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["seed", "episodes", "parameter", *PROBES])
+        for i, j, k in np.ndindex(self.r2[PROBES[0]].shape):
+            scores = (f"{self.r2[name][i, j, k]:.6g}" for name in PROBES)
+            writer.writerow([self.seeds[i], self.episodes[j], self.names[k], *scores])
+        return text.getvalue()
+
+
+def parameter_names(tasks: Tasks) -> tuple[str, ...]:
+    """A name for each number of ``tasks.vector``: "velocity", "goal[0]", "goal[1]"."""
+    names = []
+    for name, value in tasks.values.items():
+        shape = value.shape[1:]
+        names += [name + (f"[{','.join(map(str, index))}]" if shape else "") for index in np.ndindex(shape)]
+    return tuple(names)
+
+
+def probe(beliefs: Beliefs) -> Probe | None:
+    """R² by ``FOLDS``-fold cross-validation over tasks, after at most MOST_POINTS numbers of episodes.
+
+    The linear probe is a ridge regression, the nonlinear one the same on radial basis functions around some of the
+    tasks' beliefs; both choose their own penalty. A parameter of few values, such as a sign, is read as a number like
+    any other. None where there are fewer than FEWEST_TASKS tasks, or where they are all alike.
+    """
+    if len(beliefs.tasks) < FEWEST_TASKS or not beliefs.varying:
+        return None
+    points = evenly(range(len(beliefs.episodes)), MOST_POINTS)
+    true = beliefs.tasks[:, beliefs.varying]
+    r2 = {
+        name: np.array([[_r2(_regression(name, len(true)), seen[point], true) for point in points] for seen in values])
+        for name, values in ((name, beliefs.values) for name in PROBES)
+    }
+    return Probe(
+        episodes=tuple(beliefs.episodes[point] for point in points),
+        seeds=beliefs.seeds,
+        names=tuple(beliefs.names[i] for i in beliefs.varying),
+        r2=r2,
+    )
+
+
+def _regression(name: str, n_tasks: int) -> Pipeline:
+    steps: list[object] = [StandardScaler()]
+    if name == "nonlinear":
+        # As many centres as the smallest training set has tasks, at most.
+        steps.append(Nystroem(n_components=min(_CENTRES, n_tasks - -(-n_tasks // FOLDS)), random_state=0))
+    return make_pipeline(*steps, RidgeCV(alphas=_PENALTIES, alpha_per_target=True))
+
+
+def _r2(regression: Pipeline, belief: NDArray[np.float32], true: Array) -> Array:
+    folds = KFold(FOLDS, shuffle=True, random_state=0)  # a split may list its tasks in order
+    # Standardised, so that all parameters share one range of penalties.
+    target = (true - true.mean(axis=0)) / true.std(axis=0)
+    guess = cross_val_predict(regression, belief.astype(np.float64), target, cv=folds)
+    return np.asarray(r2_score(target, guess.reshape(target.shape), multioutput="raw_values"))

@@ -1,0 +1,51 @@
+"""What is asked of an agent on a family's variant, what the literature reports, and the steps that it took for it."""
+
+from typing import Any
+
+_GRID: list[dict[str, Any]] = [
+    {"name": "return episode 2", "asked": ">= 9.9"},
+    {"name": "return episode 4", "asked": ">= 11.0"},
+    {"name": "return trial", "asked": ">= 36"},
+]
+
+# By agent, family and variant. MAML's references are from Finn et al. 2017, figure 4, as read off relative to standing
+# still and the optimum.
+ASKED: dict[tuple[str, str, str], list[dict[str, Any]]] = {
+    ("maml", "metarl/PointNavigation-v0", "maml"): [
+        {"name": "normalised step 1", "asked": ">= 0.70", "reference": 0.50},
+        {"name": "normalised step 3", "asked": ">= 0.93", "reference": 0.70},
+    ],
+    ("maml-trpo", "metarl/PointNavigation-v0", "maml"): [
+        {"name": "normalised step 1", "asked": ">= 0.50", "reference": 0.50, "reference_steps": 40_000_000},
+    ],
+    # The interval that the exact curvature reached on the same tasks and steps, its lower ends.
+    ("maml-trpo-subsampled", "metarl/PointNavigation-v0", "maml"): [
+        {"name": "normalised step 1", "asked": ">= 0.631", "reference": 0.671},
+        {"name": "normalised step 3", "asked": ">= 0.9406", "reference": 0.952},
+    ],
+    ("maml-promp", "metarl/PointNavigation-v0", "maml"): [
+        {"name": "normalised step 1", "asked": ">= 0.50", "reference_steps": 160_160_000},
+    ],
+    # Above what it earns before adaptation, and above fine-tuning on as many steps: the highest end of their intervals.
+    # pytorch-maml-rl has 500 iterations of 40 tasks × 20 episodes × 100 steps, twice.
+    ("maml-locomotion", "metarl/HalfCheetahDir-v0", "maml"): [
+        {"name": "return step 1", "asked": ">= 45", "reference_steps": 80_000_000},
+        {"name": "return step 3", "asked": ">= 45", "reference_steps": 80_000_000},
+    ],
+    # Where the gap between the two begins to mean something: a constant 1.5 m/s earns about -150.
+    ("oracle-sac", "metarl/HalfCheetahVel-v0", "pearl"): [{"name": "return", "asked": ">= -60"}],
+    ("multitask-sac", "metarl/HalfCheetahVel-v0", "pearl"): [{"name": "return", "asked": ">= -175"}],
+    # RL²'s paper, tables 1 and 2. Finite-horizon Gittins earns 78.6, 83.7 and 85.5, greedy 75.7, 79.2 and 80.4.
+    ("rl2-bandit", "metarl/BernoulliBandit-v0", "k5"): [{"name": "n=100 k=5", "asked": ">= 78.2", "reference": 78.7}],
+    ("rl2-bandit", "metarl/BernoulliBandit-v0", "k10"): [{"name": "n=100 k=10", "asked": ">= 83.0", "reference": 83.5}],
+    ("rl2-bandit", "metarl/BernoulliBandit-v0", "k50"): [{"name": "n=100 k=50", "asked": ">= 80.4", "reference": 84.9}],
+    # Posterior sampling earns 133.7.
+    ("rl2-tabular", "metarl/TabularMDP-v0", "rl2"): [{"name": "n=10", "asked": ">= 150", "reference": 156.2}],
+    # The optimum earns 11.07 an episode, the best player without memory 4.00.
+    ("rl2", "metarl/GridNavi-v0", "varibad"): _GRID,
+    ("varibad", "metarl/GridNavi-v0", "varibad"): _GRID,
+    # The optimum earns 93.4, a sweep without memory 81.6.
+    ("varibad-semicircle", "metarl/SparseSemicircle-v0", "varibad"): [{"name": "return episode 3", "asked": ">= 87"}],
+    # The upper end of the multi-task policy's interval.
+    ("rl2-locomotion", "metarl/HalfCheetahVel-v0", "pearl"): [{"name": "return episode 2", "asked": ">= -123"}],
+}
