@@ -63,8 +63,11 @@ def train_seed(
         agent.restore(run.checkpoint(seed))
     run.seed_folder(seed).mkdir(parents=True, exist_ok=True)
     agent.set_logger(run_logger(run.seed_folder(seed), agent.num_timesteps))
-    agent.train_until(run.config.total_timesteps, _Checkpoints(run, seed, report, seconds))
-    agent.logger.close()
+    try:
+        agent.train_until(run.config.total_timesteps, _Checkpoints(run, seed, report, seconds))
+    finally:
+        # TensorBoard writes in a thread of its own, which must not go on in the folder of a run that has failed.
+        agent.logger.close()
 
 
 def train_run(

@@ -13,6 +13,7 @@ from metarl.cli import main
 # The same commands on less work.
 SMALL = {
     "train": ["--config.total-timesteps", "20000", "--config.tasks", "2", "--config.episodes", "2"],
+    "train rl2": ["--config.total-timesteps", "240", "--config.tasks", "4"],
     "train oracle": ["--config.total-timesteps", "1000", "--config.sac.learning-starts", "500"],
     "evaluate": ["--tasks", "6", "--points", "2"],
     "render": ["--envs", "2", "--steps", "3"],
@@ -52,6 +53,12 @@ def test_python_blocks_run_one_after_the_other(root: Path, folder: Path) -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_the_page_on_memory_runs(root: Path, folder: Path) -> None:
+    (code,) = blocks(root, "python", "docs/adapting_by_memory.md")
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_page_on_families_runs(root: Path, folder: Path) -> None:
     (code,) = blocks(root, "python", "docs/register_a_family.md")
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
@@ -79,7 +86,7 @@ def test_commands_work_in_their_order(root: Path, folder: Path, monkeypatch: pyt
     other = [[*(word.replace("demo", "other") for word in commands[first])], ["metarl", "evaluate", "runs/other"]]
     for command in [*commands[: first + 1], *other, *commands[first + 1 :]]:
         main([*command[1:], *SMALL.get(" ".join(command[1:3]), SMALL.get(command[1], []))])
-    for name in ("demo", "boat", "oracle"):
+    for name in ("demo", "boat", "grid", "oracle"):
         assert (folder / "runs" / name / "evaluation-test.json").exists()
 
 
