@@ -46,8 +46,26 @@ def standardised(params: Params, name: str, values: Tensor) -> Tensor:
     """Mean 0 and variance 1 by the moments so far, clipped to 10 deviations; as it is where ``params`` has none."""
     if _key(name, "mean") not in params:
         return values
-    shift = params[_key(name, "mean")].to(values.dtype)
-    return ((values - shift) / deviation(params, name).to(values.dtype)).clamp(-_LIMIT, _LIMIT)
+    scale, shift = _affine(params, name, values.dtype)
+    return torch.addcmul(shift, values, scale).clamp(-_LIMIT, _LIMIT)
+
+
+# By name and type: the moments that it was made from, and what values are multiplied with and moved by.
+_known: dict[tuple[str, torch.dtype], tuple[Tensor, Tensor, Tensor, Tensor]] = {}
+
+
+def _affine(params: Params, name: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """What standardising comes to, kept for as long as the moments are the same tensors.
+
+    A policy asks at every step, and six operations on a few numbers would take longer than a layer of it.
+    """
+    mean, variance = params[_key(name, "mean")], params[_key(name, "variance")]
+    made = _known.get((name, dtype))
+    if made is None or made[0] is not mean or made[1] is not variance:
+        scale = 1 / deviation(params, name)
+        made = mean, variance, scale.to(dtype), (-mean * scale).to(dtype)
+        _known[name, dtype] = made
+    return made[2], made[3]
 
 
 def deviation(params: Params, name: str) -> Tensor:

@@ -22,7 +22,8 @@ _FEW = 10  # episodes of a trial whose returns are logged one by one
 class RL2(Algorithm):
     """RL²: a recurrent policy whose memory lives through the episodes of a trial (Duan et al. 2016).
 
-    Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``tabular``, ``locomotion``.
+    Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``tabular``, ``control`` and
+    ``locomotion``.
     """
 
     name = "rl2"
@@ -78,7 +79,8 @@ class RL2(Algorithm):
     def collect(self) -> Trajectory:
         """Whole trials of new training tasks."""
         state = self.learner.initial(self.params, self.config.tasks)
-        return rollout(self.learner, self.params, state, self.training_batch(), lanes=1, episodes=self.episodes)[0]
+        trials, _ = rollout(self.learner, self.params, state, self.training_batch(), lanes=1, episodes=self.episodes)
+        return self.learner.judged(self.params, trials)
 
     def training_batch(self) -> Batch:
         """Environments with the tasks of this iteration."""

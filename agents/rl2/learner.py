@@ -1,5 +1,6 @@
 """The RL² learner: a policy on a memory and the observation."""
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -20,6 +21,7 @@ from metarl.rollout.trajectory import Trajectory
 
 START = "start"
 LOG_STD = "actor.log_std"
+FEATURES = "features"
 _EMBEDDING = "embedding."
 
 
@@ -89,9 +91,24 @@ class RL2Learner(MetaLearner):
         return {**state, START: torch.ones_like(state[START])}
 
     def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
-        context = self.context(params, self.memory.read(params, state))
-        seen = self.inputs.observation(params, observation)
-        return self.heads(params, torch.cat([context[:, None].expand(*seen.shape[:-1], -1), seen], -1))
+        return self.heads(params, self._features_now(params, state, observation))
+
+    def act(
+        self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Outputs]:
+        """Actions, and of what training needs only what they were chosen by: ``judged`` adds the rest."""
+        features = self._features_now(params, state, observation)
+        distribution = self.distribution(self.actions(params, features))
+        return distribution.mode() if deterministic else distribution.sample(noise), {FEATURES: features}
+
+    def judged(self, params: Params, trajectory: Trajectory) -> Trajectory:
+        """The trajectory with ``log_prob`` and ``value``, of all its steps at once rather than one after the other."""
+        features = trajectory.record[FEATURES]
+        with torch.no_grad():
+            outputs = self.heads(params, features)
+            log_prob = self.distribution(outputs).log_prob(trajectory.action)
+        kept = {} if self.trains_memory else {FEATURES: features}
+        return replace(trajectory, record={"log_prob": log_prob, "value": outputs["value"], **kept})
 
     def observe(self, params: Params, state: State, transition: Transition) -> State:
         rows = self._embedded(params, self.inputs(params, transition, state[START][:, None])[:, 0])
@@ -128,10 +145,12 @@ class RL2Learner(MetaLearner):
 
     def heads(self, params: Params, features: Tensor) -> Outputs:
         """Distribution parameters and ``value`` for features ``(..., feature)``."""
-        out, value = self.actor(params, features, "actor."), self.critic(params, features, "critic.")[..., 0]
-        if self.discrete:
-            return {"logits": out, "value": value}
-        return {"mean": out, "log_std": params[LOG_STD].expand_as(out), "value": value}
+        return {**self.actions(params, features), "value": self.critic(params, features, "critic.")[..., 0]}
+
+    def actions(self, params: Params, features: Tensor) -> Outputs:
+        """Distribution parameters alone."""
+        out = self.actor(params, features, "actor.")
+        return {"logits": out} if self.discrete else {"mean": out, "log_std": params[LOG_STD].expand_as(out)}
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:
         distribution = distribution_of(outputs)
@@ -142,6 +161,11 @@ class RL2Learner(MetaLearner):
     def belief(self, params: Params, state: State) -> Tensor:
         """What the memory says, ``(task, width)``."""
         return self.memory.read(params, state)
+
+    def _features_now(self, params: Params, state: State, observation: Tensor) -> Tensor:
+        context = self.context(params, self.memory.read(params, state))
+        seen = self.inputs.observation(params, observation)
+        return torch.cat([context[:, None].expand(*seen.shape[:-1], -1), seen], -1)
 
     def _embedded(self, params: Params, rows: Tensor) -> Tensor:
         if not self.config.embedding:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.agents.rl2.learner import RL2Learner
+from metarl.agents.rl2.learner import FEATURES, RL2Learner
 from metarl.credit import discounted_returns, generalised_advantage, next_value_trial
 from metarl.learner import Params
 from metarl.losses import clipped_surrogate, masked_mean
@@ -60,7 +60,7 @@ class TrialPPO:
         scale = 1 / float(deviation(self.moments, _RETURN)) if config.normalise_rewards else 1.0
         targets = trial_targets(trajectory, config.gamma, config.gae_lambda, scale)
         buffers = {name: value for name, value in params.items() if name not in self.adam.params}
-        fixed = None if self.learner.trains_memory else self._features(params, trajectory)
+        fixed = None if self.learner.trains_memory else trajectory.record[FEATURES]
         logged: dict[str, float] = {}
         for _ in range(config.epochs):
             order = torch.randperm(trajectory.n_tasks, generator=generator).to(trajectory.reward.device)
@@ -70,11 +70,6 @@ class TrialPPO:
                 )
                 self.adam.minimise(loss)
         return {**params, **self.adam.values()}, logged
-
-    def _features(self, params: Params, trajectory: Trajectory) -> Tensor:
-        with torch.no_grad():
-            state = self.learner.initial(params, trajectory.n_tasks)
-            return self.learner.features(params, state, trajectory)[0]
 
     def _loss(
         self,

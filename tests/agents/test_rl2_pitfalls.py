@@ -90,6 +90,7 @@ def test_what_the_last_step_paid_is_known_to_whoever_acts_next(ragged: Families,
     for pays in (-0.5, 0.5):
         batch = agent.family.batch(Tasks({"pays": [pays] * 8}), stream_keys(8, "twins"))
         data, _ = rollout(learner, params, learner.initial(params, 8), batch, lanes=1, episodes=2)
+        data = learner.judged(params, data)
         records.append((data.record["value"], data.action, data.valid))
     (values, actions, valid), (other_values, other_actions, other_valid) = records
     assert torch.equal(valid[:, :, 0], other_valid[:, :, 0])
@@ -127,7 +128,7 @@ def test_an_evaluation_begins_with_nothing_and_remembers(ragged: Families, memor
         for name in state.keys() - {START}:
             torch.testing.assert_close(at_start[name], state[name], msg=f"{name} before episode {point}")
         outputs, state = learner.replay(params, state, trajectory)
-        recorded = trajectory.record["value"]
+        recorded = learner.judged(params, trajectory).record["value"]
         torch.testing.assert_close(outputs["value"][trajectory.valid], recorded[trajectory.valid])
 
 
@@ -150,6 +151,7 @@ def test_replay_gives_what_was_recorded(ragged: Families, memory: str, actions: 
     learner, params = agent.learner, agent.params
     before = learner.initial(params, SMALL.tasks)
     data, state = rollout(learner, params, before, agent.training_batch(), lanes=1, episodes=3)
+    data = learner.judged(params, data)
     outputs, after = replayed(agent, data)
     distribution = learner.distribution(outputs)
     assert isinstance(distribution, SquashedGaussian) == ("squash" in changes)
