@@ -75,7 +75,7 @@ PRESETS: dict[str, RL2Config] = {
     # A pull's reward is mostly noise, and so is what follows: a shorter trace learns in a third of the pulls that .95
     # takes, and .3 gets stuck. With an entropy of .01 it is sure too soon: k = 10 stops at 80.0.
     "bandit": RL2Config(
-        total_timesteps=30_000_000,
+        total_timesteps=50_000_000,
         tasks=512,
         embedding=0,
         gamma=0.99,
@@ -83,6 +83,16 @@ PRESETS: dict[str, RL2Config] = {
         epochs=3,
         learning_rate=2e-3,
         entropy_coef=0.04,
+    ),
+    "bandit-10": RL2Config(
+        total_timesteps=10_000_000,
+        tasks=1024,
+        episodes=10,
+        embedding=0,
+        gamma=0.99,
+        epochs=3,
+        learning_rate=2e-3,
+        entropy_coef=0.02,
     ),
     "tabular": RL2Config(
         total_timesteps=25_000_000,

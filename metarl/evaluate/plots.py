@@ -90,7 +90,7 @@ def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequ
 
     Args:
         progress: the progress.csv of each seed, as SB3's logger writes it. A thin line is one seed, the thick one
-            their mean at the steps that all seeds have logged.
+            their mean.
         steps: the column of environment steps.
         returns: the columns of returns after 0, 1, ... adaptation steps, or of a trial's episodes. A trial's total is
             of another size, and left out where there are others.
@@ -103,15 +103,19 @@ def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequ
     ends = []
     returns = [column for column in returns if column != _WHOLE_TRIAL] or returns
     for k, (column, colour) in enumerate(zip(returns, step_colours(len(returns)), strict=True)):
-        of_seed = [_logged(path, steps, column) for path in progress]
-        common = sorted(set.intersection(*(set(each) for each in of_seed)))
-        if not common:
+        of_seed = [sorted(_logged(path, steps, column).items()) for path in progress]
+        seeds = [np.array(each, dtype=np.float64).T for each in of_seed]
+        # Episodes that end early leave the seeds with steps of their own: the mean is at the first one's, as far as all
+        # have come.
+        first, last = max(own[0][0] for own in seeds), min(own[0][-1] for own in seeds)
+        common = seeds[0][0][(seeds[0][0] >= first) & (seeds[0][0] <= last)]
+        if not len(common):
             raise MetaRLError(
-                f"no step has {column!r} in all of {', '.join(map(str, progress))}; train the seeds alike"
+                f"the steps of {', '.join(map(str, progress))} do not overlap in {column!r}; train the seeds alike"
             )
-        lines = np.array([[each[step] for step in common] for each in of_seed])
-        if len(lines) > 1:
-            axes.plot(common, lines.T, color=colour, linewidth=0.7, alpha=0.5)
+        for own in seeds if len(seeds) > 1 else ():
+            axes.plot(*own, color=colour, linewidth=0.7, alpha=0.5)
+        lines = np.stack([np.interp(common, *own) for own in seeds])
         axes.plot(common, lines.mean(axis=0), color=colour, linewidth=2, label=column)
         ends.append(End(float(lines[:, -1].mean()), _series(column, k), colour))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value:,.0f}")

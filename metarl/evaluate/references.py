@@ -1,6 +1,7 @@
 """Reference players on the very tasks that agents are scored on: as floor and optimum, and as rows beside agents."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -55,8 +56,11 @@ def player_evaluations(
     They are played by the agents' own driver, as the online learners that they are; nothing is known of seeds.
     """
     check_players(names, family)
-    players, like = family.players(), evaluations[0]
+    like = evaluations[0]
     wanted = sorted({count for each in evaluations for count in each.episodes})
+    lasting = copy(family)
+    lasting.episodes_per_trial = wanted[-1] + 1  # Gittins plans for as many pulls as there are
+    players = lasting.players()
 
     def params(tasks: Tasks) -> Params:
         return {name: value.to(device) for name, value in told(tasks).items()}

@@ -157,6 +157,13 @@ def test_the_learning_curve_is_the_mean_over_seeds_at_common_steps(tmp_path: Pat
     assert_nothing_is_cut_off(figure)
 
 
+def test_seeds_whose_episodes_end_early_have_steps_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("steps,return\n100,1\n200,2\n300,3\n")
+    (tmp_path / "b.csv").write_text("steps,return\n90,0\n190,1\n290,2\n")
+    figure = learning_figure([tmp_path / "a.csv", tmp_path / "b.csv"], steps="steps", returns=["return"])
+    np.testing.assert_allclose(line(figure.axes[0], label="return"), [[100, 0.55], [200, 1.55]])
+
+
 def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "progress.csv").write_text("steps,loss\n1,2\n")
     with pytest.raises(MetaRLError, match="no column 'return'; it has steps, loss"):

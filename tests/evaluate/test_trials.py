@@ -291,6 +291,22 @@ def test_players_are_scored_beside_agents(agent: Evaluation) -> None:
     assert "3 seeds × 20 tasks, 95% intervals" in [text.get_text() for text in figure.axes[0].texts]
 
 
+def test_players_plan_for_as_many_episodes_as_the_agents_had(
+    agent: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family, lengths = make_family(BANDIT, "k5"), []
+    players = type(family).players
+
+    def noted(self: Any) -> Any:
+        lengths.append(self.episodes_per_trial)
+        return players(self)
+
+    monkeypatch.setattr(type(family), "players", noted)
+    player_evaluations(["gittins"], [agent], family, family.splits.test[:20])
+    assert lengths[-1] == 4
+    assert family.episodes_per_trial == 100
+
+
 def test_players_are_scored_after_as_many_episodes_as_agents_that_have_lanes(agent: Evaluation) -> None:
     family = make_family(BANDIT, "k5")
     lanes = Evaluation(**{**vars_of(agent), "episodes": (0, 20, 40, 60), "trial": False})
