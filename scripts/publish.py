@@ -63,7 +63,15 @@ def main(
         asked = ASKED.get((evaluation.agent, evaluation.family, evaluation.variant), [])
         figures = [figure(evaluation, **each) for each in asked]
         machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}, one thread a seed"
-        content = summary(evaluation, command=opened.command, machine=machine, version=__version__, figures=figures)
+        flags = (
+            [f"--tasks {tasks}"] * (tasks is not None)
+            + [f"--points {episodes}"] * (episodes is not None)
+            + ["--no-deterministic"] * (not deterministic)
+            + ["--wipe-memory"] * wipe_memory
+        )
+        # Where it was evaluated otherwise than `metarl evaluate` does by itself, that is part of the command.
+        command = " && ".join([opened.command, *([" ".join(["metarl evaluate", str(run), *flags])] if flags else [])])
+        content = summary(evaluation, command=command, machine=machine, version=__version__, figures=figures)
         folder = write_result(results, evaluation, content, asdict(opened.config))
         write_progress(opened, folder)
         if beliefs is not None and read is not None:
