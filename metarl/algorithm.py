@@ -14,11 +14,12 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from torch import Tensor
 
 from metarl import __version__
+from metarl.callbacks import Callback, as_callback
 from metarl.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.device import check_device
 from metarl.errors import MetaRLError
@@ -30,7 +31,6 @@ from metarl.rollout.random import stream_keys
 from metarl.rollout.trajectory import Trajectory
 
 _OWN_PRESET = "default"
-Callback = BaseCallback | Sequence[BaseCallback] | Any | None
 
 
 class Algorithm(ABC):
@@ -138,7 +138,8 @@ class Algorithm(ABC):
         """Continue training until ``num_timesteps`` reaches ``target``: what ``learn`` and a resumed run do."""
         self._target = target
         started, steps_before, wall_before = time.perf_counter(), self.num_timesteps, self.wall_seconds
-        calls = self._init_callback(callback, progress_bar)
+        calls = as_callback(callback, progress_bar)
+        calls.init_callback(self)  # type: ignore[arg-type]  # duck-typed: SB3's callbacks ask for no more than this has
         calls.on_training_start({"self": self, "total_timesteps": target}, globals())
         running = True
         while running and self.num_timesteps < target:
@@ -185,18 +186,6 @@ class Algorithm(ABC):
         """Write out what has been recorded; some of SB3's callbacks ask for it."""
         self.logger.record("time/total_timesteps", self.num_timesteps)
         self.logger.dump(step=self.num_timesteps)
-
-    def _init_callback(self, callback: Callback, progress_bar: bool) -> BaseCallback:
-        if callback is None:
-            calls: BaseCallback = CallbackList([])
-        elif isinstance(callback, BaseCallback):
-            calls = callback
-        else:
-            calls = CallbackList(list(callback)) if isinstance(callback, Sequence) else ConvertCallback(callback)
-        if progress_bar:
-            calls = CallbackList([calls, ProgressBarCallback()])
-        calls.init_callback(self)  # type: ignore[arg-type]  # duck-typed: SB3's callbacks ask for no more than this has
-        return calls
 
     def set_logger(self, logger: Logger) -> None:
         """Use an SB3 logger from now on."""

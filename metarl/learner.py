@@ -109,11 +109,7 @@ class MetaLearner(ABC):
         This default is one batched pass per episode, or the fold of ``observe`` for online learners. Padding is cleared
         before anything is computed from it, for zero times NaN is NaN.
         """
-        if self.online and trajectory.n_lanes != 1:
-            raise MetaRLError(
-                f"{type(self).__name__} adapts online and has one lane a task, got lanes={trajectory.n_lanes}; "
-                "take trajectory.lanes(1)."
-            )
+        self.check_lanes(trajectory)
         trajectory = trajectory.filled()
         episodes: list[Outputs] = []
         for episode in range(trajectory.n_episodes):
@@ -127,6 +123,14 @@ class MetaLearner(ABC):
                 outputs = {name: value.unflatten(1, lanes_steps) for name, value in flat.items()}
             episodes.append(outputs)
         return {name: torch.stack([o[name] for o in episodes], dim=2) for name in episodes[0]}, state
+
+    def check_lanes(self, trajectory: "Trajectory") -> None:
+        """Raise where an online learner is given several lanes."""
+        if self.online and trajectory.n_lanes != 1:
+            raise MetaRLError(
+                f"{type(self).__name__} adapts online and has one lane a task, got lanes={trajectory.n_lanes}; "
+                "take trajectory.lanes(1)."
+            )
 
     def _fold(self, params: Params, state: State, trajectory: "Trajectory", episode: int) -> tuple[Outputs, State]:
         steps: list[Outputs] = []

@@ -14,7 +14,8 @@ from metarl.learner import MetaLearner, Params, State, Transition
 from metarl.rollout.batch import ActionMap
 from metarl.rollout.gymnasium import GymnasiumBatch, check_spaces, episode_limit
 from metarl.rollout.random import Domain, stream_keys
-from metarl.rollout.rollout import draw, rollout
+from metarl.rollout.rollout import rollout
+from metarl.rollout.streams import noise_stream
 from metarl.rollout.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class AdaptedPolicy:
     def _noise(self, noise: Any, domain: Domain, n: int) -> Tensor:
         self._draws += 1
         keys = stream_keys(n, self.seed, "predict", device=self._device)
-        return draw(noise, keys, domain, self._draws, 1).transpose(0, 1)
+        return noise_stream(noise, keys, domain, 1).at(self._draws, 0)[None]
 
 
 def _joined(data: Trajectory | Sequence[Trajectory]) -> Trajectory:

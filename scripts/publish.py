@@ -63,17 +63,18 @@ def main(
         asked = ASKED.get((evaluation.agent, evaluation.family, evaluation.variant), [])
         figures = [figure(evaluation, **each) for each in asked]
         machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}, one thread a seed"
-        flags = (
-            [f"--tasks {tasks}"] * (tasks is not None)
-            + [f"--points {episodes}"] * (episodes is not None)
-            + ["--no-deterministic"] * (not deterministic)
-            + ["--wipe-memory"] * wipe_memory
-        )
+        flags = [
+            f" --tasks {tasks}" if tasks is not None else "",
+            f" --points {episodes}" if episodes is not None else "",
+            "" if deterministic else " --no-deterministic",
+            " --wipe-memory" if wipe_memory else "",
+        ]
         # Where it was evaluated otherwise than `metarl evaluate` does by itself, that is part of the command.
-        command = " && ".join([opened.command, *([" ".join(["metarl evaluate", str(run), *flags])] if flags else [])])
+        command = opened.command + (f" && metarl evaluate {run}{''.join(flags)}" if any(flags) else "")
         content = summary(evaluation, command=command, machine=machine, version=__version__, figures=figures)
         folder = write_result(results, evaluation, content, asdict(opened.config))
-        write_progress(opened, folder)
+        if not wipe_memory:  # whose training is that of the agent itself
+            write_progress(opened, folder)
         if beliefs is not None and read is not None:
             write_atomic(folder / "probe.csv", read.to_csv())
             save_figure(belief_figure(beliefs, read, title(evaluation)), folder / "belief.png")

@@ -30,12 +30,13 @@ class RL2(Algorithm):
     config_class = RL2Config
     presets: ClassVar[Mapping[str, RL2Config]] = PRESETS
     config: RL2Config
+    learner_class: ClassVar[type[RL2Learner]] = RL2Learner
     learner: RL2Learner
 
     def build_learner(self) -> RL2Learner:
         self._outer: TrialPPO | None = None
         steps = self.episodes * self.family.horizon
-        return RL2Learner(self.family.observation_space, self.family.action_space, self.config, steps)
+        return self.learner_class(self.family.observation_space, self.family.action_space, self.config, steps)
 
     def init_params(self, generator: torch.Generator) -> Params:
         return self.learner.init(generator)

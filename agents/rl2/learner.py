@@ -7,13 +7,11 @@ import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from metarl.adapt.memories import make_memory
 from metarl.adapt.transitions import TransitionInput
 from metarl.agents.rl2.config import RL2Config
 from metarl.distributions import ActionDistribution, Gaussian, SquashedGaussian, distribution_of, noise_for
-from metarl.errors import MetaRLError
 from metarl.learner import MetaLearner, Outputs, Params, State, Transition
 from metarl.moments import trained
 from metarl.networks import MLP
@@ -47,11 +45,10 @@ class RL2Learner(MetaLearner):
         self.action_noise = noise_for(action_space)
         self.discrete = isinstance(action_space, gymnasium.spaces.Discrete)
         self.inputs = TransitionInput(observation_space, action_space)
-        self._dimensions = len(observation_space.shape or ())
-        self.embedding = config.embedding or self.inputs.size
+        self.embedding = MLP((self.inputs.size, config.embedding), output_gain=2**0.5)
         self.memory = make_memory(
             config.memory,
-            self.embedding,
+            config.embedding or self.inputs.size,
             config.width,
             layers=config.layers,
             heads=config.attention_heads,
@@ -70,8 +67,7 @@ class RL2Learner(MetaLearner):
         """Parameters before training."""
         params: Params = {}
         if self.config.embedding:
-            embedding = MLP((self.inputs.size, self.embedding), output_gain=2**0.5)
-            params |= {_EMBEDDING + name: value for name, value in embedding.init(generator).items()}
+            params |= {_EMBEDDING + name: value for name, value in self.embedding.init(generator).items()}
         params |= self.memory.init(generator)
         for prefix, head in (("actor.", self.actor), ("critic.", self.critic)):
             params |= {prefix + name: value for name, value in head.init(generator).items()}
@@ -121,18 +117,17 @@ class RL2Learner(MetaLearner):
 
     def features(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
         """What the heads see at every step, ``(task, 1, episode, step, feature)``, and the state at the end."""
+        self.check_lanes(trajectory)
+        trajectory = trajectory.filled()
         before, state = self.remember(params, state, trajectory)
-        seen = self.inputs.observation(params, trajectory.filled().observation)
+        seen = self.inputs.observation(params, trajectory.observation)
         return torch.cat([self.context(params, before), seen], -1), state
 
     def remember(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
-        """What the memory says before every step, ``(task, 1, episode, step, width)``, and the state at the end."""
-        if trajectory.n_lanes != 1:
-            raise MetaRLError(
-                f"{type(self).__name__} adapts online and has one lane a task, got lanes={trajectory.n_lanes}; "
-                "take trajectory.lanes(1)."
-            )
-        trajectory = trajectory.filled()
+        """What the memory says before every step, ``(task, 1, episode, step, width)``, and the state at the end.
+
+        The padding of ``trajectory`` is ``filled``.
+        """
         axes = trajectory.reward.shape[1:]
         rows = self._embedded(params, self.inputs.of_trajectory(params, trajectory).flatten(1, 3))
         memory = {name: value for name, value in state.items() if name != START}
@@ -170,4 +165,4 @@ class RL2Learner(MetaLearner):
     def _embedded(self, params: Params, rows: Tensor) -> Tensor:
         if not self.config.embedding:
             return rows
-        return functional.relu(functional.linear(rows, params[_EMBEDDING + "0.weight"], params[_EMBEDDING + "0.bias"]))
+        return torch.relu(self.embedding(params, rows, _EMBEDDING))

@@ -61,15 +61,15 @@ class TrialPPO:
         targets = trial_targets(trajectory, config.gamma, config.gae_lambda, scale)
         buffers = {name: value for name, value in params.items() if name not in self.adam.params}
         fixed = None if self.learner.trains_memory else trajectory.record[FEATURES]
-        logged: dict[str, float] = {}
+        parts: dict[str, Tensor] = {}
         for _ in range(config.epochs):
             order = torch.randperm(trajectory.n_tasks, generator=generator).to(trajectory.reward.device)
             for rows in order.tensor_split(config.minibatches):
-                loss, logged = self._loss(
+                loss, parts = self._loss(
                     {**buffers, **self.adam.params}, trajectory, targets, fixed, rows, entropy_coef
                 )
                 self.adam.minimise(loss)
-        return {**params, **self.adam.values()}, logged
+        return {**params, **self.adam.values()}, {name: float(value) for name, value in parts.items()}
 
     def _loss(
         self,
@@ -79,7 +79,7 @@ class TrialPPO:
         fixed: Tensor | None,
         rows: Tensor,
         entropy_coef: float,
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         part = trajectory.tasks(rows)
         if fixed is None:
             outputs, _ = self.learner.replay(params, self.learner.initial(params, len(rows)), part)
@@ -95,7 +95,7 @@ class TrialPPO:
         )
         loss = -policy + self.config.value_coef * value - entropy_coef * entropy
         named = {"policy_loss": -policy, "value_loss": value, "entropy": entropy, "clip_fraction": clipped}
-        return loss, {name: float(x.detach()) for name, x in named.items()}
+        return loss, {name: x.detach() for name, x in named.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's moments and those of the return, for an exact resume."""

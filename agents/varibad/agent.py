@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metarl.agents.rl2.agent import RL2
+from metarl.agents.rl2.learner import RL2Learner
 from metarl.agents.varibad.buffer import TrialBuffer
 from metarl.agents.varibad.config import PRESETS, VariBADConfig
 from metarl.agents.varibad.elbo import BeliefTraining
@@ -26,14 +27,13 @@ class VariBAD(RL2):
     config_class = VariBADConfig
     presets: ClassVar[Mapping[str, VariBADConfig]] = PRESETS
     config: VariBADConfig
+    learner_class = VariBADLearner
     learner: VariBADLearner
 
-    def build_learner(self) -> VariBADLearner:
-        self._outer = None
+    def build_learner(self) -> RL2Learner:
         self._belief: BeliefTraining | None = None
         self._buffer = TrialBuffer(self.config.buffer)
-        spaces = self.family.observation_space, self.family.action_space
-        return VariBADLearner(*spaces, self.config, self.episodes * self.family.horizon)
+        return super().build_learner()
 
     @property
     def belief(self) -> BeliefTraining:
@@ -47,11 +47,11 @@ class VariBAD(RL2):
         """PPO on the beliefs that the trials were collected with, and only then better beliefs."""
         logged = super().update(trajectory, generator)
         self._buffer.add(trajectory)
+        parts: dict[str, Tensor] = {}
         for _ in range(self.config.vae_updates):
             part = self._buffer.sample(self.config.vae_tasks, generator)
             self.params, parts = self.belief.update(self.params, part, self.progress, generator)
-            logged |= parts
-        return logged
+        return logged | {name: float(value) for name, value in parts.items()}
 
     def training_state(self) -> dict[str, Tensor]:
         parts = {"belief": self.belief.state_dict(), "buffer": self._buffer.state_dict()}

@@ -26,7 +26,7 @@ class ELBO:
         self._n_inputs = 2 * inputs.n_observation + inputs.n_action
         n_outputs = 1 + inputs.n_observation  # the reward and the next observation
         # The first layer is linear in (belief, transition), so its two parts are computed apart and added.
-        self._first = MLP((learner.latent + self._n_inputs, self.config.decoder[0]), output_gain=2**0.5)
+        self._first = MLP((self.config.latent + self._n_inputs, self.config.decoder[0]), output_gain=2**0.5)
         self._rest = MLP((*self.config.decoder, n_outputs), "relu", output_gain=1.0)
 
     def init(self, generator: torch.Generator) -> Params:
@@ -56,7 +56,7 @@ class ELBO:
 
     def loss(
         self, params: Params, trajectory: Trajectory, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Minus the bound, a mean over trials and beliefs, and its parts.
 
         Of the beliefs and of the steps that they have to explain some are drawn, the sum over the steps of a trial
@@ -90,7 +90,7 @@ class ELBO:
         parts = {"reward_error": reward_error / length.float().mean(), "belief_kl": kl.mean()}
         if config.state_coef:
             parts["state_error"] = state_error / length.float().mean()
-        return loss, {name: float(value.detach()) for name, value in parts.items()}
+        return loss, {name: value.detach() for name, value in parts.items()}
 
 
 class BeliefTraining:
@@ -106,7 +106,7 @@ class BeliefTraining:
 
     def update(
         self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
-    ) -> tuple[Params, dict[str, float]]:
+    ) -> tuple[Params, dict[str, Tensor]]:
         """New parameters after one step on these trials, and what to log."""
         # It falls as the policy's does, which would otherwise end on beliefs that still move.
         config = self.elbo.config

@@ -1,11 +1,7 @@
 """The VariBAD learner: RL²'s memory, from which a belief is read that the policy acts on."""
 
-from typing import Any
-
-import gymnasium
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from metarl.agents.rl2.learner import RL2Learner
 from metarl.agents.varibad.config import VariBADConfig
@@ -26,32 +22,25 @@ class VariBADLearner(RL2Learner):
     trains_memory = False
     config: VariBADConfig
 
-    def __init__(
-        self,
-        observation_space: gymnasium.Space[Any],
-        action_space: gymnasium.Space[Any],
-        config: VariBADConfig,
-        capacity: int = 1000,
-    ) -> None:
-        self.latent = config.latent
-        super().__init__(observation_space, action_space, config, capacity)
-        self._projection = MLP((config.width, 2 * config.latent), output_gain=0.1)
-
     @property
     def n_context(self) -> int:
-        return 2 * self.latent
+        return 2 * self.config.latent
+
+    @property
+    def projection(self) -> MLP:
+        """From what the memory says to the belief."""
+        return MLP((self.config.width, 2 * self.config.latent), output_gain=0.1)
 
     def init(self, generator: torch.Generator) -> Params:
         params = super().init(generator)
-        return params | {_BELIEF + name: value for name, value in self._projection.init(generator).items()}
+        return params | {_BELIEF + name: value for name, value in self.projection.init(generator).items()}
 
     def policy_params(self, params: Params) -> Params:
         return {name: value for name, value in params.items() if name.startswith(_HEADS)}
 
     def moments(self, params: Params, read: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of the belief, each ``(..., latent)``, from what the memory says."""
-        out = functional.linear(read, params[_BELIEF + "0.weight"], params[_BELIEF + "0.bias"])
-        mean, log_variance = out.chunk(2, -1)
+        mean, log_variance = self.projection(params, read, _BELIEF).chunk(2, -1)
         return mean, log_variance
 
     def context(self, params: Params, read: Tensor) -> Tensor:

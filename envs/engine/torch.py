@@ -105,10 +105,12 @@ class TorchBatch:
 
     def _step_uniforms(self) -> Tensor:
         clock, n = self.clock, self.family.draws[1]
-        if n and (isinstance(clock.elapsed, Tensor) or isinstance(clock.episode, Tensor)):
+        if n == 0:
+            return self._steps.at(0, 0)  # nothing, whatever the step
+        if isinstance(clock.elapsed, Tensor) or isinstance(clock.episode, Tensor):
             elapsed = clock.each(clock.elapsed)
             return step_uniforms(self.keys, Domain.STEP, clock.each(clock.episode), elapsed, n, self.dtype)
-        return self._steps.at(int(clock.episode), int(clock.elapsed)) if n else self._steps.at(0, 0)
+        return self._steps.at(clock.episode, clock.elapsed)
 
     def _streams(self) -> tuple[Stream, Stream]:
         """The numbers of resets and of steps for as long as all environments run in lockstep."""

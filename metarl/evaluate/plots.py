@@ -153,28 +153,31 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
     if few:
         colours = step_colours(len(points)) if coloured else [colour] * len(points)
         axes.scatter(episodes, mean, s=75, c=colours, edgecolors="white", linewidths=1.6, zorder=4)
-    for point in points if few else ():
-        text = (
-            number(point.returns.value) if point.normalised is None else f"{number(100 * point.normalised.value, 0)}%"
-        )
-        axes.annotate(
-            text,
-            (point.episodes, point.returns.value),
-            (6, -8),
-            textcoords="offset points",
-            color=INK,
-            fontsize=10.5,
-            ha="right" if point is points[-1] and len(points) > 1 else "left",
-            va="top",
-            path_effects=HALO,
-            zorder=5,
-        )
     levels = [float(array.mean()) for array in (evaluation.floor, evaluation.optimum) if array is not None]
     # A task or two that went astray must not squeeze the curve: they may leave the picture.
     usual = np.quantile(of_task, (0.02, 0.98), axis=1).ravel() if few else []
     shown = np.concatenate([_reach(low, high), mean, usual, levels])
     margin = 0.07 * np.ptp(shown)
     axes.set_ylim(shown.min() - margin, shown.max() + 1.4 * margin)
+    # Where the curve ends on the floor, its name stands below that end.
+    on_floor = evaluation.floor is not None and abs(mean[-1] - levels[0]) < 2 * margin
+    for point in points if few else ():
+        above = on_floor and point is points[-1]
+        text = (
+            number(point.returns.value) if point.normalised is None else f"{number(100 * point.normalised.value, 0)}%"
+        )
+        axes.annotate(
+            text,
+            (point.episodes, point.returns.value),
+            (6, 8 if above else -8),
+            textcoords="offset points",
+            color=INK,
+            fontsize=10.5,
+            ha="right" if point is points[-1] and len(points) > 1 else "left",
+            va="bottom" if above else "top",
+            path_effects=HALO,
+            zorder=5,
+        )
     for array, name in ((evaluation.floor, evaluation.floor_name), (evaluation.optimum, evaluation.optimum_name)):
         if array is not None:
             _level(

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from metarl.errors import MetaRLError
-from metarl.learner import MetaLearner, Noise, Outputs, Params, State, Transition, keep_where
+from metarl.learner import MetaLearner, Outputs, Params, State, Transition, keep_where
 from metarl.process import torch_beside
 from metarl.rollout.batch import ActionMap, Batch, Step
-from metarl.rollout.random import Domain, to_normal, uniforms
-from metarl.rollout.streams import Stream
+from metarl.rollout.random import Domain
+from metarl.rollout.streams import Stream, noise_stream
 from metarl.rollout.trajectory import Trajectory
 
 
@@ -39,8 +39,8 @@ def rollout(
     if learner.online and lanes != 1:
         raise MetaRLError(f"{type(learner).__name__} adapts online and has one lane a task, got lanes={lanes}.")
     rows = (batch.num_envs // lanes, lanes)
-    action_noise = _stream(learner.action_noise, batch.keys, Domain.ACTION, batch.horizon)
-    episode_noise = _stream(learner.episode_noise, batch.keys[::lanes], Domain.EPISODE, 1)
+    action_noise = noise_stream(learner.action_noise, batch.keys, Domain.ACTION, batch.horizon)
+    episode_noise = noise_stream(learner.episode_noise, batch.keys[::lanes], Domain.EPISODE, 1)
     recording = _Recording(rows, batch.device)
     with torch_beside(getattr(batch, "threads", 1)):
         for episode in range(first_episode, first_episode + episodes):
@@ -161,16 +161,6 @@ class _Recorded(NamedTuple):
     transition: Transition
     record: Outputs
     extras: dict[str, Tensor]
-
-
-def _stream(noise: Noise, keys: Tensor, domain: Domain, horizon: int) -> Stream:
-    return Stream(keys, domain, noise.n, horizon, normal=noise.kind == "normal")
-
-
-def draw(noise: Noise, keys: Tensor, domain: Domain, episode: int, steps: int) -> Tensor:
-    """Noise ``(environment, steps, n)`` of the kind asked for."""
-    u = uniforms(keys, domain, episode, steps, noise.n)
-    return to_normal(u) if noise.kind == "normal" else u
 
 
 def _check_finite(trajectory: Trajectory) -> None:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from metarl.learner import Noise
 from metarl.rollout.random import Domain, to_normal, uniforms
 
 _BLOCK = 128  # steps whose numbers are drawn at once; step by step costs 18 times as much
@@ -59,3 +60,8 @@ class Stream:
         drawn = to_normal(u) if self._normal else u
         # Step before environment and contiguous, so that a step's numbers are a view without a copy.
         self._block = drawn.unflatten(0, (self._episodes, -1)).transpose(1, 2).contiguous()
+
+
+def noise_stream(noise: Noise, keys: Tensor, domain: Domain, horizon: int) -> Stream:
+    """The noise that a learner asks for."""
+    return Stream(keys, domain, noise.n, horizon, normal=noise.kind == "normal")

@@ -45,7 +45,7 @@ def _collecting(options: Options) -> Row:
         rollout(agent.learner, agent.params, state, batch, lanes=1)
 
     def physics() -> None:
-        with torch_beside(batch.threads if hasattr(batch, "threads") else 1):
+        with torch_beside(getattr(batch, "threads", 1)):
             batch.reset(0)
             for action in actions:
                 batch.step(action)

@@ -17,7 +17,7 @@ from metarl.agents.maml.outer import MetaBatch
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.learner import Params
 from metarl.rollout.trajectory import Trajectory
-from metarl.tasks import Fresh, TaskSpace, Uniform
+from metarl.tasks import Choice, Closed, Fresh, TaskSpace, Uniform
 
 OBSERVATIONS = Box(-np.inf, np.inf, (2,), np.float32)
 SPACES: dict[str, gymnasium.Space[Any]] = {"gaussian": Box(-1, 1, (2,), np.float32), "categorical": Discrete(3)}
@@ -103,3 +103,30 @@ class RaggedChoices(Ragged):
 def ragged() -> Callable[[str], TorchFamily]:
     """``ragged("gaussian")`` or ``ragged("categorical")``: a family whose episodes end at different times."""
     return lambda actions: Ragged() if actions == "gaussian" else RaggedChoices()
+
+
+class Levers(TorchFamily):
+    """One of three levers pays, and the observation does not say which."""
+
+    tasks = TaskSpace(pays=Choice((0.0, 1.0, 2.0)))
+    split = Closed()
+    observation_space = Box(0, 1, (1,), np.float32)
+    action_space = Discrete(3)
+    horizon = 1
+    episodes_per_trial = 4
+
+    def reset(self, task: TaskTensors, u: Tensor) -> State:
+        return {"none": torch.zeros_like(task["pays"])}
+
+    def step(self, state: State, action: Tensor, task: TaskTensors, u: Tensor) -> tuple[State, Tensor, Tensor]:
+        reward = (action == task["pays"]).to(task["pays"].dtype)
+        return state, reward, torch.ones_like(reward, dtype=torch.bool)
+
+    def observe(self, state: State, task: TaskTensors) -> Tensor:
+        return state["none"][:, None]
+
+
+@pytest.fixture
+def levers() -> TorchFamily:
+    """A family of three levers, four pulls a trial."""
+    return Levers()

@@ -5,18 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from gymnasium.spaces import Box, Discrete
-from torch import Tensor
 
 from metarl.agents.maml import MAML
 from metarl.agents.maml.config import MAMLConfig
 from metarl.algorithm import Algorithm
-from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
+from metarl.envs.engine.torch import TorchFamily
 from metarl.envs.navigation import PointNavigation
 from metarl.evaluate.driver import adaptation_curve
 from metarl.family.players import player_returns
-from metarl.tasks import Choice, Closed, Tasks, TaskSpace
+from metarl.tasks import Tasks
 
 CONFIG = MAMLConfig(tasks=16, episodes=10, hidden=(32,), inner_steps=1, learning_rate=1e-2, total_timesteps=220_000)
 TRPO = {"outer": "trpo", "outer_steps": "last", "max_kl": 0.05, "cg_iterations": 5, "total_timesteps": 9_600}
@@ -26,26 +23,6 @@ class ShortNavigation(PointNavigation):
     """Point navigation of a fifth of the steps."""
 
     horizon = 20
-
-
-class Levers(TorchFamily):
-    """One of three levers pays, and the observation does not say which."""
-
-    tasks = TaskSpace(pays=Choice((0.0, 1.0, 2.0)))
-    split = Closed()
-    observation_space = Box(0, 1, (1,), np.float32)
-    action_space = Discrete(3)
-    horizon = 1
-
-    def reset(self, task: TaskTensors, u: Tensor) -> State:
-        return {"none": torch.zeros_like(task["pays"])}
-
-    def step(self, state: State, action: Tensor, task: TaskTensors, u: Tensor) -> tuple[State, Tensor, Tensor]:
-        reward = (action == task["pays"]).to(task["pays"].dtype)
-        return state, reward, torch.ones_like(reward, dtype=torch.bool)
-
-    def observe(self, state: State, task: TaskTensors) -> Tensor:
-        return state["none"][:, None]
 
 
 def curve(agent: Algorithm, tasks: Tasks, points: int = 2) -> list[float]:
@@ -67,9 +44,9 @@ def test_a_gaussian_policy_learns_to_adapt_to_goals() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"inner": "dice"}, TRPO], ids=["ppo", "dice", "trpo"])
-def test_a_categorical_policy_learns_to_adapt_to_levers(changes: dict[str, Any]) -> None:
+def test_a_categorical_policy_learns_to_adapt_to_levers(levers: TorchFamily, changes: dict[str, Any]) -> None:
     config = replace(CONFIG, **{"tasks": 12, "hidden": (8,), "total_timesteps": 14_000, **changes})
-    agent = MAML(Levers(), config).learn()
+    agent = MAML(levers, config).learn()
     before, after = curve(agent, agent.family.splits.test[np.arange(30) % 3])
     assert before < 0.45  # one in three
     assert after > 0.65  # three seeds came to .76 and more

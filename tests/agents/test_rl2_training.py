@@ -112,27 +112,6 @@ def test_attention_heads_share_the_width_where_there_are_any() -> None:
 # --- learning ---
 
 
-class Levers(TorchFamily):
-    """One of three levers pays, and the observation does not say which."""
-
-    tasks = TaskSpace(pays=Choice((0.0, 1.0, 2.0)))
-    split = Closed()
-    observation_space = Box(0, 1, (1,), np.float32)
-    action_space = Discrete(3)
-    horizon = 1
-    episodes_per_trial = 4
-
-    def reset(self, task: TaskTensors, u: Tensor) -> State:
-        return {"none": torch.zeros_like(task["pays"])}
-
-    def step(self, state: State, action: Tensor, task: TaskTensors, u: Tensor) -> tuple[State, Tensor, Tensor]:
-        reward = (action == task["pays"]).to(task["pays"].dtype)
-        return state, reward, torch.ones_like(reward, dtype=torch.bool)
-
-    def observe(self, state: State, task: TaskTensors) -> Tensor:
-        return state["none"][:, None]
-
-
 class Lamp(TorchFamily):
     """One of five levers pays; to pull none lights a lamp, and as the episode ends it is to be seen which."""
 
@@ -168,8 +147,8 @@ LEARNING = RL2Config(tasks=64, width=16, embedding=0, head=(), minibatches=2, le
 
 
 @pytest.mark.parametrize("memory", sorted(MEMORIES))
-def test_it_learns_to_try_levers_one_after_the_other(memory: Any) -> None:
-    agent = RL2(Levers(), replace(LEARNING, memory=memory, total_timesteps=50 * 64 * 4)).learn()
+def test_it_learns_to_try_levers_one_after_the_other(levers: TorchFamily, memory: Any) -> None:
+    agent = RL2(levers, replace(LEARNING, memory=memory, total_timesteps=50 * 64 * 4)).learn()
     first, second, third, fourth = curve(agent)
     # The best play earns 1/3, 2/3, 1, 1: three seeds of each memory came within .03 of it.
     assert first < 0.45
