@@ -19,6 +19,7 @@ from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from torch import Tensor
 
 from metarl import __version__
+from metarl.actions import ActionMap
 from metarl.callbacks import Callback, as_callback
 from metarl.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.device import check_device
@@ -26,7 +27,6 @@ from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
 from metarl.learner import MetaLearner, Params, State
 from metarl.policy import AdaptedPolicy
-from metarl.rollout.batch import ActionMap
 from metarl.rollout.random import stream_keys
 from metarl.rollout.trajectory import Trajectory
 

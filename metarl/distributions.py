@@ -4,13 +4,12 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import gymnasium
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from metarl.errors import MetaRLError
-from metarl.learner import Noise, Outputs
+from metarl.learner import Outputs
+from metarl.rollout.random import to_normal
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _INSIDE = 1 - 1e-6  # where tanh rounds to 1 its inverse is infinite
@@ -150,24 +149,46 @@ class Categorical(ActionDistribution):
         return Categorical(self.logits.detach())
 
 
-def distribution_of(outputs: Outputs) -> ActionDistribution:
-    """The distribution that a policy's outputs describe: ``logits``, or ``mean`` and ``log_std``."""
-    if "logits" in outputs:
+@dataclass(frozen=True)
+class Mixed(ActionDistribution):
+    """A choice and a vector, independent of each other: actions ``(..., 1 + d)``, from as many uniforms."""
+
+    choice: Categorical
+    vector: Gaussian
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self._row(self.choice.sample(noise[..., :1]), self.vector.sample(to_normal(noise[..., 1:])))
+
+    def mode(self) -> Tensor:
+        return self._row(self.choice.mode(), self.vector.mode())
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        return self.choice.log_prob(action[..., 0]) + self.vector.log_prob(action[..., 1:])
+
+    def entropy(self) -> Tensor:
+        return self.choice.entropy() + self.vector.entropy()
+
+    def kl_to(self, other: ActionDistribution) -> Tensor:
+        assert isinstance(other, Mixed)
+        return self.choice.kl_to(other.choice) + self.vector.kl_to(other.vector)
+
+    def fisher(self, tangents: Outputs) -> Outputs:
+        return {**self.choice.fisher(tangents), **self.vector.fisher(tangents)}
+
+    def detach(self) -> "Mixed":
+        return Mixed(self.choice.detach(), self.vector.detach())
+
+    @staticmethod
+    def _row(index: Tensor, vector: Tensor) -> Tensor:
+        return torch.cat([index[..., None].to(vector.dtype), vector], -1)
+
+
+def distribution_of(outputs: Outputs, squash: bool = False) -> ActionDistribution:
+    """The distribution that a policy's outputs describe: ``logits``, ``mean`` and ``log_std``, or all three.
+
+    With ``squash`` the normals are taken through tanh.
+    """
+    if "mean" not in outputs:
         return Categorical(outputs["logits"])
-    return Gaussian(outputs["mean"], outputs["log_std"])
-
-
-def action_size(space: gymnasium.Space[object]) -> int:
-    """How many numbers a policy puts out for an action space: logits, or the dimensions of the mean."""
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
-        return int(space.shape[0])
-    raise MetaRLError(f"Policies act in Discrete spaces and one-dimensional Boxes, got {space}; flatten or wrap it.")
-
-
-def noise_for(space: gymnasium.Space[object]) -> Noise:
-    """The noise that an action takes: one uniform for a discrete action, a normal for each dimension of a Box."""
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return Noise(1, "uniform")
-    return Noise(action_size(space), "normal")
+    normals = (SquashedGaussian if squash else Gaussian)(outputs["mean"], outputs["log_std"])
+    return Mixed(Categorical(outputs["logits"]), normals) if "logits" in outputs else normals

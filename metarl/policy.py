@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.actions import ActionMap, to_gymnasium
 from metarl.errors import MetaRLError
 from metarl.learner import MetaLearner, Params, State, Transition
-from metarl.rollout.batch import ActionMap
 from metarl.rollout.gymnasium import GymnasiumBatch, check_spaces, episode_limit
 from metarl.rollout.random import Domain, stream_keys
 from metarl.rollout.rollout import rollout
@@ -85,8 +85,8 @@ class AdaptedPolicy:
             memory = self.learner.begin_episode(self.params, memory, noise)
         noise = self._noise(self.learner.action_noise, Domain.ACTION, seen.shape[1])
         action, _ = self.learner.act(self.params, memory, seen, noise, deterministic)
-        chosen = self._map.to_env(action)[0].cpu().numpy()
-        chosen = chosen[0] if single else chosen
+        rows = self._map.to_env(action)[0].cpu().numpy()
+        chosen = to_gymnasium(self.action_space, rows[0] if single else rows)
         if self.learner.online:
             return chosen, {**memory, _LAST_OBSERVATION: seen, _LAST_ACTION: action}
         return chosen, memory if self.learner.episode_noise.n else None

@@ -12,12 +12,12 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from metarl.actions import ActionMap
 from metarl.errors import MetaRLError
 from metarl.family.base import TaskFamily
 from metarl.family.observed import with_task
 from metarl.family.registry import make_family
 from metarl.family.vector import TaskVectorEnv
-from metarl.rollout.batch import ActionMap
 from metarl.tasks import Tasks
 
 Array = NDArray[Any]
@@ -73,7 +73,7 @@ class TaskVecEnv(VecEnv):
         self._map = ActionMap(self.family.action_space, "cpu", torch.float32)
         self._actions = np.empty(0)
         self.render_mode = render_mode  # the base class asks for it
-        super().__init__(num_envs, copy.deepcopy(self.family.observation_space), _action_space(self.family))
+        super().__init__(num_envs, copy.deepcopy(self.family.observation_space), sb3_action_space(self.family))
         shown: dict[str, Any] = {**self.metadata, "render_fps": self.family.render_fps}
         self.metadata = shown  # the base class sets it without the frame rate
         self.seed(seed)
@@ -152,8 +152,8 @@ class TaskVecEnv(VecEnv):
 
     def _scaled(self, actions: Array) -> Array:
         """Actions of the family's own space."""
-        if not self._map.box:
-            return np.asarray(actions) + self._map.start
+        if isinstance(self.action_space, Discrete):
+            return np.asarray(self._map.to_env(torch.as_tensor(actions)))
         given = torch.tensor(np.asarray(actions, dtype=np.float32))
         wanted = (self.num_envs, *(self.action_space.shape or ()))
         if given.shape != wanted:
@@ -200,10 +200,13 @@ class TaskVecEnv(VecEnv):
         return {"task": Tasks.stack([self.family.validate(options["task"]) for options in self._options])}
 
 
-def _action_space(family: TaskFamily) -> Box | Discrete:
+def sb3_action_space(family: TaskFamily) -> Box | Discrete:
+    """The action space that SB3 sees of a family: a Box is [-1, 1]. Raises where SB3 has no policies for it."""
     space = family.action_space
     if isinstance(space, Discrete):
         return Discrete(space.n)
+    if not isinstance(space, Box):
+        raise MetaRLError(f"Stable-Baselines3 acts in a Discrete or a Box, and {family.name} has {space}.")
     return Box(-1.0, 1.0, space.shape, np.float32)
 
 

@@ -3,11 +3,9 @@
 import math
 from collections.abc import Callable
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution, kl_divergence
@@ -16,13 +14,11 @@ from metarl.distributions import (
     ActionDistribution,
     Categorical,
     Gaussian,
+    Mixed,
     SquashedGaussian,
-    action_size,
     distribution_of,
-    noise_for,
 )
-from metarl.errors import MetaRLError
-from metarl.learner import Noise, Outputs
+from metarl.learner import Outputs
 from metarl.rollout.random import Domain, stream_keys, to_normal, uniforms
 
 SHAPE = (2, 5)  # task, lane
@@ -46,6 +42,10 @@ def torch_gaussian(one: Gaussian) -> Independent:
 
 def torch_categorical(one: Categorical) -> TorchCategorical:
     return TorchCategorical(logits=one.logits)
+
+
+def mixed(seed: int = 0) -> Mixed:
+    return Mixed(categorical(seed), gaussian(seed))
 
 
 # --- log-probabilities, entropy, KL ---
@@ -92,13 +92,37 @@ def test_a_log_std_for_all_rows_broadcasts() -> None:
     torch.testing.assert_close(shared.sample(action), spread.sample(action))
 
 
+def test_a_mixed_action_is_a_choice_and_a_vector_that_are_independent() -> None:
+    one, other, index, vector = mixed(), mixed(7), torch.arange(10).reshape(SHAPE) % 4, normal(*SHAPE, 3, seed=9)
+    action = torch.cat([index[..., None], vector], -1)
+    choice, normals = (
+        (torch_categorical(one.choice), torch_categorical(other.choice)),
+        (
+            torch_gaussian(one.vector),
+            torch_gaussian(other.vector),
+        ),
+    )
+    torch.testing.assert_close(one.log_prob(action), choice[0].log_prob(index) + normals[0].log_prob(vector))
+    torch.testing.assert_close(one.entropy(), choice[0].entropy() + normals[0].entropy())
+    torch.testing.assert_close(one.kl_to(other), kl_divergence(*choice) + kl_divergence(*normals))
+    u = torch.rand(*SHAPE, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    drawn = one.sample(u)
+    assert drawn[..., 0].tolist() == one.choice.sample(u[..., :1]).tolist()
+    torch.testing.assert_close(drawn[..., 1:], one.vector.mean + one.vector.log_std.exp() * to_normal(u[..., 1:]))
+    assert one.mode()[..., 0].tolist() == one.choice.mode().tolist()
+    torch.testing.assert_close(one.mode()[..., 1:], one.vector.mean)
+
+
 # --- Fisher information ---
+
+NORMALS = {"mean": normal(3), "log_std": 0.3 * normal(3, seed=1)}
+CHOICE = {"logits": 2 * normal(4) + 1}
 
 
 @pytest.mark.parametrize(
     "outputs",
-    [{"mean": normal(3), "log_std": 0.3 * normal(3, seed=1)}, {"logits": 2 * normal(4) + 1}],
-    ids=["gaussian", "categorical"],
+    [NORMALS, CHOICE, CHOICE | NORMALS],
+    ids=["gaussian", "categorical", "mixed"],
 )
 def test_the_fisher_information_is_the_hessian_of_the_kl_where_it_is_zero(outputs: Outputs) -> None:
     names, sizes = list(outputs), [len(value) for value in outputs.values()]
@@ -161,11 +185,11 @@ def test_the_mode_is_the_likeliest_action() -> None:
     assert (one.log_prob(one.mode()) >= one.log_prob(torch.zeros(SHAPE, dtype=torch.int64))).all()
 
 
-@pytest.mark.parametrize("make", [gaussian, categorical])
+@pytest.mark.parametrize("make", [gaussian, categorical, mixed])
 def test_detached_is_the_same_without_a_graph(make: Callable[[], ActionDistribution]) -> None:
     one = make()
-    names = ("mean", "log_std") if isinstance(one, Gaussian) else ("logits",)
-    leaves = {name: getattr(one, name).requires_grad_() for name in names}
+    parts = [one.choice, one.vector] if isinstance(one, Mixed) else [one]
+    leaves = {name: value.requires_grad_() for part in parts for name, value in vars(part).items()}
     cut = distribution_of(leaves).detach()
     assert not cut.entropy().requires_grad
     assert torch.equal(cut.entropy(), one.entropy())
@@ -247,16 +271,9 @@ def test_squashing_changes_neither_the_kl_nor_the_kind_of_what_is_detached() -> 
 
 def test_the_outputs_say_which_distribution_they_describe() -> None:
     assert isinstance(distribution_of({"logits": torch.zeros(3)}), Categorical)
-    assert isinstance(distribution_of({"mean": torch.zeros(3), "log_std": torch.zeros(3)}), Gaussian)
-
-
-def test_spaces_say_how_much_a_policy_puts_out_and_draws() -> None:
-    assert (action_size(Box(-1, 1, (3,))), noise_for(Box(-1, 1, (3,)))) == (3, Noise(3, "normal"))
-    assert (action_size(Discrete(4)), noise_for(Discrete(4))) == (4, Noise(1, "uniform"))
-
-
-@pytest.mark.parametrize("space", [Box(-1, 1, (2, 2)), gymnasium.spaces.MultiDiscrete([2, 3])])
-def test_other_action_spaces_are_refused(space: gymnasium.Space[object]) -> None:
-    for ask in (action_size, noise_for):
-        with pytest.raises(MetaRLError, match="flatten or wrap it"):
-            ask(space)
+    normals = {"mean": torch.zeros(3), "log_std": torch.zeros(3)}
+    assert type(distribution_of(normals)) is Gaussian
+    assert type(distribution_of(normals, squash=True)) is SquashedGaussian
+    both = distribution_of({**normals, "logits": torch.zeros(4)}, squash=True)
+    assert isinstance(both, Mixed)
+    assert type(both.vector) is SquashedGaussian

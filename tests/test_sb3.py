@@ -17,12 +17,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 from torch import Tensor
 
 import metarl
+from metarl.actions import ActionMap
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.errors import MetaRLError
 from metarl.family.observed import with_task
 from metarl.family.single import TaskEnv
 from metarl.family.vector import TaskVectorEnv
-from metarl.rollout.batch import ActionMap
 from metarl.sb3 import TaskVecEnv
 from metarl.tasks import Choice, Closed, Disjoint, TaskSpace, Uniform
 

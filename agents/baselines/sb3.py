@@ -20,7 +20,7 @@ from metarl.algorithm import Algorithm
 from metarl.errors import MetaRLError
 from metarl.learner import Params
 from metarl.rollout.random import stream_keys
-from metarl.sb3 import TaskVecEnv
+from metarl.sb3 import TaskVecEnv, sb3_action_space
 
 _NEVER = sys.maxsize  # SB3 logs on its own every so many episodes or iterations
 
@@ -45,8 +45,8 @@ class SB3Agent(Algorithm):
     learner: SB3Learner
 
     def build_learner(self) -> SB3Learner:
-        discrete = isinstance(self.family.action_space, gymnasium.spaces.Discrete)
-        if self.config.algorithm == "sac" and discrete:
+        space = sb3_action_space(self.family)
+        if self.config.algorithm == "sac" and isinstance(space, gymnasium.spaces.Discrete):
             raise MetaRLError(
                 f"SAC acts in a Box, and {self.family.name} has {self.family.action_space}; choose algorithm='ppo'."
             )

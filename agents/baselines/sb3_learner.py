@@ -9,8 +9,9 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metarl.actions import ActionLayout
 from metarl.agents.baselines.sb3_config import PPOConfig, SACConfig
-from metarl.distributions import ActionDistribution, distribution_of, noise_for
+from metarl.distributions import ActionDistribution, distribution_of
 from metarl.learner import MetaLearner, Outputs, Params, State
 
 _MEAN, _VARIANCE = "normaliser.mean", "normaliser.variance"
@@ -38,7 +39,7 @@ class SB3Learner(MetaLearner):
         self._spaces, self._config = (observation_space, action_space), config
         self._network = _Actor(self.new_policy())
         self._squashed = isinstance(config, SACConfig)
-        self.action_noise = noise_for(action_space)
+        self.action_noise = ActionLayout(action_space).noise
 
     def new_policy(self) -> Policy:
         """SB3's policy as its algorithm makes it, from the process's random numbers."""

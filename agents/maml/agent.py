@@ -62,7 +62,7 @@ class MAML(Algorithm):
 
     def describe(self, states: Sequence[State]) -> dict[str, float]:
         """The standard deviation of the actions, in [-1, 1], at each point."""
-        if self.learner.discrete:
+        if not self.learner.actions.axes:
             return {}
         return {f"sd step {k}": float(state[LOG_STD].exp().mean()) for k, state in enumerate(states)}
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl.actions import ActionLayout
 from metarl.adapt.gradient import COUNT, InnerLoop
 from metarl.agents.maml.config import MAMLConfig
 from metarl.agents.maml.surrogates import SURROGATES
@@ -18,7 +19,7 @@ from metarl.credit import (
     next_value_finite_horizon,
     normalised,
 )
-from metarl.distributions import ActionDistribution, action_size, distribution_of, noise_for
+from metarl.distributions import ActionDistribution, distribution_of
 from metarl.learner import MetaLearner, Outputs, Params, State
 from metarl.networks import MLP
 from metarl.rollout.trajectory import Trajectory
@@ -39,11 +40,10 @@ class MAMLLearner(MetaLearner):
         self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], config: MAMLConfig
     ) -> None:
         self.config = config
-        self.discrete = isinstance(action_space, gymnasium.spaces.Discrete)
-        self.n_actions = action_size(action_space)
+        self.actions = ActionLayout(action_space)
         n_inputs = int(np.prod(observation_space.shape or ()))
-        self.network = MLP((n_inputs, *config.hidden, self.n_actions), config.activation, config.output_gain)
-        self.action_noise = noise_for(action_space)
+        self.network = MLP((n_inputs, *config.hidden, self.actions.size), config.activation, config.output_gain)
+        self.action_noise = self.actions.noise
         self.inner = InnerLoop(
             steps=max(config.inner_steps, 1),
             step_size=config.inner_lr,
@@ -55,12 +55,12 @@ class MAMLLearner(MetaLearner):
     def init(self, generator: torch.Generator) -> Params:
         """Meta-parameters before training."""
         params = {POLICY + name: value for name, value in self.network.init(generator).items()}
-        if not self.discrete:
-            params[LOG_STD] = torch.full((self.n_actions,), float(np.log(self.config.initial_std)))
+        if self.actions.axes:
+            params[LOG_STD] = torch.full((self.actions.axes,), float(np.log(self.config.initial_std)))
         if self.config.learn_step_sizes and self.config.inner_steps:
             params |= self.inner.initial_step_sizes(params)
-        if self.config.learn_std_shift and self.config.inner_steps and not self.discrete:
-            params[SHIFT] = torch.zeros(self.config.inner_steps, self.n_actions)
+        if self.config.learn_std_shift and self.config.inner_steps and self.actions.axes:
+            params[SHIFT] = torch.zeros(self.config.inner_steps, self.actions.axes)
             params[SHIFT][0] = self.config.initial_std_shift
         return params
 
@@ -68,10 +68,8 @@ class MAMLLearner(MetaLearner):
         return self.inner.start(params, n_tasks)
 
     def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
-        out = self.network(state, observation.flatten(2), POLICY)
-        if self.discrete:
-            return {"logits": out}
-        return {"mean": out, "log_std": state[LOG_STD][:, None].expand_as(out)}
+        log_std = state[LOG_STD][:, None] if LOG_STD in state else None
+        return self.actions.outputs(self.network(state, observation.flatten(2), POLICY), log_std)
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:
         return distribution_of(outputs)
@@ -94,7 +92,7 @@ class MAMLLearner(MetaLearner):
             return surrogate(log_prob.flatten(1, 2), old.flatten(1, 2), advantage, valid), outputs
 
         new, outputs = self.inner.step(params, state, loss)
-        if not self.discrete:
+        if self.actions.axes:
             if not self.config.adapted_std:
                 new[LOG_STD] = state[LOG_STD]
             new[LOG_STD] = new[LOG_STD] + self._std_shift(params, state[COUNT])

@@ -11,7 +11,7 @@ from torch import Tensor
 from metarl.adapt.memories import make_memory
 from metarl.adapt.transitions import TransitionInput
 from metarl.agents.rl2.config import RL2Config
-from metarl.distributions import ActionDistribution, Gaussian, SquashedGaussian, distribution_of, noise_for
+from metarl.distributions import ActionDistribution, distribution_of
 from metarl.learner import MetaLearner, Outputs, Params, State, Transition
 from metarl.moments import trained
 from metarl.networks import MLP
@@ -42,9 +42,8 @@ class RL2Learner(MetaLearner):
         capacity: int = 1000,
     ) -> None:
         self.config = config
-        self.action_noise = noise_for(action_space)
-        self.discrete = isinstance(action_space, gymnasium.spaces.Discrete)
         self.inputs = TransitionInput(observation_space, action_space)
+        self.action_noise = self.inputs.actions.noise
         self.embedding = MLP((self.inputs.size, config.embedding), output_gain=2**0.5)
         self.memory = make_memory(
             config.memory,
@@ -71,8 +70,8 @@ class RL2Learner(MetaLearner):
         params |= self.memory.init(generator)
         for prefix, head in (("actor.", self.actor), ("critic.", self.critic)):
             params |= {prefix + name: value for name, value in head.init(generator).items()}
-        if not self.discrete:
-            params[LOG_STD] = torch.full((self.inputs.n_action,), float(np.log(self.config.initial_std)))
+        if self.inputs.actions.axes:
+            params[LOG_STD] = torch.full((self.inputs.actions.axes,), float(np.log(self.config.initial_std)))
         return params | self.inputs.initial_moments(self.config.normalise_observations, self.config.normalise_rewards)
 
     def policy_params(self, params: Params) -> Params:
@@ -144,14 +143,10 @@ class RL2Learner(MetaLearner):
 
     def actions(self, params: Params, features: Tensor) -> Outputs:
         """Distribution parameters alone."""
-        out = self.actor(params, features, "actor.")
-        return {"logits": out} if self.discrete else {"mean": out, "log_std": params[LOG_STD].expand_as(out)}
+        return self.inputs.actions.outputs(self.actor(params, features, "actor."), params.get(LOG_STD))
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:
-        distribution = distribution_of(outputs)
-        if self.config.squash and isinstance(distribution, Gaussian):
-            return SquashedGaussian(distribution.mean, distribution.log_std)
-        return distribution
+        return distribution_of(outputs, self.config.squash)
 
     def belief(self, params: Params, state: State) -> Tensor:
         """What the memory says, ``(task, width)``."""

@@ -36,7 +36,9 @@ class TorchFamily(TaskFamily):
     ) -> tuple[State, Tensor, Tensor] | tuple[State, Tensor, Tensor, dict[str, Tensor]]:
         """State, reward ``(environment,)`` and terminated ``(environment,)`` after an action of the action space.
 
-        ``u`` is ``(environment, draws[1])``. A fourth element holds named extras ``(environment, ...)``.
+        ``action`` is an index ``(environment,)`` or a Box's ``(environment, ...)``; where a Discrete and a Box of d
+        axes are mixed ``(environment, 1 + d)``. ``u`` is ``(environment, draws[1])``. A fourth element holds named
+        extras ``(environment, ...)``.
         """
 
     @abstractmethod

@@ -6,9 +6,8 @@ import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from metarl.distributions import action_size
+from metarl.actions import ActionLayout
 from metarl.learner import Params, Transition
 from metarl.moments import initial_moments, standardised, with_data
 from metarl.rollout.trajectory import Trajectory
@@ -26,9 +25,9 @@ class TransitionInput:
 
     def __init__(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> None:
         self.n_observation = int(np.prod(observation_space.shape or ()))
-        self.n_action = action_size(action_space)
+        self.actions = ActionLayout(action_space)
+        self.n_action = self.actions.size
         self._shape = observation_space.shape or ()
-        self._discrete = isinstance(action_space, gymnasium.spaces.Discrete)
         self.size = 2 * self.n_observation + self.n_action + 3
 
     def initial_moments(self, observations: bool, rewards: bool) -> Params:
@@ -47,9 +46,7 @@ class TransitionInput:
 
     def action(self, action: Tensor) -> Tensor:
         """Actions as ``(..., n_action)``."""
-        if self._discrete:
-            return functional.one_hot(action.long(), self.n_action).float()
-        return action.clamp(-1, 1)
+        return self.actions.features(action)
 
     def reward(self, params: Params, reward: Tensor) -> Tensor:
         """Rewards as the memory sees them."""

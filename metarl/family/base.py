@@ -38,7 +38,7 @@ class TaskFamily(ABC):
     split: SplitRule = Fresh()
     default_task: ClassVar[Mapping[str, ArrayLike] | None] = None  # of the plain environment; never solved at reset
     observation_space: gymnasium.Space[Any]
-    action_space: gymnasium.Space[Any]
+    action_space: gymnasium.Space[Any]  # Discrete, a bounded Box, or a Tuple of one of each
     horizon: int  # control steps an episode; the engine truncates there
     episodes_per_trial: int = 1  # consecutive episodes on one task before it changes
     floor: str | None = None  # the best task-blind player, by its name in players()

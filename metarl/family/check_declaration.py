@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import gymnasium
 import numpy as np
 
+from metarl.actions import parts
 from metarl.errors import MetaRLError
 from metarl.family.base import TaskFamily
 from metarl.family.check_play import Checks, Found, Subject
@@ -57,16 +58,18 @@ def _spaces(family: TaskFamily) -> Iterator[Found]:
     observation, action = family.observation_space, family.action_space
     if not isinstance(observation, gymnasium.spaces.Box):
         yield f"observation_space = {observation}.", "Make it a Box; give an index as a one-hot vector."
-    bounded = isinstance(action, gymnasium.spaces.Box) and bool(np.isfinite([action.low, action.high]).all())
-    if isinstance(action, gymnasium.spaces.Box) and not bounded:
+    try:
+        _, box = parts(action)
+    except MetaRLError:
+        yield f"action_space = {action}.", "Make it a Discrete or a bounded Box, or a Tuple of one of each."
+        return
+    if box is not None and not np.isfinite([box.low, box.high]).all():
         yield (
             f"action_space = {action} is unbounded.",
             "Give it finite limits: policies act in [-1, 1], scaled to them.",
         )
-    elif isinstance(action, gymnasium.spaces.Box) and not (action.low < action.high).all():
+    elif box is not None and not (box.low < box.high).all():
         yield f"action_space = {action} leaves an axis no room.", "Make low < high on every axis."
-    elif not isinstance(action, (gymnasium.spaces.Box, gymnasium.spaces.Discrete)):
-        yield f"action_space = {action}.", "Make it a Discrete or a bounded Box."
 
 
 def _tasks(family: TaskFamily) -> Iterator[Found]:

@@ -111,6 +111,9 @@ class Subject:
 
 def some_actions(space: gymnasium.Space[Any], steps: int, n: int, seed: int = 0) -> Tensor:
     """Actions ``(steps, n, ...)``: random ones; the last two environments stay at the lowest and at the highest."""
+    if isinstance(space, gymnasium.spaces.Tuple):
+        index, vector = (some_actions(part, steps, n, seed) for part in space)
+        return torch.cat([index[..., None].to(vector.dtype), vector], -1)
     rng = np.random.default_rng(seed)
     if isinstance(space, gymnasium.spaces.Discrete):
         first, last = int(space.start), int(space.start + space.n - 1)

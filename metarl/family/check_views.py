@@ -4,6 +4,7 @@ import doctest
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,7 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
+from metarl.actions import to_gymnasium
 from metarl.errors import NoGraphicsError
 from metarl.family.check_play import Array, Checks, Found, Subject, largest_gap, play
 from metarl.family.single import TaskEnv
@@ -45,6 +47,8 @@ def _check_env(env: gymnasium.Env[Any, Any]) -> None:
 
 def sb3_check(subject: Subject) -> Iterator[Found]:
     """``stable_baselines3.common.env_checker.check_env`` passes without a warning."""
+    if isinstance(subject.family.action_space, gymnasium.spaces.Tuple):
+        return  # which SB3 has no policies for
     env = gymnasium.make(subject.family.id, variant=subject.family.variant).unwrapped
     yield from _quiet(lambda: sb3_check_env(env))
 
@@ -52,6 +56,7 @@ def sb3_check(subject: Subject) -> Iterator[Found]:
 def single_and_batch(subject: Subject) -> Iterator[Found]:
     """An environment alone, in the batch and in the vector gives the same numbers, step for step."""
     family, tasks, actions = subject.family, subject.tasks[-_N:], subject.actions[:, -_N:]
+    as_given = partial(to_gymnasium, family.action_space)
     batched = play(subject.batch(tasks, gymnasium_keys(_SEED, _N)), actions)
     vector = TaskVectorEnv(family, _N)
     seen, _ = vector.reset(seed=_SEED, options={"task": tasks})
@@ -64,11 +69,11 @@ def single_and_batch(subject: Subject) -> Iterator[Found]:
     ended, first_episode = np.zeros(_N, dtype=bool), np.ones(_N, dtype=bool)
     # Two episodes and the step between them, so that the vector has restarted while others go on.
     for step in range(min(2 * family.horizon + 1, _MOST_STEPS)):
-        action = actions[step % len(actions)].numpy()
+        rows = actions[step % len(actions)].numpy()
         first_episode &= ~ended
-        singles = [_step(env, a, bool(over)) for env, a, over in zip(envs, action, ended, strict=True)]
+        singles = [_step(env, as_given(row), bool(over)) for env, row, over in zip(envs, rows, ended, strict=True)]
         columns: list[Array] = [np.stack(column) for column in zip(*singles, strict=True)]
-        others: dict[str, tuple[Array, ...]] = {"the vector": vector.step(action)[:4]}
+        others: dict[str, tuple[Array, ...]] = {"the vector": vector.step(as_given(rows))[:4]}
         if step < len(batched.reward):
             flags = (batched.terminated[step], batched.truncated[step])
             others["the batch"] = (batched.observation[step + 1], batched.reward[step], *flags)
@@ -83,7 +88,10 @@ def single_and_batch(subject: Subject) -> Iterator[Found]:
 
 def survives(subject: Subject) -> Iterator[Found]:
     """A task survives reset and pickling, and an environment goes on after pickling as if nothing had happened."""
-    task, actions = subject.tasks[1], subject.actions[:, 0].numpy()
+    task, actions = (
+        subject.tasks[1],
+        [to_gymnasium(subject.family.action_space, a) for a in subject.actions[:, 0].numpy()],
+    )
     env, made = TaskEnv(subject.family), TaskEnv(subject.family, task=task)
     env.reset(seed=_SEED, options={"task": task})
     made.reset(seed=_SEED)
@@ -102,7 +110,7 @@ def survives(subject: Subject) -> Iterator[Found]:
         yield "An environment that was pickled goes on differently.", "Keep everything that matters in the state."
 
 
-def _alike(one: TaskEnv, other: TaskEnv, actions: Array) -> bool:
+def _alike(one: TaskEnv, other: TaskEnv, actions: list[Any]) -> bool:
     """Whether two environments give the same numbers in the running episode and in the next; resets both."""
     for _ in range(2):
         for action in actions[:10]:
@@ -128,7 +136,7 @@ def render(subject: Subject) -> Iterator[Found]:
             kind = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
             yield f"render returns {kind}.", "Return a uint8 array (height, width, 3)."
             return
-        env.step(action)
+        env.step(to_gymnasium(subject.family.action_space, action))
 
 
 def docs_example(subject: Subject) -> Iterator[Found]:

@@ -147,6 +147,8 @@ def _distribution(value: Distribution) -> str:
 
 
 def _space(space: gymnasium.Space[Any]) -> str:
+    if isinstance(space, gymnasium.spaces.Tuple):
+        return " + ".join(map(_space, space))
     if not isinstance(space, gymnasium.spaces.Box):
         return str(space)
     size, limits = "×".join(map(str, space.shape)), (space.low.flat[0], space.high.flat[0])

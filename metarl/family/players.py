@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.actions import ActionLayout
 from metarl.errors import MetaRLError
-from metarl.learner import MetaLearner, Noise, Outputs, Params, State, Transition
+from metarl.learner import MetaLearner, Outputs, Params, State, Transition
 from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
@@ -64,14 +65,16 @@ class RandomPlayer(Player):
     """Uniform over the action space; for comparison only, since beside it everything looks good."""
 
     def __init__(self, family: "TaskFamily") -> None:
-        n = getattr(family.action_space, "n", None)
-        self._n = None if n is None else int(n)
-        self.action_noise = Noise(1 if n is not None else int(np.prod(family.action_space.shape or ())), "uniform")
+        self._layout = ActionLayout(family.action_space)
+        self.action_noise = self._layout.noise._replace(kind="uniform")
 
     def act(
         self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
-        return (2 * noise - 1 if self._n is None else (noise[..., 0] * self._n).long()), {}
+        index, vector = (noise[..., 0] * self._layout.choices).floor(), 2 * noise - 1
+        if not self._layout.axes:
+            return index.long(), {}
+        return (torch.cat([index[..., None], vector[..., 1:]], -1) if self._layout.choices else vector), {}
 
 
 def player_returns(

@@ -93,7 +93,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
         """One step with an action of the family's own space, clipped to its Box."""
         if not self._running:
             raise MetaRLError(f"{self.family.name}: step() before reset(): no episode is running; call env.reset().")
-        outcome = self._batch.step(self._actions(np.asarray(action)[None]))
+        outcome = self._batch.step(self._actions.one(action))
         observation, reward = self._observation(outcome.observation), float(outcome.reward[0])
         check_finite(self.family, observation=observation, reward=np.asarray(reward))
         self._record()

@@ -101,10 +101,8 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         """One step of every environment with actions ``(num_envs, ...)`` of the family's own space."""
         if not self._running:
             raise MetaRLError(f"{self.family.name}: step() before reset(); call envs.reset() first.")
-        if len(np.atleast_1d(actions)) != self.num_envs:
-            raise MetaRLError(
-                f"{len(np.atleast_1d(actions))} actions for {self.num_envs} environments; give one for each."
-            )
+        if (given := self._actions.count(actions)) != self.num_envs:
+            raise MetaRLError(f"{given} actions for {self.num_envs} environments; give one for each.")
         if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
             raise MetaRLError(
                 f"Episodes of environments {np.flatnonzero(self._ended).tolist()} are over and autoreset is disabled; "

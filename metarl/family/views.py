@@ -116,9 +116,25 @@ class Actions:
 
     def __init__(self, space: gymnasium.Space[Any], device: torch.device, dtype: torch.dtype) -> None:
         self._space, self._device, self._dtype = space, device, dtype
+        mixed = space if isinstance(space, gymnasium.spaces.Tuple) else ()
+        self._parts = [Actions(part, device, dtype) for part in mixed]
+
+    def count(self, actions: ArrayLike) -> int:
+        """For how many environments there are actions: the fewest of a tuple's parts."""
+        if self._parts and isinstance(actions, Sequence):
+            return min((len(np.atleast_1d(part)) for part in actions), default=0)
+        return len(np.atleast_1d(actions))
+
+    def one(self, action: Any) -> Tensor:
+        """The action of a single environment, as a batch of one."""
+        if self._parts and isinstance(action, Sequence):
+            return self(tuple(np.asarray(part)[None] for part in action))
+        return self(np.asarray(action)[None])
 
     def __call__(self, actions: ArrayLike, read: Mask | None = None) -> Tensor:
         """Actions ``(n, ...)``, clipped to the Box; where ``read`` is false anything goes. Raises on others."""
+        if self._parts:
+            return self._row(actions, read)
         given = np.asarray(actions)
         if isinstance(self._space, gymnasium.spaces.Discrete):
             low = int(self._space.start)
@@ -144,6 +160,12 @@ class Actions:
         if isinstance(self._space, gymnasium.spaces.Discrete):
             return torch.tensor(given, dtype=torch.int64, device=self._device)
         return self._clipped(given)
+
+    def _row(self, actions: ArrayLike, read: Mask | None) -> Tensor:
+        if not isinstance(actions, Sequence) or len(actions) != len(self._parts):
+            raise MetaRLError(f"Action {actions!r} does not fit {self._space}; give a tuple of an index and a vector.")
+        index, vector = (part(action, read) for part, action in zip(self._parts, actions, strict=True))
+        return torch.cat([index[:, None].to(vector.dtype), vector], -1)
 
     def _clipped(self, given: NDArray[Any]) -> Tensor:
         """A new tensor, which the engine may keep."""

@@ -3,11 +3,8 @@
 from typing import NamedTuple, Protocol
 
 import gymnasium
-import numpy as np
 import torch
 from torch import Tensor
-
-from metarl.errors import MetaRLError
 
 
 class Step(NamedTuple):
@@ -44,29 +41,3 @@ class Batch(Protocol):
     def step(self, action: Tensor) -> Step:
         """One step with actions of the family's own space, not clipped again."""
         ...
-
-
-class ActionMap:
-    """Maps a policy's actions, in [-1, 1] or an index, to the family's action space and back."""
-
-    def __init__(self, space: gymnasium.Space[object], device: torch.device | str, dtype: torch.dtype) -> None:
-        if isinstance(space, gymnasium.spaces.Discrete):
-            self.box, self.start = False, int(space.start)
-            return
-        if not isinstance(space, gymnasium.spaces.Box) or not np.all(np.isfinite([space.low, space.high])):
-            raise MetaRLError(f"Actions must be Discrete or a bounded Box, got {space}; give the Box finite limits.")
-        self.box = True
-        low, high = (torch.as_tensor(limit, device=device, dtype=dtype) for limit in (space.low, space.high))
-        self.half, self.middle = (high - low) / 2, (high + low) / 2
-        self.symmetric = bool((self.middle == 0).all())
-
-    def to_env(self, action: Tensor) -> Tensor:
-        """Clip to [-1, 1] and scale to the Box; an index is shifted by the space's start."""
-        if not self.box:
-            return action + self.start if self.start else action
-        scaled = action.clamp(-1, 1) * self.half
-        return scaled if self.symmetric else scaled + self.middle
-
-    def from_env(self, action: Tensor) -> Tensor:
-        """The policy's action for one of the family's: recorded data of other sources has those."""
-        return (action - self.middle) / self.half if self.box else action - self.start

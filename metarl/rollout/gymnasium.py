@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl.actions import to_gymnasium
 from metarl.errors import MetaRLError
 from metarl.rollout.batch import Step
 from metarl.rollout.random import gymnasium_keys
@@ -57,11 +58,7 @@ class GymnasiumBatch:
         """One step; a padding step once the episode is over."""
         if self._over:
             return self._step(0.0, terminated=False, truncated=True)
-        chosen: Any = action[0].cpu().numpy()
-        if isinstance(self.action_space, gymnasium.spaces.Box):
-            chosen = chosen.astype(self.action_space.dtype)
-        else:
-            chosen = int(chosen)
+        chosen = to_gymnasium(self.action_space, action[0].cpu().numpy())
         observation, reward, terminated, truncated, _ = self.env.step(chosen)
         self._elapsed += 1
         truncated = bool(truncated) or (self._elapsed >= self.horizon and not terminated)
@@ -82,11 +79,17 @@ def check_spaces(env: gymnasium.Env[Any, Any], observation_space: Any, action_sp
         ("observation", observation_space, env.observation_space),
         ("action", action_space, env.action_space),
     ):
-        same_size = getattr(wanted, "n", None) == getattr(given, "n", None)
-        if type(wanted) is not type(given) or wanted.shape != given.shape or not same_size:
+        if not _alike(wanted, given):
             raise MetaRLError(
                 f"The environment's {name} space {given} does not fit the agent's {wanted}; wrap it to fit."
             )
+
+
+def _alike(one: gymnasium.Space[Any], other: gymnasium.Space[Any]) -> bool:
+    if isinstance(one, gymnasium.spaces.Tuple) and isinstance(other, gymnasium.spaces.Tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    same_size = getattr(one, "n", None) == getattr(other, "n", None)
+    return type(one) is type(other) and one.shape == other.shape and same_size
 
 
 def episode_limit(env: gymnasium.Env[Any, Any], otherwise: int) -> int:

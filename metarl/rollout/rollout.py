@@ -5,10 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metarl.actions import ActionMap
 from metarl.errors import MetaRLError
 from metarl.learner import MetaLearner, Outputs, Params, State, Transition, keep_where
 from metarl.process import torch_beside
-from metarl.rollout.batch import ActionMap, Batch, Step
+from metarl.rollout.batch import Batch, Step
 from metarl.rollout.random import Domain
 from metarl.rollout.streams import Stream, noise_stream
 from metarl.rollout.trajectory import Trajectory

@@ -8,8 +8,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, Tuple
 from torch import Tensor
+from torch.distributions import Categorical, Distribution, Normal, kl_divergence, register_kl
 
 from metarl.agents.maml.config import MAMLConfig
 from metarl.agents.maml.learner import MAMLLearner
@@ -21,6 +22,7 @@ from metarl.tasks import Choice, Closed, Fresh, TaskSpace, Uniform
 
 OBSERVATIONS = Box(-np.inf, np.inf, (2,), np.float32)
 SPACES: dict[str, gymnasium.Space[Any]] = {"gaussian": Box(-1, 1, (2,), np.float32), "categorical": Discrete(3)}
+SPACES["mixed"] = Tuple((Discrete(3), Box(-1, 1, (1,), np.float32)))
 Setup = Callable[..., tuple[MAMLLearner, Params, MetaBatch]]
 
 
@@ -50,8 +52,12 @@ def trajectory(config: MAMLConfig, learner: MAMLLearner, generator: torch.Genera
     lengths = torch.randint(1, 5, axes[:3], generator=generator)
     lengths[0, 0, 0] = 4
     valid = torch.arange(4) < lengths[..., None]
-    action = torch.randint(0, 3, axes, generator=generator) if learner.discrete else normal(*axes, 2)
-    log_prob = -1.1 + 0.3 * normal(*axes) if learner.discrete else -2.5 + 0.3 * normal(*axes)
+    choices, dimensions = learner.actions.choices, learner.actions.axes
+    index = torch.randint(0, 3, axes, generator=generator) if choices else None
+    action = normal(*axes, dimensions) if dimensions else index
+    if index is not None and dimensions:
+        action = torch.cat([index[..., None], action], -1)
+    log_prob = (-1.1 if choices else 0.0) - 1.25 * dimensions + 0.3 * normal(*axes)
     made = Trajectory(
         observation=normal(*axes, 2),
         action=action,
@@ -82,7 +88,7 @@ class Ragged(TorchFamily):
         return {"place": u[:, :2], "left": left, "elapsed": torch.zeros_like(left)}
 
     def step(self, state: State, action: Tensor, task: TaskTensors, u: Tensor) -> tuple[State, Tensor, Tensor]:
-        move = action if action.ndim == 2 else 0.25 * torch.stack([action - 1, 1 - action], -1)
+        move = self.move(action)
         place, left, elapsed = state["place"] + move, state["left"] - 1, state["elapsed"] + 1
         terminated = left == 0
         last = terminated | (elapsed == self.horizon)
@@ -92,17 +98,33 @@ class Ragged(TorchFamily):
     def observe(self, state: State, task: TaskTensors) -> Tensor:
         return state["place"]
 
+    def move(self, action: Tensor) -> Tensor:
+        return action
+
 
 class RaggedChoices(Ragged):
     """The same with three actions."""
 
     action_space = Discrete(3)
 
+    def move(self, action: Tensor) -> Tensor:
+        return 0.25 * torch.stack([action - 1, 1 - action], -1)
+
+
+class RaggedMixed(Ragged):
+    """The same with three directions and how far to go."""
+
+    action_space = Tuple((Discrete(3, start=1), Box(-0.5, 0.5, (1,), np.float32)))
+
+    def move(self, action: Tensor) -> Tensor:
+        direction, far = action.unbind(-1)
+        return far[:, None] * torch.stack([direction - 1, 3 - direction], -1)
+
 
 @pytest.fixture(scope="session")
 def ragged() -> Callable[[str], TorchFamily]:
-    """``ragged("gaussian")`` or ``ragged("categorical")``: a family whose episodes end at different times."""
-    return lambda actions: Ragged() if actions == "gaussian" else RaggedChoices()
+    """``ragged("gaussian")``, ``"categorical"`` or ``"mixed"``: a family whose episodes end at different times."""
+    return lambda actions: {"gaussian": Ragged, "categorical": RaggedChoices, "mixed": RaggedMixed}[actions]()
 
 
 class Levers(TorchFamily):
@@ -130,3 +152,29 @@ class Levers(TorchFamily):
 def levers() -> TorchFamily:
     """A family of three levers, four pulls a trial."""
     return Levers()
+
+
+class ChoiceAndNumber(Distribution):
+    """An index and a number, independent of each other."""
+
+    def __init__(self, logits: Tensor, mean: Tensor, std: Tensor) -> None:
+        super().__init__(validate_args=False)
+        self.parts: tuple[Distribution, Distribution] = Categorical(logits=logits), Normal(mean, std)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        index, number = value
+        return self.parts[0].log_prob(index) + self.parts[1].log_prob(number)
+
+    def entropy(self) -> Tensor:
+        return self.parts[0].entropy() + self.parts[1].entropy()
+
+
+@register_kl(ChoiceAndNumber, ChoiceAndNumber)
+def _kl(one: ChoiceAndNumber, other: ChoiceAndNumber) -> Tensor:
+    return kl_divergence(one.parts[0], other.parts[0]) + kl_divergence(one.parts[1], other.parts[1])
+
+
+@pytest.fixture(scope="session")
+def mixed() -> Callable[[Tensor, Tensor, Tensor], Distribution]:
+    """``mixed(logits, mean, std)``: a naive distribution of mixed actions, for loops that are written out."""
+    return ChoiceAndNumber

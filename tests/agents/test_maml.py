@@ -19,6 +19,7 @@ from metarl.learner import Params
 from metarl.rollout.random import stream_keys
 from metarl.rollout.trajectory import Trajectory
 
+Mixed = Callable[[Tensor, Tensor, Tensor], Distribution]
 Setup = Callable[..., tuple[MAMLLearner, Params, MetaBatch]]
 SMALL = MAMLConfig(tasks=3, episodes=2, hidden=(4,), epochs=1, learning_rate=0.01)
 FIXED = {"learn_step_sizes": False, "learn_std_shift": False}
@@ -28,13 +29,17 @@ PROMP = {"inner_kl": 0.3, "epochs": 2, "outer_steps": "last", **FIXED}
 class Naive:
     """MAML as the papers write it: one task after the other, one step after the other, on torch.autograd."""
 
-    def __init__(self, config: MAMLConfig, discrete: bool) -> None:
-        self.config, self.discrete = config, discrete
+    def __init__(self, config: MAMLConfig, actions: str, mixed: Mixed) -> None:
+        self.config, self.actions, self.mixed = config, actions, mixed
 
     def distribution(self, theta: Params, observation: Tensor) -> Distribution:
         hidden = torch.tanh(theta["policy.0.weight"] @ observation + theta["policy.0.bias"])
         out = theta["policy.1.weight"] @ hidden + theta["policy.1.bias"]
-        return Categorical(logits=out) if self.discrete else Independent(Normal(out, theta[LOG_STD].exp()), 1)
+        if self.actions == "categorical":
+            return Categorical(logits=out)
+        if self.actions == "mixed":
+            return self.mixed(out[:-1], out[-1], theta[LOG_STD].exp()[0])
+        return Independent(Normal(out, theta[LOG_STD].exp()), 1)
 
     def steps(self, theta: Params, data: Trajectory, task: int) -> list[list[tuple[Tensor, Tensor, Tensor, Any]]]:
         """For each episode of the task, its steps: log-probability, recorded one, advantage, distribution."""
@@ -139,15 +144,18 @@ CASES = {
     "categorical dice 2": ({"inner_steps": 2, "inner": "dice"}, "categorical"),
     "categorical fixed": ({"inner_steps": 1, "inner": "loglik", "outer_steps": "last", **FIXED}, "categorical"),
     "promp": ({"inner_steps": 2, **PROMP}, "gaussian"),
+    "mixed lvc 2": ({"inner_steps": 2, "inner": "lvc"}, "mixed"),
     "promp categorical": ({"inner_steps": 1, **PROMP}, "categorical"),
 }
 
 
 @pytest.mark.parametrize(("changes", "actions"), CASES.values(), ids=CASES)
-def test_adaptation_and_meta_gradient_equal_a_naive_loop(setup: Setup, changes: dict[str, Any], actions: str) -> None:
+def test_adaptation_and_meta_gradient_equal_a_naive_loop(
+    setup: Setup, mixed: Mixed, changes: dict[str, Any], actions: str
+) -> None:
     config = replace(SMALL, **changes)
     learner, params, data = setup(config, actions)
-    naive = Naive(config, learner.discrete)
+    naive = Naive(config, actions, mixed)
 
     state = learner.initial(params, data.n_tasks)
     for trajectory in data.trajectories[:-1]:
@@ -211,10 +219,10 @@ def test_an_optimiser_goes_on_from_its_state(setup: Setup) -> None:
     assert not any(torch.equal(without[name], wanted[name]) for name in params)
 
 
-def test_after_the_steps_of_training_the_last_size_is_halved_at_each(setup: Setup) -> None:
+def test_after_the_steps_of_training_the_last_size_is_halved_at_each(setup: Setup, mixed: Mixed) -> None:
     config = replace(SMALL, inner_steps=2)
     learner, params, data = setup(config)
-    naive, support = Naive(config, discrete=False), data.trajectories[0]
+    naive, support = Naive(config, "gaussian", mixed), data.trajectories[0]
     leaves = naive.leaves(params)
     state, theta = learner.initial(params, data.n_tasks), naive.chain(leaves, data, 1)[0]
     for count in range(4):
@@ -255,7 +263,7 @@ def test_replayed_adaptation_is_the_one_that_was_collected_with(family: str) -> 
             assert float(known.std(correction=0)) == pytest.approx(1, abs=1e-3) or not known.any()
     # Every step of the adaptation met new random numbers.
     firsts = [trajectory.action[:, :, 0, 0] for trajectory in data.trajectories]
-    assert agent.learner.discrete or not any(torch.equal(firsts[0], other) for other in firsts[1:])
+    assert not agent.learner.actions.axes or not any(torch.equal(firsts[0], other) for other in firsts[1:])
 
 
 def test_a_learner_reports_its_standard_deviations() -> None:

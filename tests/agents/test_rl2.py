@@ -19,6 +19,7 @@ from metarl.envs.engine.torch import TorchFamily
 from metarl.learner import Outputs, Params, Transition
 from metarl.rollout.trajectory import Trajectory
 
+Mixed = Callable[[Tensor, Tensor, Tensor], Distribution]
 Families = Callable[[str], TorchFamily]
 SMALL = RL2Config(tasks=6, width=6, embedding=5, head=(4,), epochs=2, minibatches=2, learning_rate=0.01)
 At = tuple[int, int, int, int]
@@ -27,8 +28,8 @@ At = tuple[int, int, int, int]
 class Naive:
     """PPO on trials as it is written: one trial after the other, one step after the other."""
 
-    def __init__(self, learner: RL2Learner, data: Trajectory) -> None:
-        self.learner, self.config, self.data = learner, learner.config, data
+    def __init__(self, learner: RL2Learner, data: Trajectory, mixed: Mixed | None = None) -> None:
+        self.learner, self.config, self.data, self.mixed = learner, learner.config, data, mixed
 
     def steps(self, task: int) -> list[At]:
         """Where the trial's steps are, one after the other."""
@@ -71,8 +72,11 @@ class Naive:
         return 1 / np.sqrt(np.var(returns) + 1e-8) if self.config.normalise_rewards else 1.0
 
     def distribution(self, out: Outputs) -> Distribution:
-        if "logits" in out:
+        if "mean" not in out:
             return Categorical(logits=out["logits"][0, 0])
+        if "logits" in out and self.mixed is not None:
+            mean, log_std = out["mean"][0, 0, 0], out["log_std"][0, 0, 0]
+            return self.mixed(out["logits"][0, 0], mean, log_std.exp())
         normal = Normal(out["mean"][0, 0], out["log_std"][0, 0].exp())
         squashed = TransformedDistribution(normal, [TanhTransform()]) if self.config.squash else normal
         return Independent(squashed, 1)
@@ -204,13 +208,14 @@ def test_targets_of_ragged_trials_equal_a_loop_and_are_not_cut(ragged: Families)
 CASES = {
     "categorical": ("categorical", {}),
     "gaussian": ("gaussian", {"final_entropy": 0.5, "normalise_observations": True}),
+    "mixed": ("mixed", {"normalise_observations": True}),
     "squashed": ("gaussian", {"squash": True, "normalise_rewards": False, "max_grad_norm": 0.05}),
     "no layer before or after": ("categorical", {"embedding": 0, "head": (), "epochs": 1, "minibatches": 4}),
 }
 
 
 @pytest.mark.parametrize(("actions", "changes"), CASES.values(), ids=CASES)
-def test_an_update_equals_a_naive_loop(ragged: Families, actions: str, changes: dict[str, Any]) -> None:
+def test_an_update_equals_a_naive_loop(ragged: Families, mixed: Mixed, actions: str, changes: dict[str, Any]) -> None:
     agent = agent_of(ragged(actions), replace(SMALL, final_learning_rate=0.2, **changes))
     # Moments of data, or standardising would change nothing.
     agent.params = agent.learner.inputs.with_data(agent.params, agent.collect())
@@ -218,7 +223,7 @@ def test_an_update_equals_a_naive_loop(ragged: Families, actions: str, changes: 
     params = {name: value.double() for name, value in agent.params.items()}
     outer = TrialPPO(agent.learner, params)
     updated, logged = outer.update(params, data, 0.5, torch.Generator().manual_seed(3))
-    wanted, expected = Naive(agent.learner, data).update(params, 0.5, torch.Generator().manual_seed(3))
+    wanted, expected = Naive(agent.learner, data, mixed).update(params, 0.5, torch.Generator().manual_seed(3))
     assert logged == pytest.approx(expected, rel=1e-7)
     assert 0 < logged["clip_fraction"] < 1
     for name, value in wanted.items():

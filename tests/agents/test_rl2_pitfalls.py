@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from metarl.actions import ActionMap
 from metarl.adapt.memories import MEMORIES
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.learner import START
-from metarl.distributions import SquashedGaussian
+from metarl.distributions import Mixed, SquashedGaussian
 from metarl.envs.engine.torch import TorchFamily
 from metarl.evaluate.driver import adaptation_curve
 from metarl.learner import Outputs, State
 from metarl.policy import AdaptedPolicy
-from metarl.rollout.batch import ActionMap
 from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
@@ -138,6 +138,8 @@ ACTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "categorical": ("categorical", {}),
     "clipped": ("gaussian", {"initial_std": 2.0}),
     "squashed": ("gaussian", {"initial_std": 2.0, "squash": True}),
+    "mixed": ("mixed", {}),
+    "mixed, squashed": ("mixed", {"initial_std": 2.0, "squash": True}),
     "whole episodes": ("metarl/GridNavi-v0", {}),
     "one step": ("metarl/BernoulliBandit-v0", {}),
     "standing alone": ("gaussian", {"embedding": 0, "head": (), "normalise_observations": False}),
@@ -154,7 +156,8 @@ def test_replay_gives_what_was_recorded(ragged: Families, memory: str, actions: 
     data = learner.judged(params, data)
     outputs, after = replayed(agent, data)
     distribution = learner.distribution(outputs)
-    assert isinstance(distribution, SquashedGaussian) == ("squash" in changes)
+    normals = distribution.vector if isinstance(distribution, Mixed) else distribution
+    assert isinstance(normals, SquashedGaussian) == ("squash" in changes)
     log_prob = distribution.log_prob(data.action)
     assert log_prob.shape == data.reward.shape  # summed over the dimensions of an action
     torch.testing.assert_close(log_prob[data.valid], data.record["log_prob"][data.valid], rtol=1e-5, atol=2e-5)

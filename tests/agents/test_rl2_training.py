@@ -35,7 +35,7 @@ def step(agent: RL2) -> dict[str, float]:
     return logged
 
 
-@pytest.mark.parametrize("actions", ["gaussian", "categorical"])
+@pytest.mark.parametrize("actions", ["gaussian", "categorical", "mixed"])
 def test_a_resumed_training_is_the_one_that_was_never_stopped(ragged: Families, actions: str, tmp_path: Path) -> None:
     config = replace(SMALL, normalise_observations=True)
     whole, first = RL2(ragged(actions), config), RL2(ragged(actions), config)

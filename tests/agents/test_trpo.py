@@ -33,6 +33,7 @@ CASES = {
     "dice": (replace(SMALL, inner="dice"), "gaussian"),
     "first order": (replace(LEARNED, first_order=True), "gaussian"),
     "categorical": (replace(SMALL, inner_steps=2), "categorical"),
+    "mixed": (replace(SMALL, inner_steps=1), "mixed"),
 }
 cases = pytest.mark.parametrize(("config", "actions"), CASES.values(), ids=CASES)
 

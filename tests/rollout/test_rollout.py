@@ -10,6 +10,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
+from metarl.actions import ActionMap
 from metarl.distributions import ActionDistribution, distribution_of
 from metarl.envs.engine.torch import State, TaskTensors, TorchBatch, TorchFamily
 from metarl.errors import MetaRLError
@@ -17,7 +18,7 @@ from metarl.family import make_family
 from metarl.family.single import TaskEnv
 from metarl.learner import MetaLearner, Noise, Outputs, Params, Transition
 from metarl.networks import MLP
-from metarl.rollout.batch import ActionMap, Step
+from metarl.rollout.batch import Step
 from metarl.rollout.gymnasium import GymnasiumBatch, check_spaces, episode_limit
 from metarl.rollout.random import gymnasium_keys, stream_keys
 from metarl.rollout.rollout import rollout
