@@ -67,7 +67,8 @@ def film(
         trajectory, after = rollout(learner, params, state, batch, lanes=lanes, first_episode=point)
         state = after if learner.online else learner.adapt(params, state, trajectory) if point + 1 < points else state
         episodes = point * lanes
-        heads.append(name or ("after " if point else "before ") + "adaptation" + f", {episodes} episodes" * bool(point))
+        seen = f"after adaptation, {episodes} episode{'s' * (episodes > 1)}"
+        heads.append(name or (seen if point else "before adaptation"))
         lengths = trajectory.lengths[:, 0, 0].tolist()
         histories.append([batch.history(i * lanes, length) for i, length in enumerate(lengths)])
     return Film(family, tasks, tuple(heads), tuple(histories))

@@ -336,6 +336,10 @@ def test_the_readme_tells_all_and_is_written_once(results: Path, make_evaluation
     quiet = number(point.returns_deterministic.value), number(point.normalised_deterministic.value, 3)
     assert f"| {quiet[0]} | {quiet[1]} |" in text
     assert "70% (Finn et al. 2017)" in text
+    (results / "maml" / "PointNavigation-maml" / "adaptation.mp4").write_bytes(b"a video")
+    assert "adaptation.mp4" not in text
+    assert write_results_readme(results)
+    assert "(maml/PointNavigation-maml/adaptation.mp4)" in (results / "README.md").read_text()
 
 
 def test_a_table_is_inserted_between_its_markers(tmp_path: Path) -> None:
