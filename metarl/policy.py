@@ -133,7 +133,8 @@ class AdaptedPolicy:
 
     def _noise(self, noise: Any, domain: Domain, n: int) -> Tensor:
         self._draws += 1
-        keys = stream_keys(n, self.seed, "predict", device=self._device)
+        # Another after every adaptation, or the policy would explore as the one before did.
+        keys = stream_keys(n, self.seed, "predict", self.episodes, device=self._device)
         return noise_stream(noise, keys, domain, 1).at(self._draws, 0)[None]
 
 

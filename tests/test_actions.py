@@ -89,7 +89,14 @@ def test_mixed_actions_map_to_the_familys_space_and_back() -> None:
 
 @pytest.mark.parametrize(
     "space",
-    [MultiDiscrete([2, 3]), Tuple((ARM, Discrete(2))), Tuple((Discrete(2),)), Tuple([Discrete(2)] * 2)],
+    [
+        MultiDiscrete([2, 3]),
+        Tuple((ARM, Discrete(2))),
+        Tuple((Discrete(2),)),
+        Tuple([Discrete(2)] * 2),
+        Tuple((Discrete(2), ARM, ARM)),
+        Tuple((Discrete(2), Box(-1, 1, (2, 2)))),
+    ],
 )
 def test_other_action_spaces_are_refused(space: gymnasium.Space[Any]) -> None:
     for ask in (ActionLayout, lambda given: ActionMap(given, "cpu", torch.float32)):

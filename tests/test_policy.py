@@ -48,7 +48,7 @@ class Draws(Offset):
     episode_noise = Noise(1)
 
     def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
-        return {"shift": noise}
+        return {"shift": 0.1 * noise}  # so little that no action is clipped
 
 
 class Remembers(MetaLearner):
@@ -133,6 +133,14 @@ def test_exploration_noise_is_new_at_every_call_and_the_seeds(family: TaskFamily
     assert len(np.unique(actions)) == 8
     np.testing.assert_array_equal(actions, played(3))
     assert not np.any(actions == played(4))
+
+
+def test_an_adapted_policy_explores_anew(family: TaskFamily) -> None:
+    before = policy_of(Offset(), family)
+    once = before.adapt(gymnasium.make(ID))
+    policies = before, once, once.adapt(gymnasium.make(ID))
+    drawn = [policy.predict(seen(0, 0))[0] - policy.predict(seen(0, 0), deterministic=True)[0] for policy in policies]
+    assert len(np.unique(np.round(drawn, 6))) == 6
 
 
 @pytest.mark.parametrize("shape", [(3,), (5, 3), (), (2, 2, 2)])
