@@ -9,6 +9,7 @@ AGENTS: dict[str, str] = {
     "maml": "metarl.agents.maml:MAML",
     "rl2": "metarl.agents.rl2:RL2",
     "varibad": "metarl.agents.varibad:VariBAD",
+    "pearl": "metarl.agents.pearl:PEARL",
     "finetune": "metarl.agents.baselines:FineTune",
     "multitask": "metarl.agents.baselines:MultiTask",
     "oracle": "metarl.agents.baselines:Oracle",

@@ -91,6 +91,13 @@ class SquashedGaussian(Gaussian):
     def sample(self, noise: Tensor) -> Tensor:
         return torch.tanh(super().sample(noise)).clamp(-_INSIDE, _INSIDE)
 
+    def sample_with_log_prob(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """An action from noise and its log-probability, without the way back through atanh; differentiable."""
+        normal = super().sample(noise)
+        # log(1 - tanh²), which stays finite
+        log_slope = 2 * (math.log(2) - normal - nn.functional.softplus(-2 * normal))
+        return torch.tanh(normal), super().log_prob(normal) - log_slope.sum(-1)
+
     def mode(self) -> Tensor:
         return torch.tanh(self.mean).clamp(-_INSIDE, _INSIDE)
 

@@ -266,6 +266,17 @@ def test_squashing_changes_neither_the_kl_nor_the_kind_of_what_is_detached() -> 
     assert torch.equal(cut.mode(), squashed().mode())
 
 
+def test_a_squashed_sample_and_its_log_probability_come_together() -> None:
+    one, noise = squashed(), normal(*SHAPE, 3, seed=4)
+    action, log_prob = one.sample_with_log_prob(noise)
+    torch.testing.assert_close(action, one.sample(noise))
+    torch.testing.assert_close(log_prob, one.log_prob(action))
+    far = SquashedGaussian(torch.tensor([40.0], requires_grad=True), torch.zeros(1))
+    action, log_prob = far.sample_with_log_prob(torch.zeros(1))
+    assert log_prob.isfinite()
+    assert torch.autograd.grad(log_prob, far.mean)[0].isfinite().all()
+
+
 # --- spaces ---
 
 

@@ -1,0 +1,107 @@
+"""Configuration of PEARL and its presets."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from metarl.config import check_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class PEARLConfig:
+    """PEARL. The defaults are our recipe for small families; ``PRESETS`` holds those for others."""
+
+    total_timesteps: int = 10_000_000  # environment steps of training
+    train_tasks: int = 100  # distinct training tasks, each with a replay of its own
+    tasks: int = 20  # of an iteration's trials
+    prior_episodes: int = 1  # of a trial, z from the prior: exploration, in training and in evaluation
+    posterior_episodes: int = 4  # of a training trial, z inferred anew after each
+
+    latent: int = 5
+    pooling: Literal["product", "mean", "attention"] = "product"  # of what transitions say
+    encoder: tuple[int, ...] = (64, 64)  # hidden layers
+    hidden: tuple[int, ...] = (64, 64)  # of the policy, of the critics and of the value
+    next_observation: bool = False  # in the context
+    prior_factor: bool = True  # of a product: the prior is one of its factors; else it only holds before any data
+    kl_coef: float = 0.0015  # on a task's KL, a mean over tasks, beside the squared error of scaled rewards
+
+    context: Literal["episodes", "transitions"] = "episodes"
+    context_trials: int = 3  # last trials of a task that contexts are drawn from
+    context_size: int = 100  # transitions, where a context is drawn from those of exploration episodes
+    dense_reward: str | None = None  # an extra that actor and critics learn from; contexts hold the reward itself
+
+    replay: int = 10_000  # transitions of each task
+    updates: int = 200  # an iteration
+    meta_batch: int = 20  # tasks an update
+    batch: int = 32  # transitions of each
+    gamma: float = 0.9
+    alpha: float = 0.01  # entropy's weight
+    tune_alpha: bool = False  # so that the entropy is minus one for each dimension of the action
+    reward_scale: float = 1.0
+    tau: float = 0.01  # of the targets
+    value_network: bool = False  # a state value and its target, as the paper's code has it; else targets of the critics
+    regularisation: float = 1e-3  # on the squares of the policy's means and log standard deviations
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 0.1  # fraction left at the end, falling linearly
+
+    def __post_init__(self) -> None:
+        check_config(
+            self,
+            {
+                "total_timesteps": self.total_timesteps >= 1,
+                "train_tasks": self.train_tasks >= 1,
+                "tasks": 1 <= self.tasks <= self.train_tasks,
+                "prior_episodes": self.prior_episodes >= 1,
+                "posterior_episodes": self.posterior_episodes >= 0,
+                "latent": self.latent >= 1,
+                "pooling": self.pooling in ("product", "mean", "attention"),
+                "encoder": all(width >= 1 for width in self.encoder),
+                "hidden": all(width >= 1 for width in self.hidden),
+                "kl_coef": self.kl_coef >= 0,
+                "context": self.context in ("episodes", "transitions"),
+                "context_trials": self.context_trials >= 1,
+                "context_size": self.context_size >= 1,
+                "replay": self.replay >= 1,
+                "updates": self.updates >= 0,
+                "meta_batch": 1 <= self.meta_batch <= self.train_tasks,
+                "batch": self.batch >= 1,
+                "gamma": 0 < self.gamma <= 1,
+                "alpha": self.alpha > 0,
+                "reward_scale": self.reward_scale > 0,
+                "tau": 0 < self.tau <= 1,
+                "regularisation": self.regularisation >= 0,
+                "learning_rate": self.learning_rate > 0,
+                "final_learning_rate": 0 <= self.final_learning_rate <= 1,
+            },
+        )
+
+
+_LITERATURE = PEARLConfig(
+    total_timesteps=2_000_000,
+    tasks=5,
+    prior_episodes=2,
+    posterior_episodes=3,
+    encoder=(200, 200, 200),
+    hidden=(300, 300, 300),
+    prior_factor=False,
+    kl_coef=1.6,
+    context="transitions",
+    context_trials=1,
+    replay=50_000,
+    updates=2000,
+    meta_batch=16,
+    batch=256,
+    gamma=0.99,
+    alpha=1.0,
+    reward_scale=5.0,
+    tau=0.005,
+    value_network=True,
+    learning_rate=3e-4,
+    final_learning_rate=1.0,
+)
+
+PRESETS: dict[str, PEARLConfig] = {
+    "default": PEARLConfig(),
+    "semicircle": PEARLConfig(prior_episodes=5, posterior_episodes=15, dense_reward="dense_reward"),
+    # Oyster's half-cheetah. Its code sums the KL over 16 tasks: .1 there is 1.6 on their mean.
+    "locomotion": _LITERATURE,
+}

@@ -1,0 +1,125 @@
+"""The PEARL learner: a posterior over a latent task, drawn from once an episode, and a policy on what was drawn."""
+
+from typing import Any
+
+import gymnasium
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.adapt.inference import Attention, GaussianProduct, Mean, Pool
+from metarl.adapt.transitions import TransitionInput
+from metarl.agents.pearl.config import PEARLConfig
+from metarl.distributions import ActionDistribution, distribution_of
+from metarl.errors import MetaRLError
+from metarl.learner import MetaLearner, Noise, Outputs, Params, State
+from metarl.networks import MLP
+from metarl.rollout.trajectory import Trajectory
+
+ENCODER, ACTOR = "encoder.", "actor."
+Z, EPISODES = "z", "episodes"
+_HEAD = ENCODER + "head."
+_POOLED = 64  # numbers of a mean or an attention, from which the posterior is made
+_LOG_STD = -20.0, 2.0
+
+
+class PEARLLearner(MetaLearner):
+    """PEARL (Rakelly et al. 2019). The state is the posterior's natural parameters, the episodes so far, and z.
+
+    An episode is played with one z. In the first ``prior_episodes`` it is drawn from the prior, whatever has been seen,
+    so that they explore; from then on from the posterior of all transitions so far.
+    """
+
+    def __init__(
+        self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], config: PEARLConfig
+    ) -> None:
+        self.config = config
+        self.inputs = TransitionInput(observation_space, action_space)
+        if self.inputs.actions.choices:
+            raise MetaRLError(
+                f"PEARL's soft actor-critic acts in a Box, got {action_space}; take maml, rl2 or varibad."
+            )
+        n = self.inputs.n_observation
+        self.n_element = n + self.inputs.n_action + 1 + n * config.next_observation
+        self.pool: Pool = GaussianProduct(config.latent, prior=config.prior_factor)
+        if config.pooling != "product":
+            self.pool = (Mean if config.pooling == "mean" else Attention)(_POOLED)
+        self.head = MLP((_POOLED, self.config.latent * 2), output_gain=0.1)  # where the pool is no posterior itself
+        self.encoder = MLP((self.n_element, *config.encoder, self.pool.n_inputs), "relu", output_gain=0.1)
+        self.actor = MLP((n + config.latent, *config.hidden, 2 * self.inputs.n_action), "relu")
+        self.action_noise, self.episode_noise = self.inputs.actions.noise, Noise(config.latent, "normal")
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Parameters before training."""
+        parts = [(ENCODER, self.encoder), (ACTOR, self.actor)]
+        if not isinstance(self.pool, GaussianProduct):
+            parts.insert(1, (_HEAD, self.head))
+        return {prefix + name: value for prefix, net in parts for name, value in net.init(generator).items()}
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        like = next(iter(params.values()))
+        pooled = self.pool.initial(n_tasks, like=like.detach())
+        return {**pooled, EPISODES: like.new_zeros(n_tasks), Z: like.new_zeros(n_tasks, self.config.latent)}
+
+    def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
+        mean, variance = self.posterior(params, state)
+        explores = (state[EPISODES] < self.config.prior_episodes)[:, None]
+        return {**state, Z: torch.where(explores, noise, mean + variance.sqrt() * noise)}
+
+    def adapt(self, params: Params, state: State, support: Trajectory) -> State:
+        """The posterior of more transitions, every lane's and episode's."""
+        support = support.filled()
+        elements = self.elements(support).flatten(1, 3)
+        pooled = self.pool.add(state, self.encoder(params, elements, ENCODER), support.valid.flatten(1)[:, None])
+        return {**state, **pooled, EPISODES: state[EPISODES] + support.n_lanes * support.n_episodes}
+
+    def elements(self, trajectory: Trajectory) -> Tensor:
+        """Transitions as the encoder sees them, ``(task, lane, episode, step, n_element)``."""
+        parts = [
+            self.inputs.observation({}, trajectory.observation),
+            self.inputs.action(trajectory.action),
+            trajectory.reward[..., None],
+        ]
+        if self.config.next_observation:
+            parts.append(self.inputs.observation({}, trajectory.next_observation()))
+        return torch.cat(parts, -1)
+
+    def posterior(self, params: Params, state: State) -> tuple[Tensor, Tensor]:
+        """Mean and variance ``(task, latent)``; those of the prior before any data."""
+        if isinstance(self.pool, GaussianProduct):
+            mean, variance = self.pool.moments(state)
+        else:
+            nothing = self.pool.nothing(state)[..., None]
+            mean, spread = self.head(params, self.pool.read(state), _HEAD).chunk(2, -1)
+            mean, variance = torch.where(nothing, 0, mean), torch.where(nothing, 1, functional.softplus(spread))
+        return mean[:, 0], variance[:, 0]
+
+    def infer(self, params: Params, elements: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior of one context a task, ``(task, n, n_element)``, where ``member`` ``(task, n)`` is true."""
+        empty = self.pool.initial(len(elements), like=elements)
+        pooled = self.pool.add(empty, self.encoder(params, elements, ENCODER), member[:, None])
+        return self.posterior(params, pooled)
+
+    def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
+        seen = self.inputs.observation({}, observation)
+        return self.outputs(params, seen, state[Z][:, None].expand(*seen.shape[:-1], -1))
+
+    def outputs(self, params: Params, observation: Tensor, z: Tensor) -> Outputs:
+        """Parameters of the action's distribution for observations ``(..., n)`` and latents ``(..., latent)``."""
+        mean, log_std = self.actor(params, torch.cat([observation, z], -1), ACTOR).chunk(2, -1)
+        return {"mean": mean, "log_std": log_std.clamp(*_LOG_STD)}
+
+    def distribution(self, outputs: Outputs) -> ActionDistribution:
+        return distribution_of(outputs, squash=True)
+
+    def act(
+        self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Outputs]:
+        """Actions; learning off the policy, nothing is recorded of them."""
+        distribution = self.distribution(self.policy(params, state, observation))
+        return distribution.mode() if deterministic else distribution.sample(noise), {}
+
+    def belief(self, params: Params, state: State) -> Tensor:
+        """The posterior's mean and log variance, ``(task, 2 latent)``."""
+        mean, variance = self.posterior(params, state)
+        return torch.cat([mean, variance.log()], -1)

@@ -1,0 +1,88 @@
+"""What PEARL learns from: the transitions of each task for actor and critics, and its last trials as contexts."""
+
+import torch
+from torch import Tensor
+
+
+class TaskReplay:
+    """The newest ``capacity`` transitions of each task, rows of numbers on the device that they were made on."""
+
+    def __init__(self, n_tasks: int, capacity: int, width: int, device: torch.device) -> None:
+        self.rows = torch.zeros(n_tasks, capacity, width, device=device)
+        self.added = torch.zeros(n_tasks, dtype=torch.int64, device=device)  # so far, the forgotten among them
+
+    @property
+    def count(self) -> Tensor:
+        """Transitions that are there, ``(task,)``."""
+        return self.added.clamp(max=self.rows.shape[1])
+
+    def add(self, tasks: Tensor, rows: Tensor, valid: Tensor) -> None:
+        """Take in ``rows`` ``(m, n, width)`` of the tasks ``(m,)``, each once, where ``valid`` ``(m, n)``."""
+        capacity = self.rows.shape[1]
+        order = valid.cumsum(1)
+        # Of more than there is room for the last ones stay.
+        kept = valid & (order > order[:, -1:] - capacity)
+        place = (self.added[tasks][:, None] + order - 1) % capacity
+        self.rows[tasks[:, None].expand_as(place)[kept], place[kept]] = rows[kept]
+        self.added[tasks] += order[:, -1]
+
+    def sample(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
+        """``n`` transitions of each of the tasks ``(m,)``, with replacement: ``(m, n, width)``."""
+        u = torch.rand(len(tasks), n, generator=generator, dtype=torch.float64).to(self.rows.device)
+        return self.rows[tasks[:, None], (u * self.count[tasks][:, None]).long()]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What an exact resume needs: the part that is filled."""
+        return {"rows": self.rows[:, : int(self.count.max())].contiguous(), "added": self.added}
+
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict``."""
+        self.rows.zero_()
+        self.rows[:, : saved["rows"].shape[1]] = saved["rows"]
+        self.added = saved["added"].to(self.rows.device, copy=True)
+
+
+class ContextReplay:
+    """The last ``trials`` trials of each task, their transitions in the order that they were made."""
+
+    def __init__(self, n_tasks: int, trials: int, episodes: int, steps: int, width: int, device: torch.device) -> None:
+        self.elements = torch.zeros(n_tasks, trials, episodes, steps, width, device=device)
+        self.valid = torch.zeros(n_tasks, trials, episodes, steps, dtype=torch.bool, device=device)
+        self.added = torch.zeros(n_tasks, dtype=torch.int64, device=device)
+
+    def add(self, tasks: Tensor, elements: Tensor, valid: Tensor) -> None:
+        """A trial of each of the tasks ``(m,)``, each once: ``(m, episode, step, width)``; it may have fewer steps."""
+        slot, steps = self.added[tasks] % self.valid.shape[1], valid.shape[2]
+        self.valid[tasks, slot] = False
+        self.elements[tasks, slot, :, :steps], self.valid[tasks, slot, :, :steps] = elements, valid
+        self.added[tasks] += 1
+
+    def first_episodes(self, tasks: Tensor, least: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The first K episodes of one of each task's trials, K uniform from ``least`` to all.
+
+        Returns elements ``(m, n, width)`` and which of them belong to the context ``(m, n)``.
+        """
+        u = torch.rand(2, len(tasks), generator=generator, dtype=torch.float64).to(self.valid.device)
+        slot = (u[0] * self.added[tasks].clamp(max=self.valid.shape[1])).long()
+        count = least + (u[1] * (self.valid.shape[2] - least + 1)).long()
+        most = int(count.max())  # episodes that no context reaches are not encoded
+        among = (torch.arange(most, device=u.device) < count[:, None])[..., None]
+        valid = self.valid[tasks, slot, :most] & among
+        return self.elements[tasks, slot, :most].flatten(1, 2), valid.flatten(1)
+
+    def transitions(self, tasks: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """``n`` of the transitions of each task's trials, with replacement, all of which belong to the context."""
+        valid = self.valid[tasks].flatten(1)
+        u = torch.rand(len(tasks), n, generator=generator, dtype=torch.float64).to(valid.device)
+        wanted = (u * valid.sum(1, keepdim=True)).long() + 1  # the how manieth of the valid ones
+        place = torch.searchsorted(valid.cumsum(1), wanted)
+        return self.elements.flatten(1, 3)[tasks[:, None], place], torch.ones_like(place, dtype=torch.bool)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What an exact resume needs."""
+        return {"elements": self.elements, "valid": self.valid, "added": self.added}
+
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict``."""
+        for name in ("elements", "valid", "added"):
+            setattr(self, name, saved[name].to(self.valid.device, copy=True))
