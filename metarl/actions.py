@@ -83,14 +83,17 @@ class ActionMap:
     def from_env(self, action: Tensor) -> Tensor:
         """The policy's action for one of the family's: recorded data of other sources has those."""
         if not self._discrete:
-            return (action - self._middle) / self._half
+            return self._unscaled(action)
         if not self._box:
             return action - self._start
-        return torch.cat([action[..., :1] - self._start, (action[..., 1:] - self._middle) / self._half], -1)
+        return torch.cat([action[..., :1] - self._start, self._unscaled(action[..., 1:])], -1)
 
     def _scaled(self, action: Tensor) -> Tensor:
         scaled = action.clamp(-1, 1) * self._half
         return scaled if self._symmetric else scaled + self._middle
+
+    def _unscaled(self, action: Tensor) -> Tensor:
+        return (action - self._middle) / self._half
 
 
 def parts(space: gymnasium.Space[Any]) -> tuple[Discrete | None, Box | None]:
@@ -113,5 +116,6 @@ def to_gymnasium(space: gymnasium.Space[Any], action: NDArray[Any]) -> Any:
     """What an environment of the space takes, or a vector of them, for the rows of an engine's actions."""
     if isinstance(space, Tuple):
         discrete, box = space.spaces
-        return action[..., 0].astype(discrete.dtype), action[..., 1:].astype(box.dtype)
-    return action.astype(space.dtype)
+        return to_gymnasium(discrete, action[..., 0]), to_gymnasium(box, action[..., 1:])
+    # A single index as a number: an array of no dimensions is no key of a dict.
+    return action.astype(space.dtype)[()]

@@ -62,8 +62,7 @@ class Algorithm(ABC):
         self.iteration = 0
         self.wall_seconds = 0.0  # of training so far
         self.learner: MetaLearner = self.build_learner()
-        generator = torch.Generator().manual_seed(int(stream_keys(1, seed, "init")[0, 0]))
-        self.params: Params = {k: v.to(self.device) for k, v in self.init_params(generator).items()}
+        self.params: Params = {k: v.to(self.device) for k, v in self.init_params(self.generator("init")).items()}
         self.logger = Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)] if verbose else [])
         self._target = 0
         self._unadapted: AdaptedPolicy | None = None
@@ -80,10 +79,14 @@ class Algorithm(ABC):
     def train_iteration(self) -> tuple[int, dict[str, float]]:
         """Collect and update ``self.params`` once; returns the environment steps taken, and what to log."""
 
+    def generator(self, purpose: str, *counters: int) -> torch.Generator:
+        """Random numbers that only training needs, the same whenever they are asked for by the same words."""
+        return torch.Generator().manual_seed(int(stream_keys(1, self.seed, purpose, *counters)[0, 0]))
+
     @property
-    @abstractmethod
     def lanes(self) -> int:
         """Environments side by side per task: episodes of interaction between two adaptations."""
+        return 1
 
     @property
     def evaluation_points(self) -> int:

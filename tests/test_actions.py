@@ -1,7 +1,7 @@
 """What policies make of action spaces, and a family of mixed actions from its check to adapting in its environment."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -106,6 +106,30 @@ def test_other_action_spaces_are_refused(space: gymnasium.Space[Any]) -> None:
         ActionLayout(Box(-1, 1, (2, 2)))
     with pytest.raises(MetaRLError, match="finite limits"):
         ActionMap(Tuple((Discrete(2), Box(-np.inf, 1, (2,)))), "cpu", torch.float32)
+
+
+@pytest.mark.parametrize("space", [Discrete(3), Tuple((Discrete(3), Box(-1, 1, (1,), np.float32)))])
+def test_an_environment_of_ones_own_gets_a_number_to_choose_by(space: gymnasium.Space[Any]) -> None:
+    """It may look it up in a dict, as it could with what ``action_space.sample()`` gives."""
+
+    class Named(gymnasium.Env[Any, Any]):
+        observation_space, action_space = Box(0, 1, (1,), np.float32), space
+        moves: ClassVar[dict[int, str]] = {0: "left", 1: "stay", 2: "right"}
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action: Any) -> Any:
+            assert space.contains(action)
+            assert self.moves[action if isinstance(space, Discrete) else action[0]] in ("left", "stay", "right")
+            return np.zeros(1, np.float32), 0.0, False, False, {}
+
+    family = Darts()
+    family.action_space = space
+    agent = RL2(family, RL2Config(tasks=4, width=4, embedding=0, head=()))
+    policy = agent.adapt(Named(), episodes=2)
+    action, _ = policy.predict(np.zeros(1, np.float32))
+    Named().step(action)
 
 
 # --- a family of mixed actions ---

@@ -1,6 +1,7 @@
 """PEARL as an agent."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -17,14 +18,15 @@ from metarl.learner import Params
 from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
+from metarl.tasks import Tasks
 
 
 class PEARL(Algorithm):
     """PEARL: soft actor-critic on a latent task, inferred from the transitions so far (Rakelly et al. 2019).
 
     Each training task has a replay of its own for actor and critics. What the encoder is given in training is separate
-    from it and recent, as it will be at test. Presets: ``default`` and ``semicircle``, our recipes for the plane;
-    ``locomotion``, the paper's.
+    from it and recent, as it will be at test. Presets: ``default`` and ``semicircle``, for the plane; ``locomotion``,
+    the paper's. None has been scored yet.
     """
 
     name = "pearl"
@@ -35,25 +37,12 @@ class PEARL(Algorithm):
 
     def build_learner(self) -> PEARLLearner:
         self._outer: SAC | None = None
-        learner = PEARLLearner(self.family.observation_space, self.family.action_space, self.config)
-        config, horizon = self.config, self.family.horizon
-        self._by_trial = config.context == "episodes"  # else contexts are transitions of exploration alone
-        self._episodes = config.prior_episodes + config.posterior_episodes
-        listed = self.family.splits.train_set
-        drawn = self.family.splits.train(stream_keys(config.train_tasks, self.seed, "task"))
-        self._tasks = drawn if listed is None else listed[: config.train_tasks]
-        n, row = len(self._tasks), 2 * learner.inputs.n_observation + learner.inputs.n_action + 2
-        self._replay = TaskReplay(n, config.replay, row, self.device)
-        episodes = self._episodes if self._by_trial else config.prior_episodes
-        self._contexts = ContextReplay(n, config.context_trials, episodes, horizon, learner.n_element, self.device)
-        return learner
+        self._by_trial = self.config.context == "episodes"  # else contexts are transitions of exploration alone
+        self._episodes = self.config.prior_episodes + self.config.posterior_episodes
+        return PEARLLearner(self.family.observation_space, self.family.action_space, self.config)
 
     def init_params(self, generator: torch.Generator) -> Params:
         return self.learner.init(generator)
-
-    @property
-    def lanes(self) -> int:
-        return 1
 
     @property
     def evaluation_points(self) -> int:
@@ -63,15 +52,33 @@ class PEARL(Algorithm):
     def outer(self) -> SAC:
         """Actor, critics and their optimisers, made when training begins."""
         if self._outer is None:
-            generator = torch.Generator().manual_seed(int(stream_keys(1, self.seed, "critics")[0, 0]))
-            self._outer = SAC(self.learner, self.params, generator)
+            self._outer = SAC(self.learner, self.params, self.generator("critics"))
         return self._outer
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The training tasks: the split's own, or as many draws where it has none."""
+        listed, n = self.family.splits.train_set, self.config.train_tasks
+        drawn = self.family.splits.train(stream_keys(n, self.seed, "task")) if listed is None else listed
+        return drawn[:n]
+
+    @cached_property
+    def replay(self) -> TaskReplay:
+        """What actor and critics learn from. It may be a gigabyte, so it is made when training begins."""
+        return TaskReplay(len(self.tasks), self.config.replay, sum(self.learner.row), self.device)
+
+    @cached_property
+    def contexts(self) -> ContextReplay:
+        """What the encoder is given in training."""
+        episodes = self._episodes if self._by_trial else self.config.prior_episodes
+        shape = self.config.context_trials, episodes, self.family.horizon, self.learner.n_element
+        return ContextReplay(len(self.tasks), *shape, self.device)
 
     def train_iteration(self) -> tuple[int, dict[str, float]]:
         config = self.config
-        generator = torch.Generator().manual_seed(int(stream_keys(1, self.seed, "order", self.iteration)[0, 0]))
+        generator = self.generator("order", self.iteration)
         # At first from every task, for each must have something to learn from.
-        known = len(self._tasks)
+        known = len(self.tasks)
         chosen = torch.randperm(known, generator=generator)[: config.tasks if self.iteration else known]
         trials = self.collect(chosen)
         steps = sum(part.environment_steps for part in trials)
@@ -80,11 +87,11 @@ class PEARL(Algorithm):
         for _ in range(config.updates):
             tasks = torch.randperm(max(known, config.meta_batch), generator=generator)[: config.meta_batch] % known
             tasks = tasks.to(self.device)
-            batch = self._replay.sample(tasks, config.batch, generator)
+            batch = self.replay.sample(tasks, config.batch, generator)
             if self._by_trial:
-                context = self._contexts.first_episodes(tasks, config.prior_episodes, generator)
+                context = self.contexts.first_episodes(tasks, config.prior_episodes, generator)
             else:
-                context = self._contexts.transitions(tasks, config.context_size, generator)
+                context = self.contexts.transitions(tasks, config.context_size, generator)
             logged = self.outer.update(batch, *context, self.progress, generator)
         self.params = self.outer.values()
         metrics = {"rollout/return_prior": float(trials[0].returns.mean())}
@@ -96,7 +103,7 @@ class PEARL(Algorithm):
         """A trial of each of these training tasks: the exploration episodes, and then one after the other."""
         n, config = len(chosen), self.config
         keys = stream_keys(n, self.seed, "train", self.iteration)
-        batch = self.family.batch(self._tasks[chosen.numpy()], keys, self.device)
+        batch = self.family.batch(self.tasks[chosen.numpy()], keys, self.device)
         state = self.learner.initial(self.params, n)
         parts: list[Trajectory] = []
         for first in (0, *range(config.prior_episodes, self._episodes)):
@@ -111,18 +118,12 @@ class PEARL(Algorithm):
 
     def store(self, chosen: Tensor, trials: list[Trajectory]) -> None:
         """Keep what was collected: all of it for actor and critics, and what contexts are made of."""
-        chosen, inputs = chosen.to(self.device), self.learner.inputs
+        chosen = chosen.to(self.device)
         for part in trials:
-            rows = self.outer.rows(
-                inputs.observation({}, part.observation),
-                inputs.action(part.action),
-                self._learned_reward(part),
-                part.terminated,
-                inputs.observation({}, part.next_observation()),
-            )
-            self._replay.add(chosen, rows.flatten(1, 3), part.valid.flatten(1))
+            rows = self.outer.rows(part, self._learned_reward(part))
+            self.replay.add(chosen, rows.flatten(1, 3), part.valid.flatten(1))
         shown = Trajectory.concatenate(trials, axis="episode") if self._by_trial else trials[0]
-        self._contexts.add(chosen, self.learner.elements(shown)[:, 0], shown.valid[:, 0])
+        self.contexts.add(chosen, self.learner.elements(shown)[:, 0], shown.valid[:, 0])
 
     def _learned_reward(self, part: Trajectory) -> Tensor:
         name = self.config.dense_reward
@@ -137,12 +138,12 @@ class PEARL(Algorithm):
     def training_state(self) -> dict[str, Tensor]:
         return {
             **prefixed("outer", self.outer.state_dict()),
-            **prefixed("replay", self._replay.state_dict()),
-            **prefixed("contexts", self._contexts.state_dict()),
+            **prefixed("replay", self.replay.state_dict()),
+            **prefixed("contexts", self.contexts.state_dict()),
         }
 
     def load_training_state(self, saved: dict[str, Tensor]) -> None:
         self._outer = None  # its parameters are those before the load
         self.outer.load_state_dict(with_prefix("outer", saved))
-        self._replay.load_state_dict(with_prefix("replay", saved))
-        self._contexts.load_state_dict(with_prefix("contexts", saved))
+        self.replay.load_state_dict(with_prefix("replay", saved))
+        self.contexts.load_state_dict(with_prefix("contexts", saved))

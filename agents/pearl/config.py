@@ -8,7 +8,7 @@ from metarl.config import check_config
 
 @dataclass(frozen=True, kw_only=True)
 class PEARLConfig:
-    """PEARL. The defaults are our recipe for small families; ``PRESETS`` holds those for others."""
+    """PEARL. The defaults are for small families in the plane; ``PRESETS`` holds others."""
 
     total_timesteps: int = 10_000_000  # environment steps of training
     train_tasks: int = 100  # distinct training tasks, each with a replay of its own

@@ -49,6 +49,12 @@ class PEARLLearner(MetaLearner):
         self.actor = MLP((n + config.latent, *config.hidden, 2 * self.inputs.n_action), "relu")
         self.action_noise, self.episode_noise = self.inputs.actions.noise, Noise(config.latent, "normal")
 
+    @property
+    def row(self) -> tuple[int, int, int, int, int]:
+        """Sizes of what a transition is kept as: observation, action, reward, whether it goes on, what came of it."""
+        n = self.inputs.n_observation
+        return n, self.inputs.n_action, 1, 1, n
+
     def init(self, generator: torch.Generator) -> Params:
         """Parameters before training."""
         parts = [(ENCODER, self.encoder), (ACTOR, self.actor)]

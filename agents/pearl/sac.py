@@ -11,6 +11,7 @@ from metarl.distributions import SquashedGaussian
 from metarl.learner import Params
 from metarl.networks import MLP
 from metarl.optimiser import Adam, falling
+from metarl.rollout.trajectory import Trajectory
 
 Q, V = "q.", "v."
 _LOG_ALPHA = "log_alpha"
@@ -52,16 +53,12 @@ class SAC:
         encoder = {name: value for name, value in self.critic.values().items() if name.startswith(ENCODER)}
         return {**encoder, **self.actor.values()}
 
-    def rows(self, observation: Tensor, action: Tensor, reward: Tensor, terminated: Tensor, after: Tensor) -> Tensor:
-        """Transitions as rows for the replay: what ``update`` splits."""
-        scaled = self.config.reward_scale * reward
-        return torch.cat([observation, action, scaled[..., None], (~terminated).float()[..., None], after], -1)
-
-    @property
-    def sizes(self) -> tuple[int, int, int, int, int]:
-        """Of the parts of a row."""
-        n = self.learner.inputs.n_observation
-        return n, self.learner.inputs.n_action, 1, 1, n
+    def rows(self, part: Trajectory, reward: Tensor) -> Tensor:
+        """Transitions with this ``reward`` as the rows that ``update`` takes, ``(task, lane, episode, step, row)``."""
+        inputs = self.learner.inputs
+        numbers = torch.stack([self.config.reward_scale * reward, (~part.terminated).to(reward.dtype)], -1)
+        observation, after = (inputs.observation({}, seen) for seen in (part.observation, part.next_observation()))
+        return torch.cat([observation, inputs.action(part.action), numbers, after], -1)
 
     def update(
         self, batch: Tensor, elements: Tensor, member: Tensor, progress: float, generator: torch.Generator
@@ -73,7 +70,7 @@ class SAC:
         config = self.config
         for adam in (self.critic, self.actor, self.entropy):
             adam.learning_rate = falling(config.learning_rate, config.final_learning_rate, progress)
-        observation, action, reward, alive, after = batch.split(self.sizes, -1)
+        observation, action, reward, alive, after = batch.split(self.learner.row, -1)
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator).to(batch.device)
@@ -88,18 +85,17 @@ class SAC:
             if config.value_network:
                 following = self.v(self.target, torch.cat([after, fixed], -1), V)
             else:
-                chosen, log_prob, _ = self._act(after, fixed, normal(*action.shape))
-                following = self._least(self.target, after, chosen, fixed) - alpha * log_prob[..., None]
+                then, log_prob_then, _ = self._act(after, fixed, normal(*action.shape))
+                following = self._least(self.target, after, then, fixed) - alpha * log_prob_then[..., None]
             target = reward + config.gamma * alive * following
         error = (self._twins(self.critic.params, observation, action, z) - target).square().mean((1, 2, 3)).sum()
         kl = kl_to_standard_normal(mean, variance).mean()
         loss = error + config.kl_coef * kl
         named = {"q_error": error, "posterior_kl": kl}
 
-        noise = normal(*action.shape)
+        chosen, log_prob, outputs = self._act(observation, fixed, normal(*action.shape))
         if config.value_network:
             with torch.no_grad():
-                chosen, log_prob, _ = self._act(observation, fixed, noise)
                 worth = self._least(self.critic.params, observation, chosen, fixed) - alpha * log_prob[..., None]
             v_error = (self.v(self.critic.params, torch.cat([observation, fixed], -1), V) - worth).square().mean()
             loss = loss + v_error
@@ -107,7 +103,6 @@ class SAC:
         self.critic.minimise(loss)
 
         judges = {name: value.detach() for name, value in self.critic.params.items() if name.startswith(Q)}
-        chosen, log_prob, outputs = self._act(observation, fixed, noise)
         gain = self._least(judges, observation, chosen, fixed)[..., 0] - alpha * log_prob
         small = outputs.mean.square().mean() + outputs.log_std.square().mean()
         self.actor.minimise(config.regularisation * small - gain.mean())

@@ -22,8 +22,8 @@ _FEW = 10  # episodes of a trial whose returns are logged one by one
 class RL2(Algorithm):
     """RL²: a recurrent policy whose memory lives through the episodes of a trial (Duan et al. 2016).
 
-    Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``tabular``, ``control`` and
-    ``locomotion``.
+    Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``bandit-wide``, ``bandit-10``,
+    ``tabular``, ``control`` and ``locomotion``.
     """
 
     name = "rl2"
@@ -40,10 +40,6 @@ class RL2(Algorithm):
 
     def init_params(self, generator: torch.Generator) -> Params:
         return self.learner.init(generator)
-
-    @property
-    def lanes(self) -> int:
-        return 1
 
     @property
     def episodes(self) -> int:
@@ -63,8 +59,7 @@ class RL2(Algorithm):
 
     def train_iteration(self) -> tuple[int, dict[str, float]]:
         trajectory = self.collect()
-        generator = torch.Generator().manual_seed(int(stream_keys(1, self.seed, "order", self.iteration)[0, 0]))
-        logged = self.update(trajectory, generator)
+        logged = self.update(trajectory, self.generator("order", self.iteration))
         # After the update, whose likelihood ratios are those of the parameters that collected.
         self.params = self.learner.inputs.with_data(self.params, trajectory)
         metrics = _returns(trajectory) | {f"train/{name}": value for name, value in logged.items()}

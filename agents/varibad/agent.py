@@ -13,7 +13,6 @@ from metarl.agents.varibad.config import PRESETS, VariBADConfig
 from metarl.agents.varibad.elbo import BeliefTraining
 from metarl.agents.varibad.learner import VariBADLearner
 from metarl.checkpoint import prefixed, with_prefix
-from metarl.rollout.random import stream_keys
 from metarl.rollout.trajectory import Trajectory
 
 
@@ -39,8 +38,7 @@ class VariBAD(RL2):
     def belief(self) -> BeliefTraining:
         """What trains the belief, made when training begins."""
         if self._belief is None:
-            generator = torch.Generator().manual_seed(int(stream_keys(1, self.seed, "decoder")[0, 0]))
-            self._belief = BeliefTraining(self.learner, self.params, generator)
+            self._belief = BeliefTraining(self.learner, self.params, self.generator("decoder"))
         return self._belief
 
     def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """The VariBAD learner: RL²'s memory, from which a belief is read that the policy acts on."""
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ class VariBADLearner(RL2Learner):
     def n_context(self) -> int:
         return 2 * self.config.latent
 
-    @property
+    @cached_property
     def projection(self) -> MLP:
         """From what the memory says to the belief."""
         return MLP((self.config.width, 2 * self.config.latent), output_gain=0.1)

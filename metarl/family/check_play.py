@@ -98,9 +98,12 @@ class Subject:
         if not self.is_pure:
             return ""
         task = {name: ("n", *d.shape) for name, d in self.family.tasks.parameters.items()}
-        shape = self.family.action_space.shape
+        space = self.family.action_space
+        shape = space.shape or ()
+        if isinstance(space, gymnasium.spaces.Tuple):  # one row for all its parts
+            shape = (sum(int(np.prod(part.shape or ())) for part in space),)
         reset, step = getattr(self.family, "draws", (0, 0))
-        words = f"task {task}, action {('n', *(shape or ()))}, u (n, {reset}) in reset and (n, {step}) in step"
+        words = f"task {task}, action {('n', *shape)}, u (n, {reset}) in reset and (n, {step}) in step"
         return words.replace("'n'", "n").replace("(n,)", "(n)")
 
     @cached_property

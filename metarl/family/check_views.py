@@ -88,10 +88,8 @@ def single_and_batch(subject: Subject) -> Iterator[Found]:
 
 def survives(subject: Subject) -> Iterator[Found]:
     """A task survives reset and pickling, and an environment goes on after pickling as if nothing had happened."""
-    task, actions = (
-        subject.tasks[1],
-        [to_gymnasium(subject.family.action_space, a) for a in subject.actions[:, 0].numpy()],
-    )
+    task, space = subject.tasks[1], subject.family.action_space
+    actions = [to_gymnasium(space, action) for action in subject.actions[:, 0].numpy()]
     env, made = TaskEnv(subject.family), TaskEnv(subject.family, task=task)
     env.reset(seed=_SEED, options={"task": task})
     made.reset(seed=_SEED)

@@ -159,10 +159,10 @@ def test_contexts_of_transitions_hold_exploration_and_the_replay_holds_all() -> 
         trials = agent.collect(torch.arange(6))
         agent.store(torch.arange(6), trials)
         assert len(trials) == 3  # the exploration episodes together, then one after the other
-        assert int(agent._contexts.valid[:, 0].sum()) == 6 * n * agent.family.horizon
-        assert agent._replay.count.tolist() == [4 * agent.family.horizon] * 6
+        assert int(agent.contexts.valid[:, 0].sum()) == 6 * n * agent.family.horizon
+        assert agent.replay.count.tolist() == [4 * agent.family.horizon] * 6
         torch.testing.assert_close(
-            agent._contexts.elements[:, 0, : SMALL.prior_episodes],
+            agent.contexts.elements[:, 0, : SMALL.prior_episodes],
             agent.learner.elements(trials[0])[:, 0],
         )
 
@@ -265,7 +265,7 @@ def test_an_update_equals_a_naive_loop(changes: dict[str, float]) -> None:
         sac, twin = (SAC(agent.learner, params, torch.Generator().manual_seed(1)) for _ in range(2))
         for each in (sac, twin):  # targets of their own
             each.target = {name: x + 0.1 for name, x in each.target.items()}
-        batch, elements = normal(4, 5, sum(sac.sizes)), normal(4, 7, agent.learner.n_element)
+        batch, elements = normal(4, 5, sum(agent.learner.row)), normal(4, 7, agent.learner.n_element)
         batch[..., 5] = (batch[..., 5] > 0).double()
         member = torch.rand(4, 7, generator=random) < 0.6
         logged = sac.update(batch, elements, member, 0.0, torch.Generator().manual_seed(2))
@@ -297,7 +297,7 @@ def test_the_weight_of_the_kl_does_not_depend_on_how_many_tasks_are_in_a_meta_ba
     def gradient(times: int) -> Tensor:
         """So large a weight that the critics' error, in which noise differs, has next to no part in it."""
         sac = SAC(agent.learner, agent.params, torch.Generator().manual_seed(1))
-        rows = torch.zeros(2 * times, 3, sum(sac.sizes))
+        rows = torch.zeros(2 * times, 3, sum(agent.learner.row))
         context = elements.repeat(times, 1, 1), member.repeat(times, 1)
         sac.update(rows, *context, 0.0, torch.Generator().manual_seed(2))
         found = sac.critic.params[f"{ENCODER}0.weight"].grad
@@ -315,7 +315,7 @@ def test_the_actor_and_the_value_do_not_train_the_encoder() -> None:
     with torch.no_grad():  # critics that say nothing of z
         sac.critic.params["q.0.weight"][:, :, 2:4] = 0
     elements, member = torch.randn(2, 7, agent.learner.n_element), torch.ones(2, 7, dtype=torch.bool)
-    sac.update(torch.randn(2, 3, sum(sac.sizes)), elements, member, 0.0, torch.Generator().manual_seed(2))
+    sac.update(torch.randn(2, 3, sum(agent.learner.row)), elements, member, 0.0, torch.Generator().manual_seed(2))
     gradients = [value.grad for name, value in sac.critic.params.items() if name.startswith(ENCODER)]
     assert gradients
     assert all(gradient is not None and gradient.eq(0).all() for gradient in gradients)
