@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from metarl.family.observed import with_task
     from metarl.family.registry import make_family, register_family
     from metarl.family.video import grid, save_video
+    from metarl.rollout.recorded import Episode
     from metarl.sb3 import TaskVecEnv
     from metarl.tasks.space import Tasks, TaskSpace
 
 __version__ = "0.1.0"
 __all__ = [
+    "Episode",
     "MetaRLError",
     "TaskFamily",
     "TaskSpace",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Episode": "metarl.rollout.recorded",
     "TaskFamily": "metarl.family.base",
     "TaskSpace": "metarl.tasks.space",
     "TaskVecEnv": "metarl.sb3",

@@ -26,9 +26,8 @@ from metarl.device import check_device
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
 from metarl.learner import MetaLearner, Params, State
-from metarl.policy import AdaptedPolicy
+from metarl.policy import AdaptedPolicy, Recording
 from metarl.rollout.random import stream_keys
-from metarl.rollout.trajectory import Trajectory
 
 _OWN_PRESET = "default"
 
@@ -224,10 +223,8 @@ class Algorithm(ABC):
             self._unadapted = self.policy()
         return self._unadapted.predict(observation, state, episode_start, deterministic, reward)
 
-    def adapt(
-        self, data: "gymnasium.Env[Any, Any] | Trajectory | Sequence[Trajectory]", episodes: int | None = None
-    ) -> AdaptedPolicy:
-        """A policy adapted to an environment by ``episodes`` of interaction, or to recorded trajectories."""
+    def adapt(self, data: "gymnasium.Env[Any, Any] | Recording", episodes: int | None = None) -> AdaptedPolicy:
+        """A policy adapted to an environment by ``episodes`` of interaction, or to recorded episodes."""
         return self.policy().adapt(data, self.lanes if episodes is None else episodes)
 
     def about(self) -> dict[str, Any]:

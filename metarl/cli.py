@@ -79,7 +79,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         options.points,
         options.device,
         deterministic=options.deterministic,
-        wipe_memory=options.wipe_memory,
+        ablation=options.ablation,
     )
     files = save_evaluation(run, outcome)
     _print(options.json, as_json(outcome.evaluation), curve_table(outcome.evaluation))

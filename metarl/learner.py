@@ -95,6 +95,8 @@ class MetaLearner(ABC):
         """Take in one transition while acting; for online learners."""
         raise self._undefined("observe")
 
+    gaussian_belief = False  # whether ``belief`` is a Gaussian's mean and log variance
+
     def belief(self, params: Params, state: State) -> Tensor | None:
         """What the learner knows of the task, ``(task, d)``: a memory's hidden state, a belief's moments, a posterior.
 

@@ -1,13 +1,11 @@
 """Adam on a flat dict of parameters, resumed exactly."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from metarl.learner import Params
 
-_SLOTS = ("exp_avg", "exp_avg_sq")
+_SLOTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def falling(value: float, final: float, progress: float) -> float:
@@ -19,8 +17,11 @@ class Adam:
     """Copies of parameters that ``step`` changes, with the moments that belong to them."""
 
     def __init__(self, params: Params, learning_rate: float, max_norm: float | None = None) -> None:
-        self.params = {name: value.detach().clone().requires_grad_() for name, value in params.items()}
-        self._optimizer = torch.optim.Adam(self.params.values(), lr=learning_rate)
+        self.params = {
+            name: value.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
+            for name, value in params.items()
+        }
+        self._optimizer = torch.optim.Adam(self.params.values(), lr=learning_rate, fused=True)
         self._max_norm = max_norm
 
     @property
@@ -36,7 +37,9 @@ class Adam:
     def step(self, gradients: Params) -> None:
         """One step down the gradients, scaled to ``max_norm`` where their norm is greater; what has none stays."""
         for name, value in self.params.items():
-            value.grad = gradients.get(name)
+            gradient = gradients.get(name)
+            # The fused step reads memory in order: a transposed gradient would be taken for another without a word.
+            value.grad = None if gradient is None else gradient.contiguous()
         if self._max_norm is not None:
             torch.nn.utils.clip_grad_norm_(list(self.params.values()), self._max_norm)
         self._optimizer.step()
@@ -56,7 +59,7 @@ class Adam:
         return {
             f"{slot}.{name}": self._optimizer.state[value][slot].clone()
             for name, value in self.params.items()
-            for slot in (*_SLOTS, "step")
+            for slot in _SLOTS
             if value in self._optimizer.state
         }
 
@@ -65,6 +68,6 @@ class Adam:
         for name, value in self.params.items():
             if f"step.{name}" in saved:
                 # Copies, for Adam writes to them.
-                moments: dict[str, Any] = {slot: saved[f"{slot}.{name}"].to(value.device, copy=True) for slot in _SLOTS}
-                # It counts its steps on the CPU.
-                self._optimizer.state[value] = {**moments, "step": saved[f"step.{name}"].clone()}
+                self._optimizer.state[value] = {
+                    slot: saved[f"{slot}.{name}"].to(value.device, copy=True) for slot in _SLOTS
+                }

@@ -58,8 +58,9 @@ class EvaluateOptions:
     """points of the curve: before adaptation, after one, ...; the agent's unless given"""
     deterministic: bool = True
     """score also extra episodes without exploration noise, which takes twice the time"""
-    wipe_memory: bool = False
-    """an ablation: an agent that adapts by memory begins every episode as it began the first"""
+    ablation: str | None = None
+    """wiped: an agent that adapts by memory begins every episode as it began the first; shuffled: any other agent
+    adapts to the episodes of another task"""
     device: str = "cpu"
     threads: int = 1
     json: bool = False

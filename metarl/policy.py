@@ -1,7 +1,7 @@
 """An adapted policy: what is left when a learner has adapted to one task, with SB3's ``predict``."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import gymnasium
 import numpy as np
@@ -14,12 +14,15 @@ from metarl.errors import MetaRLError
 from metarl.learner import MetaLearner, Params, State, Transition
 from metarl.rollout.gymnasium import GymnasiumBatch, check_spaces, episode_limit
 from metarl.rollout.random import Domain, stream_keys
+from metarl.rollout.recorded import Recorded, recorded_trajectory
 from metarl.rollout.rollout import rollout
 from metarl.rollout.streams import noise_stream
 from metarl.rollout.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from metarl.family.base import TaskFamily
+
+Recording: TypeAlias = Trajectory | Sequence[Trajectory] | Sequence[Recorded]
 
 _LAST_OBSERVATION, _LAST_ACTION = "last.observation", "last.action"
 
@@ -91,16 +94,18 @@ class AdaptedPolicy:
             return chosen, {**memory, _LAST_OBSERVATION: seen, _LAST_ACTION: action}
         return chosen, memory if self.learner.episode_noise.n else None
 
-    def adapt(
-        self, data: "gymnasium.Env[Any, Any] | Trajectory | Sequence[Trajectory]", episodes: int = 1
-    ) -> "AdaptedPolicy":
+    def adapt(self, data: "gymnasium.Env[Any, Any] | Recording", episodes: int = 1) -> "AdaptedPolicy":
         """Adapt to ``episodes`` episodes of an environment, a simulated or a real one, or to recorded trajectories.
 
         The environment is seeded before its first episode, and goes on where it stands when it is adapted to again.
-        Recorded trajectories have one task row; ``action`` is the policy's own, in [-1, 1] or an index. Raises where
-        the environment's spaces do not fit.
+        Recorded ``Episode``s, Minari's too, hold the environment's own actions. A ``Trajectory`` is what ``rollout``
+        gives, with one task row; its actions are the policy's, in [-1, 1] or an index. Raises where spaces or
+        recordings do not fit.
         """
-        trajectory, state = self._collect(data, episodes) if isinstance(data, gymnasium.Env) else (_joined(data), None)
+        if isinstance(data, gymnasium.Env):
+            trajectory, state = self._collect(data, episodes)
+        else:
+            trajectory, state = self._recorded(data), None
         if state is None or not self.learner.online:
             with torch.no_grad():
                 state = self.learner.adapt(self.params, self.state, trajectory.to(self._device))
@@ -119,6 +124,19 @@ class AdaptedPolicy:
             self.learner, self.params, self.state, batch, lanes=1, episodes=episodes, first_episode=self.episodes
         )
 
+    def _recorded(self, data: "Recording") -> Trajectory:
+        parts = [data] if isinstance(data, Trajectory) else list(data)
+        if parts and not any(isinstance(part, Trajectory) for part in parts):
+            return recorded_trajectory(cast(list[Recorded], parts), self.observation_space, self.action_space)
+        trajectories = [part for part in parts if isinstance(part, Trajectory)]
+        rows = [part.n_tasks for part in trajectories]
+        if not parts or len(rows) < len(parts) or set(rows) != {1}:
+            raise MetaRLError(
+                "Adapting takes an environment, recorded episodes, or at least one trajectory, of one task each; got "
+                f"task rows {rows} and {len(parts) - len(rows)} other recordings."
+            )
+        return Trajectory.concatenate(trajectories)
+
     def _take_in(self, memory: State, seen: Tensor, reward: float, ended: bool) -> State:
         flag = torch.tensor([[ended]], device=self._device)
         transition = Transition(
@@ -136,11 +154,3 @@ class AdaptedPolicy:
         # Another after every adaptation, or the policy would explore as the one before did.
         keys = stream_keys(n, self.seed, "predict", self.episodes, device=self._device)
         return noise_stream(noise, keys, domain, 1).at(self._draws, 0)[None]
-
-
-def _joined(data: Trajectory | Sequence[Trajectory]) -> Trajectory:
-    parts = [data] if isinstance(data, Trajectory) else list(data)
-    if not parts or any(part.n_tasks != 1 for part in parts):
-        rows = [part.n_tasks for part in parts]
-        raise MetaRLError(f"Adapting takes at least one trajectory, of one task each; got task rows {rows}.")
-    return Trajectory.concatenate(parts)

@@ -1,7 +1,8 @@
 """Run folders: one run of one or several seeds, with all that resuming and evaluating it need.
 
 runs/NAME/run.json, splits.json; of an evaluation evaluation-SPLIT.json and .csv, curve-SPLIT.png, where there are paths
-  overview-SPLIT.png, and where the agent has a belief beliefs-SPLIT.npz, probe-SPLIT.csv, belief-SPLIT.png
+  overview-SPLIT.png, and where the agent has a belief beliefs-SPLIT.npz, probe-SPLIT.csv, belief-SPLIT.png (and where
+  that is a Gaussian, posterior-SPLIT.png)
 runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
 """
 

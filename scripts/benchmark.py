@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import tyro
+from bench.inference import bench_inference
 from bench.learning import bench_rollout, bench_threads, bench_trpo
 from bench.measure import Options, Row
 from bench.memory import bench_memory
@@ -27,6 +28,7 @@ PARTS: dict[str, Callable[[Options], list[Row]]] = {
     "threads": bench_threads,
     "physics": bench_physics,
     "memory": bench_memory,
+    "inference": bench_inference,
 }
 
 

@@ -19,11 +19,10 @@ from asked import ASKED
 
 from metarl import __version__
 from metarl.errors import MetaRLError
-from metarl.evaluate.belief_plot import belief_figure
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import learning_figure, overview_figure
 from metarl.evaluate.results import figure, summary, write_result
-from metarl.evaluate.run import UnfinishedRun, evaluate_run
+from metarl.evaluate.run import UnfinishedRun, belief_figures, evaluate_run
 from metarl.evaluate.tables import title
 from metarl.files import write_atomic
 from metarl.process import prepare_process
@@ -39,7 +38,7 @@ def main(
     tasks: int | None = None,
     episodes: int | None = None,
     deterministic: bool = True,
-    wipe_memory: bool = False,
+    ablation: str | None = None,
 ) -> int:
     """Evaluate a run on its test tasks and write its result.
 
@@ -50,15 +49,13 @@ def main(
         tasks: number of test tasks, such as 100000 fresh trials of a bandit; the family's unless given.
         episodes: of the trial, or points of the curve; the agent's unless given.
         deterministic: score also extra episodes without exploration noise, which takes twice the time.
-        wipe_memory: an ablation: the memory goes back to its beginning before every episode.
+        ablation: "wiped" or "shuffled", as of ``metarl evaluate``.
     """
     prepare_process(1)
     warnings.simplefilter("error", UnfinishedRun)
     try:
         opened = Run.open(run)
-        outcome = evaluate_run(
-            opened, n_tasks=tasks, points=episodes, deterministic=deterministic, wipe_memory=wipe_memory
-        )
+        outcome = evaluate_run(opened, n_tasks=tasks, points=episodes, deterministic=deterministic, ablation=ablation)
         evaluation, paths, beliefs, read = outcome
         asked = ASKED.get((evaluation.agent, evaluation.family, evaluation.variant), [])
         figures = [figure(evaluation, **each) for each in asked]
@@ -67,17 +64,18 @@ def main(
             f" --tasks {tasks}" if tasks is not None else "",
             f" --points {episodes}" if episodes is not None else "",
             "" if deterministic else " --no-deterministic",
-            " --wipe-memory" if wipe_memory else "",
+            f" --ablation {ablation}" if ablation else "",
         ]
         # Where it was evaluated otherwise than `metarl evaluate` does by itself, that is part of the command.
         command = opened.command + (f" && metarl evaluate {run}{''.join(flags)}" if any(flags) else "")
         content = summary(evaluation, command=command, machine=machine, version=__version__, figures=figures)
         folder = write_result(results, evaluation, content, asdict(opened.config))
-        if not wipe_memory:  # whose training is that of the agent itself
+        if ablation is None:  # whose training is that of the agent itself
             write_progress(opened, folder)
         if beliefs is not None and read is not None:
             write_atomic(folder / "probe.csv", read.to_csv())
-            save_figure(belief_figure(beliefs, read, title(evaluation)), folder / "belief.png")
+            for name, drawn in belief_figures(beliefs, read, title(evaluation)).items():
+                save_figure(drawn, folder / name)
         if picture is not None and paths is not None:
             save_figure(overview_figure(evaluation, paths.positions, paths.goals, paths.valid), picture)
     except (MetaRLError, UnfinishedRun) as error:

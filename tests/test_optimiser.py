@@ -29,12 +29,22 @@ def same(one: Params, other: Params) -> bool:
 
 def test_it_is_torchs_adam() -> None:
     theirs = {name: value.clone().requires_grad_() for name, value in params().items()}
-    optimiser = torch.optim.Adam(theirs.values(), lr=0.03)
+    optimiser = torch.optim.Adam(theirs.values(), lr=0.03, fused=True)
     for step in range(10):
         optimiser.zero_grad()
         loss(theirs, step).backward()
         optimiser.step()
     assert same(trained(Adam(params(), 0.03), range(10)).values(), {n: v.detach() for n, v in theirs.items()})
+
+
+def test_a_gradient_that_lies_otherwise_in_memory_is_the_same_gradient() -> None:
+    across = torch.arange(6.0).reshape(3, 2).T
+    turned, plain = Adam({"w": torch.zeros(2, 3)}, 0.1), Adam({"w": torch.zeros(3, 2).T}, 0.1)
+    for adam, gradient in ((turned, across), (plain, across.contiguous())):
+        for _ in range(2):
+            adam.step({"w": gradient * (gradient - 2)})
+    assert torch.equal(turned.values()["w"], plain.values()["w"])
+    assert turned.values()["w"][0, 1] == 0  # where the gradient is
 
 
 def test_gradients_are_scaled_to_the_norm_of_all_of_them() -> None:

@@ -53,8 +53,9 @@ def test_python_blocks_run_one_after_the_other(root: Path, folder: Path) -> None
     assert done.returncode == 0, done.stderr
 
 
-def test_the_page_on_memory_runs(root: Path, folder: Path) -> None:
-    (code,) = blocks(root, "python", "docs/adapting_by_memory.md")
+@pytest.mark.parametrize("page", ["adapting_by_memory", "adapting_by_inference"])
+def test_the_pages_on_adapting_run(root: Path, folder: Path, page: str) -> None:
+    (code,) = blocks(root, "python", f"docs/{page}.md")
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -125,6 +125,8 @@ class SB3Config:
 
 PRESETS: dict[str, SB3Config] = {
     "default": SB3Config(),
+    # As many steps as the half-cheetahs of the agents with a memory.
+    "long": SB3Config(total_timesteps=10_000_000),
     # Tried on HalfCheetahVel: narrow networks and an update for every four steps, which one CPU thread keeps up with.
     "sac": SB3Config(
         algorithm="sac",

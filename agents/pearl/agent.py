@@ -25,8 +25,8 @@ class PEARL(Algorithm):
     """PEARL: soft actor-critic on a latent task, inferred from the transitions so far (Rakelly et al. 2019).
 
     Each training task has a replay of its own for actor and critics. What the encoder is given in training is separate
-    from it and recent, as it will be at test. Presets: ``default`` and ``semicircle``, for the plane; ``locomotion``,
-    the paper's. None has been scored yet.
+    from it and recent, as it will be at test. Presets: ``default``, ``point`` and ``semicircle``, for the plane;
+    ``cheetah``, for one core; ``locomotion``, the paper's.
     """
 
     name = "pearl"
@@ -46,7 +46,7 @@ class PEARL(Algorithm):
 
     @property
     def evaluation_points(self) -> int:
-        return max(self.config.prior_episodes + 1, self.family.episodes_per_trial)
+        return max(self._episodes, self.config.prior_episodes + 1, self.family.episodes_per_trial)
 
     @property
     def outer(self) -> SAC:

@@ -1,6 +1,6 @@
 """Configuration of PEARL and its presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from metarl.config import check_config
@@ -101,7 +101,30 @@ _LITERATURE = PEARLConfig(
 
 PRESETS: dict[str, PEARLConfig] = {
     "default": PEARLConfig(),
-    "semicircle": PEARLConfig(prior_episodes=5, posterior_episodes=15, dense_reward="dense_reward"),
+    "point": PEARLConfig(total_timesteps=1_200_000, posterior_episodes=9),
+    # A trial of every training task in each iteration.
+    "semicircle": PEARLConfig(
+        train_tasks=80, tasks=80, prior_episodes=5, posterior_episodes=15, dense_reward="dense_reward"
+    ),
+    # For one core: narrow networks, an update for every five steps, and entropy tuned where the paper scales rewards.
+    "cheetah": replace(
+        _LITERATURE,
+        total_timesteps=400_000,
+        tasks=10,
+        encoder=(128, 128),
+        hidden=(128, 128),
+        prior_factor=True,
+        kl_coef=0.05,
+        replay=10_000,
+        batch=128,
+        gamma=0.98,
+        alpha=0.2,
+        tune_alpha=True,
+        reward_scale=1.0,
+        value_network=False,
+        learning_rate=7e-4,
+        final_learning_rate=0.2,
+    ),
     # Oyster's half-cheetah. Its code sums the KL over 16 tasks: .1 there is 1.6 on their mean.
     "locomotion": _LITERATURE,
 }

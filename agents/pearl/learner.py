@@ -30,6 +30,8 @@ class PEARLLearner(MetaLearner):
     so that they explore; from then on from the posterior of all transitions so far.
     """
 
+    gaussian_belief = True
+
     def __init__(
         self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], config: PEARLConfig
     ) -> None:
@@ -44,7 +46,8 @@ class PEARLLearner(MetaLearner):
         self.pool: Pool = GaussianProduct(config.latent, prior=config.prior_factor)
         if config.pooling != "product":
             self.pool = (Mean if config.pooling == "mean" else Attention)(_POOLED)
-        self.head = MLP((_POOLED, self.config.latent * 2), output_gain=0.1)  # where the pool is no posterior itself
+        # Where the pool is no posterior itself. What each transition says need not be of the latent's own coordinates.
+        self.head = MLP((_POOLED, _POOLED, config.latent * 2), "relu", output_gain=0.1)
         self.encoder = MLP((self.n_element, *config.encoder, self.pool.n_inputs), "relu", output_gain=0.1)
         self.actor = MLP((n + config.latent, *config.hidden, 2 * self.inputs.n_action), "relu")
         self.action_noise, self.episode_noise = self.inputs.actions.noise, Noise(config.latent, "normal")

@@ -60,15 +60,13 @@ class ContextReplay:
     def first_episodes(self, tasks: Tensor, least: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The first K episodes of one of each task's trials, K uniform from ``least`` to all.
 
-        Returns elements ``(m, n, width)`` and which of them belong to the context ``(m, n)``.
+        K is the same for all tasks, so that nothing is encoded in vain. Returns elements ``(m, n, width)`` and which of
+        them belong to the context ``(m, n)``: those after an episode's end do not.
         """
-        u = torch.rand(2, len(tasks), generator=generator, dtype=torch.float64).to(self.valid.device)
-        slot = (u[0] * self.added[tasks].clamp(max=self.valid.shape[1])).long()
-        count = least + (u[1] * (self.valid.shape[2] - least + 1)).long()
-        most = int(count.max())  # episodes that no context reaches are not encoded
-        among = (torch.arange(most, device=u.device) < count[:, None])[..., None]
-        valid = self.valid[tasks, slot, :most] & among
-        return self.elements[tasks, slot, :most].flatten(1, 2), valid.flatten(1)
+        u = torch.rand(len(tasks), generator=generator, dtype=torch.float64).to(self.valid.device)
+        slot = (u * self.added[tasks].clamp(max=self.valid.shape[1])).long()
+        k = int(torch.randint(least, self.valid.shape[2] + 1, (), generator=generator))
+        return self.elements[tasks, slot, :k].flatten(1, 2), self.valid[tasks, slot, :k].flatten(1)
 
     def transitions(self, tasks: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """``n`` of the transitions of each task's trials, with replacement, all of which belong to the context."""

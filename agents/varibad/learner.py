@@ -22,6 +22,7 @@ class VariBADLearner(RL2Learner):
     """
 
     trains_memory = False
+    gaussian_belief = True
     config: VariBADConfig
 
     @property

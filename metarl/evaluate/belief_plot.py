@@ -47,7 +47,7 @@ def belief_figure(beliefs: Beliefs, probe: Probe, title: str) -> Figure:
         x, y = places[point].T
         size = 26 if len(true) <= 200 else 9
         dots = axes.scatter(x, y, c=true, cmap=TRUE, s=size, edgecolors="white", linewidths=0.3)
-        axes.set_xlabel(_after(beliefs.episodes[point]), color=MUTED, fontsize=10.5)
+        axes.set_xlabel(after_episodes(beliefs.episodes[point]), color=MUTED, fontsize=10.5)
         if i == 0:
             heading(axes, title, f"{len(true)} tasks in two principal components, coloured by {name}")
             bar = figure.add_axes((0.95 / width, 0.065, 1.6 / width, 0.022))
@@ -102,5 +102,6 @@ def _plane(values: Array) -> Array:
     return np.pad(places, ((0, 0), (0, missing))).reshape(*values.shape[:2], 2)
 
 
-def _after(episodes: int) -> str:
+def after_episodes(episodes: int) -> str:
+    """How a panel is called."""
     return "before any episode" if episodes == 0 else f"after {episodes} episode{'s' * (episodes > 1)}"

@@ -19,6 +19,7 @@ from metarl.tasks import Tasks
 
 CHUNK = 2000  # tasks played at once
 KEPT = 1000  # tasks whose trajectories and states are kept
+ABLATIONS = ("wiped", "shuffled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ def adaptation_curve(
     device: torch.device | str = "cpu",
     deterministic: bool = True,
     purpose: str = "evaluate",
-    wipe_memory: bool = False,
+    ablation: str | None = None,
     chunk: int = CHUNK,
 ) -> Curve:
     """Adapt to every task and score the episodes of each point.
@@ -60,18 +61,15 @@ def adaptation_curve(
 
     Args:
         params: or a function of the tasks that gives them, such as ``told`` for players that know their task.
-        wipe_memory: an ablation: an online learner's state goes back to ``initial`` before every episode.
+        ablation: "wiped": an online learner's state goes back to ``initial`` before every episode. "shuffled": any
+            other adapts to the episodes of another task, the one before it.
         chunk: tasks played at once. Every task has random streams of its own, so it bounds memory and changes nothing.
     """
     if points < 1:
         raise MetaRLError(f"points={points}: a curve has at least one, before any adaptation.")
     if chunk < 1:
         raise MetaRLError(f"chunk={chunk}: play at least one task at a time.")
-    if wipe_memory and not learner.online:
-        raise MetaRLError(
-            f"{type(learner).__name__} has no memory to wipe: it does not take data in while acting. Only an online "
-            "learner can be scored so."
-        )
+    _check_ablation(ablation, learner, [min(chunk, len(tasks) - first) for first in range(0, len(tasks), chunk)])
     keys = stream_keys(len(tasks) * lanes, purpose, family.name, seed)
     parts = []
     for first in range(0, len(tasks), chunk):
@@ -79,7 +77,7 @@ def adaptation_curve(
         some = tasks[rows]
         batch = family.batch(some.repeat(lanes), keys[first * lanes : (first + chunk) * lanes], device)
         mine = params(some) if callable(params) else params
-        play = _Play(learner, mine, batch, len(some), lanes, deterministic, wipe_memory)
+        play = _Play(learner, mine, batch, len(some), lanes, deterministic, ablation)
         parts.append(play.curve(points, max(0, KEPT - first)))
     return parts[0] if len(parts) == 1 else _joined(parts)
 
@@ -94,16 +92,16 @@ class _Play:
     n_tasks: int
     lanes: int
     deterministic: bool
-    wipe_memory: bool
+    ablation: str | None
 
     def curve(self, points: int, kept: int) -> Curve:
         """The curve of all the chunk's tasks; trajectories, states and beliefs of the first ``kept``."""
         state = self.learner.initial(self.params, self.n_tasks)
         before = state
         returns, quiet, trajectories, states = [], [], [], []
-        beliefs = [] if self.wipe_memory else self._belief(state, kept)
+        beliefs = [] if self.ablation else self._belief(state, kept)
         for point in range(points):
-            if self.wipe_memory:
+            if self.ablation == "wiped":
                 state = before
             if self.deterministic:
                 quiet.append(_returns(self._rollout(state, point, deterministic=True)[0]))
@@ -117,6 +115,8 @@ class _Play:
             if self.learner.online:
                 state = after
             elif point + 1 < points or beliefs:
+                if self.ablation == "shuffled":
+                    trajectory = trajectory.tasks(torch.arange(-1, self.n_tasks - 1))
                 state = self.learner.adapt(self.params, state, trajectory)
             if beliefs:
                 beliefs += self._belief(state, kept)
@@ -145,6 +145,24 @@ class _Play:
         """One belief ``(task, d)``, or none where the learner has none or nothing is kept."""
         belief: Tensor | None = self.learner.belief(self.params, state) if kept else None
         return [] if belief is None else [belief[:kept].float().cpu().numpy().copy()]
+
+
+def _check_ablation(ablation: str | None, learner: MetaLearner, chunks: list[int]) -> None:
+    name = type(learner).__name__
+    if ablation not in (None, *ABLATIONS):
+        raise MetaRLError(f"ablation={ablation!r}; allowed are {', '.join(ABLATIONS)}.")
+    if ablation == "wiped" and not learner.online:
+        raise MetaRLError(
+            f"{name} has no memory to wipe: it does not take data in while acting. Only an online learner can be "
+            "scored so."
+        )
+    if ablation == "shuffled" and learner.online:
+        raise MetaRLError(
+            f"{name} takes data in while acting, not by a support that could be another task's. Only a learner that "
+            "adapts between episodes can be scored so."
+        )
+    if ablation == "shuffled" and min(chunks) < 2:
+        raise MetaRLError(f"chunks of {chunks} tasks: one task alone has no other's episodes; score another number.")
 
 
 def _returns(trajectory: Trajectory) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Pictures of paths in the plane, before adaptation and after each step of it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,7 +10,10 @@ from numpy.typing import NDArray
 
 from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import GOAL, INK, PANEL, step_colours
+from metarl.evaluate.scores import evenly
 from metarl.evaluate.statistics import Array
+
+_MOST_NAMED = 3  # steps that a legend has room for beside the goal; of one more the names are short enough
 
 PATHS_WIDTH, HEAD, MARGIN, GAP = 5.85, 0.85, 0.12, 0.1  # inches: of all panels, above, around and between them
 
@@ -35,8 +40,11 @@ def draw_paths(
     *,
     lanes: int = 1,
     heading: str = "Paths before and after adaptation",
+    names: Sequence[str] = (),
 ) -> None:
     """Draw the panels of ``paths_figure`` and their heading at the left of a figure, PATHS_WIDTH inches wide.
+
+    ``names`` are those of the steps: "before adaptation", "1 step", ... unless given.
 
     Raises MetaRLError for arrays whose shapes do not fit.
     """
@@ -65,9 +73,10 @@ def draw_paths(
     top = figure.get_figheight()
     left = MARGIN / figure.get_figwidth()
     figure.text(left, (top - 0.38) / top, heading, color=INK, fontsize=13, fontweight="bold")
+    named = list(zip(colours, names or map(after, range(n_steps)), strict=False))
     handles = [
-        Line2D([], [], color=colour, linewidth=3, solid_capstyle="butt", label=after(k))
-        for k, colour in enumerate(colours)
+        Line2D([], [], color=colour, linewidth=3, solid_capstyle="butt", label=name)
+        for colour, name in evenly(named, _MOST_NAMED if n_steps > _MOST_NAMED + 1 else n_steps)
     ]
     handles.append(Line2D([], [], color=GOAL, marker="*", markersize=12, linewidth=0, label="hidden goal"))
     style = {"handlelength": 1.3, "handletextpad": 0.5, "columnspacing": 1.3, "borderaxespad": 0, "borderpad": 0}

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from metarl.errors import MetaRLError
@@ -132,7 +133,8 @@ def overview_figure(
     figure = Figure(figsize=(12, 4.8))
     variant = f" ({evaluation.variant})" if evaluation.variant else ""
     name = f"{evaluation.agent} on {short_name(evaluation.family)}{variant}"
-    draw_paths(figure, paths, goals, valid, lanes=lanes, heading=name)
+    names = [f"episode {count + 1}" for count in evaluation.episodes] if evaluation.trial else []
+    draw_paths(figure, paths, goals, valid, lanes=lanes, heading=name, names=names)
     axes = figure.add_axes((6.85 / 12, 0.6 / 4.8, 4.4 / 12, 3.35 / 4.8))
     _draw_curve(axes, evaluation, coloured=True)
     heading(axes, f"Return, {evaluation.split_label}", _caption(evaluation))
@@ -254,6 +256,8 @@ def _normalised_axis(axes: Axes, floor: float, optimum: float) -> None:
 def _x_ticks(axes: Axes, episodes: Sequence[int]) -> None:
     if len(episodes) <= FEW:
         axes.set_xticks(list(episodes))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     extent = max(1, episodes[-1] - episodes[0])
     axes.set_xlim(episodes[0] - 0.03 * extent, episodes[-1] + 0.03 * extent)
 

@@ -43,6 +43,7 @@ class Beliefs:
     seeds: tuple[int, ...]
     tasks: Array  # (task, parameter)
     names: tuple[str, ...]  # (parameter,)
+    gaussian: bool = False  # whether values are a Gaussian's mean and log variance
 
     def __post_init__(self) -> None:
         wanted = (len(self.seeds), len(self.episodes), len(self.tasks))
@@ -130,6 +131,20 @@ def probe(beliefs: Beliefs) -> Probe | None:
         names=tuple(beliefs.names[i] for i in beliefs.varying),
         r2=r2,
     )
+
+
+def linear_reading(beliefs: Beliefs) -> tuple[str, Array, Array, Array]:
+    """The parameter that the first seed's Gaussian beliefs tell best, and what they say of it.
+
+    Its name and true values ``(task,)``; mean and standard deviation ``(point, task)`` of every belief through the
+    linear map that fits the last means best.
+    """
+    mean, log_variance = np.split(np.asarray(beliefs.values[0], dtype=np.float64), 2, axis=-1)
+    fits = [RidgeCV(alphas=_PENALTIES).fit(mean[-1], beliefs.tasks[:, i]) for i in beliefs.varying]
+    scores = [fit.score(mean[-1], beliefs.tasks[:, i]) for fit, i in zip(fits, beliefs.varying, strict=True)]
+    best, i = fits[int(np.argmax(scores))], beliefs.varying[int(np.argmax(scores))]
+    read = mean @ best.coef_ + best.intercept_
+    return beliefs.names[i], beliefs.tasks[:, i], read, np.sqrt(np.exp(log_variance) @ best.coef_**2)
 
 
 def _regression(name: str, n_tasks: int) -> Pipeline:

@@ -127,6 +127,8 @@ def _section(result: Result) -> str:
         parts.append(f"![The return of {content['agent']} while training]({result.name}/learning.png)\n")
     if (result.folder / "belief.png").exists():
         parts.append(f"![What {content['agent']} knows of the task]({result.name}/belief.png)\n")
+    if (result.folder / "posterior.png").exists():
+        parts.append(f"![Its posterior against the true task]({result.name}/posterior.png)\n")
     if (result.folder / "adaptation.mp4").exists():
         parts.append(f"[A video of {content['agent']} as it adapts]({result.name}/adaptation.mp4)\n")
     return "\n".join(parts)

@@ -25,6 +25,10 @@ from metarl.files import write_atomic
 FILES = ("config.json", "curve.csv", "curve.png", "summary.json")
 NEEDED = ("seed", "episodes", "adaptations", "return")
 COLUMNS = {*NEEDED, "task", "return_deterministic", "floor", "optimum"}  # those behind NEEDED may be empty
+_NAME = re.compile(
+    r"(?:(return|normalised)(?: (step|episode) (\d+)| episodes (\d+)-(\d+)| (trial))?(, deterministic)?"
+    r"|n=(\d+)(?: k=(\d+))?)"
+)
 TOLERANCE = 1e-6  # relative: curve.csv keeps 9 digits
 
 
@@ -48,7 +52,8 @@ def figure(
     """One of a summary's figures, by its name, with its label.
 
     "return" or "normalised" at the last point, or at "... step K", after K adaptation steps. Of a trial "... episode K"
-    is its K-th episode, "... trial" its total, and "n=100 k=5" (a bandit's pulls and arms) or "n=10" the same return.
+    is its K-th episode, "... episodes J-K" their mean, "... trial" its total, and "n=100 k=5" (a bandit's pulls and
+    arms) or "n=10" the same return. "..., deterministic" is the score without exploration noise.
 
     Args:
         asked: such as ">= 0.98". reference: what the literature reports, if anything.
@@ -65,15 +70,15 @@ def figure(
 
 def _named(evaluation: Evaluation, name: str) -> Estimate | None:
     """The score that a figure's name asks for; None for a normalised one that is not known."""
-    match = re.fullmatch(r"(?:(return|normalised)(?: (step|episode) (\d+)| (trial))?|n=(\d+)(?: k=(\d+))?)", name)
+    match = _NAME.fullmatch(name)
     if match is None:
         raise MetaRLError(
             f'{name!r} cannot be read off an evaluation; ask for "return", "normalised", "... step K", '
-            '"... episode K", "... trial", or "n=N k=K"'
+            '"... episode K", "... episodes J-K", "... trial", or "n=N k=K"'
         )
-    kind, unit, count, whole, n, k = match.groups()
-    total = evaluation.trial_total
-    if (unit == "episode" or whole or n) and total is None:
+    kind, unit, count, first, last, whole, quiet, n, k = match.groups()
+    total, most = evaluation.trial_total, len(evaluation.points)
+    if (unit == "episode" or last or whole or n) and total is None:
         raise MetaRLError(f"{name!r}: {evaluation.agent} was not scored on the successive episodes of a trial")
     if whole or n:
         assert total is not None  # for mypy: see above
@@ -82,14 +87,26 @@ def _named(evaluation: Evaluation, name: str) -> Estimate | None:
             raise MetaRLError(
                 f"{name!r}: the trial has {total.episodes} episodes, and a task {arms} numbers; name those"
             )
-        return total.normalised if kind == "normalised" else total.returns
+        return _score(total, kind, quiet)
+    if last:
+        if not 1 <= int(first) <= int(last) <= most:
+            raise MetaRLError(f"{name!r}: the trial has episodes 1 to {most}, the first of them first")
+        return _score(evaluation.mean_of(int(first) - 1, int(last) - 1), kind, quiet)
     wanted = None if count is None else int(count) - (unit == "episode")
     points = [each for each in evaluation.points if wanted is None or each.adaptations == wanted]
     if not points and unit == "episode":
-        raise MetaRLError(f"{name!r}: the trial has episodes 1 to {len(evaluation.points)}; name one of them")
+        raise MetaRLError(f"{name!r}: the trial has episodes 1 to {most}; name one of them")
     if not points:
         raise MetaRLError(f"{name!r}: the curve has adaptation steps {evaluation.adaptations}; name one of them")
-    return points[-1].normalised if kind == "normalised" else points[-1].returns
+    return _score(points[-1], kind, quiet)
+
+
+def _score(point: PointScore, kind: str | None, quiet: str | None) -> Estimate | None:
+    if quiet and point.returns_deterministic is None:
+        raise MetaRLError("nothing was scored without exploration noise; evaluate with --deterministic")
+    if kind == "normalised":
+        return point.normalised_deterministic if quiet else point.normalised
+    return point.returns_deterministic if quiet else point.returns
 
 
 def summary(

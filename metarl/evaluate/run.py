@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metarl.errors import MetaRLError
@@ -15,6 +16,7 @@ from metarl.evaluate.belief_plot import belief_figure
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.driver import Curve, adaptation_curve
 from metarl.evaluate.plots import curve_figure, overview_figure
+from metarl.evaluate.posterior_plot import posterior_figure
 from metarl.evaluate.probe import Beliefs, Probe, parameter_names, probe
 from metarl.evaluate.references import reference_returns
 from metarl.evaluate.scores import Evaluation
@@ -24,7 +26,6 @@ from metarl.files import write_atomic
 from metarl.runs import Run
 from metarl.tasks import Tasks
 
-WIPED = "-wiped"  # behind an agent's name whose memory was wiped
 _TASKS_DRAWN = 6
 
 
@@ -58,12 +59,12 @@ def evaluate_run(
     device: str | torch.device = "cpu",
     *,
     deterministic: bool = True,
-    wipe_memory: bool = False,
+    ablation: str | None = None,
 ) -> Outcome:
     """Score every seed of a run on the tasks of a split.
 
-    ``deterministic=False`` leaves out the extra episodes without exploration noise. ``wipe_memory`` is an ablation: an
-    online learner begins every episode as it began the first, and the agent's name ends with WIPED.
+    ``deterministic=False`` leaves out the extra episodes without exploration noise. An ``ablation`` is the
+    driver's, and stands behind the agent's name: "rl2-wiped".
     """
     if split == "train":
         raise MetaRLError("Scores are of held-out tasks; choose --split test or --split ood.")
@@ -81,7 +82,7 @@ def evaluate_run(
             seed=seed,
             device=device,
             deterministic=deterministic,
-            wipe_memory=wipe_memory,
+            ablation=ablation,
         )
         curves.append(curve)
         extras.append(agent.describe(curve.states))
@@ -93,11 +94,11 @@ def evaluate_run(
                 stacklevel=2,
             )
     quiet = [curve.deterministic for curve in curves if curve.deterministic is not None]
-    beliefs = _beliefs(run.seeds, curves, tasks)
+    beliefs = _beliefs(run.seeds, curves, tasks, agents[0].learner.gaussian_belief)
     read = None if beliefs is None else probe(beliefs)
     extra = {name: float(np.mean([extra[name] for extra in extras])) for name in extras[0]}
     evaluation = Evaluation(
-        agent=run.label + WIPED * wipe_memory,
+        agent=run.label if ablation is None else f"{run.label}-{ablation}",
         family=family.id,
         variant=family.variant,
         split=split,
@@ -115,7 +116,7 @@ def evaluate_run(
         steps=int(np.mean([agent.num_timesteps for agent in agents])),
         wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),
         extra=extra if read is None else {**extra, **read.last},
-        trial=agents[0].learner.online,
+        trial=agents[0].learner.online or agents[0].lanes == 1,
     )
     return Outcome(evaluation, _paths(family, tasks, curves[0]), beliefs, read)
 
@@ -141,14 +142,15 @@ def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Task
 def save_evaluation(run: Run, outcome: Outcome) -> list[Path]:
     """Write JSON, CSV and the curve; paths, beliefs and what a probe reads from them where there are any.
 
-    Returns the files. Those of an agent whose memory was wiped lie beside the ordinary ones.
+    Returns the files. Those of an ablation lie beside the ordinary ones.
     """
     evaluation, paths, beliefs, read = outcome
     files: list[Path] = []
+    ablated = evaluation.agent.removeprefix(run.label)
 
     def file(name: str) -> Path:
         stem, suffix = name.split(".")
-        files.append(run.path / f"{stem}-{evaluation.split}{WIPED * evaluation.agent.endswith(WIPED)}.{suffix}")
+        files.append(run.path / f"{stem}-{evaluation.split}{ablated}.{suffix}")
         return files[-1]
 
     evaluation.save(file("evaluation.json"))
@@ -161,8 +163,15 @@ def save_evaluation(run: Run, outcome: Outcome) -> list[Path]:
         beliefs.save(file("beliefs.npz"))
     if beliefs is not None and read is not None:
         write_atomic(file("probe.csv"), read.to_csv())
-        save_figure(belief_figure(beliefs, read, title(evaluation)), file("belief.png"))
+        for name, picture in belief_figures(beliefs, read, title(evaluation)).items():
+            save_figure(picture, file(name))
     return files
+
+
+def belief_figures(beliefs: Beliefs, read: Probe, title: str) -> dict[str, Figure]:
+    """Pictures of what an agent knows, by file name."""
+    figures = {"belief.png": belief_figure(beliefs, read, title)}
+    return {**figures, "posterior.png": posterior_figure(beliefs, title)} if beliefs.gaussian else figures
 
 
 def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "cpu") -> Evaluation:
@@ -189,14 +198,16 @@ def distinct(evaluations: list[Evaluation], runs: list[Run]) -> list[Evaluation]
     ]
 
 
-def _beliefs(seeds: tuple[int, ...], curves: list[Curve], tasks: Tasks) -> Beliefs | None:
+def _beliefs(seeds: tuple[int, ...], curves: list[Curve], tasks: Tasks, gaussian: bool) -> Beliefs | None:
     known = [curve.beliefs for curve in curves if curve.beliefs is not None]
     if not known:
         return None
     seen = tasks[: known[0].shape[1]]
     # Before each point, and after the last.
     counts = tuple(i * (curves[0].trajectories[0].n_lanes) for i in range(len(curves[0].episodes) + 1))
-    return Beliefs(values=np.stack(known), episodes=counts, seeds=seeds, tasks=seen.vector, names=parameter_names(seen))
+    names = parameter_names(seen)
+    values = np.stack(known)
+    return Beliefs(values=values, episodes=counts, seeds=seeds, tasks=seen.vector, names=names, gaussian=gaussian)
 
 
 def _paths(family: TaskFamily, tasks: Tasks, curve: Curve) -> Paths | None:

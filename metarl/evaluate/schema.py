@@ -23,11 +23,13 @@ FIELDS = (
     "agent", "family", "variant", "split", "seeds", "steps", "wall_seconds", "machine", "command", "version", "figures",
 )  # fmt: skip
 SPLIT_LABELS = tuple(dict.fromkeys(split_label(split, kind) for split in SPLITS for kind in SPLIT_KINDS))
+_POINT = r"( step \d+| episode [1-9]\d*| episodes [1-9]\d*-\d+| trial)?(, deterministic)?"
 # The fixed words that name figures, each with an example; "step K" is the point after K adaptation steps, "episode K"
-# a trial's K-th episode, "trial" and "n=..." the total of a trial (of n pulls of a bandit with k arms, of n episodes).
+# a trial's K-th episode, "episodes J-K" the mean of several, "trial" and "n=..." the total of a trial (of n pulls of a
+# bandit with k arms, of n episodes).
 FIGURE_NAMES = {
-    r"return( step \d+| episode [1-9]\d*| trial)?": "return, return step 1, return episode 1, return trial",
-    r"normalised( step \d+| episode [1-9]\d*| trial)?": "normalised, normalised step 1, normalised episode 1",
+    rf"return{_POINT}": "return, return step 1, return episode 1, return episodes 1-3, deterministic, return trial",
+    rf"normalised{_POINT}": "normalised, normalised step 1, normalised episode 1",
     r"n=\d+( k=\d+)?": "n=10, n=100 k=5",
     r"\d+w\d+s": "5w1s",
     r"mse \d+-shot step \d+": "mse 10-shot step 1",

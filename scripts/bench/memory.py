@@ -1,12 +1,13 @@
 """Agents with a memory: the recurrent pass against torch's, and collecting against the physics alone."""
 
+from dataclasses import replace
+
 import torch
+from bench.collecting import collecting
 from bench.measure import Options, Row, in_turn
 
 from metarl.adapt.gru import gru_sequence
 from metarl.agents.rl2 import RL2
-from metarl.process import torch_beside
-from metarl.rollout.rollout import rollout
 
 _TRIALS, _STEPS, _INPUTS, _WIDTH = 128, 100, 7, 64  # a minibatch of the bandit's preset
 
@@ -33,25 +34,9 @@ def _recurrent_pass(options: Options) -> Row:
 
 
 def _collecting(options: Options) -> Row:
-    """RL²'s rollout, and the same actions in the same environments without anything else."""
+    """RL²'s rollout, and how many steps a second are left of it with learning."""
     agent = RL2("metarl/HalfCheetahVel-v0", RL2.presets["locomotion"])
-    n = agent.config.tasks
-    recorded = agent.collect()
-    batch = agent.training_batch()
-    actions = recorded.action[:, 0, 0].clamp(-1, 1).unbind(1)
-
-    def acting() -> None:
-        state = agent.learner.initial(agent.params, n)
-        rollout(agent.learner, agent.params, state, batch, lanes=1)
-
-    def physics() -> None:
-        with torch_beside(getattr(batch, "threads", 1)):
-            batch.reset(0)
-            for action in actions:
-                batch.step(action)
-
-    ours, alone = in_turn(options.repeats, acting, physics)
+    row = collecting(options, agent, agent.training_batch(), agent.collect(), 0.75)
     (learning,) = in_turn(1, agent.train_iteration)
-    steps, trial = n * len(actions), n * agent.family.horizon * agent.episodes
-    note = f"{steps / ours:,.0f} steps/s; with learning {trial / learning:,.0f}"
-    return Row(f"RL² collecting, HalfCheetahVel, {n} environments", ours, alone, "physics alone", 0.75, note)
+    trial = agent.config.tasks * agent.family.horizon * agent.episodes
+    return replace(row, note=f"{row.note}; with learning {trial / learning:,.0f}")

@@ -99,12 +99,40 @@ def test_a_wiped_memory_earns_in_later_episodes_what_the_first_earns(learner: Me
     tasks = FAMILY.splits.test
     options: Any = {"points": 20, "deterministic": False}
     ordinary = adaptation_curve(learner, {}, FAMILY, tasks, **options)
-    wiped = adaptation_curve(learner, {}, FAMILY, tasks, wipe_memory=True, **options)
+    wiped = adaptation_curve(learner, {}, FAMILY, tasks, ablation="wiped", **options)
     np.testing.assert_array_equal(wiped.returns[0], ordinary.returns[0])
     assert ordinary.returns[10:].mean() > 0.7
     assert wiped.returns[1:].mean() == pytest.approx(0.5, abs=0.02)
     assert all(bool((state["wins"] == 1).all()) for state in wiped.states)
     assert wiped.beliefs is None  # it knows nothing before any episode
+
+
+def test_a_shuffled_support_is_that_of_another_task() -> None:
+    class Parrot(MetaLearner):
+        """Plays the arm that won most in its support."""
+
+        online = False
+
+        def initial(self, params: Params, n_tasks: int) -> State:
+            return {"best": torch.zeros(n_tasks), "seen": torch.zeros(n_tasks)}
+
+        def act(self, params: Params, state: State, observation: Any, noise: Any, *_: Any, **__: Any) -> Any:
+            best = state["best"][:, None].expand(observation.shape[:2]).long()
+            return torch.where(state["seen"][:, None] > 0, best, torch.arange(observation.shape[1]) % 5), {}
+
+        def adapt(self, params: Params, state: State, support: Trajectory) -> State:
+            won = [support.reward.flatten(1)[:, arm::5].sum(1) for arm in range(5)]
+            return {"best": torch.stack(won).argmax(0), "seen": state["seen"] + 1}
+
+    options: Any = {"points": 2, "lanes": 500, "deterministic": False}
+    ordinary, shuffled = (curve_of(Parrot(), ablation=ablation, **options) for ablation in (None, "shuffled"))
+    np.testing.assert_array_equal(shuffled.returns[0], ordinary.returns[0])
+    best = ordinary.states[1]["best"]
+    np.testing.assert_allclose(ordinary.returns[1], TASKS.vector.max(1), atol=0.1)
+    assert len(set(best.tolist())) > 1
+    assert torch.equal(shuffled.states[1]["best"], best.roll(1))
+    assert shuffled.returns[1].mean() < ordinary.returns[1].mean() - 0.1
+    assert shuffled.beliefs is None
 
 
 def test_players_that_know_their_task_are_told_that_of_their_chunk() -> None:
@@ -126,4 +154,10 @@ def test_nonsense_is_refused(learner: MetaLearner) -> None:
         online = False
 
     with pytest.raises(MetaRLError, match=r"Offline has no memory to wipe.*online"):
-        curve_of(Offline(5), wipe_memory=True)
+        curve_of(Offline(5), ablation="wiped")
+    with pytest.raises(MetaRLError, match="takes data in while acting"):
+        curve_of(learner, ablation="shuffled")
+    with pytest.raises(MetaRLError, match="one task alone"):
+        curve_of(Offline(5), ablation="shuffled", chunk=11)
+    with pytest.raises(MetaRLError, match="allowed are wiped, shuffled"):
+        curve_of(learner, ablation="wipe")

@@ -247,6 +247,18 @@ def test_the_overview_joins_paths_and_curve_in_the_same_colours(make_evaluation)
     assert_nothing_is_cut_off(figure)
 
 
+def test_the_overview_of_a_long_trial_names_a_few_episodes_beside_the_curve(make_evaluation) -> None:
+    shares = tuple(np.linspace(0, 0.9, 20))
+    evaluation = make_evaluation(shares=shares, episodes=tuple(range(20)), trial=True)
+    figure = overview_figure(evaluation, *sample_paths(n_steps=20))
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.texts] == ["episode 1", "episode 11", "episode 20", "hidden goal"]
+    FigureCanvasAgg(figure).draw()
+    assert legend.get_window_extent().x1 < figure.axes[-1].get_tightbbox().x0
+    assert all(tick == round(tick) for tick in figure.axes[-1].get_xticks())
+    assert_nothing_is_cut_off(figure)
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_the_same_figure_gives_the_same_file(make_evaluation, tmp_path: Path, suffix: str) -> None:
     for name in ("a", "b"):

@@ -11,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from metarl.errors import MetaRLError
 from metarl.evaluate.belief_plot import MOST_PANELS, _plane, belief_figure
-from metarl.evaluate.probe import MOST_POINTS, PROBES, Beliefs, parameter_names, probe
+from metarl.evaluate.posterior_plot import posterior_figure
+from metarl.evaluate.probe import MOST_POINTS, PROBES, Beliefs, linear_reading, parameter_names, probe
 from metarl.tasks import Tasks
 
 RNG = np.random.default_rng(0)
@@ -148,3 +149,39 @@ def test_the_plane_keeps_distances_that_lie_in_it() -> None:
     apart = [np.linalg.norm(each[0, 0] - each[2, 7]) for each in (flat, places)]
     assert apart[0] == pytest.approx(apart[1])
     assert _plane(RNG.normal(size=(3, 10, 1))).shape == (3, 10, 2)
+
+
+def narrowing(n_tasks: int = 30) -> Beliefs:
+    """Means that tell p1, rotated, and no other parameter; variances that fall, one of them where p1 is not told."""
+    tasks = RNG.uniform(-1, 1, (n_tasks, 2))
+    mean = np.zeros((2, 4, n_tasks, 3))
+    mean[:, 1:, :, 0] = 3 * tasks[:, 1]
+    mean[0, 1, 0, 0] += 3  # the first task is mistaken after one episode
+    log_variance = np.log(np.array([1.0, 0.3, 0.1, 0.01]))[:, None, None] + np.zeros((2, 4, n_tasks, 3))
+    log_variance[..., 1:] = 5
+    return beliefs_of(np.concatenate([mean, log_variance], -1), tasks, gaussian=True)
+
+
+def test_a_posterior_is_read_in_the_units_of_the_parameter_that_it_tells() -> None:
+    beliefs = narrowing()
+    name, true, mean, deviation = linear_reading(beliefs)
+    assert name == "p1"
+    np.testing.assert_array_equal(true, beliefs.tasks[:, 1])
+    np.testing.assert_allclose(mean[3], true, atol=0.01)
+    assert np.ptp(mean[0]) < 1e-9  # nothing is known before any data
+    assert mean[1, 0] == pytest.approx(true[0] + 1, abs=0.01)
+    np.testing.assert_allclose(deviation[:, 0], np.sqrt([1.0, 0.3, 0.1, 0.01]) / 3, rtol=0.02)
+
+
+def test_the_posterior_is_drawn_against_the_truth() -> None:
+    beliefs = narrowing()
+    figure = posterior_figure(beliefs, "an agent on a family")
+    _, true, mean, deviation = linear_reading(beliefs)
+    assert len(figure.axes) == 4
+    for point, axes in enumerate(figure.axes):
+        line, _, (bars,) = axes.containers[0]
+        np.testing.assert_allclose(line.get_xydata(), np.stack([true, mean[point]], 1))
+        lengths = [np.ptp(np.asarray(segment)[:, 1]) for segment in bars.get_segments()]
+        np.testing.assert_allclose(lengths, 4 * deviation[point], rtol=1e-6)
+        assert axes.get_xlabel() == "true p1"
+    FigureCanvasAgg(figure).draw()

@@ -105,6 +105,8 @@ def test_evaluations_of_earlier_versions_are_no_trials(make_evaluation: Callable
         ("return episode 100", lambda e: e.returns[:, 99].mean()),
         ("return step 1", lambda e: e.returns[:, 1].mean()),
         ("normalised episode 10", lambda e: e.normalised[9]),
+        ("return episodes 3-5", lambda e: e.returns[:, 2:5].mean()),
+        ("normalised episodes 3-5", lambda e: e.normalised[2:5].mean()),
         ("return trial", lambda e: e.returns.sum(1).mean()),
         ("normalised trial", lambda e: e.normalised.mean()),
         ("n=100", lambda e: e.returns.sum(1).mean()),
@@ -118,11 +120,28 @@ def test_figures_of_trials(trial: Evaluation, name: str, value: Callable[[Evalua
     summary(trial, **FACTS, figures=[found])  # the schema knows its name
 
 
+def test_figures_without_exploration_noise(trial: Evaluation) -> None:
+    quiet = np.random.default_rng(0).uniform(size=trial.returns.shape)
+    both = Evaluation(**{**vars_of(trial), "returns_deterministic": quiet})
+    for name, value in (
+        ("return episodes 3-5, deterministic", quiet[:, 2:5].mean()),
+        ("return episode 2, deterministic", quiet[:, 1].mean()),
+        ("normalised, deterministic", both.points[-1].normalised_deterministic.value),
+    ):
+        found = figure(both, name, asked=">= 0")
+        assert found["value"] == pytest.approx(value)
+        summary(both, **FACTS, figures=[found])
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("return episode 101", "episodes 1 to 100"),
         ("return episode 0", "episodes 1 to 100"),
+        ("return episodes 5-4", "the first of them first"),
+        ("return episodes 0-4", "episodes 1 to 100"),
+        ("return episodes 99-101", "episodes 1 to 100"),
+        ("return trial, deterministic", "without exploration noise"),
         ("n=10", "100 episodes"),
         ("n=100 k=5", "a task 2 numbers"),
     ],
@@ -132,7 +151,7 @@ def test_figures_that_a_trial_does_not_have(trial: Evaluation, name: str, messag
         figure(trial, name, asked=">= 0")
 
 
-@pytest.mark.parametrize("name", ["n=4", "return trial", "return episode 1"])
+@pytest.mark.parametrize("name", ["n=4", "return trial", "return episode 1", "return episodes 1-2"])
 def test_only_trials_have_figures_of_trials(make_evaluation: Callable[..., Evaluation], name: str) -> None:
     with pytest.raises(MetaRLError, match="successive episodes of a trial"):
         figure(make_evaluation(), name, asked=">= 0")
@@ -362,7 +381,7 @@ def test_a_run_saves_beliefs_probe_and_picture(run: Run) -> None:
 def test_a_wiped_memory_is_another_agent_with_files_of_its_own(run: Run) -> None:
     ordinary = evaluate_run(run, n_tasks=50)
     save_evaluation(run, ordinary)
-    wiped = evaluate_run(run, n_tasks=50, wipe_memory=True, deterministic=False)
+    wiped = evaluate_run(run, n_tasks=50, ablation="wiped", deterministic=False)
     assert wiped.evaluation.agent == "remembering-wiped"
     assert wiped.evaluation.returns_deterministic is None
     assert wiped.evaluation.returns[:, 10:].mean() < ordinary.evaluation.returns[:, 10:].mean() - 0.1
@@ -385,7 +404,7 @@ def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     content = json.loads(capsys.readouterr().out)
     assert content["curve"][0]["return_deterministic"] is None
     assert content["trial"]["episodes"] == 20
-    main(["evaluate", str(run.path), "--tasks", "20", "--wipe-memory", "--json"])
+    main(["evaluate", str(run.path), "--tasks", "20", "--ablation", "wiped", "--json"])
     assert json.loads(capsys.readouterr().out)["agent"] == "remembering-wiped"
     main(["compare", str(run.path), "--players", "greedy", "best arm", "--json"])
     agents = [each["agent"] for each in json.loads(capsys.readouterr().out)["evaluations"]]
@@ -402,7 +421,7 @@ def test_publishing_a_trial(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     publish = runpy.run_path(str(ROOT / "scripts" / "publish.py"))["main"]
     assert publish(run.path, tmp_path / "results", tasks=30, episodes=10, deterministic=False) == 0
-    assert publish(run.path, tmp_path / "results", tasks=30, deterministic=False, wipe_memory=True) == 0
+    assert publish(run.path, tmp_path / "results", tasks=30, deterministic=False, ablation="wiped") == 0
     folder = tmp_path / "results" / "remembering" / "BernoulliBandit-k5"
     content = json.loads((folder / "summary.json").read_text())
     assert content["trial"]["episodes"] == 10
