@@ -27,7 +27,7 @@ from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
 from metarl.learner import MetaLearner, Params, State
 from metarl.policy import AdaptedPolicy, Recording
-from metarl.rollout.random import stream_keys
+from metarl.rollout.random import torch_generator
 
 _OWN_PRESET = "default"
 
@@ -80,7 +80,7 @@ class Algorithm(ABC):
 
     def generator(self, purpose: str, *counters: int) -> torch.Generator:
         """Random numbers that only training needs, the same whenever they are asked for by the same words."""
-        return torch.Generator().manual_seed(int(stream_keys(1, self.seed, purpose, *counters)[0, 0]))
+        return torch_generator(self.seed, purpose, *counters)
 
     @property
     def lanes(self) -> int:

@@ -58,6 +58,11 @@ def stream_keys(n: int, *purpose: int | str, device: torch.device | str = "cpu")
     return _keys(torch.arange(n, dtype=torch.int64, device=device), [_hash(purpose)])
 
 
+def torch_generator(seed: int, *purpose: int | str) -> torch.Generator:
+    """Random numbers that only training needs, the same whenever they are asked for by the same words."""
+    return torch.Generator().manual_seed(int(stream_keys(1, seed, *purpose)[0, 0]))
+
+
 def gymnasium_keys(seed: int, n: int = 1, device: torch.device | str = "cpu") -> Tensor:
     """Keys ``(n, 2)`` by Gymnasium's rule: environment i of a vector seeded with s is the environment seeded s + i."""
     first = torch.zeros(n, dtype=torch.int64, device=device)

@@ -1,0 +1,106 @@
+"""Learners that adapt by gradient steps on the support: MAML, first-order MAML, Meta-SGD, ANIL and Reptile."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metarl.adapt.gradient import STEP_SIZE, InnerLoop, chunks
+from metarl.config import check_config
+from metarl.errors import MetaRLError
+from metarl.fewshot.body import Body
+from metarl.fewshot.episodes import Episodes, Support
+from metarl.fewshot.learner import LOGITS, VALUE, FewShotLearner, error, select
+from metarl.learner import Outputs, Params, State
+from metarl.networks import MLP
+
+BODY, HEAD = "body.", "head."
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientConfig:
+    """How often and how far a learner steps; the variants of MAML are choices among these."""
+
+    steps: int = 1  # in training
+    test_steps: int = 10  # after training; beyond ``steps`` as long as the last one
+    step_size: float = 0.4
+    first_order: bool = False  # FOMAML (Finn et al. 2017, section 5.2)
+    learn_step_sizes: bool = False  # Meta-SGD (Li et al. 2017): for every parameter and step
+    adapts: Literal["all", "head"] = "all"  # head: ANIL (Raghu et al. 2020)
+
+    def __post_init__(self) -> None:
+        check_config(
+            self,
+            {
+                "steps": self.steps >= 1,
+                "test_steps": self.test_steps >= 0,
+                "step_size": self.step_size > 0,
+                "adapts": self.adapts in ("all", "head"),
+            },
+        )
+
+
+class MAML(FewShotLearner):
+    """Model-agnostic meta-learning (Finn et al. 2017, equation 1): a start from which few gradient steps lead far.
+
+    The same inner loop as of ``metarl.agents.maml``.
+    """
+
+    def __init__(self, body: Body, n_outputs: int, config: GradientConfig, *, regression: bool = False) -> None:
+        if n_outputs < 1:
+            raise MetaRLError(f"MAML(n_outputs={n_outputs}): needs a class or a number to predict.")
+        self.body, self.config, self.regression = body, config, regression
+        self.head = MLP((body.n_features, n_outputs))
+        self.inner = InnerLoop(
+            steps=config.steps,
+            step_size=config.step_size,
+            first_order=config.first_order,
+            prefix=HEAD if config.adapts == "head" else "",
+            halve_beyond=False,
+        )
+
+    def init(self, generator: torch.Generator) -> Params:
+        parts = ((BODY, self.body), (HEAD, self.head))
+        params = {prefix + name: value for prefix, net in parts for name, value in net.init(generator).items()}
+        return {**params, **self.inner.initial_step_sizes(params)} if self.config.learn_step_sizes else params
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        return self.inner.start(params, n_tasks)
+
+    def adapt(self, params: Params, state: State, support: Support, steps: int | None = None) -> State:
+        """So many gradient steps on the support, ``config.steps`` unless given."""
+
+        def loss(fast: Params) -> tuple[Tensor, Outputs]:
+            return error(self._outputs({**params, **fast}, support.inputs), support.targets), {}
+
+        for _ in range(self.config.steps if steps is None else steps):
+            state, _ = self.inner.step(params, state, loss)
+        return state
+
+    def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
+        used = {name: state.get(name, value) for name, value in params.items() if not name.startswith(STEP_SIZE)}
+        return self._outputs(used, inputs)
+
+    def _outputs(self, params: Params, inputs: Tensor) -> Outputs:
+        features = self.body(params, inputs, BODY)
+        return {VALUE if self.regression else LOGITS: self.head(params, features, HEAD)}
+
+
+class Reptile(MAML):
+    """Reptile (Nichol et al. 2018, algorithm 2): the start moves towards where the steps lead, with no query at all."""
+
+    def gradient(self, params: Params, episodes: Episodes, chunk: int | None = None) -> tuple[Params, dict[str, float]]:
+        n = len(episodes.support.targets)
+        moved = {name: torch.zeros_like(value) for name, value in params.items()}
+        total: dict[str, float] = {}
+        for rows in chunks(n, chunk):
+            part = select(episodes, rows)
+            m = len(part.support.targets)
+            state = self.adapt(params, self.initial(params, m), part.support)
+            with torch.no_grad():
+                outputs = self.query(params, state, part.query.inputs)
+                total["loss"] = total.get("loss", 0.0) + float(error(outputs, part.query.targets).sum())
+                for name in moved:
+                    moved[name] += (params[name] - state[name]).sum(0).detach()
+        return {name: value / n for name, value in moved.items()}, {name: value / n for name, value in total.items()}

@@ -1,0 +1,61 @@
+"""What every supervised few-shot learner has: parameters, a loss on the query, and the gradient of it."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.adapt.gradient import meta_gradient
+from metarl.fewshot.episodes import Episodes, Support
+from metarl.learner import MetaLearner, Outputs, Params, State
+
+LOGITS, VALUE = "logits", "value"
+
+
+class FewShotLearner(MetaLearner):
+    """Adapts to a support and predicts queries: ``query`` gives ``logits`` ``(task, sample, way)`` or a ``value``."""
+
+    @abstractmethod
+    def init(self, generator: torch.Generator) -> Params:
+        """Parameters before training."""
+
+    @abstractmethod
+    def adapt(self, params: Params, state: State, support: Support) -> State:
+        """Take in labelled samples."""
+
+    def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
+        """What training makes small, ``(task,)``, and quantities to log of the same shape."""
+        state = self.adapt(params, self.initial(params, len(episodes.support.targets)), episodes.support)
+        outputs = self.query(params, state, episodes.query.inputs)
+        loss = error(outputs, episodes.query.targets)
+        named = {"loss": loss}
+        if LOGITS in outputs:
+            named["accuracy"] = accuracy(outputs, episodes.query.targets)
+        return loss, named
+
+    def gradient(self, params: Params, episodes: Episodes, chunk: int | None = None) -> tuple[Params, dict[str, float]]:
+        """Down which parameters go, a mean over tasks, and what to log."""
+
+        def objective(params: Params, rows: slice) -> tuple[Tensor, Outputs]:
+            return self.loss(params, select(episodes, rows))
+
+        return meta_gradient(objective, params, len(episodes.support.targets), chunk)
+
+
+def select(episodes: Episodes, rows: slice) -> Episodes:
+    """Some of the tasks."""
+    support, query = (Support(part.inputs[rows], part.targets[rows]) for part in episodes)
+    return Episodes(support, query)
+
+
+def error(outputs: Outputs, targets: Tensor) -> Tensor:
+    """Cross-entropy in nats or squared error, a mean over samples, ``(task,)``."""
+    if LOGITS in outputs:
+        return functional.cross_entropy(outputs[LOGITS].transpose(1, 2), targets, reduction="none").mean(1)
+    return (outputs[VALUE] - targets).square().mean((1, 2))
+
+
+def accuracy(outputs: Outputs, targets: Tensor) -> Tensor:
+    """Share of queries whose class is right, ``(task,)``."""
+    return (outputs[LOGITS].argmax(-1) == targets).float().mean(1)

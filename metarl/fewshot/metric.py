@@ -1,0 +1,58 @@
+"""Learners that adapt by inference: they encode the support and compare queries with it. No gradient step."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.adapt.inference import Mean
+from metarl.errors import MetaRLError
+from metarl.fewshot.body import Body
+from metarl.fewshot.episodes import Support
+from metarl.fewshot.learner import LOGITS, FewShotLearner
+from metarl.learner import Outputs, Params, State
+
+BODY = "body."
+_SHARPNESS = 10.0  # of a softmax over cosines, which lie in [-1, 1]
+
+
+class Prototypical(FewShotLearner):
+    """Prototypical networks (Snell et al. 2017, equations 1 and 2): the nearest class mean of the encoded support.
+
+    The same pooling as of ``metarl.agents.pearl``, in a group for each class.
+    """
+
+    def __init__(self, body: Body, way: int, distance: Literal["squared", "cosine"] = "squared") -> None:
+        if distance not in ("squared", "cosine"):
+            raise MetaRLError(f"Prototypical(distance={distance!r}): squared or cosine.")
+        self.body, self.way, self.distance = body, way, distance
+        self.pool = Mean(body.n_features)
+
+    def init(self, generator: torch.Generator) -> Params:
+        return {BODY + name: value for name, value in self.body.init(generator).items()}
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        return self.pool.initial(n_tasks, self.way, next(iter(params.values())).detach())
+
+    def adapt(self, params: Params, state: State, support: Support) -> State:
+        way = max(self.way, int(support.targets.max()) + 1)
+        if way > self.way:
+            raise MetaRLError(
+                f"The support has class {way - 1}; with way={self.way} classes go from 0 to {self.way - 1}."
+            )
+        member = functional.one_hot(support.targets, self.way).transpose(1, 2)
+        return self.pool.add(state, self.body(params, support.inputs, BODY), member)
+
+    def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
+        encoded = self.body(params, inputs, BODY)
+        prototypes = self.pool.read(state)
+        if self.distance == "cosine":
+            return {LOGITS: _SHARPNESS * cosine(encoded, prototypes)}
+        # Over the root of their number: squares of many features would saturate the softmax before anything is learned.
+        return {LOGITS: -torch.cdist(encoded, prototypes).square() / self.body.n_features**0.5}
+
+
+def cosine(one: Tensor, other: Tensor) -> Tensor:
+    """Cosines ``(task, n, m)`` of ``(task, n, d)`` and ``(task, m, d)``."""
+    return functional.normalize(one, dim=-1) @ functional.normalize(other, dim=-1).transpose(1, 2)

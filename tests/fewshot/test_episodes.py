@@ -1,0 +1,75 @@
+"""Episodes: what is drawn, by hand and by counting, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.errors import MetaRLError
+from metarl.fewshot.episodes import Classes, Shape
+
+
+def numbered(counts: tuple[int, ...] = (4, 6, 5, 3, 6, 6)) -> Classes:
+    """Sample s of class c is (c, s)."""
+    rows = [(c, s) for c, n in enumerate(counts) for s in range(n)]
+    names = tuple(f"c{c}" for c in range(len(counts)))
+    return Classes(torch.tensor(rows, dtype=torch.uint8), torch.tensor(counts), names, scale=0.5)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_task_has_its_classes_its_shots_and_its_queries() -> None:
+    support, query = numbered().draw(Shape(way=3, shot=2, queries=1), 50, generator())
+    assert support.inputs.shape == (50, 6, 2)
+    assert query.inputs.shape == (50, 3, 2)
+    assert support.targets[0].tolist() == [0, 0, 1, 1, 2, 2]
+    assert query.targets[0].tolist() == [0, 1, 2]
+    for task in range(50):
+        classes = (2 * support.inputs[task, :, 0]).int().tolist()  # the scale undone
+        assert classes[0::2] == classes[1::2]
+        assert len(set(classes)) == 3
+        assert (2 * query.inputs[task, :, 0]).int().tolist() == classes[0::2]
+
+
+def test_support_and_query_share_no_sample() -> None:
+    support, query = numbered().draw(Shape(way=4, shot=2, queries=2), 200, generator())
+    for task in range(200):
+        seen, asked = ({tuple(row) for row in part.inputs[task].tolist()} for part in (support, query))
+        assert len(seen) == len(asked) == 8
+        assert not seen & asked
+
+
+def test_classes_and_samples_are_drawn_evenly() -> None:
+    counts = (6,) * 5
+    support, _ = numbered(counts).draw(Shape(way=2, shot=1, queries=1), 6000, generator())
+    drawn = np.zeros((5, 6))
+    for c, s in (2 * support.inputs).int().flatten(0, 1).tolist():
+        drawn[c, s] += 1
+    assert np.abs(drawn / 400 - 1).max() < 0.25
+
+
+def test_classes_with_too_few_samples_are_left_out_and_too_few_classes_are_refused() -> None:
+    classes = numbered()
+    support, _ = classes.draw(Shape(way=3, shot=3, queries=3), 100, generator())
+    assert set((2 * support.inputs[..., 0]).int().flatten().tolist()) == {1, 4, 5}
+    with pytest.raises(MetaRLError, match=r"3 of the 6 classes have 6 samples \(the largest has 6\)"):
+        classes.draw(Shape(way=4, shot=3, queries=3), 1, generator())
+    with pytest.raises(MetaRLError, match="7-way"):
+        classes.draw(Shape(way=7, shot=1, queries=1), 1, generator())
+
+
+def test_the_seed_decides() -> None:
+    one, same, other = (numbered().draw(Shape(3, 1, 1), 9, generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(one.support.inputs, same.support.inputs)
+    assert not torch.equal(one.support.inputs, other.support.inputs)
+
+
+def test_nonsense_is_refused() -> None:
+    for wrong in ({"way": 1}, {"shot": 0}, {"queries": 0}):
+        with pytest.raises(MetaRLError, match="an episode has"):
+            Shape(**wrong)
+    with pytest.raises(MetaRLError, match="2 classes with 5 samples by their counts, and 4 samples"):
+        Classes(torch.zeros(4, 2), torch.tensor([2, 3]), ("a", "b"))
+    with pytest.raises(MetaRLError, match="NaN"):
+        Classes(torch.tensor([[0.0], [np.nan]]), torch.tensor([1, 1]), ("a", "b"))

@@ -1,0 +1,196 @@
+"""Few-shot learners: hand-computed, against naive loops, and a small source that each must learn."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.adapt import gradient, inference
+from metarl.fewshot.body import Dense
+from metarl.fewshot.config import LEARNERS, recipe
+from metarl.fewshot.episodes import Episodes, Shape, Support
+from metarl.fewshot.gradient import MAML, GradientConfig, Reptile
+from metarl.fewshot.learner import LOGITS
+from metarl.fewshot.metric import Prototypical
+from metarl.fewshot.model import FewShot
+from metarl.fewshot.networks import Conv4
+from metarl.fewshot.sources import Source, of_arrays
+from metarl.fewshot.strokes import stroke_classes
+from metarl.learner import Params
+
+SHAPE = (28, 28)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Source:
+    images = stroke_classes(90, 12)
+    names = tuple(f"character {i}" for i in range(90))
+    return Source("drawn", {"train": of_arrays(images[:60], names[:60]), "test": of_arrays(images[60:], names[60:])})
+
+
+class Flat:
+    """The samples themselves."""
+
+    n_features = 2
+
+    def init(self, generator: torch.Generator) -> Params:
+        return {"unused": torch.zeros(1)}
+
+    def __call__(self, params: Params, inputs: Tensor, prefix: str = "") -> Tensor:
+        return inputs
+
+
+def test_a_query_belongs_to_the_nearest_mean_by_hand() -> None:
+    learner = Prototypical(Flat(), 2)
+    params = learner.init(torch.Generator())
+    support = Support(torch.tensor([[[0.0, 0.0], [4.0, 0.0], [2.0, 2.0]]]), torch.tensor([[0, 1, 0]]))
+    state = learner.adapt(params, learner.initial(params, 1), support)
+    # The means are (1, 1) and (4, 0).
+    logits = learner.query(params, state, torch.tensor([[[1.0, 0.0], [4.0, 1.0]]]))[LOGITS]
+    torch.testing.assert_close(logits, -torch.tensor([[[1.0, 9.0], [9.0, 1.0]]]) / 2**0.5)
+    state = learner.adapt(params, state, Support(torch.tensor([[[4.0, 3.0]]]), torch.tensor([[1]])))
+    logits = learner.query(params, state, torch.tensor([[[4.0, 1.5]]]))[LOGITS]  # the second mean is now (4, 1.5)
+    assert logits[0, 0, 1] == 0
+
+
+def naive_maml(learner: MAML, params: Params, episodes: Episodes, config: GradientConfig) -> tuple[Tensor, Params]:
+    """One task after the other, every step with autograd."""
+    body, total = learner.body, torch.zeros((), dtype=torch.float64)
+    leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+
+    def logits(fast: Params, images: Tensor) -> Tensor:
+        return functional.linear(body(fast, images[None], "body.")[0], fast["head.0.weight"], fast["head.0.bias"])
+
+    n = len(episodes.support.targets)
+    for task in range(n):
+        fast = {name: value for name, value in leaves.items() if not name.startswith("step_size.")}
+        adapting = [name for name in fast if config.adapts == "all" or name.startswith("head.")]
+        for step in range(config.steps):
+            out = logits(fast, episodes.support.inputs[task])
+            loss = functional.cross_entropy(out, episodes.support.targets[task])
+            found = torch.autograd.grad(loss, [fast[name] for name in adapting], create_graph=not config.first_order)
+            for name, each in zip(adapting, found, strict=True):
+                size = leaves["step_size." + name][step] if config.learn_step_sizes else config.step_size
+                fast = {
+                    **fast,
+                    name: fast[name] - size * each.detach() if config.first_order else fast[name] - size * each,
+                }
+        out = logits(fast, episodes.query.inputs[task])
+        total = total + functional.cross_entropy(out, episodes.query.targets[task]) / n
+    total.backward()
+    return total.detach(), {name: value.grad for name, value in leaves.items() if value.grad is not None}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GradientConfig(steps=2, step_size=0.3),
+        GradientConfig(steps=2, first_order=True),
+        GradientConfig(steps=2, learn_step_sizes=True),
+        GradientConfig(steps=2, adapts="head"),
+    ],
+)
+@pytest.mark.parametrize("strided", [True, False])
+def test_the_gradient_is_that_of_a_loop_over_tasks(drawn: Source, config: GradientConfig, strided: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    learner = MAML(Conv4(SHAPE, width=4, blocks=2, strided=strided), 3, config)
+    params = {
+        name: value.double() + 0.1 * torch.rand(value.shape).double() for name, value in learner.init(random).items()
+    }
+    parts = drawn.part("train").draw(Shape(3, 2, 2), 4, random)
+    episodes = Episodes(*(Support(part.inputs.double(), part.targets) for part in parts))
+    found, logged = learner.gradient(params, episodes, chunk=3)
+    loss, wanted = naive_maml(learner, params, episodes, config)
+    assert logged["loss"] == pytest.approx(float(loss))
+    assert set(wanted) == {name for name, value in found.items() if value.abs().max() > 0}
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, msg=name, rtol=1e-6, atol=1e-9)
+
+
+def test_reptile_goes_towards_where_the_steps_lead(drawn: Source) -> None:
+    random = torch.Generator().manual_seed(0)
+    learner = Reptile(Conv4(SHAPE, width=4, blocks=2), 3, GradientConfig(steps=3, step_size=0.1))
+    params = learner.init(random)
+    episodes = drawn.part("train").draw(Shape(3, 2, 2), 4, random)
+    found, _ = learner.gradient(params, episodes, chunk=3)
+    state = learner.adapt(params, learner.initial(params, 4), episodes.support)
+    for name, value in found.items():
+        torch.testing.assert_close(value, params[name] - state[name].mean(0), msg=name)
+        assert value.abs().max() > 0
+
+
+@pytest.mark.parametrize("strided", [True, False])
+def test_weights_of_each_task_are_as_many_networks(strided: bool) -> None:
+    body, random = Conv4((3, 9, 12), width=5, blocks=2, strided=strided), torch.Generator().manual_seed(0)
+    each = [body.init(random) for _ in range(3)]
+    images = torch.rand(3, 4, 3, 9, 12, generator=random)
+    stacked = {name: torch.stack([params[name] for params in each]) for name in each[0]}
+    together = body(stacked, images)
+    assert together.shape == (3, 4, body.n_features)
+    for task, params in enumerate(each):
+        torch.testing.assert_close(together[task], body(params, images[task][None])[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_query_is_predicted_from_the_support_alone(drawn: Source, learner: str) -> None:
+    """Inductive: other queries beside it change nothing."""
+    model = FewShot(small(learner), SHAPE)
+    images = drawn.part("test").samples[: 3 * 12].reshape(3, 12, *SHAPE).numpy()
+    classifier = model.adapt(images[:, :2].reshape(-1, *SHAPE), np.repeat(["a", "b", "c"], 2))
+    queries = images[:, 2:].reshape(-1, *SHAPE)
+    together = classifier.predict_proba(queries)
+    alone = np.concatenate([classifier.predict_proba(queries[i : i + 1]) for i in range(5)])
+    np.testing.assert_allclose(together[:5], alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(together.sum(1), 1)
+
+
+def small(learner: str) -> Any:
+    made = replace(recipe(learner), width=16, iterations=100, learning_rate=3e-3, tasks=8, strided=True)
+    if learner == "prototypical":
+        return replace(made, episode=Shape(5, 1, 4))
+    return replace(made, tasks=4, gradient=replace(made.gradient, test_steps=5)) if learner == "reptile" else made
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_it_learns_and_goes_on_where_it_stopped(drawn: Source, learner: str, tmp_path: Any) -> None:
+    model, shape = FewShot(small(learner), SHAPE), Shape(5, 1, 5)
+    before = model.evaluate(drawn.part("test"), shape, 60).mean()
+    losses: list[float] = []
+    model.fit(drawn, callback=lambda _, logged: losses.append(logged["loss"]))
+    after = model.evaluate(drawn.part("test"), shape, 60).mean()
+    assert after > 0.55 > before  # of 5 classes
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+    half = FewShot(small(learner), SHAPE).fit(drawn, iterations=50)
+    half.save(tmp_path / "half.safetensors")
+    resumed = FewShot.load(tmp_path / "half.safetensors").fit(drawn, iterations=50)
+    assert resumed.iteration == 100
+    for name, value in model.params.items():
+        assert torch.equal(resumed.params[name], value), name
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "learner"),
+    [(gradient.InnerLoop, "step", "maml"), (inference.Mean, "statistics", "prototypical")],
+)
+def test_the_mechanism_is_the_cores(
+    drawn: Source, module: Any, name: str, learner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the core's mechanism")
+
+    model = FewShot(small(learner), SHAPE)
+    monkeypatch.setattr(module, name, broken)
+    with pytest.raises(RuntimeError, match="the core's mechanism"):
+        model.fit(drawn, iterations=1)
+
+
+def test_numbers_can_be_predicted_too() -> None:
+    learner = MAML(Dense((1, 20, 20)), 1, GradientConfig(steps=3, step_size=0.05), regression=True)
+    params = learner.init(torch.Generator().manual_seed(0))
+    x = torch.linspace(-1, 1, 10)[None, :, None]
+    state = learner.adapt(params, learner.initial(params, 1), Support(x, 2 * x), 200)
+    torch.testing.assert_close(learner.query(params, state, x)["value"], 2 * x, atol=0.1, rtol=0)

@@ -1,0 +1,162 @@
+"""Sources: whole, apart, and refused where they are not."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metarl.errors import MetaRLError
+from metarl.fewshot import omniglot
+from metarl.fewshot.config import recipe
+from metarl.fewshot.episodes import Classes, Shape
+from metarl.fewshot.model import FewShot
+from metarl.fewshot.omniglot import read_archive
+from metarl.fewshot.sources import Source, make_source, of_arrays
+from metarl.fewshot.strokes import stroke_classes
+
+
+def classes(*names: str, side: int = 4) -> Classes:
+    return of_arrays(np.zeros((len(names), 3, side, side), np.uint8), names)
+
+
+def test_a_class_in_two_parts_is_refused() -> None:
+    with pytest.raises(MetaRLError, match="'b' is in train and in test"):
+        Source("s", {"train": classes("a", "b"), "test": classes("b")})
+    with pytest.raises(MetaRLError, match="different shapes"):
+        Source("s", {"train": classes("a"), "test": classes("b", side=5)})
+    with pytest.raises(MetaRLError, match=r"parts \['exam'\]"):
+        Source("s", {"exam": classes("a")})
+    with pytest.raises(MetaRLError, match="has no part 'val', but train"):
+        Source("s", {"train": classes("a")}).part("val")
+    with pytest.raises(MetaRLError, match=r"known are omniglot, strokes"):
+        make_source("imagenet")
+
+
+def test_strokes_are_the_same_every_time_and_classes_differ_more_than_drawings() -> None:
+    one, more = stroke_classes(3, 4), stroke_classes(20, 4)
+    assert np.array_equal(one, more[:3])
+    assert not np.array_equal(one, stroke_classes(3, 4, seed=1))
+    assert set(np.unique(more)) == {0, 1}
+    flat = more.reshape(80, -1).astype(np.int64)
+    apart = np.abs(flat[:, None] - flat).sum(-1)
+    same = np.kron(np.eye(20), np.ones((4, 4))).astype(bool)
+    assert apart[same & ~np.eye(80, dtype=bool)].mean() < 0.9 * apart[~same].mean()
+    assert apart[~np.eye(80, dtype=bool)].min() > 0
+
+
+def test_images_of_ones_own(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for part, name, n in (("train", "cat", 3), ("train", "dog", 2), ("test", "emu", 2), ("test", "fox", 4)):
+        folder = tmp_path / part / name
+        folder.mkdir(parents=True)
+        for i in range(n):
+            Image.fromarray(random.integers(0, 256, (20, 30, 3), np.uint8)).save(folder / f"{i}.png")
+    (tmp_path / "train" / "cat" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("nothing")
+    (tmp_path / "train" / "empty").mkdir()
+    with pytest.warns(UserWarning, match="1 images cannot be read.*broken.png"):
+        source = make_source(f"folder:{tmp_path}")
+    assert source.part("train").names == ("cat", "dog")
+    assert source.part("train").counts.tolist() == [3, 2]
+    assert source.shape == (28, 28)
+    support, _ = source.part("test").draw(Shape(2, 1, 1), 1, torch.Generator())
+    assert 0 <= support.inputs.min() < support.inputs.max() <= 1
+    with pytest.raises(MetaRLError, match="There is no folder"):
+        make_source("folder:nowhere")
+    with pytest.raises(MetaRLError, match="it needs train/CLASS/ and test/CLASS/"):
+        make_source(f"folder:{tmp_path / 'train'}")
+
+
+def archive(path: Path, characters: int = 2, drawers: int = 20) -> Path:
+    with zipfile.ZipFile(path, "w") as made:
+        for c in range(characters):
+            for d in range(drawers):
+                pixels = np.ones((105, 105), bool)
+                pixels[4 * d : 4 * d + 9, 10 + c : 60] = False
+                content = io.BytesIO()
+                Image.fromarray(pixels).save(content, "png")
+                made.writestr(f"images/Runes/character{c + 1:02}/{d + 1:02}.png", content.getvalue())
+    return path
+
+
+def test_an_archive_of_omniglot_is_whole_or_refused(tmp_path: Path) -> None:
+    found = read_archive(archive(tmp_path / "a.zip"), 2)
+    assert list(found) == ["images/Runes/character01", "images/Runes/character02"]
+    picture = found["images/Runes/character01"]
+    assert picture.shape == (20, 28, 28)
+    assert picture.dtype == np.uint8
+    assert set(np.unique(picture)) == {0, 1}
+    assert 0 < picture.mean() < 0.2  # ink is 1
+    with pytest.raises(MetaRLError, match="holds 2 characters"):
+        read_archive(tmp_path / "a.zip", 3)
+    with pytest.raises(MetaRLError, match="1 of them with other than 20"):
+        read_archive(archive(tmp_path / "b.zip", 1, 19), 1)
+    (tmp_path / "c.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:4000])
+    with pytest.raises(MetaRLError, match=r"c\.zip is damaged"):
+        read_archive(tmp_path / "c.zip", 2)
+
+
+def test_omniglot_without_data_or_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METARL_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(omniglot.urllib.request, "urlopen", offline)
+    with pytest.raises(MetaRLError, match="set METARL_DATA"):
+        make_source("omniglot")
+
+    def other(*_: Any, **__: Any) -> io.BytesIO:
+        return io.BytesIO(b"something else")
+
+    monkeypatch.setattr(omniglot.urllib.request, "urlopen", other)
+    with pytest.raises(MetaRLError, match="is not the images_background"):
+        make_source("omniglot")
+    assert not list((tmp_path / "cache").rglob("*.zip"))  # nothing wrong is kept
+
+
+def test_omniglot_has_the_published_split(data: Any) -> None:
+    data("omniglot")
+    source = make_source("omniglot")
+    assert {part: len(each) for part, each in source.parts.items()} == {"train": 4112, "val": 688, "test": 1692}
+    train = source.part("train")
+    assert train.names[0] == "Angelic/character01/rot000"
+    first, turned = train.samples[:20], train.samples[20:40]
+    assert torch.equal(torch.rot90(first, 1, (1, 2)), turned)
+    support, query = source.part("test").draw(Shape(5, 1, 5), 300, torch.Generator().manual_seed(0))
+    # The nearest by the cosine of pixels: 45.9 ± 1.0 by another count of 600 episodes; 56 where pixels are smoothed.
+    one, other = (part.inputs.flatten(2) for part in (support, query))
+    cosines = torch.nn.functional.normalize(other, dim=-1) @ torch.nn.functional.normalize(one, dim=-1).mT
+    assert (cosines.argmax(-1) == query.targets).float().mean() == pytest.approx(0.46, abs=0.03)
+
+
+def test_what_cannot_be_adapted_to_is_refused() -> None:
+    model, images = FewShot(recipe("maml"), (28, 28)), np.zeros((6, 28, 28))
+    for inputs, labels, message in (
+        (np.zeros((6, 20, 28)), range(6), r"Samples have shape \(6, 20, 28\); \(n, 28, 28\) is taken"),
+        (images, range(5), "6 samples and labels of shape"),
+        (images, [1] * 6, "nothing to tell apart"),
+        (images + np.nan, [0, 1] * 3, "NaN"),
+        (images, range(6), "made for 5 classes and cannot tell 6 apart"),
+    ):
+        with pytest.raises(MetaRLError, match=message):
+            model.adapt(inputs, labels)
+    with pytest.raises(MetaRLError, match="samples of shape"):
+        model.fit(Source("s", {"train": classes("a", "b")}))
+    with pytest.raises(MetaRLError, match="known are prototypical"):
+        recipe("transformer")
+
+
+def test_labels_may_be_words() -> None:
+    model, images = FewShot(recipe("prototypical"), (28, 28)), stroke_classes(3, 4).astype(np.float32)
+    words = np.repeat(["owl", "ant", "elk"], 2)
+    classifier = model.adapt(images[:, :2].reshape(-1, 28, 28), words)
+    assert classifier.classes_.tolist() == ["ant", "elk", "owl"]
+    assert classifier.predict(images[:, :2].reshape(-1, 28, 28)).tolist() == words.tolist()
+    assert classifier.predict_proba(images[0]).shape == (4, 3)
