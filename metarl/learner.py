@@ -50,6 +50,7 @@ class MetaLearner(ABC):
     """
 
     online: ClassVar[bool] = False  # takes data in while acting (observe) rather than afterwards (adapt)
+    each_episode: ClassVar[bool] = False  # adapts after every episode rather than to several at once
     action_noise: Noise = Noise()
     episode_noise: Noise = Noise()
 
@@ -94,6 +95,10 @@ class MetaLearner(ABC):
     def observe(self, params: Params, state: State, transition: Transition) -> State:
         """Take in one transition while acting; for online learners."""
         raise self._undefined("observe")
+
+    def explored(self, state: State) -> State:
+        """The state where data of others has been taken in, after which no episode is left for exploring."""
+        return state
 
     gaussian_belief = False  # whether ``belief`` is a Gaussian's mean and log variance
 

@@ -78,8 +78,11 @@ class AdaptedPolicy:
                 f"Observations have shape {np.shape(observation)}; this policy takes {self.observation_space.shape}, "
                 "or a batch of them."
             )
-        if self.learner.online and seen.shape[1] != 1:
-            raise MetaRLError("A policy that adapts online follows one environment; adapt one policy for each.")
+        if (self.learner.online or self.learner.episode_noise.n) and seen.shape[1] != 1:
+            raise MetaRLError(
+                "A policy that adapts while it acts, or draws something for a whole episode, follows one environment; "
+                "adapt one policy for each."
+            )
         memory = dict(self.state if state is None else state)
         if self.learner.online and reward is not None and _LAST_ACTION in memory:
             memory = self._take_in(memory, seen, float(np.asarray(reward).reshape(-1)[0]), bool(np.any(episode_start)))
@@ -103,12 +106,16 @@ class AdaptedPolicy:
         recordings do not fit.
         """
         if isinstance(data, gymnasium.Env):
+            if self.learner.each_episode and episodes > 1:
+                return self.adapt(data, 1).adapt(data, episodes - 1)
             trajectory, state = self._collect(data, episodes)
         else:
             trajectory, state = self._recorded(data), None
         if state is None or not self.learner.online:
             with torch.no_grad():
                 state = self.learner.adapt(self.params, self.state, trajectory.to(self._device))
+        if not isinstance(data, gymnasium.Env):
+            state = self.learner.explored(state)
         count = self.episodes + trajectory.n_episodes * trajectory.n_lanes
         env = data if isinstance(data, gymnasium.Env) else self._env
         return AdaptedPolicy(self.learner, self.params, state, self.family, self.seed, count, env)
@@ -125,8 +132,9 @@ class AdaptedPolicy:
         )
 
     def _recorded(self, data: "Recording") -> Trajectory:
-        parts = [data] if isinstance(data, Trajectory) else list(data)
-        if parts and not any(isinstance(part, Trajectory) for part in parts):
+        single = isinstance(data, Trajectory) or not hasattr(data, "__iter__")
+        parts: list[Any] = [data] if single else list(cast(Sequence[Any], data))
+        if parts and all(hasattr(part, "rewards") for part in parts):
             return recorded_trajectory(cast(list[Recorded], parts), self.observation_space, self.action_space)
         trajectories = [part for part in parts if isinstance(part, Trajectory)]
         rows = [part.n_tasks for part in trajectories]

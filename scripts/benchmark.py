@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import tyro
+from bench.fewshot import bench_fewshot
 from bench.inference import bench_inference
 from bench.learning import bench_rollout, bench_threads, bench_trpo
 from bench.measure import Options, Row
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[Options], list[Row]]] = {
     "physics": bench_physics,
     "memory": bench_memory,
     "inference": bench_inference,
+    "fewshot": bench_fewshot,
 }
 
 

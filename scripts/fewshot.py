@@ -49,13 +49,19 @@ def main(
         device: such as cuda.
         threads: torch's.
     """
-    prepare_process(threads)
     try:
-        made = make_source(source)
-        config = recipe(learner)
+        prepare_process(threads)
+        made, config, shape = make_source(source), recipe(learner), Shape(way, shot)
         config = config if iterations is None else replace(config, iterations=iterations)
-        path = output or Path("runs", f"fewshot-{learner}-{source.partition(':')[0]}.safetensors")
+        path = output or Path(
+            "runs", f"fewshot-{learner}-{source.replace(':', '-').replace('/', '-')}-{seed}.safetensors"
+        )
         model = FewShot.load(path, device) if resume else FewShot(config, made.shape, seed=seed, device=device)
+        if (model.config, model.seed) != (config, seed):
+            raise MetaRLError(
+                f"{path} holds {model.config}, seed {model.seed}; resume it with its own learner, iterations and seed."
+            )
+        model.check(made.part("test"), shape)
         saved = time.monotonic()
         with tqdm(total=model.config.iterations, initial=model.iteration, unit="it") as bar:
 
@@ -69,11 +75,11 @@ def main(
 
             model.fit(made, iterations=model.config.iterations - model.iteration, callback=report)
         model.save(path)
-        scores = model.evaluate(made.part("test"), Shape(way, shot), episodes)
+        scores = model.evaluate(made.part("test"), shape, episodes)
     except MetaRLError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    half = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores))
+    half = 1.96 * scores.std() / np.sqrt(max(1, len(scores) - 1))
     print(f"{learner} on {source}, {way}-way {shot}-shot, {episodes} episodes of test classes, inductive: "
           f"{100 * scores.mean():.2f} ± {100 * half:.2f} %. Saved {path}")  # fmt: skip
     return 0

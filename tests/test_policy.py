@@ -10,6 +10,8 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
+from metarl import Episode
+from metarl.agents.pearl import PEARL, PEARLConfig
 from metarl.distributions import ActionDistribution, distribution_of
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
@@ -313,3 +315,36 @@ def test_numbers_that_are_not_finite_are_refused(family: TaskFamily) -> None:
 
     with pytest.raises(MetaRLError, match=r"reward that is not finite.*episode 0, step 2"):
         policy_of(Offset(), family).adapt(Faulty(make_env()))
+
+
+def test_pearl_infers_between_the_episodes_that_it_adapts_to() -> None:
+    agent = PEARL("metarl/PointNavigation-v0", PEARLConfig(prior_episodes=2), variant="pearl")
+    env = gymnasium.make("metarl/PointNavigation-v0", variant="pearl", task={"goal": (0.6, -0.3)})
+    seen: list[tuple[float, bool]] = []
+    begin = agent.learner.begin_episode
+
+    def watched(params: Params, state: State, noise: torch.Tensor) -> State:
+        begun = begin(params, state, noise)
+        seen.append((float(state["episodes"]), torch.equal(begun["z"], noise)))
+        return begun
+
+    agent.learner.begin_episode = watched  # type: ignore[method-assign]
+    policy = agent.adapt(env, episodes=4)
+    assert seen == [(0, True), (1, True), (2, False), (3, False)]  # z from the prior while it explores
+    one_by_one = agent.adapt(env)
+    for _ in range(3):
+        one_by_one = one_by_one.adapt(env)
+    assert policy.episodes == one_by_one.episodes == 4
+
+
+def test_after_a_log_nothing_is_left_to_explore() -> None:
+    agent = PEARL("metarl/PointNavigation-v0", PEARLConfig(prior_episodes=5), variant="pearl")
+    log = Episode(np.zeros((4, 2)), np.zeros((3, 2)), [-1.0, -1.0, -1.0])
+    policy = agent.adapt(log)  # a single one will do
+    noise = torch.randn(1, agent.config.latent)
+    assert not torch.equal(agent.learner.begin_episode(policy.params, policy.state, noise)["z"], noise)
+    with pytest.raises(MetaRLError, match="follows one environment"):
+        policy.predict(np.zeros((3, 2), np.float32))
+    for wrong in (["a"], 3, []):
+        with pytest.raises(MetaRLError, match="Adapting takes"):
+            agent.adapt(wrong)  # type: ignore[arg-type]

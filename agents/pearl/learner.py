@@ -30,6 +30,7 @@ class PEARLLearner(MetaLearner):
     so that they explore; from then on from the posterior of all transitions so far.
     """
 
+    each_episode = True
     gaussian_belief = True
 
     def __init__(
@@ -81,6 +82,9 @@ class PEARLLearner(MetaLearner):
         elements = self.elements(support).flatten(1, 3)
         pooled = self.pool.add(state, self.encoder(params, elements, ENCODER), support.valid.flatten(1)[:, None])
         return {**state, **pooled, EPISODES: state[EPISODES] + support.n_lanes * support.n_episodes}
+
+    def explored(self, state: State) -> State:
+        return {**state, EPISODES: state[EPISODES].clamp(min=self.config.prior_episodes)}
 
     def elements(self, trajectory: Trajectory) -> Tensor:
         """Transitions as the encoder sees them, ``(task, lane, episode, step, n_element)``."""

@@ -62,8 +62,9 @@ def adaptation_curve(
     Args:
         params: or a function of the tasks that gives them, such as ``told`` for players that know their task.
         ablation: "wiped": an online learner's state goes back to ``initial`` before every episode. "shuffled": any
-            other adapts to the episodes of another task, the one before it.
-        chunk: tasks played at once. Every task has random streams of its own, so it bounds memory and changes nothing.
+            other adapts to the episodes of another task: that half of the chunk away, for neighbours may be alike.
+        chunk: tasks played at once. Every task has random streams of its own, so it bounds memory and changes nothing
+            but which tasks are shuffled.
     """
     if points < 1:
         raise MetaRLError(f"points={points}: a curve has at least one, before any adaptation.")
@@ -116,7 +117,7 @@ class _Play:
                 state = after
             elif point + 1 < points or beliefs:
                 if self.ablation == "shuffled":
-                    trajectory = trajectory.tasks(torch.arange(-1, self.n_tasks - 1))
+                    trajectory = trajectory.tasks(torch.arange(self.n_tasks).roll(self.n_tasks // 2))
                 state = self.learner.adapt(self.params, state, trajectory)
             if beliefs:
                 beliefs += self._belief(state, kept)

@@ -140,6 +140,8 @@ def linear_reading(beliefs: Beliefs) -> tuple[str, Array, Array, Array]:
     linear map that fits the last means best.
     """
     mean, log_variance = np.split(np.asarray(beliefs.values[0], dtype=np.float64), 2, axis=-1)
+    scale = np.maximum(mean[-1].std(axis=0), 1e-12)  # or a penalty would flatten what a narrow latent tells
+    mean, log_variance = mean / scale, log_variance - 2 * np.log(scale)
     fits = [RidgeCV(alphas=_PENALTIES).fit(mean[-1], beliefs.tasks[:, i]) for i in beliefs.varying]
     scores = [fit.score(mean[-1], beliefs.tasks[:, i]) for fit, i in zip(fits, beliefs.varying, strict=True)]
     best, i = fits[int(np.argmax(scores))], beliefs.varying[int(np.argmax(scores))]

@@ -1,6 +1,7 @@
 """Configurations of the few-shot learners, and each learner's recipe for characters such as Omniglot's."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from metarl.config import check_config
 from metarl.errors import MetaRLError
@@ -36,9 +37,23 @@ class FewShotConfig:
                 "chunk": self.chunk is None or self.chunk >= 1,
             },
         )
+        wanted = _NAMED.get(self.learner, {})
+        wrong = {name: value for name, value in wanted.items() if getattr(self.gradient, name) != value}
+        if wrong:
+            raise MetaRLError(
+                f"{self.learner} has gradient {wrong}, or it is another learner; see recipe({self.learner!r})."
+            )
 
 
 LEARNERS = ("prototypical", "maml", "fomaml", "meta-sgd", "anil", "reptile")
+# What makes a learner by gradient the one that it is called.
+_NAMED: dict[str, dict[str, Any]] = {
+    "maml": {"first_order": False, "learn_step_sizes": False, "adapts": "all"},
+    "fomaml": {"first_order": True, "learn_step_sizes": False, "adapts": "all"},
+    "meta-sgd": {"learn_step_sizes": True, "adapts": "all"},
+    "anil": {"adapts": "head"},
+    "reptile": {"first_order": True, "learn_step_sizes": False, "adapts": "all"},
+}
 _METRIC = FewShotConfig()
 # 5 queries a class are enough for a gradient over 32 tasks.
 _GRADIENT = FewShotConfig(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from metarl.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
+from metarl.device import check_device
 from metarl.errors import MetaRLError
 from metarl.fewshot.body import body_for
 from metarl.fewshot.config import FewShotConfig
@@ -43,7 +44,7 @@ class FewShot:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.config, self.shape, self.seed, self.device = config, tuple(shape), seed, torch.device(device)
+        self.config, self.shape, self.seed, self.device = config, tuple(shape), seed, check_device(device)
         self.learner = self._learner(config.episode.way)
         made = self.learner.init(torch_generator(seed, "fewshot", "init"))
         self.params: Params = {name: value.to(self.device) for name, value in made.items()}
@@ -86,7 +87,10 @@ class FewShot:
         sorts. Raises where shapes do not fit, for NaN, and for more classes than the learner can tell apart.
         """
         rows = self._rows(inputs)
-        names, which = np.unique(np.asarray(labels), return_inverse=True)
+        try:
+            names, which = np.unique(np.asarray(labels), return_inverse=True)
+        except TypeError as error:
+            raise MetaRLError(f"Labels must be of one kind that can be sorted ({error}).") from error
         if which.shape != (len(rows),):
             raise MetaRLError(
                 f"{len(rows)} samples and labels of shape {np.shape(labels)}; give each sample one label."
@@ -99,8 +103,17 @@ class FewShot:
             state = self._adapted(learner, support)
         return Classifier(self, learner, state, names)
 
+    def check(self, classes: Classes, shape: Shape) -> None:
+        """Raise where ``evaluate`` would: before a training rather than after it."""
+        self._learner(shape.way)
+        classes.draw(shape, 1, torch.Generator())
+
     def evaluate(self, classes: Classes, shape: Shape, episodes: int = 600, seed: int = 0) -> NDArray[np.float64]:
         """The accuracy of each of so many episodes ``(episode,)``, each query predicted from the support alone."""
+        if episodes < 1:
+            raise MetaRLError(f"episodes={episodes}: score at least one.")
+        if classes.shape != self.shape:
+            raise MetaRLError(f"Samples have shape {classes.shape}; this learner takes {self.shape}.")
         learner, classes = self._learner(shape.way), classes.to(self.device)
         found = []
         for first in range(0, episodes, _AT_ONCE):
@@ -108,7 +121,8 @@ class FewShot:
             some = classes.draw(shape, min(_AT_ONCE, episodes - first), generator)
             with torch.no_grad():
                 state = self._adapted(learner, some.support)
-                outputs = learner.query(self.params, state, some.query.inputs)
+                logits = learner.query(self.params, state, some.query.inputs)[LOGITS][..., : shape.way]
+            outputs = {LOGITS: logits}  # a head may have more of them than there are classes
             found.append(accuracy(outputs, some.query.targets).double().cpu().numpy())
         return np.concatenate(found)
 
@@ -151,7 +165,11 @@ class FewShot:
         return learner.adapt(self.params, state, support)
 
     def _rows(self, inputs: ArrayLike | Tensor) -> Tensor:
-        rows = torch.as_tensor(np.asarray(inputs), dtype=torch.float32, device=self.device)
+        try:
+            array = inputs.detach() if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs, np.float32))
+        except (TypeError, ValueError) as error:
+            raise MetaRLError(f"The samples are no numbers of one shape ({error}).") from error
+        rows = array.to(self.device, torch.float32)
         if rows.shape[1:] != self.shape or not len(rows):
             raise MetaRLError(
                 f"Samples have shape {tuple(rows.shape)}; (n, {', '.join(map(str, self.shape))}) is taken."
@@ -166,12 +184,13 @@ class Classifier:
 
     def __init__(self, model: FewShot, learner: FewShotLearner, state: State, classes: NDArray[Any]) -> None:
         self._model, self._learner, self._state, self.classes_ = model, learner, state, classes
+        self._params = model.params  # those that it was adapted with, whatever is trained afterwards
 
     def predict_proba(self, inputs: ArrayLike | Tensor) -> NDArray[np.float64]:
         """Probabilities ``(sample, class)``, in the order of ``classes_``."""
         rows = self._model._rows(inputs)
         with torch.no_grad():
-            logits = self._learner.query(self._model.params, self._state, rows[None])[LOGITS]
+            logits = self._learner.query(self._params, self._state, rows[None])[LOGITS]
         kept = logits[0, :, : len(self.classes_)].double()  # a head may have more outputs than there are classes
         return np.asarray(kept.softmax(-1).cpu().numpy())
 

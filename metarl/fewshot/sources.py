@@ -1,5 +1,6 @@
 """Where few-shot tasks come from: classes to train on, to choose by and to test on, and none in two of them."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def _classes_in(folder: Path, side: int) -> Classes:
         for file in sorted(each for each in place.iterdir() if each.suffix.lower() in _SUFFIXES):
             try:
                 with Image.open(file) as image:
-                    found.append(np.asarray(image.convert("L").resize((side, side)), dtype=np.uint8))
+                    found.append(np.asarray(_grey(image).resize((side, side)), dtype=np.uint8))
             except (UnidentifiedImageError, OSError, SyntaxError):
                 broken.append(str(file))
         if found:
@@ -101,12 +102,22 @@ def _classes_in(folder: Path, side: int) -> Classes:
             counts.append(len(found))
             names.append(place.name)
     if broken:
-        import warnings
-
         warnings.warn(f"{len(broken)} images cannot be read and are left out: {', '.join(broken[:5])}", stacklevel=3)
     if not images:
         raise MetaRLError(f"{folder} holds no class with an image; it should hold CLASS/*.png.")
     return Classes(torch.from_numpy(np.stack(images)), torch.tensor(counts), tuple(names), scale=1 / 255)
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Of 8 bits, what is transparent on white."""
+    if image.mode.startswith(("I", "F")):  # more bits, which Pillow would cut off
+        levels = np.asarray(image, dtype=np.float64)
+        most = 65535 if image.mode.startswith("I;16") else max(float(levels.max()), 1.0)
+        return Image.fromarray((levels * (255 / most)).clip(0, 255).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        drawn = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("L")
+    return image.convert("L")
 
 
 _SOURCES: dict[str, Callable[[], dict[str, Classes]]] = {"omniglot": omniglot_parts, "strokes": strokes}

@@ -92,17 +92,17 @@ class _Reader:
         if discrete is None:
             return self._array("actions", given, space.shape, n)
         if box is None:
-            rows: NDArray[Any] = self._array("actions", given, (), n).astype(np.int64)
+            rows: NDArray[Any] = self._array("actions", given, (), n)
         elif isinstance(given, tuple) and len(given) == 2:
             chosen, vector = self._array("actions", given[0], (), n), self._array("actions", given[1], box.shape, n)
             rows = np.concatenate([chosen[:, None], vector], 1)
         else:
             rows = self._array("actions", given, (1 + box.shape[0],), n)
         chosen = rows if box is None else rows[:, 0]
-        wrong = [index for index in chosen if not discrete.contains(int(index))]
+        wrong = [index for index in chosen if index != int(index) or not discrete.contains(int(index))]
         if wrong:
             raise MetaRLError(f"{self.name}: action {wrong[0]:g} is none of {discrete}.")
-        return rows
+        return rows.astype(np.int64) if box is None else rows
 
     def _array(self, what: str, given: Any, shape: tuple[int, ...] | None, n: int | None = None) -> NDArray[np.float32]:
         try:

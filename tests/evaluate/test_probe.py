@@ -173,6 +173,14 @@ def test_a_posterior_is_read_in_the_units_of_the_parameter_that_it_tells() -> No
     np.testing.assert_allclose(deviation[:, 0], np.sqrt([1.0, 0.3, 0.1, 0.01]) / 3, rtol=0.02)
 
 
+def test_narrow_latents_are_read_as_well_as_wide_ones() -> None:
+    wide, narrow = narrowing(), narrowing()
+    small = 0.02 * narrow.values[..., :3], narrow.values[..., 3:] + 2 * np.log(0.02)
+    _, true, mean, deviation = linear_reading(beliefs_of(np.concatenate(small, -1), narrow.tasks, gaussian=True))
+    np.testing.assert_allclose(mean[3], true, atol=0.01)
+    np.testing.assert_allclose(deviation[:, 0], linear_reading(wide)[3][:, 0], rtol=0.1)
+
+
 def test_the_posterior_is_drawn_against_the_truth() -> None:
     beliefs = narrowing()
     figure = posterior_figure(beliefs, "an agent on a family")

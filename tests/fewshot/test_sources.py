@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,21 @@ def test_images_of_ones_own(tmp_path: Path) -> None:
         make_source("folder:nowhere")
     with pytest.raises(MetaRLError, match="it needs train/CLASS/ and test/CLASS/"):
         make_source(f"folder:{tmp_path / 'train'}")
+
+
+def test_what_is_transparent_is_white_and_many_bits_are_scaled(tmp_path: Path) -> None:
+    drawn = np.zeros((28, 28, 4), np.uint8)  # black, and transparent but for a bar
+    drawn[5:9, :, 3] = 255
+    deep = np.tile(np.linspace(0, 65535, 28), (28, 1)).astype(np.uint16)
+    for part in ("train", "test"):
+        for name, picture in (("bar", drawn), ("ramp", deep)):
+            folder = tmp_path / part / f"{name}-{part}"
+            folder.mkdir(parents=True)
+            Image.fromarray(picture).save(folder / "0.png")
+    samples = make_source(f"folder:{tmp_path}").part("test").samples.numpy()
+    assert (samples[0, 5:9] == 0).all()
+    assert (samples[0, 10:] == 255).all()
+    np.testing.assert_allclose(samples[1, 3], np.linspace(0, 255, 28), atol=1)
 
 
 def archive(path: Path, characters: int = 2, drawers: int = 20) -> Path:
@@ -151,6 +167,29 @@ def test_what_cannot_be_adapted_to_is_refused() -> None:
         model.fit(Source("s", {"train": classes("a", "b")}))
     with pytest.raises(MetaRLError, match="known are prototypical"):
         recipe("transformer")
+    with pytest.raises(MetaRLError, match="anil has gradient"):
+        replace(recipe("maml"), learner="anil")
+    with pytest.raises(MetaRLError, match="one kind that can be sorted"):
+        model.adapt(images, ["a", None, "b", 1, 2, 3])
+    with pytest.raises(MetaRLError, match="numbers of one shape"):
+        model.adapt([[1], [2, 3]], ["a", "b"])
+    with pytest.raises(MetaRLError, match="score at least one"):
+        model.evaluate(classes("a", side=28), Shape(), 0)
+    with pytest.raises(MetaRLError, match=r"Samples have shape \(4, 4\)"):
+        model.evaluate(classes("a"), Shape())
+    with pytest.raises(MetaRLError, match="5-way episodes"):
+        model.check(classes("a", side=28), Shape())
+    with pytest.raises(MetaRLError, match="Device"):
+        FewShot(recipe("maml"), (28, 28), device="tpu")
+
+
+def test_a_classifier_stays_as_it_is_while_training_goes_on() -> None:
+    images = stroke_classes(30, 8)
+    model = FewShot(replace(recipe("prototypical"), episode=Shape(5, 1, 3), width=8), (28, 28))
+    classifier = model.adapt(torch.from_numpy(images[:3, 0]), [0, 1, 2])
+    before = classifier.predict_proba(images[0])
+    model.fit(Source("s", {"train": of_arrays(images, tuple(map(str, range(30))))}), iterations=3)
+    np.testing.assert_array_equal(classifier.predict_proba(images[0]), before)
 
 
 def test_labels_may_be_words() -> None:

@@ -111,8 +111,9 @@ def test_what_does_not_fit_is_named(changes: dict[str, Any], message: str) -> No
 
 
 def test_a_choice_that_there_is_not_is_named() -> None:
-    with pytest.raises(MetaRLError, match=r"action 5 is none of Discrete\(3\)"):
-        recorded_trajectory([episode(actions=[0, 5, 1])], SEEN, Discrete(3))
+    for wrong in (5, 0.7):
+        with pytest.raises(MetaRLError, match=rf"action {wrong} is none of Discrete\(3\)"):
+            recorded_trajectory([episode(actions=[0, wrong, 1])], SEEN, Discrete(3))
 
 
 def test_nothing_to_adapt_to_is_refused() -> None:
