@@ -37,7 +37,7 @@ def main(
     """Train and score.
 
     Args:
-        learner: prototypical, maml, fomaml, meta-sgd, anil or reptile.
+        learner: prototypical, matching, relation, siamese, maml, fomaml, meta-sgd, anil or reptile.
         source: strokes, which needs no file, omniglot, or folder:PATH of your own images.
         iterations: of training; the learner's own unless given.
         way: classes of a scored episode.

@@ -45,7 +45,7 @@ class FewShotConfig:
             )
 
 
-LEARNERS = ("prototypical", "maml", "fomaml", "meta-sgd", "anil", "reptile")
+LEARNERS = ("prototypical", "matching", "relation", "siamese", "maml", "fomaml", "meta-sgd", "anil", "reptile")
 # What makes a learner by gradient the one that it is called.
 _NAMED: dict[str, dict[str, Any]] = {
     "maml": {"first_order": False, "learn_step_sizes": False, "adapts": "all"},
@@ -61,6 +61,7 @@ _GRADIENT = FewShotConfig(
 )
 RECIPES: dict[str, FewShotConfig] = {
     "prototypical": _METRIC,
+    **{name: replace(_METRIC, learner=name) for name in ("matching", "relation", "siamese")},
     "maml": _GRADIENT,
     "fomaml": replace(_GRADIENT, learner="fomaml", gradient=GradientConfig(first_order=True)),
     "meta-sgd": replace(_GRADIENT, learner="meta-sgd", gradient=GradientConfig(learn_step_sizes=True, test_steps=1)),

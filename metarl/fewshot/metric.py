@@ -12,9 +12,11 @@ from metarl.fewshot.body import Body
 from metarl.fewshot.episodes import Support
 from metarl.fewshot.learner import LOGITS, FewShotLearner
 from metarl.learner import Outputs, Params, State
+from metarl.networks import MLP
 
-BODY = "body."
-_SHARPNESS = 10.0  # of a softmax over cosines, which lie in [-1, 1]
+BODY, RELATION = "body.", "relation."
+_HIDDEN = 64  # units between a pair and its score
+SHARPNESS = 10.0  # of a softmax over cosines, which lie in [-1, 1]
 
 
 class Prototypical(FewShotLearner):
@@ -36,11 +38,7 @@ class Prototypical(FewShotLearner):
         return self.pool.initial(n_tasks, self.way, next(iter(params.values())).detach())
 
     def adapt(self, params: Params, state: State, support: Support) -> State:
-        way = max(self.way, int(support.targets.max()) + 1)
-        if way > self.way:
-            raise MetaRLError(
-                f"The support has class {way - 1}; with way={self.way} classes go from 0 to {self.way - 1}."
-            )
+        check_way(self.way, support)
         member = functional.one_hot(support.targets, self.way).transpose(1, 2)
         return self.pool.add(state, self.body(params, support.inputs, BODY), member)
 
@@ -48,9 +46,40 @@ class Prototypical(FewShotLearner):
         encoded = self.body(params, inputs, BODY)
         prototypes = self.pool.read(state)
         if self.distance == "cosine":
-            return {LOGITS: _SHARPNESS * cosine(encoded, prototypes)}
+            return {LOGITS: SHARPNESS * cosine(encoded, prototypes)}
         # Over the root of their number: squares of many features would saturate the softmax before anything is learned.
         return {LOGITS: -torch.cdist(encoded, prototypes).square() / self.body.n_features**0.5}
+
+
+class Relation(Prototypical):
+    """Relation networks (Sung et al. 2018): how well a query goes with a class is itself learned.
+
+    A network on (query, mean of the class); the paper adds up the encodings of a class, which changes with its shots.
+    Scores are trained by cross-entropy where the paper takes squared errors of ones and zeros.
+    """
+
+    def __init__(self, body: Body, way: int) -> None:
+        super().__init__(body, way)
+        self.relation = MLP((2 * body.n_features, _HIDDEN, 1), "relu", output_gain=1.0)
+
+    def init(self, generator: torch.Generator) -> Params:
+        scores = {RELATION + name: value for name, value in self.relation.init(generator).items()}
+        return {**super().init(generator), **scores}
+
+    def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
+        encoded, prototypes = self.body(params, inputs, BODY), self.pool.read(state)
+        n, way = encoded.shape[1], prototypes.shape[1]
+        pairs = [encoded[:, :, None].expand(-1, -1, way, -1), prototypes[:, None].expand(-1, n, -1, -1)]
+        return {
+            LOGITS: self.relation(params, torch.cat(pairs, -1).flatten(1, 2), RELATION).unflatten(1, (n, way))[..., 0]
+        }
+
+
+def check_way(way: int, support: Support) -> None:
+    """Raise where the support has more classes than are told apart."""
+    most = int(support.targets.max()) + 1
+    if most > way:
+        raise MetaRLError(f"The support has class {most - 1}; with way={way} classes go from 0 to {way - 1}.")
 
 
 def cosine(one: Tensor, other: Tensor) -> Tensor:

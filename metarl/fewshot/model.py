@@ -13,17 +13,25 @@ from torch import Tensor
 from metarl.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.device import check_device
 from metarl.errors import MetaRLError
-from metarl.fewshot.body import body_for
+from metarl.fewshot.body import Body, body_for
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.episodes import Classes, Shape, Support
 from metarl.fewshot.gradient import MAML, Reptile
 from metarl.fewshot.learner import LOGITS, FewShotLearner, accuracy
-from metarl.fewshot.metric import Prototypical
+from metarl.fewshot.metric import Prototypical, Relation
+from metarl.fewshot.pairs import Matching, Siamese
 from metarl.fewshot.sources import Source
 from metarl.learner import Params, State
 from metarl.optimiser import Adam, falling
 from metarl.rollout.random import torch_generator
 
+# Those that compare, whose parameters are the same for any number of classes.
+_COMPARING: dict[str, Callable[[Body, int], FewShotLearner]] = {
+    "prototypical": Prototypical,
+    "matching": Matching,
+    "relation": Relation,
+    "siamese": Siamese,
+}
 _AT_ONCE = 20  # tasks of an evaluation
 Callback = Callable[["FewShot", dict[str, float]], None]
 
@@ -149,8 +157,8 @@ class FewShot:
 
     def _learner(self, way: int) -> FewShotLearner:
         config, body = self.config, body_for(self.shape, self.config.width, self.config.strided)
-        if config.learner == "prototypical":
-            return Prototypical(body, way)
+        if config.learner in _COMPARING:
+            return _COMPARING[config.learner](body, way)
         if way > config.episode.way:
             raise MetaRLError(
                 f"{config.learner} was made for {config.episode.way} classes and cannot tell {way} apart; train it "
