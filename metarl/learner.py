@@ -51,6 +51,7 @@ class MetaLearner(ABC):
 
     online: ClassVar[bool] = False  # takes data in while acting (observe) rather than afterwards (adapt)
     each_episode: ClassVar[bool] = False  # adapts after every episode rather than to several at once
+    gaussian_belief: ClassVar[bool] = False  # whether ``belief`` is a Gaussian's mean and log variance
     action_noise: Noise = Noise()
     episode_noise: Noise = Noise()
 
@@ -99,8 +100,6 @@ class MetaLearner(ABC):
     def explored(self, state: State) -> State:
         """The state where data of others has been taken in, after which no episode is left for exploring."""
         return state
-
-    gaussian_belief = False  # whether ``belief`` is a Gaussian's mean and log variance
 
     def belief(self, params: Params, state: State) -> Tensor | None:
         """What the learner knows of the task, ``(task, d)``: a memory's hidden state, a belief's moments, a posterior.

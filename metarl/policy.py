@@ -105,19 +105,23 @@ class AdaptedPolicy:
         gives, with one task row; its actions are the policy's, in [-1, 1] or an index. Raises where spaces or
         recordings do not fit.
         """
-        if isinstance(data, gymnasium.Env):
-            if self.learner.each_episode and episodes > 1:
-                return self.adapt(data, 1).adapt(data, episodes - 1)
-            trajectory, state = self._collect(data, episodes)
-        else:
-            trajectory, state = self._recorded(data), None
-        if state is None or not self.learner.online:
-            with torch.no_grad():
-                state = self.learner.adapt(self.params, self.state, trajectory.to(self._device))
         if not isinstance(data, gymnasium.Env):
-            state = self.learner.explored(state)
+            trajectory = self._recorded(data)
+            return self._after(trajectory, self.learner.explored(self._adapted(trajectory)), self._env)
+        if self.learner.each_episode and episodes > 1:
+            policy = self
+            for _ in range(episodes):
+                policy = policy.adapt(data)
+            return policy
+        trajectory, state = self._collect(data, episodes)
+        return self._after(trajectory, state if self.learner.online else self._adapted(trajectory), data)
+
+    @torch.no_grad()
+    def _adapted(self, trajectory: Trajectory) -> State:
+        return self.learner.adapt(self.params, self.state, trajectory.to(self._device))
+
+    def _after(self, trajectory: Trajectory, state: State, env: "gymnasium.Env[Any, Any] | None") -> "AdaptedPolicy":
         count = self.episodes + trajectory.n_episodes * trajectory.n_lanes
-        env = data if isinstance(data, gymnasium.Env) else self._env
         return AdaptedPolicy(self.learner, self.params, state, self.family, self.seed, count, env)
 
     def _collect(self, env: gymnasium.Env[Any, Any], episodes: int) -> tuple[Trajectory, State]:

@@ -73,7 +73,7 @@ def main(
                     model.save(path)
                     saved = time.monotonic()
 
-            model.fit(made, iterations=model.config.iterations - model.iteration, callback=report)
+            model.fit(made, callback=report)
         model.save(path)
         scores = model.evaluate(made.part("test"), shape, episodes)
     except MetaRLError as error:

@@ -37,16 +37,24 @@ class PEARL(Algorithm):
 
     def build_learner(self) -> PEARLLearner:
         self._outer: SAC | None = None
-        self._by_trial = self.config.context == "episodes"  # else contexts are transitions of exploration alone
-        self._episodes = self.config.prior_episodes + self.config.posterior_episodes
         return PEARLLearner(self.family.observation_space, self.family.action_space, self.config)
 
     def init_params(self, generator: torch.Generator) -> Params:
         return self.learner.init(generator)
 
     @property
+    def episodes(self) -> int:
+        """Of a training trial."""
+        return self.config.prior_episodes + self.config.posterior_episodes
+
+    @property
+    def by_trial(self) -> bool:
+        """Whether contexts are episodes of a trial; else they are transitions of exploration alone."""
+        return self.config.context == "episodes"
+
+    @property
     def evaluation_points(self) -> int:
-        return max(self._episodes, self.config.prior_episodes + 1, self.family.episodes_per_trial)
+        return max(self.episodes, self.config.prior_episodes + 1, self.family.episodes_per_trial)
 
     @property
     def outer(self) -> SAC:
@@ -70,7 +78,7 @@ class PEARL(Algorithm):
     @cached_property
     def contexts(self) -> ContextReplay:
         """What the encoder is given in training."""
-        episodes = self._episodes if self._by_trial else self.config.prior_episodes
+        episodes = self.episodes if self.by_trial else self.config.prior_episodes
         shape = self.config.context_trials, episodes, self.family.horizon, self.learner.n_element
         return ContextReplay(len(self.tasks), *shape, self.device)
 
@@ -88,7 +96,7 @@ class PEARL(Algorithm):
             tasks = torch.randperm(max(known, config.meta_batch), generator=generator)[: config.meta_batch] % known
             tasks = tasks.to(self.device)
             batch = self.replay.sample(tasks, config.batch, generator)
-            if self._by_trial:
+            if self.by_trial:
                 context = self.contexts.first_episodes(tasks, config.prior_episodes, generator)
             else:
                 context = self.contexts.transitions(tasks, config.context_size, generator)
@@ -106,13 +114,13 @@ class PEARL(Algorithm):
         batch = self.family.batch(self.tasks[chosen.numpy()], keys, self.device)
         state = self.learner.initial(self.params, n)
         parts: list[Trajectory] = []
-        for first in (0, *range(config.prior_episodes, self._episodes)):
+        for first in (0, *range(config.prior_episodes, self.episodes)):
             episodes = 1 if first else config.prior_episodes
             part, state = rollout(
                 self.learner, self.params, state, batch, lanes=1, episodes=episodes, first_episode=first
             )
             parts.append(part)
-            if first + episodes < self._episodes:
+            if first + episodes < self.episodes:
                 state = self.learner.adapt(self.params, state, part)
         return parts
 
@@ -122,7 +130,7 @@ class PEARL(Algorithm):
         for part in trials:
             rows = self.outer.rows(part, self._learned_reward(part))
             self.replay.add(chosen, rows.flatten(1, 3), part.valid.flatten(1))
-        shown = Trajectory.concatenate(trials, axis="episode") if self._by_trial else trials[0]
+        shown = Trajectory.concatenate(trials, axis="episode") if self.by_trial else trials[0]
         self.contexts.add(chosen, self.learner.elements(shown)[:, 0], shown.valid[:, 0])
 
     def _learned_reward(self, part: Trajectory) -> Tensor:

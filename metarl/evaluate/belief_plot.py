@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from metarl.evaluate.drawing import AGENTS, GRID, INK, MUTED, PANEL, End, frame, heading, label_ends
+from metarl.evaluate.drawing import AGENTS, GRID, INK, MUTED, PANEL, End, caption, frame, heading, label_ends
 from metarl.evaluate.probe import PROBES, Beliefs, Probe
 from metarl.evaluate.scores import evenly
 from metarl.evaluate.statistics import Array
@@ -78,15 +78,7 @@ def _draw_probe(axes: Axes, probe: Probe) -> None:
         axes.set_xticks(list(probe.episodes))
     label_ends(axes, ends, gap=0.11)
     several = f", mean of {len(probe.names)} parameters" if len(probe.names) > 1 else ""
-    axes.annotate(
-        f"R² of a probe{several}",
-        (0, 1),
-        (0, 6),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        color=MUTED,
-        fontsize=10.5,
-    )
+    caption(axes, f"R² of a probe{several}")
 
 
 def _plane(values: Array) -> Array:

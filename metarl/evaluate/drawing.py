@@ -85,7 +85,13 @@ def heading(axes: Axes, title: str, subtitle: str) -> None:
     room = 72 * figure.get_figwidth() - _MARGIN
     bold.set_size(_TITLE * min(1.0, room / max(width, 1.0)))
     axes.annotate(title, xytext=(0, 34), color=INK, fontproperties=bold, **place)
-    axes.annotate(subtitle, xytext=(0, 15), color=MUTED, fontsize=10.5, **place)
+    caption(axes, subtitle, 15)
+
+
+def caption(axes: Axes, text: str, above: float = 6) -> None:
+    """A muted line above the axes, so many points, flush left."""
+    place: dict[str, Any] = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(text, xytext=(0, above), color=MUTED, fontsize=10.5, **place)
 
 
 def label_ends(axes: Axes, ends: Sequence[End], gap: float = LABEL_GAP) -> None:

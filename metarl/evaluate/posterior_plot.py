@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.evaluate.belief_plot import MOST_PANELS, after_episodes
-from metarl.evaluate.drawing import AGENTS, INK, MUTED, frame, heading
+from metarl.evaluate.drawing import AGENTS, INK, caption, frame, heading
 from metarl.evaluate.probe import Beliefs, linear_reading
 from metarl.evaluate.scores import evenly
 
@@ -28,15 +28,7 @@ def posterior_figure(beliefs: Beliefs, title: str) -> Figure:
         axes.errorbar(
             true, mean[point], 2 * deviation[point], fmt="o", color=AGENTS[0], markersize=4, elinewidth=1, alpha=0.75
         )
-        axes.annotate(
-            after_episodes(beliefs.episodes[point]),
-            (0, 1),
-            (0, 4),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            color=MUTED,
-            fontsize=10.5,
-        )
+        caption(axes, after_episodes(beliefs.episodes[point]), 4)
     margin = 0.6 * np.ptp(span)
     grid[0].set_ylim(span[0] - margin, span[1] + margin)
     heading(grid[0], title, "")

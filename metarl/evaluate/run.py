@@ -116,7 +116,7 @@ def evaluate_run(
         steps=int(np.mean([agent.num_timesteps for agent in agents])),
         wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),
         extra=extra if read is None else {**extra, **read.last},
-        trial=agents[0].learner.online or agents[0].lanes == 1,
+        trial=agents[0].lanes == 1,
     )
     return Outcome(evaluation, _paths(family, tasks, curves[0]), beliefs, read)
 

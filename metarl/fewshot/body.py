@@ -1,6 +1,7 @@
 """What turns samples into features, whatever a learner makes of them."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 from metarl.fewshot.networks import Conv4
 from metarl.learner import Params
 from metarl.networks import MLP
+
+BODY = "body."  # before the names of a body's parameters, among those of a learner
 
 
 class Body(Protocol):
@@ -49,7 +52,4 @@ def body_for(shape: tuple[int, ...], width: int = 64, strided: bool = True) -> B
     """Convolutions for images of at least 16 × 16, hidden layers for anything else."""
     if len(shape) >= 2 and min(shape[-2:]) >= 16:
         return Conv4(shape, width, strided=strided)
-    flat = 1
-    for size in shape:
-        flat *= size
-    return Dense((flat, width, width))
+    return Dense((prod(shape), width, width))

@@ -6,16 +6,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metarl.adapt.gradient import STEP_SIZE, InnerLoop, chunks
+from metarl.adapt.gradient import STEP_SIZE, InnerLoop
 from metarl.config import check_config
 from metarl.errors import MetaRLError
-from metarl.fewshot.body import Body
+from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Episodes, Support
-from metarl.fewshot.learner import LOGITS, VALUE, FewShotLearner, error, select
+from metarl.fewshot.learner import LOGITS, VALUE, FewShotLearner, error
 from metarl.learner import Outputs, Params, State
 from metarl.networks import MLP
 
-BODY, HEAD = "body.", "head."
+HEAD = "head."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +90,15 @@ class MAML(FewShotLearner):
 class Reptile(MAML):
     """Reptile (Nichol et al. 2018, algorithm 2): the start moves towards where the steps lead, with no query at all."""
 
-    def gradient(self, params: Params, episodes: Episodes, chunk: int | None = None) -> tuple[Params, dict[str, float]]:
-        n = len(episodes.support.targets)
-        moved = {name: torch.zeros_like(value) for name, value in params.items()}
-        total: dict[str, float] = {}
-        for rows in chunks(n, chunk):
-            part = select(episodes, rows)
-            m = len(part.support.targets)
-            state = self.adapt(params, self.initial(params, m), part.support)
-            with torch.no_grad():
-                outputs = self.query(params, state, part.query.inputs)
-                total["loss"] = total.get("loss", 0.0) + float(error(outputs, part.query.targets).sum())
-                for name in moved:
-                    moved[name] += (params[name] - state[name]).sum(0).detach()
-        return {name: value / n for name, value in moved.items()}, {name: value / n for name, value in total.items()}
+    def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
+        """Something whose gradient is the way back from where the steps lead; the query's error is logged alone."""
+        start = {name: value.detach() for name, value in params.items()}
+        state = self.adapt(start, self.initial(start, len(episodes.support.targets)), episodes.support)
+        with torch.no_grad():
+            outputs = self.query(start, state, episodes.query.inputs)
+            named = {"loss": error(outputs, episodes.query.targets)}
+        back = [
+            (params[name] * (start[name] - state[name]).detach()).flatten(1).sum(1)
+            for name in self.inner.adapted(start)
+        ]
+        return torch.stack(back).sum(0), named

@@ -8,18 +8,41 @@ from torch.nn import functional
 
 from metarl.adapt.inference import Mean
 from metarl.errors import MetaRLError
-from metarl.fewshot.body import Body
+from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Support
 from metarl.fewshot.learner import LOGITS, FewShotLearner
 from metarl.learner import Outputs, Params, State
 from metarl.networks import MLP
 
-BODY, RELATION = "body.", "relation."
+RELATION = "relation."
 _HIDDEN = 64  # units between a pair and its score
 SHARPNESS = 10.0  # of a softmax over cosines, which lie in [-1, 1]
 
 
-class Prototypical(FewShotLearner):
+class Comparing(FewShotLearner):
+    """What encodes samples to compare them; its parameters are the same for any number of classes."""
+
+    def __init__(self, body: Body, way: int) -> None:
+        self.body, self.way = body, way
+
+    def init(self, generator: torch.Generator) -> Params:
+        return {BODY + name: value for name, value in self.body.init(generator).items()}
+
+    def encode(self, params: Params, inputs: Tensor) -> Tensor:
+        """Features ``(task, n, n_features)``."""
+        return self.body(params, inputs, BODY)
+
+    def encode_support(self, params: Params, support: Support) -> Tensor:
+        """Those of a support, whose classes are from 0 to ``way`` - 1."""
+        most = int(support.targets.max()) + 1
+        if most > self.way:
+            raise MetaRLError(
+                f"The support has class {most - 1}; with way={self.way} classes go from 0 to {self.way - 1}."
+            )
+        return self.encode(params, support.inputs)
+
+
+class Prototypical(Comparing):
     """Prototypical networks (Snell et al. 2017, equations 1 and 2): the nearest class mean of the encoded support.
 
     The same pooling as of ``metarl.agents.pearl``, in a group for each class.
@@ -28,23 +51,18 @@ class Prototypical(FewShotLearner):
     def __init__(self, body: Body, way: int, distance: Literal["squared", "cosine"] = "squared") -> None:
         if distance not in ("squared", "cosine"):
             raise MetaRLError(f"Prototypical(distance={distance!r}): squared or cosine.")
-        self.body, self.way, self.distance = body, way, distance
-        self.pool = Mean(body.n_features)
-
-    def init(self, generator: torch.Generator) -> Params:
-        return {BODY + name: value for name, value in self.body.init(generator).items()}
+        super().__init__(body, way)
+        self.distance, self.pool = distance, Mean(body.n_features)
 
     def initial(self, params: Params, n_tasks: int) -> State:
         return self.pool.initial(n_tasks, self.way, next(iter(params.values())).detach())
 
     def adapt(self, params: Params, state: State, support: Support) -> State:
-        check_way(self.way, support)
-        member = functional.one_hot(support.targets, self.way).transpose(1, 2)
-        return self.pool.add(state, self.body(params, support.inputs, BODY), member)
+        encoded = self.encode_support(params, support)
+        return self.pool.add(state, encoded, functional.one_hot(support.targets, self.way).transpose(1, 2))
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
-        encoded = self.body(params, inputs, BODY)
-        prototypes = self.pool.read(state)
+        encoded, prototypes = self.encode(params, inputs), self.pool.read(state)
         if self.distance == "cosine":
             return {LOGITS: SHARPNESS * cosine(encoded, prototypes)}
         # Over the root of their number: squares of many features would saturate the softmax before anything is learned.
@@ -67,19 +85,11 @@ class Relation(Prototypical):
         return {**super().init(generator), **scores}
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
-        encoded, prototypes = self.body(params, inputs, BODY), self.pool.read(state)
+        encoded, prototypes = self.encode(params, inputs), self.pool.read(state)
         n, way = encoded.shape[1], prototypes.shape[1]
         pairs = [encoded[:, :, None].expand(-1, -1, way, -1), prototypes[:, None].expand(-1, n, -1, -1)]
-        return {
-            LOGITS: self.relation(params, torch.cat(pairs, -1).flatten(1, 2), RELATION).unflatten(1, (n, way))[..., 0]
-        }
-
-
-def check_way(way: int, support: Support) -> None:
-    """Raise where the support has more classes than are told apart."""
-    most = int(support.targets.max()) + 1
-    if most > way:
-        raise MetaRLError(f"The support has class {most - 1}; with way={way} classes go from 0 to {way - 1}.")
+        scores = self.relation(params, torch.cat(pairs, -1).flatten(1, 2), RELATION)
+        return {LOGITS: scores.unflatten(1, (n, way))[..., 0]}
 
 
 def cosine(one: Tensor, other: Tensor) -> Tensor:

@@ -13,20 +13,19 @@ from torch import Tensor
 from metarl.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.device import check_device
 from metarl.errors import MetaRLError
-from metarl.fewshot.body import Body, body_for
+from metarl.fewshot.body import body_for
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.episodes import Classes, Shape, Support
 from metarl.fewshot.gradient import MAML, Reptile
 from metarl.fewshot.learner import LOGITS, FewShotLearner, accuracy
-from metarl.fewshot.metric import Prototypical, Relation
+from metarl.fewshot.metric import Comparing, Prototypical, Relation
 from metarl.fewshot.pairs import Matching, Siamese
 from metarl.fewshot.sources import Source
 from metarl.learner import Params, State
 from metarl.optimiser import Adam, falling
 from metarl.rollout.random import torch_generator
 
-# Those that compare, whose parameters are the same for any number of classes.
-_COMPARING: dict[str, Callable[[Body, int], FewShotLearner]] = {
+_COMPARING: dict[str, type[Comparing]] = {
     "prototypical": Prototypical,
     "matching": Matching,
     "relation": Relation,
@@ -67,7 +66,7 @@ class FewShot:
         return self._adam
 
     def fit(self, source: Source, *, iterations: int | None = None, callback: Callback | None = None) -> Self:
-        """Train on the source's training classes, for as many further iterations as the config says unless given.
+        """Train on the source's training classes, up to the config's iterations or for as many further ones as given.
 
         ``callback`` is called after each with what there is to log.
         """

@@ -4,27 +4,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.fewshot.body import Body
 from metarl.fewshot.episodes import Episodes, Support
-from metarl.fewshot.learner import LOGITS, FewShotLearner, accuracy
-from metarl.fewshot.metric import BODY, SHARPNESS, check_way, cosine
+from metarl.fewshot.learner import LOGITS, accuracy
+from metarl.fewshot.metric import SHARPNESS, Comparing, cosine
 from metarl.learner import Outputs, Params, State
 
 ENCODED, LABELS = "encoded", "labels"
 _LEAST = 1e-6  # of a probability whose logarithm is taken
 
 
-class Matching(FewShotLearner):
+class Matching(Comparing):
     """Matching networks (Vinyals et al. 2016, equation 1): a query's class is that of the samples it attends to.
 
     Without the paper's full context embeddings. The state is the encoded support, to which further samples are added.
     """
-
-    def __init__(self, body: Body, way: int) -> None:
-        self.body, self.way = body, way
-
-    def init(self, generator: torch.Generator) -> Params:
-        return {BODY + name: value for name, value in self.body.init(generator).items()}
 
     def initial(self, params: Params, n_tasks: int) -> State:
         like = next(iter(params.values())).detach()
@@ -34,15 +27,13 @@ class Matching(FewShotLearner):
         }
 
     def adapt(self, params: Params, state: State, support: Support) -> State:
-        check_way(self.way, support)
-        encoded = self.body(params, support.inputs, BODY)
         return {
-            ENCODED: torch.cat([state[ENCODED], encoded], 1),
+            ENCODED: torch.cat([state[ENCODED], self.encode_support(params, support)], 1),
             LABELS: torch.cat([state[LABELS], support.targets], 1),
         }
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
-        likeness = SHARPNESS * cosine(self.body(params, inputs, BODY), state[ENCODED])
+        likeness = SHARPNESS * cosine(self.encode(params, inputs), state[ENCODED])
         share = likeness.softmax(-1) @ functional.one_hot(state[LABELS], self.way).to(likeness.dtype)
         return {LOGITS: share.clamp(min=_LEAST).log()}
 
@@ -57,7 +48,7 @@ class Siamese(Matching):
     margin = 1.0  # between encodings of length 1
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
-        apart = self._apart(self.body(params, inputs, BODY), state[ENCODED])
+        apart = self._apart(self.encode(params, inputs), state[ENCODED])
         other = state[LABELS][:, None, :, None] != torch.arange(self.way, device=apart.device)  # (task, 1, sample, way)
         nearest = apart[..., None].masked_fill(other, torch.inf).amin(2)
         # A class without a sample is as far away as can be.
@@ -65,7 +56,7 @@ class Siamese(Matching):
 
     def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
         state = self.adapt(params, self.initial(params, len(episodes.support.targets)), episodes.support)
-        apart = self._apart(self.body(params, episodes.query.inputs, BODY), state[ENCODED])
+        apart = self._apart(self.encode(params, episodes.query.inputs), state[ENCODED])
         same = episodes.query.targets[:, :, None] == state[LABELS][:, None]
         pushed = (self.margin - (apart + _LEAST).sqrt()).clamp(min=0).square()
         # As much weight for the few pairs of a class as for the many others.
