@@ -70,7 +70,7 @@ class ActionMap:
             raise MetaRLError(f"Actions must be Discrete or a bounded Box, got {space}; give the Box finite limits.")
         low, high = (torch.as_tensor(limit, device=device, dtype=dtype) for limit in (box.low, box.high))
         self._half, self._middle = (high - low) / 2, (high + low) / 2
-        self._symmetric = bool((self._middle == 0).all())
+        self._symmetric = bool(np.all(box.low == -box.high))  # of the space: a device's numbers are not read
 
     def to_env(self, action: Tensor) -> Tensor:
         """Clip to [-1, 1] and scale to the Box; an index is shifted by the space's start."""

@@ -17,6 +17,7 @@ from bench.learning import bench_rollout, bench_threads, bench_trpo
 from bench.measure import Options, Row
 from bench.memory import bench_memory
 from bench.physics import bench_physics
+from bench.scale import bench_scale
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[Options], list[Row]]] = {
     "memory": bench_memory,
     "inference": bench_inference,
     "fewshot": bench_fewshot,
+    "scale": bench_scale,
 }
 
 
@@ -49,7 +51,8 @@ def main(options: Options) -> None:
         return
     table = Table("", "seconds", "against", "seconds", "times as fast", "asked", "", title=machine, box=None)
     for row in rows:
-        cells = [f"{row.ours:.3f}", row.other_name, f"{row.other:.3f}", f"{row.ratio:.2f}", f"≥ {row.asked}", row.note]
+        cells = [f"{row.ours:.3f}", row.other_name, f"{row.other:.3f}", f"{row.ratio:.2f}"]
+        cells += ["" if row.asked is None else f"≥ {row.asked}", row.note]
         table.add_row(row.name, *cells)
     Console(width=140).print(table)
 

@@ -60,4 +60,5 @@ class VariBAD(RL2):
         super().load_training_state(saved)
         self._belief = None
         self.belief.load_state_dict(with_prefix("belief", saved))
-        self._buffer.load_state_dict(with_prefix("buffer", saved))
+        buffer = with_prefix("buffer", saved)
+        self._buffer.load_state_dict({name: value.to(self.device) for name, value in buffer.items()})

@@ -1,6 +1,8 @@
 """The torch engine: families as pure functions on batched tensors, on any device."""
 
+import copy
 from abc import abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from metarl.tasks import Tasks
 
 State = dict[str, Tensor]
 TaskTensors = dict[str, Tensor]
+_STATE, _TASK, _EXTRA, _UNIFORMS = "state.", "task.", "extra.", "u"  # names of what a pure step reads and gives
 
 
 class TorchFamily(TaskFamily):
@@ -105,6 +108,34 @@ class TorchBatch:
         truncated = self.clock.tick(terminated)
         return Step(self.family.observe(self.state, self.task), reward, terminated, truncated, extras)
 
+    @property
+    def pure_step(self) -> "TorchStep":
+        """``step`` as a function of tensors; the same function for all batches of a family."""
+        return TorchStep(self.family)
+
+    def reads(self) -> dict[str, Tensor]:
+        """What the next step reads beside the actions: the states, the tasks, uniforms."""
+        return {
+            **{_STATE + name: value for name, value in self.state.items()},
+            **{_TASK + name: value for name, value in self.task.items()},
+            _UNIFORMS: self._step_uniforms(),
+        }
+
+    def take(self, new: dict[str, Tensor]) -> Step:
+        """Go on to what ``pure_step`` gave."""
+        self.state, extras = _named(_STATE, new), _named(_EXTRA, new)
+        truncated = self.clock.tick(new["terminated"])
+        return Step(new["observation"], new["reward"], new["terminated"], truncated, extras)
+
+    def part(self, rows: slice) -> "TorchBatch":
+        """Some of the environments as a batch of their own, with the same random numbers; to be reset first."""
+        part = copy.copy(self)
+        part.keys = self.keys[rows]
+        part.task = {name: value[rows] for name, value in self.task.items()}
+        part.state, part.clock = {}, Clock(len(part.keys), self.horizon, self.device)
+        part._resets, part._steps = part._streams()
+        return part
+
     def _step_uniforms(self) -> Tensor:
         clock, n = self.clock, self.family.draws[1]
         if n == 0:
@@ -121,6 +152,29 @@ class TorchBatch:
             Stream(self.keys, Domain.RESET, n_reset, 1, dtype=self.dtype),
             Stream(self.keys, Domain.STEP, n_step, self.horizon, dtype=self.dtype),
         )
+
+
+@dataclass(frozen=True)
+class TorchStep:
+    """A family's step and the observation after it, from one flat dict of tensors to another."""
+
+    family: TorchFamily
+
+    def __call__(self, reads: dict[str, Tensor], action: Tensor) -> dict[str, Tensor]:
+        task = _named(_TASK, reads)
+        result = self.family.step(_named(_STATE, reads), action, task, reads[_UNIFORMS])
+        extras: dict[str, Tensor] = result[3] if len(result) > 3 else {}
+        return {
+            "observation": self.family.observe(result[0], task),
+            "reward": result[1],
+            "terminated": result[2],
+            **{_STATE + name: value for name, value in result[0].items()},
+            **{_EXTRA + name: value for name, value in extras.items()},
+        }
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:

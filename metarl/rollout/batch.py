@@ -1,6 +1,7 @@
 """What a rollout needs of an engine: a batch of environments in lockstep, or each on its own."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import gymnasium
 import torch
@@ -41,3 +42,32 @@ class Batch(Protocol):
     def step(self, action: Tensor) -> Step:
         """One step with actions of the family's own space, not clipped again."""
         ...
+
+
+@runtime_checkable
+class PureBatch(Protocol):
+    """A batch whose step is a function of tensors and whose environments know nothing of each other.
+
+    Such a batch can be cut into parts, and its step compiled together with a policy.
+    """
+
+    @property
+    def pure_step(self) -> "PureStep":
+        """The step as a function; equal functions do the same, whichever batch they are of."""
+        ...
+
+    def reads(self) -> dict[str, Tensor]:
+        """What the next step reads beside the actions, by name."""
+        ...
+
+    def take(self, new: dict[str, Tensor]) -> Step:
+        """Go on to what ``pure_step`` gave."""
+        ...
+
+    def part(self, rows: slice) -> Batch:
+        """Some of the environments as a batch of their own, with the same random numbers."""
+        ...
+
+
+PureStep = Callable[[dict[str, Tensor], Tensor], dict[str, Tensor]]
+"""From what a step reads and the actions to ``observation``, ``reward``, ``terminated``, and what else is next."""

@@ -124,6 +124,10 @@ class Trajectory:
         """The first n lanes of every task."""
         return replace(self._map(lambda value: value[:, :n]), final_observation=self.final_observation[:, :n])
 
+    def cut(self, steps: int) -> "Trajectory":
+        """The first ``steps`` steps of every episode, where what is behind them is padding."""
+        return self._map(lambda value: value[:, :, :, :steps].contiguous())
+
     def thinned(self, stride: int) -> "Trajectory":
         """Every ``stride``-th step of every episode: a sample of the states, no longer of transitions."""
         return self._map(lambda value: value[:, :, :, ::stride])

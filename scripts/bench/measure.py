@@ -15,12 +15,16 @@ class Options:
     """What to measure: all parts unless named."""
 
     parts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """rollout, trpo, threads, physics, memory, inference, fewshot"""
+    """rollout, trpo, threads, physics, memory, inference, fewshot, scale"""
     repeats: int = 5
     """each figure is the median of so many, taken in turn with what it is compared with"""
     threads: int = 2
     """torch threads"""
     device: str = "cpu"
+    compile: bool = False
+    """scale: steps compiled, on a GPU captured as a graph"""
+    environments: int | None = None
+    """scale: at most so many; as many as a device of this kind is good for unless given"""
     json: bool = False
     """print JSON"""
 
@@ -33,13 +37,26 @@ class Row:
     ours: float
     other: float
     other_name: str
-    asked: float
+    asked: float | None  # None where there is no ratio to reach
     note: str = ""
 
     @property
     def ratio(self) -> float:
         """How many times as fast as the other."""
         return self.other / self.ours
+
+
+def best_of(repeats: int, function: Callable[[], object], device: str) -> float:
+    """Least seconds of several runs, after one that is not counted: what the machine can do when it is left alone."""
+    times = []
+    for round_ in range(repeats + 1):
+        started = time.perf_counter()
+        function()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        if round_:
+            times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def in_turn(repeats: int, *functions: Callable[[], object]) -> list[float]:

@@ -1,0 +1,80 @@
+"""A rollout in as many parts as the memory asks for: tasks know nothing of each other, so the numbers are the same."""
+
+import gc
+import warnings
+from collections.abc import Callable
+from weakref import finalize
+
+import torch
+
+from metarl.errors import MetaRLError
+from metarl.learner import MetaLearner, State
+from metarl.rollout.batch import Batch, PureBatch
+from metarl.rollout.trajectory import Trajectory
+
+Played = tuple[Trajectory, State]
+Play = Callable[[Batch, State], Played]
+
+# By a learner's id, the environments at once that memory had room for, where it had not for all: the next rollout need
+# not try.
+_fitted: dict[int, int] = {}
+
+
+class Chunked(UserWarning):
+    """A rollout did not fit into the device's memory and is played in parts."""
+
+
+def in_chunks(play: Play, learner: MetaLearner, state: State, batch: Batch, lanes: int) -> Played:
+    """``play(batch, state)``; where memory runs short for one part of the tasks after the other, halved until it fits.
+
+    Raises where one task alone does not fit.
+    """
+    n_tasks = batch.num_envs // lanes
+    size = min(n_tasks, max(1, _fitted.get(id(learner), batch.num_envs) // lanes))
+    parts: list[Played] = []
+    start = 0
+    while start < n_tasks:
+        played = _attempt(play, state, batch, slice(start, min(start + size, n_tasks)), lanes)
+        if played is not None:
+            parts.append(played)
+            start += size
+        elif size == 1 or not isinstance(batch, PureBatch):
+            raise MetaRLError(
+                f"A rollout of {size * lanes} environments does not fit into the memory of {batch.device}; take fewer "
+                "episodes or lanes, or another device."
+            )
+        else:
+            size = (size + 1) // 2
+            if id(learner) not in _fitted:
+                finalize(learner, _fitted.pop, id(learner), None)
+            _fitted[id(learner)] = size * lanes
+            warnings.warn(
+                f"A rollout of {batch.num_envs:,} environments does not fit into the memory of {batch.device}; it is "
+                f"played in parts of {size * lanes:,}, which gives the same numbers and takes longer.",
+                Chunked,
+                stacklevel=3,
+            )
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _attempt(play: Play, state: State, batch: Batch, tasks: slice, lanes: int) -> Played | None:
+    """The rollout of some tasks; None where the memory runs out."""
+    try:
+        if (tasks.start, tasks.stop * lanes) == (0, batch.num_envs):
+            return play(batch, state)
+        assert isinstance(batch, PureBatch)  # only such are played in parts
+        part = batch.part(slice(tasks.start * lanes, tasks.stop * lanes))
+        return play(part, {name: value[tasks] for name, value in state.items()})
+    except torch.OutOfMemoryError:
+        pass
+    # Not before the error has gone, which holds on to all that had been recorded.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+def _joined(parts: list[Played]) -> Played:
+    trajectory = Trajectory.concatenate([part for part, _ in parts], axis="task")
+    states = [state for _, state in parts]
+    return trajectory, {name: torch.cat([state[name] for state in states]) for name in states[0]}

@@ -1,0 +1,194 @@
+"""A step of policy and environments as one function of tensors, compiled or captured rather than run piece by piece."""
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from metarl.learner import Outputs, Params, State, Transition, keep_where
+from metarl.rollout.batch import PureBatch, PureStep, Step
+
+Tensors = dict[str, Tensor]
+Function = Callable[[Tensors], Tensors]
+Act = Callable[[Params, State, Tensor, Tensor, bool], tuple[Tensor, Outputs]]
+Observe = Callable[[Params, State, Transition], State]
+_PARAMS, _STATE, _RECORD, _ENV = "params.", "state.", "record.", "env."
+_WARM_UP = 3  # calls before a capture, so that libraries make their handles and workspaces outside of it
+
+_wanted = False  # unless a rollout says otherwise
+
+
+def compile_rollouts(wanted: bool) -> None:
+    """Whether rollouts that do not say so themselves compile their steps, from now on in this process."""
+    global _wanted
+    _wanted = wanted
+
+
+def wants_compiling(compile: bool | None) -> bool:
+    """What ``rollout(compile=...)`` means."""
+    return _wanted if compile is None else compile
+
+
+class FellBack(UserWarning):
+    """A step could not be compiled, and runs piece by piece."""
+
+
+class CompiledStep:
+    """Policy, environments and for online learners the memory, one step of them all.
+
+    On a GPU the step is captured as a CUDA graph, on a CPU it goes through ``torch.compile``. Where that fails it runs
+    piece by piece, with one warning; the numbers are the same within rounding.
+    """
+
+    def __init__(
+        self,
+        act: Act,
+        observe: Observe | None,
+        physics: PureStep,
+        to_env: Callable[[Tensor], Tensor],
+        rows: tuple[int, int],
+        deterministic: bool,
+        device: torch.device,
+    ) -> None:
+        self._act, self._observe, self._physics, self._to_env = act, observe, physics, to_env
+        self._rows, self._deterministic = rows, deterministic
+        self._run: Function = faster(self._step, device)
+        self._at_limit = {over: torch.full(rows, over, device=device) for over in (False, True)}
+
+    def __call__(
+        self,
+        params: Params,
+        state: State,
+        ended: Tensor,
+        observation: Tensor,
+        noise: Tensor,
+        batch: PureBatch,
+        last: bool,
+    ) -> tuple[Tensor, Outputs, Step, State]:
+        """Actions, their record, what came of them, and the learner's state; ``last`` at the horizon."""
+        given = {
+            **{_PARAMS + name: value for name, value in params.items()},
+            **{_STATE + name: value for name, value in state.items()},
+            **{_ENV + name: value for name, value in batch.reads().items()},
+            "observation": observation,
+            "noise": noise,
+            "ended": ended,
+            "at_limit": self._at_limit[last],
+        }
+        new = self._run(given)
+        outcome = batch.take(_named(_ENV, new))
+        return new["action"], _named(_RECORD, new), outcome, _named(_STATE, new) if self._observe else state
+
+    def _step(self, given: Tensors) -> Tensors:
+        # New tensors on the same memory: what a learner keeps for as long as a parameter is the same tensor must be
+        # computed in the graph, whose inputs are the same tensors with ever other numbers.
+        params = {name: value.view_as(value) for name, value in _named(_PARAMS, given).items()}
+        state = _named(_STATE, given)
+        rows, observation = self._rows, given["observation"]
+        action, record = self._act(params, state, observation, given["noise"], self._deterministic)
+        new = self._physics(_named(_ENV, given), self._to_env(action).flatten(0, 1))
+        after: State = {}
+        if self._observe is not None:
+            terminated = new["terminated"].unflatten(0, rows)
+            transition = Transition(
+                observation=observation,
+                action=action,
+                reward=new["reward"].unflatten(0, rows),
+                terminated=terminated,
+                truncated=given["at_limit"] & ~terminated,
+                next_observation=new["observation"].unflatten(0, rows),
+            )
+            after = keep_where(~given["ended"][:, 0], self._observe(params, state, transition), state)
+        return {
+            "action": action,
+            **{_RECORD + name: value for name, value in record.items()},
+            **{_ENV + name: value for name, value in new.items()},
+            **{_STATE + name: value for name, value in after.items()},
+        }
+
+
+# Kept, for to capture or to compile takes longer than a rollout; few, for each holds on to memory and to a learner, by
+# whose methods it is found.
+compiled_step = lru_cache(maxsize=8)(CompiledStep)
+
+
+def faster(function: Function, device: torch.device) -> Function:
+    """The same function, captured or compiled; the function itself, with one warning, where that fails."""
+    quick: Function | None = Graph(function) if device.type == "cuda" else _inductor(function)
+
+    def run(given: Tensors) -> Tensors:
+        nonlocal quick
+        if quick is None:
+            return function(given)
+        try:
+            return quick(given)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a compiler or a driver comes up with
+            quick, reason = None, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        warnings.warn(f"A rollout's step could not be compiled and runs as it is ({reason}).", FellBack, stacklevel=2)
+        return function(given)
+
+    return run
+
+
+def _inductor(function: Function) -> Function:
+    compiled: Function = torch.compile(function, fullgraph=True, dynamic=False)
+    return compiled
+
+
+class Graph:
+    """A function of named tensors, captured as a CUDA graph at its first call and replayed from then on.
+
+    Its inputs lie where they lay when it was captured: what has changed since the last call is copied there. Outputs
+    are copies, for the next replay writes over them.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self._static: Tensors = {}
+        self._loaded: dict[str, tuple[Tensor, int]] = {}  # what was copied last, and its version then
+        self._outputs: Tensors = {}
+        self._replay: Callable[[], None] | None = None
+
+    def __call__(self, given: Tensors) -> Tensors:
+        if self._replay is None or {k: v.shape for k, v in given.items()} != {
+            k: v.shape for k, v in self._static.items()
+        }:
+            self._static = {name: value.clone() for name, value in given.items()}
+            self._loaded = {name: (value, value._version) for name, value in given.items()}
+            self._replay, self._outputs = self.capture(self._function, self._static)
+        else:
+            self._load(given)
+        self._replay()
+        return {name: value.clone() for name, value in self._outputs.items()}
+
+    def _load(self, given: Tensors) -> None:
+        stale = [
+            name
+            for name, value in given.items()
+            if self._loaded[name][0] is not value or self._loaded[name][1] != value._version
+        ]
+        if stale:
+            torch._foreach_copy_([self._static[name] for name in stale], [given[name] for name in stale])
+        self._loaded |= {name: (given[name], given[name]._version) for name in stale}
+
+    @staticmethod
+    def capture(function: Function, static: Tensors) -> tuple[Callable[[], None], Tensors]:
+        """What replays the function on these inputs, and where its outputs then are."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP):
+                function(static)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outputs = function(static)
+        return graph.replay, outputs
+
+
+def _named(prefix: str, tensors: Tensors) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

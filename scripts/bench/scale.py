@@ -1,0 +1,156 @@
+"""How speed grows with the number of environments on one device, where the time goes, and what the hardware allows."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from bench.measure import Options, Row, best_of
+from bench.roofline import Roofline, measure_roofline, policy_and_physics
+from torch import Tensor
+
+from metarl.agents.maml import MAML
+from metarl.agents.maml.outer import collect
+from metarl.agents.maml.trpo import TRPO
+from metarl.envs import FAMILIES
+from metarl.envs.engine.torch import TorchBatch, TorchFamily
+from metarl.family import make_family
+from metarl.family.registry import family_class
+from metarl.learner import Outputs, Params, State
+from metarl.rollout.chunks import Chunked
+from metarl.rollout.random import stream_keys
+from metarl.rollout.rollout import rollout
+
+_POINT = "metarl/PointNavigation-v0"
+_LANES, _LEAST = 20, 320
+# A GPU is filled; a CPU shows where the curve goes.
+_MOST = {"cuda": 1 << 22, "cpu": 5_120}
+_TARGET = {"cuda": 65_536, "cpu": 1_280}  # environments of the one rollout that has a figure to reach
+_META = {"cuda": (200, 20), "cpu": (10, 4)}  # tasks and episodes of a meta-iteration
+_ASKED_STEPS, _ASKED_SECONDS = 100e6, 0.5  # steps a second; seconds a meta-iteration
+
+
+def bench_scale(options: Options) -> list[Row]:
+    """The curve of every family on the torch engine, then the two rows that have a figure to reach."""
+    place = torch.device(options.device).type
+    most = options.environments or _MOST[place]
+    roof = measure_roofline(options.device)
+    rows = [
+        row for name in FAMILIES if issubclass(family_class(name), TorchFamily) for row in _curve(name, most, options)
+    ]
+    return [*rows, _point(min(_TARGET[place], most), roof, options), _meta_iteration(*_META[place], options)]
+
+
+def _curve(name: str, most: int, options: Options) -> Iterator[Row]:
+    """Doubled until memory ends or ``most`` is reached."""
+    n = _LEAST
+    while n <= most:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Chunked)  # in parts it would go on for ever
+                yield _rollout(name, n, options)
+        except (torch.OutOfMemoryError, Chunked):
+            return
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        n *= 2
+
+
+def _rollout(name: str, n: int, options: Options) -> Row:
+    """A rollout of one episode, at most 100 steps of it, with a policy of 64 × 64 for each task."""
+    play, steps, alone, policy = _parts(name, n, options)
+    seconds, physics, acting = (best_of(options.repeats, each, options.device) for each in (play, alone, policy))
+    note = f"{n * steps / seconds / 1e6:,.2f} million steps/s; {_shares(seconds, physics, acting)}"
+    short = name.removeprefix("metarl/").removesuffix("-v0")
+    return Row(f"{short}, {n:,} environments", seconds, physics, "physics alone", None, note)
+
+
+def _shares(seconds: float, physics: float, acting: float) -> str:
+    rest = max(0.0, seconds - physics - acting)
+    return f"physics {physics / seconds:.0%}, policy {acting / seconds:.0%}, the rest {rest / seconds:.0%}"
+
+
+def _parts(
+    name: str, n: int, options: Options
+) -> tuple[Callable[[], object], int, Callable[[], object], Callable[[], object]]:
+    """A rollout, its steps, the same environments without a policy, and the policy without environments."""
+    family = make_family(name)
+    vars(family)["horizon"] = min(family.horizon, 100)
+    agent = MAML(family, MAML.config_class(episodes=_LANES), device=options.device)
+    learner, params, n_tasks = agent.learner, agent.params, n // _LANES
+    batch = family.batch(
+        family.tasks.sample(stream_keys(n_tasks, 0, "scale")).repeat(_LANES), stream_keys(n, 0, "scale"), options.device
+    )
+    assert isinstance(batch, TorchBatch)
+    # A copy for each task, as after adapting, where an initial state is one copy seen by all of them.
+    state = {key: value.contiguous() for key, value in learner.initial(params, n_tasks).items()}
+    with torch.no_grad():
+        seen = batch.reset().unflatten(0, (n_tasks, _LANES))
+        noise = torch.full((n_tasks, _LANES, learner.action_noise.n), 0.5, device=options.device)
+        action = learner.act(params, state, seen, noise)[0].flatten(0, 1)
+
+    def play() -> object:
+        return rollout(learner, params, state, batch, lanes=_LANES, compile=options.compile)
+
+    @torch.no_grad()
+    def physics() -> object:
+        batch.reset()
+        return [batch.step(action).reward for _ in range(batch.horizon)]
+
+    @torch.no_grad()
+    def policy() -> list[tuple[Tensor, Outputs]]:
+        return [_act(learner, params, state, seen, noise) for _ in range(batch.horizon)]
+
+    return play, family.horizon, physics, policy
+
+
+def _act(learner: Any, params: Params, state: State, seen: Tensor, noise: Tensor) -> tuple[Tensor, Outputs]:
+    acted: tuple[Tensor, Outputs] = learner.act(params, state, seen, noise)
+    return acted
+
+
+def _point(n: int, roof: Roofline, options: Options) -> Row:
+    """Point navigation with a policy of 64 × 64 for each task, beside what bandwidth and products allow."""
+    n -= n % _LANES
+    play, steps, alone, policy = _parts(_POINT, n, options)
+    seconds, physics, acting = (best_of(options.repeats, each, options.device) for each in (play, alone, policy))
+    work = policy_and_physics(n, n // _LANES)
+    least = steps * roof.seconds(work)
+    rate = n * steps / seconds
+    note = (
+        f"{rate / 1e6:,.1f} million steps/s ({_ASKED_STEPS / 1e6:,.0f} asked of an H200 at 65,536); "
+        f"{_shares(seconds, physics, acting)}; {work.bytes / n:,.0f} B and {work.flops / n:,.0f} flop a step at {roof}"
+    )
+    return Row(f"PointNavigation, {n:,} environments, 64 × 64 a task", seconds, least, "roofline", None, note)
+
+
+def _meta_iteration(n_tasks: int, episodes: int, options: Options) -> Row:
+    """MAML-TRPO: collect, adapt, collect, and the outer step, from the same parameters every time."""
+    family = make_family(_POINT)
+    config = replace(MAML.presets["trpo"], tasks=n_tasks, episodes=episodes, chunk=n_tasks)
+    agent = MAML(family, config, device=options.device)
+    batch = family.batch(
+        family.tasks.sample(stream_keys(n_tasks, 0, "scale")).repeat(episodes),
+        stream_keys(n_tasks * episodes, 0, "scale"),
+        options.device,
+    )
+    spent: list[float] = []
+
+    def iteration() -> object:
+        started = time.perf_counter()
+        data = collect(agent.learner, agent.params, batch)
+        if options.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        spent.append(time.perf_counter() - started)
+        return TRPO(agent.learner, agent.params).update(data, 0.0)
+
+    seconds = best_of(options.repeats, iteration, options.device)
+    collecting = min(spent)
+    note = (
+        f"collecting {collecting / seconds:.0%}, the learner {1 - collecting / seconds:.0%} "
+        f"({_ASKED_SECONDS} s asked of an H200 at 200 × 20 × 100)"
+    )
+    name = f"MAML-TRPO meta-iteration, {n_tasks} × {episodes} × {family.horizon}"
+    return Row(name, seconds, collecting, "collecting alone", None, note)

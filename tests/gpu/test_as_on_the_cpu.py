@@ -1,0 +1,168 @@
+"""Rollouts, agents and few-shot learners on a GPU: the CPU's numbers for the same seed, and no waiting on the way."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from metarl.agents.baselines import FineTune
+from metarl.agents.maml import MAML
+from metarl.agents.pearl import PEARL
+from metarl.agents.rl2 import RL2
+from metarl.agents.varibad import VariBAD
+from metarl.algorithm import Algorithm
+from metarl.envs import FAMILIES
+from metarl.envs.engine.torch import TorchFamily
+from metarl.evaluate.driver import adaptation_curve
+from metarl.family.registry import family_class
+from metarl.fewshot.model import FewShot
+from metarl.fewshot.presets import PRESETS, recipe
+from metarl.fewshot.sources import Source, make_source
+from metarl.rollout import recording
+from metarl.rollout.random import stream_keys
+from metarl.rollout.rollout import rollout
+from metarl.rollout.trajectory import Trajectory
+
+OURS = [name for name in FAMILIES if issubclass(family_class(name), TorchFamily)]
+CASES = [(name, variant) for name in OURS for variant in family_class(name).variants()]
+POINT, GRID = ("metarl/PointNavigation-v0", "pearl"), ("metarl/GridNavi-v0", "varibad")
+CART, SEMICIRCLE = ("metarl/CartPole-v0", "reversed"), ("metarl/SparseSemicircle-v0", "pearl")
+_SMALL: dict[str, Any] = {"tasks": 6, "minibatches": 2, "width": 8}
+_PEARL: dict[str, Any] = {"train_tasks": 8, "tasks": 4, "meta_batch": 4, "updates": 3, "posterior_episodes": 2}
+AGENTS: dict[str, tuple[type[Algorithm], tuple[str, str], dict[str, Any]]] = {
+    "maml-ppo": (MAML, POINT, {"tasks": 4, "episodes": 3, "hidden": (8,)}),
+    "maml-trpo": (MAML, POINT, {"tasks": 4, "episodes": 3, "hidden": (8,), "outer": "trpo", "outer_steps": "last"}),
+    "maml-discrete": (MAML, CART, {"tasks": 4, "episodes": 3, "hidden": (8,)}),
+    "finetune": (FineTune, POINT, {"tasks": 4, "episodes": 3, "hidden": (8,)}),
+    "rl2-gru": (RL2, GRID, _SMALL),
+    "rl2-lstm": (RL2, CART, {**_SMALL, "memory": "lstm", "normalise_observations": True}),
+    "rl2-transformer": (RL2, GRID, {**_SMALL, "memory": "transformer", "layers": 1}),
+    "varibad": (VariBAD, GRID, _SMALL),
+    "pearl": (PEARL, POINT, _PEARL),
+    "pearl-transitions": (PEARL, SEMICIRCLE, {**_PEARL, "context": "transitions", "value_network": True}),
+}
+
+
+def make(name: str, device: str) -> Algorithm:
+    agent, family, options = AGENTS[name]
+    return agent(family[0], replace(agent.config_class(), **options), variant=family[1], device=device)
+
+
+def close(ours: dict[str, Tensor], theirs: dict[str, Tensor], tolerance: float) -> None:
+    """The same names, every tensor of ours on the GPU, the same numbers."""
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        torch.testing.assert_close(
+            value.cpu(), theirs[name], rtol=tolerance, atol=tolerance, msg=lambda text, n=name: f"{n}: {text}"
+        )
+
+
+def play(name: str, variant: str, device: str, **options: Any) -> tuple[Trajectory, dict[str, Tensor]]:
+    family = family_class(name)(variant)
+    agent = MAML(family, MAML.config_class(hidden=(8,)), device=device)
+    tasks = family.tasks.sample(stream_keys(6, 0, "task")).repeat(3)
+    batch = family.batch(tasks, stream_keys(18, 0, "test"), device)
+    return rollout(agent.learner, agent.params, agent.learner.initial(agent.params, 6), batch, lanes=3, **options)
+
+
+@pytest.mark.parametrize("compile", [False, True], ids=["piecewise", "captured"])
+@pytest.mark.parametrize(("name", "variant"), CASES)
+def test_a_rollout_is_that_of_the_cpu(name: str, variant: str, compile: bool, cuda: str) -> None:
+    there, here = (play(name, variant, device, episodes=2, compile=compile)[0] for device in (cuda, "cpu"))
+    assert there.reward.device.type == torch.device(cuda).type
+    assert torch.equal(there.lengths.cpu(), here.lengths)
+    for field in ("observation", "action", "reward", "final_observation"):
+        torch.testing.assert_close(getattr(there, field).cpu(), getattr(here, field), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_training_is_that_of_the_cpu(name: str, cuda: str) -> None:
+    there, here = make(name, cuda), make(name, "cpu")
+    close(there.params, here.params, 0)
+    for agent in (there, here):
+        agent.train_until(1)  # one iteration; more, and rounding becomes another choice of a discrete action
+    assert there.num_timesteps == here.num_timesteps
+    close(there.params, here.params, 5e-3)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_training_goes_on_from_its_file(name: str, cuda: str, tmp_path: Path) -> None:
+    agent = make(name, cuda)
+    agent.train_until(1)
+    agent.save(tmp_path / "agent")
+    loaded = type(agent).load(tmp_path / "agent", device=cuda)
+    more = agent.num_timesteps + 1
+    for each in (agent, loaded):
+        each.train_until(more)
+    close(loaded.params, {key: value.cpu() for key, value in agent.params.items()}, 1e-3)
+
+
+@pytest.mark.parametrize("name", ["maml-ppo", "rl2-gru", "varibad", "pearl"])
+def test_an_evaluation_is_that_of_the_cpu(name: str, cuda: str) -> None:
+    curves = []
+    for device in (cuda, "cpu"):
+        agent = make(name, device)
+        tasks = agent.family.tasks.sample(stream_keys(5, 0, "task"))
+        curves.append(
+            adaptation_curve(
+                agent.learner, agent.params, agent.family, tasks, points=3, lanes=agent.lanes, device=device
+            )
+        )
+    torch.testing.assert_close(*(torch.from_numpy(curve.returns) for curve in curves), rtol=1e-2, atol=1e-2)
+
+
+@pytest.fixture(scope="module")
+def strokes() -> Source:
+    return make_source("strokes")
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if recipe(name).episode.way > 1])
+def test_few_shot_training_is_that_of_the_cpu(name: str, strokes: Source, cuda: str) -> None:
+    config = replace(recipe(name), tasks=2, width=8, iterations=2)
+    there, here = (FewShot(config, strokes, device=device).fit(strokes) for device in (cuda, "cpu"))
+    close(there.params, here.params, 1e-2)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"])
+def test_regression_is_that_of_the_cpu(name: str, cuda: str) -> None:
+    sinusoid = make_source("sinusoid")
+    config = recipe(name, "sinusoid" if "sinusoid" in PRESETS[name] else "default")
+    config = replace(config, tasks=2, iterations=2)
+    there, here = (FewShot(config, sinusoid, device=device).fit(sinusoid) for device in (cuda, "cpu"))
+    close(there.params, here.params, 1e-3)
+
+
+@pytest.mark.parametrize("compile", [False, True], ids=["piecewise", "captured"])
+@pytest.mark.parametrize("name", ["maml-ppo", "maml-discrete", "rl2-gru", "rl2-transformer", "varibad", "pearl"])
+def test_no_rollout_waits_for_the_gpu(name: str, compile: bool, cuda: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = make(name, cuda)
+    tasks = agent.family.tasks.sample(stream_keys(6, 0, "task")).repeat(agent.lanes)
+    batch = agent.family.batch(tasks, stream_keys(6 * agent.lanes, 0, "test"), cuda)
+    state = agent.learner.initial(agent.params, 6)
+
+    def go(episode: int) -> Trajectory:
+        options: dict[str, Any] = {"lanes": agent.lanes, "episodes": 2, "first_episode": episode, "compile": compile}
+        return rollout(agent.learner, agent.params, state, batch, **options)[0]
+
+    go(0)  # makes what is kept: the limits of the action space, a captured step
+    reads: list[int] = []
+    read: Callable[[Tensor], list[int]] = recording.read
+
+    def once(flags: Tensor) -> list[int]:
+        reads.append(flags.numel())
+        torch.cuda.set_sync_debug_mode("default")
+        values = read(flags)
+        torch.cuda.set_sync_debug_mode("error")
+        return values
+
+    monkeypatch.setattr(recording, "read", once)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        go(2)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert reads == [2]

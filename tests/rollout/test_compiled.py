@@ -1,0 +1,204 @@
+"""Steps that are compiled or captured give the numbers of others; a fake stands in for the GPU's capture."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from metarl.agents.maml import MAML
+from metarl.agents.rl2 import RL2
+from metarl.agents.varibad import VariBAD
+from metarl.algorithm import Algorithm
+from metarl.moments import initial_moments, with_data
+from metarl.rollout import compiled
+from metarl.rollout.compiled import FellBack, Graph, compile_rollouts, compiled_step, faster
+from metarl.rollout.random import stream_keys
+from metarl.rollout.rollout import rollout
+from metarl.rollout.trajectory import Trajectory
+
+Tensors = dict[str, Tensor]
+N = 6
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """Nothing compiled before or after, and by default nothing is compiled."""
+    compiled_step.cache_clear()
+    yield
+    compiled_step.cache_clear()
+    compile_rollouts(False)
+
+
+def replayed(function: Callable[[Tensors], Tensors], static: Tensors) -> tuple[Callable[[], None], Tensors]:
+    """What a capture does, without a GPU: a replay reads the inputs and writes the outputs where they first were."""
+    outputs = {name: value.clone() for name, value in function(static).items()}
+
+    def replay() -> None:
+        for name, value in function(static).items():
+            outputs[name].copy_(value)
+
+    return replay, outputs
+
+
+@pytest.fixture
+def graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU takes the way of a GPU."""
+    monkeypatch.setattr(Graph, "capture", staticmethod(replayed))
+    monkeypatch.setattr(compiled, "_inductor", Graph)
+
+
+def broken(error: Exception) -> Callable[[Any], Callable[[Tensors], Tensors]]:
+    """A compiler whose functions raise."""
+
+    def run(*_: Tensors) -> Tensors:
+        raise error
+
+    return lambda *_: run
+
+
+def agent(name: str) -> Algorithm:
+    if name == "maml":
+        return MAML("metarl/PointNavigation-v0", replace(MAML.config_class(), tasks=3, episodes=2, hidden=(8,)))
+    if name == "varibad":
+        return VariBAD("metarl/GridNavi-v0", replace(VariBAD.config_class(), tasks=N, width=8))
+    config = replace(RL2.config_class(), tasks=N, width=8, normalise_observations=True)
+    return RL2("metarl/CartPole-v0", config, variant="reversed")
+
+
+def play(made: Algorithm, compile: bool | None, episode: int = 0, horizon: int = 5) -> tuple[Trajectory, Tensors]:
+    vars(made.family)["horizon"] = horizon
+    tasks = made.family.tasks.sample(stream_keys(N // made.lanes, 0, "task")).repeat(made.lanes)
+    batch = made.family.batch(tasks, stream_keys(N, 0, "test"))
+    state = made.learner.initial(made.params, N // made.lanes)
+    return rollout(
+        made.learner,
+        made.params,
+        state,
+        batch,
+        lanes=made.lanes,
+        episodes=2,
+        first_episode=episode,
+        compile=compile,
+    )
+
+
+def same(one: tuple[Trajectory, Tensors], other: tuple[Trajectory, Tensors]) -> None:
+    a, b = one[0], other[0]
+    for name in ("observation", "action", "reward", "terminated", "truncated", "valid", "final_observation"):
+        torch.testing.assert_close(getattr(a, name), getattr(b, name), msg=lambda text, n=name: f"{n}: {text}")
+    for name in b.record:
+        torch.testing.assert_close(a.record[name], b.record[name])
+    assert one[1].keys() == other[1].keys()
+    for name in other[1]:
+        torch.testing.assert_close(one[1][name], other[1][name])
+
+
+@pytest.mark.usefixtures("graph")
+@pytest.mark.parametrize("name", ["maml", "rl2", "varibad"])
+def test_a_captured_rollout_is_the_rollout(name: str) -> None:
+    made = agent(name)
+    same(play(made, True), play(made, False))
+    same(play(made, True, episode=2), play(made, False, episode=2))
+
+
+def test_a_step_is_one_graph_to_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = torch.compile(backend="eager", fullgraph=True, dynamic=False)  # generates no code, which takes long
+    monkeypatch.setattr(compiled, "_inductor", trace)
+    made = agent("rl2")
+    same(play(made, True), play(made, False))
+
+
+@pytest.mark.usefixtures("graph")
+def test_new_parameters_and_new_moments_reach_a_captured_step() -> None:
+    made = agent("rl2")
+    before = play(made, True)[0]
+    data = 3 + 2 * torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    made.params = with_data(made.params, "observation", data, torch.ones(50, dtype=torch.bool))
+    made.params["actor.0.weight"].mul_(3)  # in its place
+    after = play(made, True)
+    same(after, play(made, False))
+    assert not torch.allclose(after[0].record["features"], before.record["features"])
+    assert initial_moments("observation", (4,)).keys() <= made.params.keys()
+    assert compiled_step.cache_info().misses == 1
+
+
+@pytest.mark.usefixtures("graph")
+def test_episodes_that_end_early_leave_a_memory_as_it_was() -> None:
+    made = agent("rl2")
+    vars(made.family)["reset"] = lambda task, u: {  # half of the poles nearly fallen
+        "motion": torch.tensor([0.0, 0.0, 0.2, 1.0]) * (torch.arange(N) < 3)[:, None] + 0.01 * u,
+        "push": torch.zeros(N),
+    }
+    one, other = play(made, True, horizon=8), play(made, False, horizon=8)
+    assert one[0].lengths.min() < one[0].lengths.max() == 8
+    same(one, other)
+
+
+def test_the_default_is_as_the_process_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(compiled, "_inductor", lambda function: calls.append(1) or function)
+    made = agent("maml")
+    play(made, None)
+    assert not calls
+    compile_rollouts(True)
+    play(made, False)
+    assert not calls
+    play(made, None)
+    play(made, None)
+    assert calls == [1]  # made once, for both
+
+
+def test_what_cannot_be_compiled_runs_as_it_is_with_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_inductor", broken(RuntimeError("no compiler\nand more")))
+    made = agent("maml")
+    with pytest.warns(FellBack, match=r"could not be compiled and runs as it is \(RuntimeError: no compiler\)") as said:
+        one = play(made, True)
+    assert len(said) == 1
+    same(one, play(made, False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same(play(made, True), one)
+
+
+def test_running_out_of_memory_is_no_reason_to_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_inductor", broken(torch.OutOfMemoryError("full")))
+    with pytest.raises(torch.OutOfMemoryError):
+        faster(lambda given: given, torch.device("cpu"))({})
+
+
+def test_a_graph_copies_what_has_changed_and_gives_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    captures: list[Tensors] = []
+
+    def capture(function: Any, static: Tensors) -> tuple[Callable[[], None], Tensors]:
+        captures.append(static)
+        return replayed(function, static)
+
+    monkeypatch.setattr(Graph, "capture", staticmethod(capture))
+    graph = Graph(lambda given: {"sum": given["a"] + given["b"], "a": given["a"]})
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0])
+    first = graph({"a": a, "b": b})
+    second = graph({"a": a + 1, "b": b})
+    assert first["sum"].tolist() == [11, 22]  # not written over
+    assert (second["sum"].tolist(), second["a"].tolist()) == ([12, 23], [2, 3])
+    b.mul_(2)  # the same tensor, other numbers
+    assert graph({"a": a, "b": b})["sum"].tolist() == [21, 42]
+    assert a.tolist() == [1, 2]  # inputs are only read
+    assert len(captures) == 1
+    assert graph({"a": a[:1], "b": b[:1]})["sum"].tolist() == [21]  # another shape is another graph
+    assert len(captures) == 2
+
+
+@pytest.mark.parametrize("name", ["maml", "rl2", "varibad"])
+def test_a_graph_on_a_gpu_gives_the_numbers_of_the_cpu(name: str, cuda: str) -> None:
+    made = agent(name)
+    here = play(made, False)
+    made.params = {key: value.to(cuda) for key, value in made.params.items()}
+    vars(made.family)["batch"] = lambda tasks, keys: type(made.family).batch(made.family, tasks, keys, cuda)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FellBack)
+        there, state = play(made, True)
+    same((there.to("cpu"), {key: value.cpu() for key, value in state.items()}), here)
