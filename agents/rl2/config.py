@@ -15,10 +15,10 @@ class RL2Config:
     tasks: int = 128  # trials per iteration
     episodes: int | None = None  # of a trial; as many as the family says unless given
 
-    memory: Literal["gru", "lstm", "transformer"] = "gru"
+    memory: Literal["gru", "lstm", "transformer", "external", "snail"] = "gru"
     width: int = 64  # of the memory
-    layers: int = 2  # transformer
-    attention_heads: int = 4  # transformer; they share the width
+    layers: int = 2  # transformer, snail
+    attention_heads: int = 4  # transformer; they share the width. external: its reads; they share half of the width
     embedding: int = 64  # width of the layer before the memory; 0 for none
     head: tuple[int, ...] = (64,)  # hidden layers of the policy and of the value; none for linear ones
     activation: Literal["tanh", "relu"] = "tanh"  # of the heads
@@ -50,7 +50,8 @@ class RL2Config:
                 "width": self.width >= 1,
                 "layers": self.layers >= 1,
                 "attention_heads": self.attention_heads >= 1
-                and (self.memory != "transformer" or self.width % self.attention_heads == 0),
+                and (self.memory != "transformer" or self.width % self.attention_heads == 0)
+                and (self.memory != "external" or self.width >= 2 * self.attention_heads),
                 "embedding": self.embedding >= 0,
                 "head": all(width >= 1 for width in self.head),
                 "activation": self.activation in ("tanh", "relu"),

@@ -59,16 +59,24 @@ class InnerLoop:
         """One gradient step of every row on its own loss; also returns what ``loss`` returned beside it."""
         fast = {name: state[name] for name in self.adapted(params)}
 
-        def summed(fast: Params) -> tuple[Tensor, Outputs]:
+        def summed(fast: Params) -> tuple[Tensor, tuple[Tensor, Outputs]]:
             losses, aux = loss(fast)
-            return losses.sum(), aux
+            return losses.sum(), (losses, aux)
 
-        gradients, aux = torch.func.grad(summed, has_aux=True)(fast)
-        new = {}
-        for name, value in fast.items():
-            gradient = gradients[name].detach() if self.first_order else gradients[name]
-            new[name] = value - self._step_size(params, name, state[COUNT], value) * gradient
-        return {**state, **new, COUNT: state[COUNT] + 1}, aux
+        gradients, (losses, aux) = torch.func.grad(summed, has_aux=True)(fast)
+        if self.first_order:
+            gradients, losses = {name: value.detach() for name, value in gradients.items()}, losses.detach()
+        return {**state, **self.update(params, state, gradients, losses), COUNT: state[COUNT] + 1}, aux
+
+    def update(self, params: Params, state: State, gradients: Params, losses: Tensor) -> State:
+        """What a step changes in the state, from each row's gradient and its loss ``(task,)``: descent.
+
+        Of first order, both come detached.
+        """
+        return {
+            name: state[name] - self._step_size(params, name, state[COUNT], state[name]) * gradient
+            for name, gradient in gradients.items()
+        }
 
     def _step_size(self, params: Params, name: str, count: Tensor, value: Tensor) -> Tensor:
         learned = params.get(STEP_SIZE + name)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl.adapt.gradient import COUNT, STEP_SIZE, InnerLoop, chunks, meta_gradient
+from metarl.adapt.learned_update import GATES, HIDDEN, LearnedUpdate, scaled
 from metarl.errors import MetaRLError
 from metarl.learner import MetaLearner, Outputs, Params, State
 from metarl.networks import MLP
@@ -116,6 +117,75 @@ def test_what_adapts_is_what_starts_with_the_prefix() -> None:
     torch.testing.assert_close(after["policy.w"], torch.full((4, 2), 0.9))
     assert torch.equal(after["policy.b"], state["policy.b"])  # it has no part in the loss
     assert torch.equal(after["other"], torch.zeros(4))  # whatever else is in the state is kept
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_how_a_gradient_becomes_an_update_is_one_method(first_order: bool) -> None:
+    seen: list[tuple[bool, list[float]]] = []
+
+    class Signs(InnerLoop):
+        def update(self, params: Params, state: State, gradients: Params, losses: Tensor) -> State:
+            seen.append((losses.requires_grad or gradients["theta"].requires_grad, losses.tolist()))
+            return {"theta": state["theta"] - self.step_size * gradients["theta"].sign()}
+
+    inner, params = Signs(step_size=0.5, first_order=first_order), scalar(3)
+    params["theta"].requires_grad_()
+    state, _ = inner.step(params, inner.start(params, 2), quadratic([2, 5], [1, 5]))
+    assert state["theta"].tolist() == [2.5, 3.5]
+    assert state[COUNT].tolist() == [1, 1]
+    assert seen == [(not first_order, [4, 10])]  # each row's own loss
+
+
+# --- the learned update ---
+
+
+def test_a_step_with_fixed_gates_by_hand() -> None:
+    # θ' = f θ - i a (θ - c) with f = .5 and i = .25: 1.5 - .25 · 4 = .5, and 1.5 - .25 · 20 = -3.5; then from there
+    # .25 - .25 · 2 · (-.5) = .5, and -1.75 - .25 · 5 · (-2.5) = 1.375.
+    inner = LearnedUpdate(hidden=3)
+    params = {**scalar(3), **{name: 0 * value.double() for name, value in inner.init(torch.Generator()).items()}}
+    params["update.gate.bias"] = torch.tensor([0.0, -math.log(3)], dtype=torch.float64)
+    state = inner.start(params, 2)
+    assert {name: tuple(value.shape) for name, value in state.items() if name != COUNT} == {
+        "theta": (2,),
+        "update.hidden": (2, 3, 1),
+        "update.cell": (2, 3, 1),
+        "update.gates": (2, 2, 1),
+    }
+    for wanted in ([0.5, -3.5], [0.5, 1.375]):
+        state, _ = inner.step(params, state, quadratic([2, 5], [1, -1]))
+        assert state["theta"].tolist() == pytest.approx(wanted, abs=1e-12)
+    assert state[GATES][0, :, 0].tolist() == pytest.approx([0.5, 0.25])
+    assert state[COUNT].tolist() == [2, 2]
+
+
+def test_the_gates_see_the_parameter_the_gates_before_and_the_hidden_state() -> None:
+    # The cell is 1 and its gates are all .5, new content is 0: the cell becomes .5, the hidden state .5 tanh .5.
+    inner = LearnedUpdate(hidden=1)
+    params = {**scalar(3), **{name: 0 * value.double() for name, value in inner.init(torch.Generator()).items()}}
+    params["update.gate.from_hidden"] += torch.tensor([[2.0], [0.0]])
+    params["update.gate.from_value"] += torch.tensor([[0.0], [1.0]])
+    params["update.gate.from_gates"] += torch.tensor([[1.0], [-1.0]])
+    state = inner.start(params, 1)
+    state = {**state, "update.cell": torch.ones_like(state[HIDDEN]), GATES: torch.tensor([[[0.25], [2.0]]]).double()}
+    state, _ = inner.step(params, state, quadratic([2], [1]))
+    forget, let_in = (1 / (1 + math.exp(-x)) for x in (math.tanh(0.5) + 0.25, 3 - 2))
+    assert state[GATES][0, :, 0].tolist() == pytest.approx([forget, let_in], abs=1e-12)
+    assert state["theta"].item() == pytest.approx(3 * forget - 4 * let_in, abs=1e-12)
+
+
+def test_numbers_of_any_size_become_two_moderate_ones() -> None:
+    found = scaled(torch.tensor([[1.0, -math.e, 0.0, 1e-6, -1e-30, 1e30]], dtype=torch.float64))
+    small = 1e-6 * math.e**10
+    assert found[0, 0].tolist() == pytest.approx([0, 0.1, -1, -1, -1, 3 * math.log(10)])
+    assert found[0, 1].tolist() == pytest.approx([1, -1, 0, small, 0, 1])
+    assert scaled(torch.tensor([2.0])).shape == (1, 2)
+
+
+def test_a_rule_needs_a_gate_to_start_at() -> None:
+    for options in ({"step_size": 1.0}, {"first_order": False}, {"hidden": 0}):
+        with pytest.raises(MetaRLError, match="needs step_size < 1"):
+            LearnedUpdate(**options)
 
 
 def test_bad_numbers_are_refused() -> None:

@@ -11,7 +11,15 @@ from metarl.adapt.memory import Memory
 from metarl.learner import Params, State, keep_where
 
 D, WIDTH, STEPS = 3, 8, 11
-CAPACITIES = {"transformer": 40, "transformer, short": 4}  # the second forgets within these trials
+# Those that are short forget within these trials.
+CAPACITIES = {
+    "transformer": 40,
+    "transformer, short": 4,
+    "snail": 40,
+    "snail, short": 4,
+    "external": 20,
+    "external, short": 3,
+}
 # Of each row, what is valid: all, none, padding between episodes and at the end, at the start, one input in the middle.
 VALID = torch.tensor(
     [
@@ -25,7 +33,7 @@ VALID = torch.tensor(
 N = len(VALID)
 
 
-@pytest.fixture(params=[*MEMORIES, "transformer, short"])
+@pytest.fixture(params=sorted({*MEMORIES, *CAPACITIES}))
 def memory(request: pytest.FixtureRequest) -> Memory:
     name = str(request.param)
     return make_memory(name.split(",")[0], D, WIDTH, layers=2, heads=2, capacity=CAPACITIES.get(name, 1))
