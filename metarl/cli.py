@@ -1,4 +1,4 @@
-"""The command line: ``metarl train | evaluate | compare | render | families | check``."""
+"""The command line: ``metarl train | evaluate | compare | render | fewshot | families | check``."""
 
 import json
 import shlex
@@ -12,7 +12,15 @@ from typing import Any
 import tyro
 
 from metarl.errors import MetaRLError
-from metarl.options import CheckOptions, CompareOptions, EvaluateOptions, FamiliesOptions, RenderOptions, TrainOptions
+from metarl.options import (
+    CheckOptions,
+    CompareOptions,
+    EvaluateOptions,
+    FamiliesOptions,
+    RenderOptions,
+    TrainOptions,
+    preset_of,
+)
 
 # What a command needs is imported in it: `metarl --help` should not wait for torch.
 
@@ -53,7 +61,9 @@ def train(arguments: Sequence[str]) -> None:
         overwrite=options.overwrite,
     )
     try:
-        train_run(run, options.device, options.threads, options.jobs, options.checkpoint_seconds)
+        train_run(
+            run, options.device, options.threads, options.jobs, options.checkpoint_seconds, compile=options.compile
+        )
     except MetaRLError:
         if not options.resume:
             run.discard_untrained()
@@ -167,11 +177,19 @@ def check(arguments: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
+def fewshot(arguments: Sequence[str]) -> None:
+    """Supervised few-shot learning: train, evaluate and compare learners."""
+    from metarl.fewshot.cli import fewshot
+
+    fewshot(arguments)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
     "render": render,
+    "fewshot": fewshot,
     "families": families,
     "check": check,
 }
@@ -203,12 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _preset(agent: type[Any], arguments: Sequence[str]) -> Any:
-    name = "default"
-    for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
-            name = arguments[i + 1]
-        elif argument.startswith("--preset="):
-            name = argument.removeprefix("--preset=")
+    name = preset_of(arguments)
     if name not in agent.presets:
         raise MetaRLError(f"Agent {agent.name!r} has no preset {name!r}; choose one of {', '.join(agent.presets)}.")
     return agent.presets[name]

@@ -1,5 +1,6 @@
 """Options of the commands, from which tyro makes the command line."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,22 +12,16 @@ Name = Annotated[str, tyro.conf.Positional]
 RunPath = Annotated[Path, tyro.conf.Positional]
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """Train an agent on a task family."""
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What every training asks."""
 
-    agent: Name
-    """maml, finetune, ..., or module:Class"""
-    family: Name
-    """id, or module:id for one of your own"""
-    variant: str | None = None
-    """the family's preset; its first unless given"""
     preset: str = "default"
-    """the agent's configuration to start from"""
+    """the configuration to start from"""
     seed: tuple[int, ...] = (0,)
     """one run folder for all of them"""
     name: str | None = None
-    """of the run folder; AGENT-PRESET-FAMILY-VARIANT unless given"""
+    """of the run folder; made of what is trained on what unless given"""
     runs: Path = Path("runs")
     """where run folders are"""
     device: str = "cpu"
@@ -42,6 +37,30 @@ class TrainOptions:
     """replace the run folder"""
     json: bool = False
     """print what was done as JSON"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunOptions):
+    """Train an agent on a task family."""
+
+    agent: Name
+    """maml, finetune, ..., or module:Class"""
+    family: Name
+    """id, or module:id for one of your own"""
+    variant: str | None = None
+    """the family's preset; its first unless given"""
+    compile: bool = False
+    """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
+
+
+def preset_of(arguments: Sequence[str]) -> str:
+    """The preset that arguments name: it decides on defaults, and so has to be known before they are parsed."""
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith("--preset="):
+            return argument.removeprefix("--preset=")
+    return "default"
 
 
 @dataclass(frozen=True)

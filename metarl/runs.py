@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -28,8 +28,78 @@ from metarl.tasks import Split
 _ABOUT, _SPLITS, _CHECKPOINT = "run.json", "splits.json", "checkpoint.safetensors"
 
 
+class RunFolder:
+    """What the run folders of agents and of few-shot learners have in common."""
+
+    path: Path
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The run in a folder; raises where there is none."""
+        raise NotImplementedError
+
+    @property
+    def budget(self) -> int:
+        """Steps or iterations of a seed's training."""
+        raise NotImplementedError
+
+    def seed_folder(self, seed: int) -> Path:
+        """Where one seed's files are."""
+        return self.path / f"seed-{seed}"
+
+    def checkpoint(self, seed: int) -> Path:
+        """One seed's checkpoint."""
+        return self.seed_folder(seed) / _CHECKPOINT
+
+    def trained_checkpoint(self, seed: int) -> Path:
+        """The same; raises where it is not there yet."""
+        if not self.checkpoint(seed).exists():
+            raise MetaRLError(
+                f"{self.path} has no checkpoint of seed {seed}; its training has not begun, or use --resume."
+            )
+        return self.checkpoint(seed)
+
+    def discard_untrained(self) -> None:
+        """Remove the folder unless a seed has a checkpoint: a run that failed at once leaves nothing behind."""
+        if not any(self.checkpoint(seed).exists() for seed in self.seeds):
+            shutil.rmtree(self.path)
+
+    def check_same(self, saved: "RunFolder", names: Sequence[str]) -> None:
+        """Raise where a run to be resumed was made otherwise."""
+        for name in names:
+            mine, there = getattr(self, name), getattr(saved, name)
+            if mine != there:
+                raise MetaRLError(
+                    f"{self.path} was made with {name} {there}, not {mine}; resume it with its own command."
+                )
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise unless there is a seed, and each is there once."""
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise MetaRLError(f"seeds={list(seeds)}: give at least one seed, each once.")
+
+
+def make_room(path: Path, about: str, overwrite: bool, unfinished: tuple[str, ...] = ()) -> None:
+    """See that a new run can take a folder, whose file ``about`` makes it one.
+
+    Files that begin as those ``unfinished`` are what a kill left behind while a folder was made, which is no run.
+    """
+    if not path.exists() or all(file.name.startswith((*unfinished, f".{about}")) for file in path.iterdir()):
+        return
+    if not (path / about).exists():
+        raise MetaRLError(f"{path} is there and is no run folder; choose another --name.")
+    if not overwrite:
+        raise MetaRLError(
+            f"{path} is there already; continue it with --resume, replace it with --overwrite, or choose another "
+            "--name."
+        )
+    shutil.rmtree(path)
+
+
 @dataclass(frozen=True)
-class Run:
+class Run(RunFolder):
     """A run folder. ``agent`` and ``family`` are as they were given, so ``module:id`` is found again."""
 
     path: Path
@@ -59,25 +129,15 @@ class Run:
         A run that was killed before its folder was made begins anew, so that a job may always say ``--resume``.
         """
         made = make_family(family, variant)
-        if not seeds or len(set(seeds)) != len(seeds):
-            raise MetaRLError(f"seeds={list(seeds)}: give at least one seed, each once.")
+        check_seeds(seeds)
         run = cls(path, agent, family, made.variant, config, tuple(seeds), command)
         if resume and (path / _ABOUT).exists():
             return run._same_as(cls.open(path))
         # Whatever is wrong with the family, its split or the agent shows here, before anything is written or removed.
         agent_class(agent)(made, config)
         split = made.splits
-        # A kill between the two writes below leaves no more than this behind, which is no run.
-        unfinished = (_SPLITS, f".{_SPLITS}", f".{_ABOUT}")
-        if path.exists() and not all(file.name.startswith(unfinished) for file in path.iterdir()):
-            if not (path / _ABOUT).exists():
-                raise MetaRLError(f"{path} is there and is no run folder; choose another --name.")
-            if not overwrite:
-                raise MetaRLError(
-                    f"{path} is there already; continue it with --resume, replace it with --overwrite, or choose "
-                    "another --name."
-                )
-            shutil.rmtree(path)
+        # A kill between the two writes below leaves no more than the first behind.
+        make_room(path, _ABOUT, overwrite, unfinished=(_SPLITS, f".{_SPLITS}"))
         split.save(path / _SPLITS)
         about = {
             "agent": agent,
@@ -114,18 +174,12 @@ class Run:
             raise MetaRLError(
                 f"{self.path} holds family {saved.family_name}, not {self.family_name}; choose another --name."
             )
-        for name in ("agent", "variant", "config", "seeds"):
-            mine, there = getattr(self, name), getattr(saved, name)
-            if mine != there:
-                raise MetaRLError(
-                    f"{self.path} was made with {name} {there}, not {mine}; resume it with its own command."
-                )
+        self.check_same(saved, ("agent", "variant", "config", "seeds"))
         return saved
 
-    def discard_untrained(self) -> None:
-        """Remove the folder unless a seed has a checkpoint: a run that failed at once leaves nothing behind."""
-        if not any(self.checkpoint(seed).exists() for seed in self.seeds):
-            shutil.rmtree(self.path)
+    @property
+    def budget(self) -> int:
+        return int(self.config.total_timesteps)
 
     @property
     def label(self) -> str:
@@ -143,25 +197,13 @@ class Run:
             )
         return family
 
-    def seed_folder(self, seed: int) -> Path:
-        """Where one seed's files are."""
-        return self.path / f"seed-{seed}"
-
-    def checkpoint(self, seed: int) -> Path:
-        """One seed's checkpoint."""
-        return self.seed_folder(seed) / _CHECKPOINT
-
     def new_agent(self, seed: int, device: str | torch.device = "cpu") -> Algorithm:
         """One seed's agent as it was before training."""
         return agent_class(self.agent)(self.family(), self.config, seed=seed, device=device)
 
     def trained(self, seed: int, device: str | torch.device = "cpu") -> Algorithm:
         """One seed's agent as its checkpoint has it."""
-        if not self.checkpoint(seed).exists():
-            raise MetaRLError(
-                f"{self.path} has no checkpoint of seed {seed}; its training has not begun, or use --resume."
-            )
-        return self.new_agent(seed, device).restore(self.checkpoint(seed))
+        return self.new_agent(seed, device).restore(self.trained_checkpoint(seed))
 
     def about_training(self, seed: int) -> dict[str, Any]:
         """What the seed's checkpoint says of itself."""

@@ -16,10 +16,14 @@ from metarl.errors import MetaRLError
 from metarl.logs import run_logger
 from metarl.options import SECONDS_BETWEEN_CHECKPOINTS
 from metarl.process import prepare_process
-from metarl.runs import Run
+from metarl.rollout.compiled import compile_rollouts
+from metarl.runs import Run, RunFolder
 
 _FAILED = -1  # in place of the steps: the words are an error
 Report = Callable[[int, int, str], None]  # seed, steps so far, a few words
+TrainSeed = Callable[
+    [Any, int, Report, str, int, float, bool], None
+]  # as train_seed; a function that a process can be given
 
 
 class _Checkpoints(BaseCallback):
@@ -55,9 +59,11 @@ def train_seed(
     device: str = "cpu",
     threads: int = 1,
     seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
+    compile: bool = False,
 ) -> None:
     """Train one seed to the config's number of steps, from its checkpoint if there is one."""
     prepare_process(threads)
+    compile_rollouts(compile)
     agent = run.new_agent(seed, device)
     if run.checkpoint(seed).exists():
         agent.restore(run.checkpoint(seed))
@@ -71,13 +77,18 @@ def train_seed(
 
 
 def train_run(
-    run: Run,
+    run: RunFolder,
     device: str = "cpu",
     threads: int = 1,
     jobs: int | None = None,
     seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
+    train: TrainSeed = train_seed,
+    compile: bool = False,
 ) -> None:
-    """Train every seed of a run, ``jobs`` processes at a time; as many as the cores allow unless given."""
+    """Train every seed of a run, ``jobs`` processes at a time; as many as the cores allow unless given.
+
+    ``compile`` has rollouts step as compiled functions; see ``metarl.rollout.compiled``.
+    """
     if threads < 1 or (jobs is not None and jobs < 1):
         raise MetaRLError(f"--threads {threads} --jobs {jobs}: both must be at least 1.")
     if seconds < 0:
@@ -86,7 +97,7 @@ def train_run(
     n_jobs = min(len(run.seeds), jobs if jobs is not None else max(1, cores // threads))
     console = Console(stderr=True)
     with _progress(console) as progress:
-        total = run.config.total_timesteps
+        total = run.budget
         bars = {seed: progress.add_task(f"seed {seed}", total=total, words="") for seed in run.seeds}
 
         def report(seed: int, steps: int, words: str) -> None:
@@ -94,24 +105,22 @@ def train_run(
 
         try:
             if n_jobs == 1:
-                _in_turn(run, report, device, threads, seconds)
+                for seed in run.seeds:
+                    try:
+                        train(run, seed, report, device, threads, seconds, compile)
+                    except MetaRLError as error:
+                        raise _failure(seed, str(error)) from error
             else:
-                _side_by_side(run, report, device, threads, seconds, n_jobs)
+                _side_by_side(run, train, report, (device, threads, seconds, compile), n_jobs)
         except MetaRLError:
             # In a log the error is all that there is to say; a terminal keeps the bars above it.
             console.quiet = not console.is_terminal
             raise
 
 
-def _in_turn(run: Run, report: Report, device: str, threads: int, seconds: float) -> None:
-    for seed in run.seeds:
-        try:
-            train_seed(run, seed, report, device, threads, seconds)
-        except MetaRLError as error:
-            raise _failure(seed, str(error)) from error
-
-
-def _side_by_side(run: Run, report: Report, device: str, threads: int, seconds: float, n_jobs: int) -> None:
+def _side_by_side(
+    run: RunFolder, train: TrainSeed, report: Report, how: tuple[str, int, float, bool], n_jobs: int
+) -> None:
     context = multiprocessing.get_context("spawn")
     messages: Any = context.Queue()
     waiting, running = list(run.seeds), dict[int, Any]()
@@ -119,7 +128,7 @@ def _side_by_side(run: Run, report: Report, device: str, threads: int, seconds: 
         while waiting or running:
             while waiting and len(running) < n_jobs:
                 seed = waiting.pop(0)
-                arguments = (run.path, seed, messages, device, threads, seconds)
+                arguments = (type(run), run.path, train, seed, messages, how)
                 running[seed] = context.Process(target=_child, args=arguments, daemon=True)
                 running[seed].start()
             # Before the messages are read: what a process that has ended had to say is then among them.
@@ -150,16 +159,11 @@ def _read(messages: Any, report: Report, wait: float) -> None:
 
 
 def _child(
-    path: Any,
-    seed: int,
-    messages: Any,
-    device: str,
-    threads: int,
-    seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
+    kind: type[RunFolder], path: Any, train: TrainSeed, seed: int, messages: Any, how: tuple[str, int, float, bool]
 ) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        train_seed(Run.open(path), seed, lambda *report: messages.put(report), device, threads, seconds)
+        train(kind.open(path), seed, lambda *report: messages.put(report), *how)
     except MetaRLError as error:
         messages.put((seed, _FAILED, str(error)))
         raise SystemExit(1) from None

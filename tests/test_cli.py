@@ -164,9 +164,12 @@ def test_help_names_every_command(command: Callable[..., Said]) -> None:
     assert command("--version").out.strip() == __version__
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, "fewshot train", "fewshot evaluate", "fewshot compare"])
 def test_every_command_has_help(name: str, command: Callable[..., Said]) -> None:
-    said = command(name, "--help")
+    said = command(*name.split(), "--help")
+    if name == "fewshot":
+        assert "train" in said.out
+        return
     assert said.code == 0
     assert "--json" in said.out
 
@@ -284,7 +287,7 @@ def test_train_shows_its_progress_and_what_comes_next(command: Callable[..., Sai
 
 TRAIN = ["train", "maml", NAVIGATION, *SMALL]  # small, should it not be refused
 BAD: dict[str, tuple[list[str], str]] = {
-    "command": (["trian"], "'trian' is unknown; choose one of train, evaluate, compare, render, families, check"),
+    "command": (["trian"], "'trian' is unknown; choose one of train, evaluate, compare, render, fewshot"),
     "agent": (["train", "malm", NAVIGATION], "Agent 'malm' is unknown; known are .*maml"),
     "agent's module": (["train", "nowhere:Agent", NAVIGATION], "no module 'nowhere'"),
     "no agent": (["train", "metarl.errors:MetaRLError", NAVIGATION], "must be a subclass"),

@@ -86,7 +86,13 @@ def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
     return figure
 
 
-def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequence[str]) -> Figure:
+def learning_figure(
+    progress: Sequence[str | Path],
+    *,
+    steps: str,
+    returns: Sequence[str],
+    labels: tuple[str, str] = ("environment steps", "return"),
+) -> Figure:
     """Training progress: environment steps against the return after each adaptation step.
 
     Args:
@@ -95,12 +101,13 @@ def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequ
         steps: the column of environment steps.
         returns: the columns of returns after 0, 1, ... adaptation steps, or of a trial's episodes. A trial's total is
             of another size, and left out where there are others.
+        labels: of the axes.
 
     Raises MetaRLError for a missing column, naming those that are there.
     """
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.add_subplot()
-    frame(axes, "environment steps", "return")
+    frame(axes, *labels)
     ends = []
     returns = [column for column in returns if column != _WHOLE_TRIAL] or returns
     for k, (column, colour) in enumerate(zip(returns, step_colours(len(returns)), strict=True)):
@@ -122,7 +129,7 @@ def learning_figure(progress: Sequence[str | Path], *, steps: str, returns: Sequ
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value:,.0f}")
     axes.margins(x=0)
     label_ends(axes, ends)
-    heading(axes, "Return while training", f"{len(progress)} seed{'s' * (len(progress) > 1)}")
+    heading(axes, f"{labels[1].capitalize()} while training", f"{len(progress)} seed{'s' * (len(progress) > 1)}")
     return figure
 
 

@@ -21,12 +21,29 @@ gap between the floor (the best player that does not know the task) and the opti
 that are scored. In brackets stands the wider of two 95% intervals: a bootstrap over seeds × tasks, and Student's t over
 seeds. IQM is the mean of the middle half; *noise off* means without exploration noise.
 """
+FEWSHOT_DESCRIPTION = """\
+## Few-shot learners
+
+Accuracies in percent of 5w1s (5 classes, 1 labelled sample of each) and the like, with 15 queries of each class that
+training has not seen; mean squared errors of functions at 100 points. *Inductive*: each query is predicted from the
+support alone. *To adapt*: the time on one core for one task, and the memory that it takes beside the parameters. In
+brackets stands the wider of two 95% intervals: a bootstrap over seeds × episodes, and Student's t over seeds.
+"""
 POINTS_SHOWN = 8  # of a result's curve, evenly chosen
+_PICTURES = {  # beside the curve, where there are any
+    "learning": "{} while training",
+    "belief": "What {} knows of the task",
+    "posterior": "Its posterior against the true task",
+    "episode": "One episode of {}: the support, the queries and what was wrong",
+    "embedding": "The features of that episode",
+    "function": "One function as {} predicts it",
+}
 STEPS_SHOWN = 3  # adaptation steps with a column of their own; of a longer curve the last point is shown too
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """The table of all results: agent, family, split, steps, seeds, normalised scores by adaptation step, figures."""
+    """The table of all agents: family, split, steps, seeds, normalised scores by adaptation step, figures."""
+    results = [result for result in results if not _is_fewshot(result)]
     if not results:
         return "No results yet.\n"
     curves = [result.summary.get("curve", []) for result in results]
@@ -60,13 +77,54 @@ def results_table(results: Sequence[Result]) -> str:
     return markdown(header, rows)
 
 
+def fewshot_table(results: Sequence[Result]) -> str:
+    """The table of all few-shot learners, by source and figure, the best accuracy first and the least error first."""
+    rows = []
+    for result in results:
+        if not _is_fewshot(result):
+            continue
+        content, about = result.summary, result.summary["fewshot"]
+        spent = f"{1000 * about['adapt_seconds']:.1f} ms, {number(about['adapt_bytes'] / 2**20)} MB"
+        for each in content["figures"]:
+            error = "mse" in each["name"]
+            facts = [
+                content["agent"],
+                content["family"],
+                each["name"],
+                _bracketed(each["value"], each, 3 if error else 1),
+                f"{each['asked']}: {each['label']}",
+                str(each["reference"] or "–"),
+                about["mark"],
+                f"{len(content['seeds'])} × {about['episodes']:,}",
+                f"{about['iterations']:,} iterations, {number(content['wall_seconds'] / 60)} min",
+                spent,
+            ]
+            rows.append(((content["family"], each["name"], each["value"] * (1 if error else -1)), facts))
+    if not rows:
+        return "No results yet.\n"
+    header = [
+        "learner",
+        "source",
+        "figure",
+        "value",
+        "asked",
+        "published",
+        "",
+        "seeds × episodes",
+        "trained",
+        "to adapt",
+    ]
+    return markdown(header, [facts for _, facts in sorted(rows)])
+
+
 def write_results_readme(results_dir: str | Path, *, write: bool = True) -> bool:
     """Write results/README.md: the table, then each result with its command, its curve and its picture.
 
     Returns whether the file changed, or with ``write=False`` whether it would. Raises MetaRLError for faulty results.
     """
     results = load_results(results_dir)
-    text = "\n".join([DESCRIPTION, results_table(results), *map(_section, results)])
+    tables = [DESCRIPTION, results_table(results), FEWSHOT_DESCRIPTION, fewshot_table(results)]
+    text = "\n".join([*tables, *map(_section, results)])
     return _update(Path(results_dir) / "README.md", text, write)
 
 
@@ -97,7 +155,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _section(result: Result) -> str:
     content = result.summary
-    effort = f"{content['steps']:,} steps and {content['wall_seconds'] / 60:.1f} minutes a seed"
+    unit = "training tasks" if _is_fewshot(result) else "steps"
+    effort = f"{content['steps']:,} {unit} and {content['wall_seconds'] / 60:.1f} minutes a seed"
     parts = [
         f"## {content['agent']} on {_family(content)}, {content['split']}\n",
         f"`{content['command']}`\n",
@@ -123,15 +182,16 @@ def _section(result: Result) -> str:
     ]
     parts += [markdown(header, rows)] * bool(rows)
     parts.append(f"![The curve of {content['agent']} on {_family(content)}]({result.name}/curve.png)\n")
-    if (result.folder / "learning.png").exists():
-        parts.append(f"![The return of {content['agent']} while training]({result.name}/learning.png)\n")
-    if (result.folder / "belief.png").exists():
-        parts.append(f"![What {content['agent']} knows of the task]({result.name}/belief.png)\n")
-    if (result.folder / "posterior.png").exists():
-        parts.append(f"![Its posterior against the true task]({result.name}/posterior.png)\n")
+    for name, words in _PICTURES.items():
+        if (result.folder / f"{name}.png").exists():
+            parts.append(f"![{words.format(content['agent'])}]({result.name}/{name}.png)\n")
     if (result.folder / "adaptation.mp4").exists():
         parts.append(f"[A video of {content['agent']} as it adapts]({result.name}/adaptation.mp4)\n")
     return "\n".join(parts)
+
+
+def _is_fewshot(result: Result) -> bool:
+    return "fewshot" in result.summary
 
 
 def _total(content: Summary) -> str:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from metarl.errors import MetaRLError
+from metarl.evaluate.fewshot_curve import check_fewshot_curve
 from metarl.evaluate.plots import curve_figure, save_figure
 from metarl.evaluate.schema import Summary, check_summary, label
 from metarl.evaluate.scores import Evaluation, PointScore, short_name
@@ -147,11 +149,18 @@ def summary(
 
 def write_result(results_dir: str | Path, evaluation: Evaluation, content: Summary, config: Mapping[str, Any]) -> Path:
     """Write the four files of an evaluation's result, and check them; returns its folder."""
+    return write_files(results_dir, content, config, evaluation.to_csv(), curve_figure(evaluation))
+
+
+def write_files(
+    results_dir: str | Path, content: Summary, config: Mapping[str, Any], curve_csv: str, curve: Figure
+) -> Path:
+    """Write a result's four files, of an agent or of a few-shot learner, and check them; returns their folder."""
     check_summary(content)
-    folder = Path(results_dir, content["agent"], _folder_name(content))
+    folder = Path(results_dir, *["fewshot"] * ("fewshot" in content), content["agent"], _folder_name(content))
     write_atomic(folder / "config.json", json.dumps(dict(config), indent=2, sort_keys=True) + "\n")
-    write_atomic(folder / "curve.csv", evaluation.to_csv())
-    save_figure(curve_figure(evaluation), folder / "curve.png")
+    write_atomic(folder / "curve.csv", curve_csv)
+    save_figure(curve, folder / "curve.png")
     write_atomic(folder / "summary.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
     check_result(folder, results_dir)
     return folder
@@ -173,7 +182,12 @@ def check_result(folder: str | Path, results_dir: str | Path) -> Result:
         if not (place / "curve.png").read_bytes().startswith(b"\x89PNG\r\n"):
             raise MetaRLError("curve.png is no PNG picture; write it again")
         # Few-shot learners earn accuracies and errors: their curve.csv has columns of its own.
-        points = {} if name.startswith("fewshot/") else _read_curve(place / "curve.csv", content)
+        fewshot = name.startswith("fewshot/")
+        if fewshot != ("fewshot" in content):
+            raise MetaRLError("what has few-shot's fields belongs below fewshot/, and nothing else; move the folder")
+        if fewshot:
+            check_fewshot_curve(place / "curve.csv", content)
+        points = {} if fewshot else _read_curve(place / "curve.csv", content)
     except MetaRLError as error:
         raise MetaRLError(f"{place}: {error}") from error
     return Result(place, name, content, points)

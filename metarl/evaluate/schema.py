@@ -5,7 +5,9 @@
      trial: {episodes, return: {...}, normalised: {...} or null} or null,
      figures: [{name, value, low, high, reference, asked, label}, ...]}
 
-``curve`` and ``trial``, the total of a trial's episodes, are optional.
+``curve`` and ``trial``, the total of a trial's episodes, are optional. Few-shot learners have in their place
+     fewshot: {mark: inductive or transductive, episodes, iterations, parameters, adapt_seconds, adapt_bytes}
+and their steps are the tasks that a seed was trained on.
 Every error names the field, what it holds, what is allowed, and so what to change.
 """
 
@@ -32,11 +34,12 @@ FIGURE_NAMES = {
     rf"normalised{_POINT}": "normalised, normalised step 1, normalised episode 1",
     r"n=\d+( k=\d+)?": "n=10, n=100 k=5",
     r"\d+w\d+s": "5w1s",
-    r"mse \d+-shot step \d+": "mse 10-shot step 1",
+    r"(median )?mse \d+-shot( step \d+)?": "mse 10-shot step 1, median mse 10-shot step 1, mse 10-shot",
     r"rmse": "rmse",
     r"auroc": "auroc",
     r"rocauc \d+-shot": "rocauc 10-shot",
 }
+MARKS = ("inductive", "transductive")
 ASKED = re.compile(r"(>=|<=|>|<) (-?\d+(?:\.\d+)?)")
 ROUNDING = 1e-9  # relative: an interval of equal numbers may miss their mean by it
 
@@ -64,7 +67,7 @@ def label(value: float, asked: str, *, steps: int, reference_steps: int | None =
 
 def check_summary(summary: object) -> Summary:
     """The summary itself, if every field holds what the schema allows and no label claims too much."""
-    content = _fields(summary, "summary", FIELDS, ("curve", "trial"))
+    content = _fields(summary, "summary", FIELDS, ("curve", "trial", "fewshot"))
     for name in ("agent", "family", "machine", "command", "version"):
         _text(content[name], name)
     _text(content["variant"], "variant", empty=True)
@@ -82,10 +85,23 @@ def check_summary(summary: object) -> Summary:
         trial = _fields(content["trial"], "trial", ("episodes", "return", "normalised"))
         _count(trial["episodes"], "trial.episodes")
         _check_scores(trial, "trial")
+    if "fewshot" in content:
+        _check_fewshot(content["fewshot"])
     names = [_check_figure(each, f"figures[{i}]", steps) for i, each in enumerate(_list(content["figures"], "figures"))]
     if len(set(names)) < len(names):
         raise MetaRLError(f"figures {names} repeat a name; give each figure once")
     return content
+
+
+def _check_fewshot(content: object) -> None:
+    counts = ("episodes", "iterations", "parameters", "adapt_bytes")
+    about = _fields(content, "fewshot", ("mark", "adapt_seconds", *counts))
+    if about["mark"] not in MARKS:
+        raise MetaRLError(f"fewshot.mark={about['mark']!r}; allowed are {', '.join(MARKS)}")
+    for name in counts:
+        _count(about[name], f"fewshot.{name}")
+    if _number(about["adapt_seconds"], "fewshot.adapt_seconds") < 0:
+        raise MetaRLError(f"fewshot.adapt_seconds={about['adapt_seconds']}; give 0 or more")
 
 
 def _check_curve(curve: list[Any]) -> None:

@@ -42,6 +42,11 @@ def mean_score(scores: Array) -> Array:
     return np.asarray(scores.mean(axis=(-2, -1)))
 
 
+def median_score(scores: Array) -> Array:
+    """The median over seeds and tasks: (..., seed, task) -> (...)."""
+    return np.asarray(np.median(scores, axis=(-2, -1)))
+
+
 def interquartile_mean(scores: Array) -> Array:
     """The mean of the middle half of all seeds x tasks: (..., seed, task) -> (...).
 

@@ -1,8 +1,23 @@
 """Supervised few-shot learning on the same core: sources of tasks, learners that adapt, and two verbs over them."""
 
-from metarl.fewshot.config import FewShotConfig, recipe
+from metarl.fewshot.adapted import Classifier, Regressor
+from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.episodes import Classes, Shape
-from metarl.fewshot.model import Classifier, FewShot
-from metarl.fewshot.sources import Source, make_source
+from metarl.fewshot.model import FewShot
+from metarl.fewshot.presets import recipe
+from metarl.fewshot.score import Scores
+from metarl.fewshot.sources import Kind, Source, make_source
 
-__all__ = ["Classes", "Classifier", "FewShot", "FewShotConfig", "Shape", "Source", "make_source", "recipe"]
+__all__ = [
+    "Classes",
+    "Classifier",
+    "FewShot",
+    "FewShotConfig",
+    "Kind",
+    "Regressor",
+    "Scores",
+    "Shape",
+    "Source",
+    "make_source",
+    "recipe",
+]

@@ -1,4 +1,4 @@
-"""Configurations of the few-shot learners, and each learner's recipe for characters such as Omniglot's."""
+"""The configuration of a few-shot learner's training."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 from metarl.config import check_config
 from metarl.errors import MetaRLError
 from metarl.fewshot.episodes import Shape
+from metarl.fewshot.finetuning import FineTuningConfig
 from metarl.fewshot.gradient import GradientConfig
+from metarl.fewshot.remembering import RememberingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,15 +16,19 @@ class FewShotConfig:
     """How a learner is trained."""
 
     learner: str = "prototypical"
-    iterations: int = 2500
+    iterations: int = 5000
     tasks: int = 1  # an iteration's
     episode: Shape = field(default_factory=lambda: Shape(way=20, shot=1, queries=5))  # in training
     width: int = 64  # channels of the convolutions, or units of hidden layers
     strided: bool = False  # convolutions, in place of pooling: a sixth of the work, and less learned from each task
     learning_rate: float = 1e-3
     final_learning_rate: float = 0.05  # fraction left at the end, falling linearly
+    max_norm: float | None = None  # of the gradient, which is scaled down to it
     chunk: int | None = None  # tasks at once, where memory is short
     gradient: GradientConfig = field(default_factory=GradientConfig)  # of learners that adapt by gradient
+    update_width: int = 8  # meta-lstm: units of the learned update for every element of a parameter
+    memory: RememberingConfig = field(default_factory=RememberingConfig)  # of mann and snail
+    tuning: FineTuningConfig = field(default_factory=FineTuningConfig)  # of the finetune learners
 
     def __post_init__(self) -> None:
         check_config(
@@ -34,50 +40,47 @@ class FewShotConfig:
                 "width": self.width >= 1,
                 "learning_rate": self.learning_rate > 0,
                 "final_learning_rate": 0 <= self.final_learning_rate <= 1,
+                "max_norm": self.max_norm is None or self.max_norm > 0,
+                "update_width": self.update_width >= 1,
                 "chunk": self.chunk is None or self.chunk >= 1,
             },
         )
-        wanted = _NAMED.get(self.learner, {})
-        wrong = {name: value for name, value in wanted.items() if getattr(self.gradient, name) != value}
+        part, wanted = _NAMED.get(self.learner, ("", {}))
+        wrong = {name: value for name, value in wanted.items() if getattr(getattr(self, part), name) != value}
         if wrong:
             raise MetaRLError(
-                f"{self.learner} has gradient {wrong}, or it is another learner; see recipe({self.learner!r})."
+                f"{self.learner} has {part} {wrong}, or it is another learner; see recipe({self.learner!r})."
             )
 
 
-LEARNERS = ("prototypical", "matching", "relation", "siamese", "maml", "fomaml", "meta-sgd", "anil", "reptile")
-# What makes a learner by gradient the one that it is called.
-_NAMED: dict[str, dict[str, Any]] = {
-    "maml": {"first_order": False, "learn_step_sizes": False, "adapts": "all"},
-    "fomaml": {"first_order": True, "learn_step_sizes": False, "adapts": "all"},
-    "meta-sgd": {"learn_step_sizes": True, "adapts": "all"},
-    "anil": {"adapts": "head"},
-    "reptile": {"first_order": True, "learn_step_sizes": False, "adapts": "all"},
-}
-_METRIC = FewShotConfig()
-# 5 queries a class are enough for a gradient over 32 tasks.
-_GRADIENT = FewShotConfig(
-    learner="maml", iterations=1500, tasks=32, episode=Shape(way=5, shot=1, queries=5), strided=True
+def used(config: FewShotConfig) -> FewShotConfig:
+    """The same with the defaults in those parts that its learner does not look at."""
+    part, _ = _NAMED.get(config.learner, ("", {}))
+    other = [each for each in _PARTS if each != part]
+    if config.learner != "meta-lstm":
+        other.append("update_width")
+    fresh = FewShotConfig()
+    return replace(config, **{name: getattr(fresh, name) for name in other})
+
+
+_PARTS = ("gradient", "memory", "tuning")
+LEARNERS = (
+    *("prototypical", "matching", "matching-fce", "relation", "siamese"),
+    *("maml", "fomaml", "meta-sgd", "anil", "reptile"),
+    *("meta-lstm", "finetune-linear", "finetune-cosine", "finetune-whole"),
+    *("mann", "snail", "neural-process"),
 )
-RECIPES: dict[str, FewShotConfig] = {
-    "prototypical": _METRIC,
-    **{name: replace(_METRIC, learner=name) for name in ("matching", "relation", "siamese")},
-    "maml": _GRADIENT,
-    "fomaml": replace(_GRADIENT, learner="fomaml", gradient=GradientConfig(first_order=True)),
-    "meta-sgd": replace(_GRADIENT, learner="meta-sgd", gradient=GradientConfig(learn_step_sizes=True, test_steps=1)),
-    "anil": replace(_GRADIENT, learner="anil", gradient=GradientConfig(adapts="head")),
-    "reptile": replace(
-        _GRADIENT,
-        learner="reptile",
-        tasks=5,
-        episode=Shape(way=5, shot=5, queries=1),
-        gradient=GradientConfig(steps=5, test_steps=20, step_size=0.05, first_order=True),
-    ),
+# What makes a learner the one that it is called: the part of its config, and what must stand there.
+_NAMED: dict[str, tuple[str, dict[str, Any]]] = {
+    "maml": ("gradient", {"first_order": False, "learn_step_sizes": False, "adapts": "all"}),
+    "fomaml": ("gradient", {"first_order": True, "learn_step_sizes": False, "adapts": "all"}),
+    "meta-sgd": ("gradient", {"learn_step_sizes": True, "adapts": "all"}),
+    "anil": ("gradient", {"adapts": "head"}),
+    "reptile": ("gradient", {"first_order": True, "learn_step_sizes": False, "adapts": "all"}),
+    "meta-lstm": ("gradient", {"first_order": True, "learn_step_sizes": False}),
+    "finetune-linear": ("tuning", {"head": "linear", "adapts": "head"}),
+    "finetune-cosine": ("tuning", {"head": "cosine", "adapts": "head"}),
+    "finetune-whole": ("tuning", {"adapts": "all"}),
+    "mann": ("memory", {"memory": "external"}),
+    "snail": ("memory", {"memory": "snail"}),
 }
-
-
-def recipe(learner: str) -> FewShotConfig:
-    """The recipe of a learner by its name."""
-    if learner not in RECIPES:
-        raise MetaRLError(f"Learner {learner!r} is unknown; known are {', '.join(RECIPES)}.")
-    return RECIPES[learner]

@@ -1,6 +1,6 @@
 """Few-shot tasks: some labelled samples to adapt to, the support, and others to be predicted, the query."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -17,23 +17,60 @@ class Support(NamedTuple):
 
 
 class Episodes(NamedTuple):
-    """A batch of tasks. No sample of a task is in both parts."""
+    """A batch of tasks. No sample of a task is in two of its parts."""
 
     support: Support
     query: Support
+    classes: Tensor | None = None  # (task, way): which of a source's classes they are, where there are classes
+    unlabelled: Tensor | None = None  # (task, sample, *shape): further samples of the same classes
+
+    def rows(self, rows: slice) -> "Episodes":
+        """Some of the tasks."""
+        support, query = (Support(part.inputs[rows], part.targets[rows]) for part in self[:2])
+        classes, unlabelled = (None if part is None else part[rows] for part in self[2:])
+        return Episodes(support, query, classes, unlabelled)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What an episode consists of: ``way`` classes, ``shot`` samples of each to adapt to, ``queries`` to predict."""
+    """What an episode consists of: ``way`` classes, ``shot`` samples of each to adapt to, ``queries`` to predict.
+
+    Where numbers are predicted there are no classes: ``way`` is 1. With ``most_way`` or ``most_shot`` every batch of
+    tasks has a number of its own, up to that one.
+    """
 
     way: int = 5
     shot: int = 1
     queries: int = 15  # of each class
+    unlabelled: int = 0  # of each class
+    most_way: int | None = None
+    most_shot: int | None = None
 
     def __post_init__(self) -> None:
-        if self.way < 2 or self.shot < 1 or self.queries < 1:
-            raise MetaRLError(f"{self}: an episode has way >= 2, shot >= 1 and queries >= 1.")
+        if self.way < 1 or self.shot < 1 or self.queries < 1 or self.unlabelled < 0:
+            raise MetaRLError(f"{self}: an episode has way, shot and queries >= 1, unlabelled >= 0.")
+        for name in ("way", "shot"):
+            most = getattr(self, f"most_{name}")
+            if most is not None and most < getattr(self, name):
+                raise MetaRLError(f"{self}: most_{name} must be at least {name}.")
+
+    @property
+    def largest(self) -> "Shape":
+        """The episodes with as many classes and samples as there can be."""
+        return replace(self, way=self.most_way or self.way, shot=self.most_shot or self.shot)
+
+    def drawn(self, generator: torch.Generator) -> "Shape":
+        """The shape of one batch: the same, unless way or shot vary."""
+        way, shot = (
+            low if most is None else int(torch.randint(low, most + 1, (), generator=generator))
+            for low, most in ((self.way, self.most_way), (self.shot, self.most_shot))
+        )
+        return replace(self, way=way, shot=shot, most_way=None, most_shot=None)
+
+    @property
+    def samples(self) -> int:
+        """Of a class in an episode."""
+        return self.shot + self.queries + self.unlabelled
 
 
 class Classes:
@@ -75,33 +112,38 @@ class Classes:
 
         Raises where not enough classes remain. Within a part samples lie class by class; shuffle where that matters.
         """
-        eligible = self._with(shape)
+        if shape.way < 2:
+            raise MetaRLError(f"way={shape.way}: there is nothing to tell apart; ask for 2 classes or more.")
+        # Those that have enough samples for the largest shape, so that every class is as likely whatever is drawn.
+        eligible, shape = self._with(shape.largest), shape.drawn(generator)
         device = self.samples.device
         # The classes with the greatest of random numbers are a draw without replacement, for all tasks at once.
         order = torch.rand(n_tasks, len(eligible), generator=generator).to(device).topk(shape.way).indices
         chosen = eligible[order]  # (task, way)
-        taken, most = shape.shot + shape.queries, int(self.counts.max())
+        most = int(self.counts.max())
         score = torch.rand(n_tasks, shape.way, most, generator=generator).to(device)
         missing = torch.arange(most, device=device) >= self.counts[chosen][..., None]
-        which = score.masked_fill(missing, -1).topk(taken).indices
+        which = score.masked_fill(missing, -1).topk(shape.samples).indices
         inputs = self.samples[self._first[chosen][..., None] + which].float() * self.scale
-        labels = torch.arange(shape.way, device=device)[:, None].expand(n_tasks, shape.way, taken)
+        labels = torch.arange(shape.way, device=device)[:, None].expand(n_tasks, shape.way, shape.samples)
 
-        def part(rows: slice) -> Support:
-            return Support(inputs[:, :, rows].flatten(1, 2), labels[:, :, rows].flatten(1))
+        def part(first: int, last: int) -> Support:
+            return Support(inputs[:, :, first:last].flatten(1, 2), labels[:, :, first:last].flatten(1))
 
-        return Episodes(part(slice(0, shape.shot)), part(slice(shape.shot, None)))
+        asked = shape.shot + shape.queries
+        more = part(asked, shape.samples).inputs if shape.unlabelled else None
+        return Episodes(part(0, shape.shot), part(shape.shot, asked), chosen, more)
 
     def _with(self, shape: Shape) -> Tensor:
         """The classes that have enough samples."""
-        taken = shape.shot + shape.queries
-        if taken not in self._eligible:
-            self._eligible[taken] = (self.counts >= taken).nonzero()[:, 0]
-        eligible = self._eligible[taken]
+        if shape.samples not in self._eligible:
+            self._eligible[shape.samples] = (self.counts >= shape.samples).nonzero()[:, 0]
+        eligible = self._eligible[shape.samples]
         if len(eligible) < shape.way:
+            others = f" + {shape.unlabelled}" if shape.unlabelled else ""
             raise MetaRLError(
-                f"{shape.way}-way episodes with {shape.shot} + {shape.queries} samples of a class: {len(eligible)} of "
-                f"the {len(self)} classes have {taken} samples (the largest has {int(self.counts.max())}); ask for "
-                "fewer classes, shots or queries."
+                f"{shape.way}-way episodes with {shape.shot} + {shape.queries}{others} samples of a class: "
+                f"{len(eligible)} of the {len(self)} classes have {shape.samples} samples (the largest has "
+                f"{int(self.counts.max())}); ask for fewer classes, shots or queries."
             )
         return eligible

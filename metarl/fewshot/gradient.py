@@ -1,6 +1,9 @@
 """Learners that adapt by gradient steps on the support: MAML, first-order MAML, Meta-SGD, ANIL and Reptile."""
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice, repeat
 from typing import Literal
 
 import torch
@@ -11,7 +14,7 @@ from metarl.config import check_config
 from metarl.errors import MetaRLError
 from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Episodes, Support
-from metarl.fewshot.learner import LOGITS, VALUE, FewShotLearner, error
+from metarl.fewshot.learner import LOGITS, VALUE, FewShotLearner, accuracy, check_labels, error
 from metarl.learner import Outputs, Params, State
 from metarl.networks import MLP
 
@@ -28,6 +31,7 @@ class GradientConfig:
     first_order: bool = False  # FOMAML (Finn et al. 2017, section 5.2)
     learn_step_sizes: bool = False  # Meta-SGD (Li et al. 2017): for every parameter and step
     adapts: Literal["all", "head"] = "all"  # head: ANIL (Raghu et al. 2020)
+    each_step: bool = False  # train for the query's mean loss after every step (Antoniou et al. 2019, section 4)
 
     def __post_init__(self) -> None:
         check_config(
@@ -70,13 +74,40 @@ class MAML(FewShotLearner):
 
     def adapt(self, params: Params, state: State, support: Support, steps: int | None = None) -> State:
         """So many gradient steps on the support, ``config.steps`` unless given."""
+        return deque(self.trace(params, state, support, steps), maxlen=1).pop()
+
+    def trace(self, params: Params, state: State, support: Support, steps: int | None = None) -> Iterator[State]:
+        """The states before any and after each of so many steps of ``adapt``, one at a time."""
+        n_steps = self.config.steps if steps is None else steps
+        if n_steps < 0:
+            raise MetaRLError(f"steps={n_steps}: a learner takes 0 steps or more.")
+        if not self.regression:
+            check_labels(support.targets, self.head.sizes[-1])
 
         def loss(fast: Params) -> tuple[Tensor, Outputs]:
             return error(self._outputs({**params, **fast}, support.inputs), support.targets), {}
 
-        for _ in range(self.config.steps if steps is None else steps):
-            state, _ = self.inner.step(params, state, loss)
-        return state
+        def step(state: State, _: State) -> State:
+            return self.inner.step(params, state, loss)[0]
+
+        return accumulate(repeat(state, n_steps), step, initial=state)
+
+    def points(self, params: Params, support: Support) -> Iterator[tuple[int, State]]:
+        """Before any step and after each of ``config.test_steps``."""
+        start = self.initial(params, len(support.targets))
+        return enumerate(self.trace(params, start, support, self.config.test_steps))
+
+    def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
+        """The query's after the last step, or its mean over the steps; what is logged is after the last one."""
+        inputs, targets = episodes.query
+        states = self.trace(params, self.initial(params, len(targets)), episodes.support)
+        asked = islice(states, 1, None) if self.config.each_step else deque(states, maxlen=1)
+        outputs = [self.query(params, state, inputs) for state in asked]
+        losses = [error(each, targets) for each in outputs]
+        named = {"loss": losses[-1]}
+        if not self.regression:
+            named["accuracy"] = accuracy(outputs[-1], targets)
+        return torch.stack(losses).mean(0), named
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
         used = {name: state.get(name, value) for name, value in params.items() if not name.startswith(STEP_SIZE)}
@@ -89,6 +120,11 @@ class MAML(FewShotLearner):
 
 class Reptile(MAML):
     """Reptile (Nichol et al. 2018, algorithm 2): the start moves towards where the steps lead, with no query at all."""
+
+    def __init__(self, body: Body, n_outputs: int, config: GradientConfig, *, regression: bool = False) -> None:
+        if config.each_step:
+            raise MetaRLError("Reptile trains without a query, so each_step has no meaning for it; leave it False.")
+        super().__init__(body, n_outputs, config, regression=regression)
 
     def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
         """Something whose gradient is the way back from where the steps lead; the query's error is logged alone."""

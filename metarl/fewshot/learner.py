@@ -1,12 +1,14 @@
 """What every supervised few-shot learner has: parameters, a loss on the query, and the gradient of it."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from metarl.adapt.gradient import meta_gradient
+from metarl.errors import MetaRLError
 from metarl.fewshot.episodes import Episodes, Support
 from metarl.learner import MetaLearner, Outputs, Params, State
 
@@ -24,9 +26,19 @@ class FewShotLearner(MetaLearner):
     def adapt(self, params: Params, state: State, support: Support) -> State:
         """Take in labelled samples."""
 
+    def points(self, params: Params, support: Support) -> Iterator[tuple[int, State]]:
+        """The states at which a learner is scored, the last one fully adapted, with the steps taken: here one."""
+        yield 1, self.adapt(params, self.initial(params, len(support.targets)), support)
+
+    def refine(self, params: Params, state: State, inputs: Tensor) -> State:
+        """Take in samples ``(task, sample, *shape)`` without labels."""
+        raise self._undefined("refine")
+
     def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
         """What training makes small, ``(task,)``, and quantities to log of the same shape."""
         state = self.adapt(params, self.initial(params, len(episodes.support.targets)), episodes.support)
+        if episodes.unlabelled is not None:
+            state = self.refine(params, state, episodes.unlabelled)
         outputs = self.query(params, state, episodes.query.inputs)
         loss = error(outputs, episodes.query.targets)
         named = {"loss": loss}
@@ -38,15 +50,23 @@ class FewShotLearner(MetaLearner):
         """Down which parameters go, a mean over tasks, and what to log."""
 
         def objective(params: Params, rows: slice) -> tuple[Tensor, Outputs]:
-            return self.loss(params, select(episodes, rows))
+            return self.loss(params, episodes.rows(rows))
 
         return meta_gradient(objective, params, len(episodes.support.targets), chunk)
 
 
-def select(episodes: Episodes, rows: slice) -> Episodes:
-    """Some of the tasks."""
-    support, query = (Support(part.inputs[rows], part.targets[rows]) for part in episodes)
-    return Episodes(support, query)
+def check_labels(targets: Tensor, way: int) -> None:
+    """Raise where a support has other classes than those from 0 to ``way`` - 1.
+
+    On a CPU alone: a GPU would have to be waited for.
+    """
+    if targets.device.type != "cpu" or not targets.numel():
+        return
+    least, most = int(targets.min()), int(targets.max())
+    if least < 0 or most >= way:
+        raise MetaRLError(
+            f"The support has class {least if least < 0 else most}; with way={way} classes go from 0 to {way - 1}."
+        )
 
 
 def error(outputs: Outputs, targets: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from metarl.adapt.inference import Mean
 from metarl.errors import MetaRLError
 from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Support
-from metarl.fewshot.learner import LOGITS, FewShotLearner
+from metarl.fewshot.learner import LOGITS, FewShotLearner, check_labels
 from metarl.learner import Outputs, Params, State
 from metarl.networks import MLP
 
@@ -34,11 +34,7 @@ class Comparing(FewShotLearner):
 
     def encode_support(self, params: Params, support: Support) -> Tensor:
         """Those of a support, whose classes are from 0 to ``way`` - 1."""
-        most = int(support.targets.max()) + 1
-        if most > self.way:
-            raise MetaRLError(
-                f"The support has class {most - 1}; with way={self.way} classes go from 0 to {self.way - 1}."
-            )
+        check_labels(support.targets, self.way)
         return self.encode(params, support.inputs)
 
 
@@ -60,6 +56,11 @@ class Prototypical(Comparing):
     def adapt(self, params: Params, state: State, support: Support) -> State:
         encoded = self.encode_support(params, support)
         return self.pool.add(state, encoded, functional.one_hot(support.targets, self.way).transpose(1, 2))
+
+    def refine(self, params: Params, state: State, inputs: Tensor) -> State:
+        """Soft k-means (Ren et al. 2018, equation 4): a sample counts for each class by its probability."""
+        probable = self.query(params, state, inputs)[LOGITS].softmax(-1)
+        return self.pool.add(state, self.encode(params, inputs), probable.transpose(1, 2))
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
         encoded, prototypes = self.encode(params, inputs), self.pool.read(state)

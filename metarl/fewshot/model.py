@@ -1,9 +1,10 @@
 """Two verbs over few-shot learners: ``fit`` a source, and ``adapt`` to a support of one's own."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,25 +14,16 @@ from torch import Tensor
 from metarl.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.device import check_device
 from metarl.errors import MetaRLError
-from metarl.fewshot.body import body_for
+from metarl.fewshot.adapted import Classifier, Regressor, as_rows
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.episodes import Classes, Shape, Support
-from metarl.fewshot.gradient import MAML, Reptile
-from metarl.fewshot.learner import LOGITS, FewShotLearner, accuracy
-from metarl.fewshot.metric import Comparing, Prototypical, Relation
-from metarl.fewshot.pairs import Matching, Siamese
-from metarl.fewshot.sources import Source
+from metarl.fewshot.episodes import Shape, Support
+from metarl.fewshot.learners import make_learner
+from metarl.fewshot.score import Cost, Scores, cost_of, score
+from metarl.fewshot.sources import Kind, Part, Source
 from metarl.learner import Params, State
 from metarl.optimiser import Adam, falling
 from metarl.rollout.random import torch_generator
 
-_COMPARING: dict[str, type[Comparing]] = {
-    "prototypical": Prototypical,
-    "matching": Matching,
-    "relation": Relation,
-    "siamese": Siamese,
-}
-_AT_ONCE = 20  # tasks of an evaluation
 Callback = Callable[["FewShot", dict[str, float]], None]
 
 
@@ -39,103 +31,123 @@ class FewShot:
     """A few-shot learner, its parameters and its training.
 
     Args:
-        config: see ``metarl.fewshot.config.recipe`` for each learner's.
-        shape: of one sample, such as ``(28, 28)``.
+        config: see ``metarl.fewshot.recipe`` for each learner's.
+        source: that it is made for, or only its ``Kind``.
     """
 
     def __init__(
-        self,
-        config: FewShotConfig,
-        shape: tuple[int, ...],
-        *,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
+        self, config: FewShotConfig, source: Source | Kind, *, seed: int = 0, device: torch.device | str = "cpu"
     ) -> None:
-        self.config, self.shape, self.seed, self.device = config, tuple(shape), seed, check_device(device)
-        self.learner = self._learner(config.episode.way)
+        self.kind = source.kind if isinstance(source, Source) else source
+        self.config, self.seed, self.device = config, seed, check_device(device)
+        self.learner = make_learner(config, self.kind)
         made = self.learner.init(torch_generator(seed, "fewshot", "init"))
         self.params: Params = {name: value.to(self.device) for name, value in made.items()}
         self.iteration = 0
+        self.wall_seconds = 0.0  # of training so far
         self._adam: Adam | None = None
 
     @property
     def adam(self) -> Adam:
         """The optimiser, made when training begins."""
         if self._adam is None:
-            self._adam = Adam(self.params, self.config.learning_rate)
+            self._adam = Adam(self.params, self.config.learning_rate, self.config.max_norm)
         return self._adam
 
     def fit(self, source: Source, *, iterations: int | None = None, callback: Callback | None = None) -> Self:
-        """Train on the source's training classes, up to the config's iterations or for as many further ones as given.
+        """Train on the source's training part, up to the config's iterations or for as many further ones as given.
 
         ``callback`` is called after each with what there is to log.
         """
-        if source.shape != self.shape:
-            raise MetaRLError(f"{source.name} has samples of shape {source.shape}; this learner takes {self.shape}.")
-        config, classes = self.config, source.part("train").to(self.device)
+        if source.kind != self.kind:
+            raise MetaRLError(f"{source.name} has {source.kind}; this learner was made for {self.kind}.")
+        config, part = self.config, source.part("train").to(self.device)
         last = config.iterations if iterations is None else self.iteration + iterations
         while self.iteration < last:
+            started = time.perf_counter()
             generator = torch_generator(self.seed, "fewshot", "train", self.iteration)
-            episodes = classes.draw(config.episode, config.tasks, generator)
+            episodes = part.draw(config.episode, config.tasks, generator)
             progress = self.iteration / config.iterations
             self.adam.learning_rate = falling(config.learning_rate, config.final_learning_rate, progress)
             gradient, logged = self.learner.gradient(self.params, episodes, config.chunk)
+            if not np.isfinite(logged["objective"]):
+                raise MetaRLError(
+                    f"Training diverged in iteration {self.iteration}: the loss is {logged['objective']}. Lower "
+                    "learning_rate or the steps' size; the last checkpoint is from before."
+                )
             self.adam.step(gradient)
             self.params = self.adam.values()
             self.iteration += 1
+            self.wall_seconds += time.perf_counter() - started
             if callback is not None:
                 callback(self, logged)
         return self
 
-    def adapt(self, inputs: ArrayLike | Tensor, labels: ArrayLike) -> "Classifier":
-        """A classifier from a support of one's own.
+    def adapt(
+        self, inputs: ArrayLike | Tensor, labels: ArrayLike, unlabelled: ArrayLike | Tensor | None = None
+    ) -> Classifier | Regressor:
+        """A classifier from a support of one's own, or of numbers a regressor.
 
-        ``inputs`` ``(sample, *shape)`` are scaled as in training; ``labels`` ``(sample,)`` may be anything that NumPy
-        sorts. Raises where shapes do not fit, for NaN, and for more classes than the learner can tell apart.
+        ``inputs`` ``(sample, *shape)`` are scaled as in training. ``labels`` ``(sample,)`` may be anything that NumPy
+        sorts; numbers to predict are ``(sample, outputs)``. ``unlabelled`` samples of the same classes refine the
+        prototypes of the learners that have some. Raises where shapes do not fit, for NaN, and for more classes than
+        the learner can tell apart.
         """
-        rows = self._rows(inputs)
+        rows = as_rows(inputs, self.kind.shape, self.device)
+        if self.kind.outputs is not None:
+            targets = as_rows(np.reshape(labels, (-1, self.kind.outputs)), (self.kind.outputs,), self.device, "target")
+            _check_labelled(rows, targets.shape[:1])
+            return Regressor(
+                self.learner, self.params, self.adapted(Support(rows[None], targets[None])), self.kind.shape
+            )
         try:
             names, which = np.unique(np.asarray(labels), return_inverse=True)
         except TypeError as error:
             raise MetaRLError(f"Labels must be of one kind that can be sorted ({error}).") from error
-        if which.shape != (len(rows),):
-            raise MetaRLError(
-                f"{len(rows)} samples and labels of shape {np.shape(labels)}; give each sample one label."
-            )
+        _check_labelled(rows, which.shape)
         if len(names) < 2:
             raise MetaRLError(f"The support has {len(names)} class; there is nothing to tell apart.")
-        learner = self._learner(len(names))
         support = Support(rows[None], torch.from_numpy(which)[None].to(self.device))
+        more = None if unlabelled is None else as_rows(unlabelled, self.kind.shape, self.device)[None]
+        state = self.adapted(support, len(names), more)
+        learner = make_learner(self.config, self.kind, len(names))
+        return Classifier(learner, self.params, state, self.kind.shape, names)
+
+    def adapted(self, support: Support, way: int | None = None, unlabelled: Tensor | None = None) -> State:
+        """The state of each task after its support."""
+        learner = make_learner(self.config, self.kind, way)
         with torch.no_grad():
-            state = self._adapted(learner, support)
-        return Classifier(self, learner, state, names)
+            *_, (_, state) = learner.points(self.params, support)
+            return state if unlabelled is None else learner.refine(self.params, state, unlabelled)
 
-    def check(self, classes: Classes, shape: Shape) -> None:
-        """Raise where ``evaluate`` would: before a training rather than after it."""
-        self._learner(shape.way)
-        classes.draw(shape, 1, torch.Generator())
+    def check(self, part: Part, shape: Shape) -> None:
+        """Raise where ``score`` would: before a training rather than after it."""
+        make_learner(self.config, self.kind, shape.way)
+        part.draw(shape, 1, torch.Generator())
 
-    def evaluate(self, classes: Classes, shape: Shape, episodes: int = 600, seed: int = 0) -> NDArray[np.float64]:
-        """The accuracy of each of so many episodes ``(episode,)``, each query predicted from the support alone."""
-        if episodes < 1:
-            raise MetaRLError(f"episodes={episodes}: score at least one.")
-        if classes.shape != self.shape:
-            raise MetaRLError(f"Samples have shape {classes.shape}; this learner takes {self.shape}.")
-        learner, classes = self._learner(shape.way), classes.to(self.device)
-        found = []
-        for first in range(0, episodes, _AT_ONCE):
-            generator = torch_generator(seed, "fewshot", "evaluate", first)
-            some = classes.draw(shape, min(_AT_ONCE, episodes - first), generator)
-            with torch.no_grad():
-                state = self._adapted(learner, some.support)
-                logits = learner.query(self.params, state, some.query.inputs)[LOGITS][..., : shape.way]
-            outputs = {LOGITS: logits}  # a head may have more of them than there are classes
-            found.append(accuracy(outputs, some.query.targets).double().cpu().numpy())
-        return np.concatenate(found)
+    def score(
+        self, part: Part, shape: Shape, episodes: int = 600, seed: int = 0, *, transductive: bool = False
+    ) -> Scores:
+        """Accuracies or squared errors on episodes of a part; see ``metarl.fewshot.score``."""
+        if part.shape != self.kind.shape:
+            raise MetaRLError(f"Samples have shape {part.shape}; this learner takes {self.kind.shape}.")
+        learner = make_learner(self.config, self.kind, shape.way)
+        part = part.to(self.device)
+        return score(learner, self.params, part, shape, episodes, seed, transductive=transductive)
+
+    def cost(self, part: Part, shape: Shape) -> Cost:
+        """What adapting to one task of a part takes."""
+        learner = make_learner(self.config, self.kind, shape.way)
+        return cost_of(learner, self.params, part.to(self.device), shape)
+
+    def evaluate(self, part: Part, shape: Shape, episodes: int = 600, seed: int = 0) -> NDArray[np.float64]:
+        """The accuracy, or squared error, of each of so many episodes, once adapted ``(episode,)``."""
+        return self.score(part, shape, episodes, seed).at()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, optimiser and config in one file, atomically."""
-        about = {"config": asdict(self.config), "shape": self.shape, "seed": self.seed, "iteration": self.iteration}
+        about = {"config": asdict(self.config), "kind": asdict(self.kind), "seed": self.seed}
+        about |= {"iteration": self.iteration, "wall_seconds": self.wall_seconds}
         training = prefixed("training", self.adam.state_dict())
         save_checkpoint(path, {**prefixed("params", self.params), **training}, {"fewshot": about})
 
@@ -146,61 +158,16 @@ class FewShot:
         if "fewshot" not in about:
             raise MetaRLError(f"{path} is the checkpoint of an agent, not of a few-shot learner; load it with its own.")
         saved = about["fewshot"]
-        model = cls(
-            config_from(FewShotConfig, saved["config"]), tuple(saved["shape"]), seed=saved["seed"], device=device
-        )
-        model.params = {name: value.to(model.device) for name, value in with_prefix("params", tensors).items()}
+        config, kind = config_from(FewShotConfig, saved["config"]), config_from(Kind, saved["kind"])
+        model = cls(config, kind, seed=saved["seed"], device=device)
+        params = with_prefix("params", tensors)
+        # In the order that they were made in, for sums over all of them round by their order; a file has its own.
+        model.params = {name: params[name].to(model.device) for name in model.params}
         model.adam.load_state_dict(with_prefix("training", tensors))
-        model.iteration = saved["iteration"]
+        model.iteration, model.wall_seconds = saved["iteration"], saved["wall_seconds"]
         return model
 
-    def _learner(self, way: int) -> FewShotLearner:
-        config, body = self.config, body_for(self.shape, self.config.width, self.config.strided)
-        if config.learner in _COMPARING:
-            return _COMPARING[config.learner](body, way)
-        if way > config.episode.way:
-            raise MetaRLError(
-                f"{config.learner} was made for {config.episode.way} classes and cannot tell {way} apart; train it "
-                "with more (episode.way), or take one that compares, such as prototypical."
-            )
-        return (Reptile if config.learner == "reptile" else MAML)(body, config.episode.way, config.gradient)
 
-    def _adapted(self, learner: FewShotLearner, support: Support) -> State:
-        state = learner.initial(self.params, len(support.targets))
-        if isinstance(learner, MAML):
-            return learner.adapt(self.params, state, support, self.config.gradient.test_steps)
-        return learner.adapt(self.params, state, support)
-
-    def _rows(self, inputs: ArrayLike | Tensor) -> Tensor:
-        try:
-            array = inputs.detach() if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs, np.float32))
-        except (TypeError, ValueError) as error:
-            raise MetaRLError(f"The samples are no numbers of one shape ({error}).") from error
-        rows = array.to(self.device, torch.float32)
-        if rows.shape[1:] != self.shape or not len(rows):
-            raise MetaRLError(
-                f"Samples have shape {tuple(rows.shape)}; (n, {', '.join(map(str, self.shape))}) is taken."
-            )
-        if not rows.isfinite().all():
-            raise MetaRLError("The samples hold NaN or infinity; leave such samples out.")
-        return rows
-
-
-class Classifier:
-    """A learner adapted to one support."""
-
-    def __init__(self, model: FewShot, learner: FewShotLearner, state: State, classes: NDArray[Any]) -> None:
-        self._model, self._learner, self._state, self.classes_ = model, learner, state, classes
-        self._params = model.params  # those that it was adapted with, whatever is trained afterwards
-
-    def predict_proba(self, inputs: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """Probabilities ``(sample, class)``, in the order of ``classes_``."""
-        rows = self._model._rows(inputs)
-        with torch.no_grad():
-            logits = self._learner.query(self._params, self._state, rows[None])[LOGITS]
-        kept = logits[0, :, : len(self.classes_)].double()  # a head may have more outputs than there are classes
-        return np.asarray(kept.softmax(-1).cpu().numpy())
-
-    def predict(self, inputs: ArrayLike | Tensor) -> NDArray[Any]:
-        """The most probable label of each sample."""
-        return np.asarray(self.classes_[self.predict_proba(inputs).argmax(1)])
+def _check_labelled(rows: Tensor, labels: tuple[int, ...]) -> None:
+    if labels != (len(rows),):
+        raise MetaRLError(f"{len(rows)} samples and labels of shape {tuple(labels)}; give each sample one label.")

@@ -5,12 +5,8 @@ Every rotation by 90° is a class of its own: 4,112 to train on, 688 to choose b
 pictures of 1 bit so whatever it is asked.
 """
 
-import hashlib
 import io
-import os
 import re
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -21,8 +17,10 @@ from PIL import Image
 
 from metarl.errors import MetaRLError
 from metarl.fewshot.episodes import Classes
+from metarl.fewshot.places import cache, data, fetch
 from metarl.files import write_atomic
 
+_NAME = "omniglot"  # of its folder
 _ARCHIVES = {"images_background": 964, "images_evaluation": 659}  # and how many characters each holds
 _IMAGES = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
 _SPLITS = "https://raw.githubusercontent.com/jakesnell/prototypical-networks/master/data/omniglot/splits/vinyals/{}.txt"
@@ -56,9 +54,9 @@ def omniglot_parts() -> dict[str, Classes]:
 
 def _characters() -> dict[str, NDArray[np.uint8]]:
     """Alphabet/characterNN -> ``(20, 28, 28)``."""
-    packed = _data() / _PACKED
+    packed = data(_NAME) / _PACKED
     if not packed.is_file():
-        packed = _cache() / _PACKED
+        packed = cache(_NAME) / _PACKED
     if not packed.is_file():
         archives = {name: _file(f"{name}.zip", _IMAGES.format(name)) for name in _ARCHIVES}
         _pack({name: read_archive(path, _ARCHIVES[name]) for name, path in archives.items()}, packed)
@@ -98,30 +96,10 @@ def _pack(archives: dict[str, dict[str, NDArray[np.uint8]]], path: Path) -> None
     write_atomic(path, content.getvalue())
 
 
-def _data() -> Path:
-    return Path(os.environ.get("METARL_DATA", _cache().parent)) / "omniglot"
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "metarl" / "omniglot"
-
-
 def _file(name: str, address: str) -> Path:
     """A file of the data, fetched if it is nowhere; refused where it is not what it should be."""
-    for place in (_data() / name, _cache() / name):
+    for place in (data(_NAME) / name, cache(_NAME) / name):
         if place.is_file():
             return place
-    target = _cache() / name
-    try:
-        with urllib.request.urlopen(address, timeout=60) as answer:
-            content = answer.read()
-    except (urllib.error.URLError, OSError) as error:
-        raise MetaRLError(
-            f"Omniglot's {name} is not in {_data()}, and {address} cannot be reached ({error}). Put the file there, or "
-            "set METARL_DATA to the folder that holds omniglot/."
-        ) from error
-    wanted = _MD5.get(name)
-    if wanted is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != wanted:
-        raise MetaRLError(f"What {address} gave is not the {name} that it should be (MD5 {wanted}); try again later.")
-    write_atomic(target, content)
-    return target
+    what_to_do = f"Put {name} in {data(_NAME)}, or set METARL_DATA to the folder that holds {_NAME}/."
+    return fetch(address, cache(_NAME) / name, _MD5.get(name), what_to_do)

@@ -16,7 +16,8 @@ _LEAST = 1e-6  # of a probability whose logarithm is taken
 class Matching(Comparing):
     """Matching networks (Vinyals et al. 2016, equation 1): a query's class is that of the samples it attends to.
 
-    Without the paper's full context embeddings. The state is the encoded support, to which further samples are added.
+    The state is the encoded support, to which further samples are added. ``context.FullContext`` has the paper's full
+    context embeddings.
     """
 
     def initial(self, params: Params, n_tasks: int) -> State:
@@ -33,9 +34,18 @@ class Matching(Comparing):
         }
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
-        likeness = SHARPNESS * cosine(self.encode(params, inputs), state[ENCODED])
+        seen = self.seen(params, state)
+        likeness = SHARPNESS * cosine(self.asked(self.encode(params, inputs), seen, params), seen)
         share = likeness.softmax(-1) @ functional.one_hot(state[LABELS], self.way).to(likeness.dtype)
         return {LOGITS: share.clamp(min=_LEAST).log()}
+
+    def seen(self, params: Params, state: State) -> Tensor:
+        """What queries are compared with, ``(task, support sample, d)``."""
+        return state[ENCODED]
+
+    def asked(self, encoded: Tensor, seen: Tensor, params: Params) -> Tensor:
+        """What of queries is compared, ``(task, query, d)``."""
+        return encoded
 
 
 class Siamese(Matching):

@@ -1,30 +1,48 @@
 """Where few-shot tasks come from: classes to train on, to choose by and to test on, and none in two of them."""
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from metarl.errors import MetaRLError
+from metarl.fewshot.cifar import cifar10_parts, cifarfs_parts
 from metarl.fewshot.episodes import Classes
+from metarl.fewshot.imagenet import miniimagenet_parts, tieredimagenet_parts
+from metarl.fewshot.images import in_folders, of_pictures
 from metarl.fewshot.omniglot import omniglot_parts
+from metarl.fewshot.regression import Functions, GaussianProcesses, Sinusoids
 from metarl.fewshot.strokes import stroke_classes
 
 PARTS = ("train", "val", "test")
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
+
+Part = Classes | Functions
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a learner has to know of its data before it sees any."""
+
+    shape: tuple[int, ...]  # of one sample
+    classes: int = 0  # to train on
+    outputs: int | None = None  # numbers to predict; None where there are classes
+
+    @property
+    def n_inputs(self) -> int:
+        """Numbers in a sample."""
+        return prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Classes in parts. Raises where a class is in two of them, for a test class is never seen in training."""
+    """Tasks in parts. Raises where a class is in two of them, for a test class is never seen in training."""
 
     name: str
-    parts: dict[str, Classes]
+    parts: Mapping[str, Part]
 
     def __post_init__(self) -> None:
         if unknown := set(self.parts) - set(PARTS):
@@ -39,25 +57,28 @@ class Source:
         if len(shapes) > 1:
             raise MetaRLError(f"{self.name}: samples of different shapes {sorted(shapes)}; make them alike.")
 
-    def part(self, name: str) -> Classes:
-        """The classes of a part."""
+    def part(self, name: str) -> Part:
+        """One of ``PARTS``."""
         if name not in self.parts:
             raise MetaRLError(f"{self.name} has no part {name!r}, but {', '.join(self.parts)}.")
         return self.parts[name]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
-        return next(iter(self.parts.values())).shape
+    def kind(self) -> Kind:
+        """What a learner is made for."""
+        some = next(iter(self.parts.values()))
+        if isinstance(some, Functions):
+            return Kind(some.shape, outputs=1)
+        return Kind(some.shape, len(self.parts["train"]) if "train" in self.parts else 0)
 
 
 def make_source(name: str) -> Source:
-    """A source by its name, ``omniglot`` or ``strokes``, or ``folder:PATH`` of your own images."""
+    """A source by its name, one of ``SOURCES``, or ``folder:PATH`` of your own images."""
     if name.startswith("folder:"):
         return image_folder(Path(name.removeprefix("folder:")))
-    if name not in _SOURCES:
-        raise MetaRLError(f"Source {name!r} is unknown; known are {', '.join(_SOURCES)} and folder:PATH.")
-    return Source(name, _SOURCES[name]())
+    if name not in SOURCES:
+        raise MetaRLError(f"Source {name!r} is unknown; known are {', '.join(SOURCES)} and folder:PATH.")
+    return Source(name, SOURCES[name]())
 
 
 def strokes() -> dict[str, Classes]:
@@ -81,43 +102,25 @@ def image_folder(path: Path, side: int = 28) -> Source:
     """
     if not path.is_dir():
         raise MetaRLError(f"There is no folder {path}; it should hold train/CLASS/ and test/CLASS/ with images.")
-    parts = {part: _classes_in(path / part, side) for part in PARTS if (path / part).is_dir()}
+    places = {part: path / part for part in PARTS if (path / part).is_dir()}
+    parts = {part: of_pictures(in_folders(place), side, False, str(place)) for part, place in places.items()}
     if not {"train", "test"} <= set(parts):
         raise MetaRLError(f"{path} holds {sorted(parts) or 'neither'}; it needs train/CLASS/ and test/CLASS/.")
     return Source(f"folder:{path}", parts)
 
 
-def _classes_in(folder: Path, side: int) -> Classes:
-    images, counts, names, broken = [], [], [], []
-    for place in sorted(each for each in folder.iterdir() if each.is_dir()):
-        found = []
-        for file in sorted(each for each in place.iterdir() if each.suffix.lower() in _SUFFIXES):
-            try:
-                with Image.open(file) as image:
-                    found.append(np.asarray(_grey(image).resize((side, side)), dtype=np.uint8))
-            except (UnidentifiedImageError, OSError, SyntaxError):
-                broken.append(str(file))
-        if found:
-            images += found
-            counts.append(len(found))
-            names.append(place.name)
-    if broken:
-        warnings.warn(f"{len(broken)} images cannot be read and are left out: {', '.join(broken[:5])}", stacklevel=3)
-    if not images:
-        raise MetaRLError(f"{folder} holds no class with an image; it should hold CLASS/*.png.")
-    return Classes(torch.from_numpy(np.stack(images)), torch.tensor(counts), tuple(names), scale=1 / 255)
+def _everywhere(functions: Functions) -> dict[str, Functions]:
+    """Functions are drawn anew for every task, so that training and test have the same distribution."""
+    return dict.fromkeys(PARTS, functions)
 
 
-def _grey(image: Image.Image) -> Image.Image:
-    """Of 8 bits, what is transparent on white."""
-    if image.mode.startswith(("I", "F")):  # more bits, which Pillow would cut off
-        levels = np.asarray(image, dtype=np.float64)
-        most = 65535 if image.mode.startswith("I;16") else max(float(levels.max()), 1.0)
-        return Image.fromarray((levels * (255 / most)).clip(0, 255).astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        drawn = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("L")
-    return image.convert("L")
-
-
-_SOURCES: dict[str, Callable[[], dict[str, Classes]]] = {"omniglot": omniglot_parts, "strokes": strokes}
+SOURCES: dict[str, Callable[[], Mapping[str, Part]]] = {
+    "strokes": strokes,
+    "omniglot": omniglot_parts,
+    "cifar-fs": cifarfs_parts,
+    "cifar-10": cifar10_parts,
+    "mini-imagenet": miniimagenet_parts,
+    "tiered-imagenet": tieredimagenet_parts,
+    "sinusoid": lambda: _everywhere(Sinusoids()),
+    "gaussian-process": lambda: _everywhere(GaussianProcesses()),
+}

@@ -1,7 +1,8 @@
-"""Few-shot learning: MAML's meta-iteration over all tasks at once, against a loop of autograd over the tasks."""
+"""Few-shot learning: MAML's meta-iteration over all tasks at once against a loop of autograd over them, and a peer."""
 
 import torch
 from bench.measure import Options, Row, in_turn
+from bench.peer_prototypical import bench_peer
 from torch.nn import functional
 
 from metarl.fewshot.episodes import Classes, Shape
@@ -28,7 +29,7 @@ def bench_fewshot(options: Options) -> list[Row]:
 
         def loop() -> None:
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-            (seen, labels), (asked, answers) = episodes  # noqa: B023
+            (seen, labels), (asked, answers), *_ = episodes  # noqa: B023
             for task in range(_TASKS):
                 loss = functional.cross_entropy(_logits(learner, leaves, seen[task]), labels[task])
                 found = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
@@ -38,7 +39,7 @@ def bench_fewshot(options: Options) -> list[Row]:
         mine, other = in_turn(options.repeats, ours, loop)
         name = f"MAML, {_TASKS} tasks 5-way 1-shot, {queries} queries a class"
         rows.append(Row(name, mine, other, "a loop over tasks", 1.0))
-    return rows
+    return rows + bench_peer(options, classes)
 
 
 def _logits(learner: MAML, params: Params, images: torch.Tensor) -> torch.Tensor:

@@ -14,14 +14,17 @@ from typing import Any
 import pytest
 
 from metarl.errors import MetaRLError
-from metarl.evaluate.report import insert_table, markdown, results_table, write_results_readme
+from metarl.evaluate.report import fewshot_table, insert_table, markdown, results_table, write_results_readme
 from metarl.evaluate.results import FILES, check_result, extras, figure, load_results, summary, write_result
 from metarl.evaluate.schema import check_summary, label, satisfies
 from metarl.evaluate.tables import number
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"command": "python scripts/train.py maml metarl/PointNavigation-v0", "machine": "2 cores", "version": "0.1.0"}
-TABLES = "<!-- families:begin -->\n<!-- families:end -->\n\n<!-- results:begin -->\nold\n<!-- results:end -->"
+TABLES = "\n\n".join(
+    f"<!-- {name}:begin -->\n{old}<!-- {name}:end -->"
+    for name, old in (("families", ""), ("results", "old\n"), ("fewshot", ""))
+)
 README = f"# metarl\n\n{TABLES}\n\nThe end.\n"
 
 
@@ -279,18 +282,35 @@ def test_a_result_in_the_wrong_place_is_named(results: Path) -> None:
 def test_few_shot_results_have_a_folder_and_a_curve_of_their_own(results: Path, content: dict[str, Any]) -> None:
     folder = results / "fewshot" / "prototypical" / "omniglot"
     folder.mkdir(parents=True)
+    seeds = "".join(f"5w1s,{seed},10,1000,98.2,98,2\n" for seed in content["seeds"])
+    curve = f"figure,seed,step,episodes,mean,median,sd\n{seeds}"
     name = {"name": "5w1s", "value": 98.2, "low": 98.0, "high": 98.4, "reference": 98.8, "asked": ">= 98"}
     changed = {**content, "agent": "prototypical", "family": "omniglot", "variant": "", "split": "test (disjoint)"}
     changed = {**changed, "figures": [{**name, "label": "reproduced"}]}
     del changed["curve"]
+    about = {"mark": "inductive", "episodes": 1000, "iterations": 10, "parameters": 5, "adapt_seconds": 0.5}
+    changed["fewshot"] = {**about, "adapt_bytes": 2**20}
     (folder / "summary.json").write_text(json.dumps(changed))
     (folder / "config.json").write_text("{}")
-    (folder / "curve.csv").write_text("seed,episode,accuracy\n0,0,98.2\n")
+    (folder / "curve.csv").write_text(curve)
     (folder / "curve.png").write_bytes((results / "maml/PointNavigation-maml/curve.png").read_bytes())
-    table = results_table(load_results(results))
-    row = next(line for line in table.splitlines() if "prototypical" in line)
-    assert "| omniglot | test (disjoint) |" in row
-    assert "5w1s 98.2, asked >= 98: reproduced" in row
+    checked = load_results(results)
+    assert "prototypical" not in results_table(checked)
+    row = next(line for line in fewshot_table(checked).splitlines() if "prototypical" in line)
+    assert "| prototypical | omniglot | 5w1s | 98.2 [98.0, 98.4] | >= 98: reproduced | 98.8 | inductive |" in row
+    assert "| 500.0 ms, 1.00 MB |" in row
+    for wrong, message in (
+        ({"mark": "fair"}, "allowed are inductive, transductive"),
+        ({"episodes": -1}, "fewshot.episodes holds -1"),
+        ({"adapt_seconds": -1}, "give 0 or more"),
+    ):
+        bad = {**changed, "fewshot": {**changed["fewshot"], **wrong}}
+        with pytest.raises(MetaRLError, match=message):
+            check_summary(bad)
+    for line, message in (("5w1s,2,10,1000,97.2,98,2", "the summary says 5w1s 98.2"), ("a,b", "is damaged")):
+        (folder / "curve.csv").write_text(curve.replace(curve.splitlines()[-1], line))
+        with pytest.raises(MetaRLError, match=message):
+            load_results(results)
 
 
 def test_the_table_has_each_agent_with_its_scores_by_step_best_first(results: Path, make_evaluation) -> None:

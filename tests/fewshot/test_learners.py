@@ -12,7 +12,8 @@ from torch.nn import functional
 from metarl.adapt import gradient, inference
 from metarl.errors import MetaRLError
 from metarl.fewshot.body import Dense
-from metarl.fewshot.config import LEARNERS, recipe
+from metarl.fewshot.config import LEARNERS
+from metarl.fewshot.context import FullContext
 from metarl.fewshot.episodes import Episodes, Shape, Support
 from metarl.fewshot.gradient import MAML, GradientConfig, Reptile
 from metarl.fewshot.learner import LOGITS
@@ -20,11 +21,23 @@ from metarl.fewshot.metric import Prototypical
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.networks import Conv4
 from metarl.fewshot.pairs import Matching, Siamese
-from metarl.fewshot.sources import Source, of_arrays
+from metarl.fewshot.presets import recipe
+from metarl.fewshot.sources import Kind, Source, of_arrays
 from metarl.fewshot.strokes import stroke_classes
 from metarl.learner import Params
 
 SHAPE = (28, 28)
+KIND = Kind(SHAPE, 60)
+FAST = (
+    "prototypical",
+    "siamese",
+    "maml",
+    "reptile",
+    "mann",
+    "finetune-cosine",
+)  # one of each kind, in every run of the tests
+SLOW = pytest.mark.slow
+OF_CLASSES = [name for name in LEARNERS if name != "neural-process"]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +93,61 @@ def test_a_query_matches_the_samples_that_it_is_like_by_hand() -> None:
         two.adapt(params, two.initial(params, 1), Support(asked, torch.tensor([[2]])))
 
 
+def test_samples_without_labels_move_prototypes_by_their_probabilities_by_hand() -> None:
+    learner = Prototypical(Flat(), 2)
+    params = learner.init(torch.Generator())
+    support = Support(torch.tensor([[[0.0, 0.0], [2.0, 0.0]]]), torch.tensor([[0, 1]]))
+    state = learner.adapt(params, learner.initial(params, 1), support)
+    more = torch.tensor([[[0.5, 0.0], [2.0, 1.0]]])
+    # Squared distances .25 and 2.25, 5 and 1, over the root of 2.
+    first = 1 / (1 + np.exp((0.25 - 2.25) / 2**0.5))
+    other = 1 / (1 + np.exp((5 - 1) / 2**0.5))
+    expected = [
+        [(first * 0.5 + other * 2) / (1 + first + other), other / (1 + first + other)],
+        [
+            (2 + (1 - first) * 0.5 + (1 - other) * 2) / (3 - first - other),
+            (1 - other) / (3 - first - other),
+        ],
+    ]
+    refined = learner.pool.read(learner.refine(params, state, more))[0]
+    torch.testing.assert_close(refined, torch.tensor(expected, dtype=torch.float32))
+
+
+def test_full_context_is_that_of_a_loop() -> None:
+    learner = FullContext(Flat(), 3, reads=2)
+    random = torch.Generator().manual_seed(0)
+    params = {
+        name: value + 0.3 * torch.randn(value.shape, generator=random) for name, value in learner.init(random).items()
+    }
+    seen, labels = torch.randn(1, 4, 2, generator=random), torch.tensor([[0, 1, 2, 1]])
+    asked = torch.randn(1, 3, 2, generator=random)
+    cells = {}
+    for name, n_in in (("forward", 2), ("backward", 2), ("reading", 4)):
+        cells[name] = torch.nn.LSTMCell(n_in, 2)
+        weights = (params[f"{name}.memory.{part}"] for part in ("w_x", "w_h", "b_x", "b_h"))
+        for slot, value in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights, strict=True):
+            setattr(cells[name], slot, torch.nn.Parameter(value))
+    total = seen[0].clone()
+    for name, order in (("forward", range(4)), ("backward", range(3, -1, -1))):
+        hidden = cell = torch.zeros(1, 2)
+        for i in order:
+            hidden, cell = cells[name](seen[0, i : i + 1], (hidden, cell))
+            total[i] += hidden[0]
+    expected = torch.zeros(3, 3)
+    for q in range(3):
+        hidden, cell, read = asked[0, q : q + 1], torch.zeros(1, 2), torch.zeros(1, 2)
+        for _ in range(2):
+            fresh, cell = cells["reading"](torch.cat([asked[0, q : q + 1], read], 1), (hidden, cell))
+            hidden = fresh + asked[0, q : q + 1]
+            read = (hidden @ total.T).softmax(-1) @ total
+        weights = (10 * functional.cosine_similarity(hidden, total)).softmax(0)
+        for weight, label in zip(weights, labels[0], strict=True):
+            expected[q, label] += weight
+    state = learner.adapt(params, learner.initial(params, 1), Support(seen, labels))
+    found = learner.query(params, state, asked)[LOGITS][0].exp()
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=2e-6)
+
+
 def naive_maml(learner: MAML, params: Params, episodes: Episodes, config: GradientConfig) -> tuple[Tensor, Params]:
     """One task after the other, every step with autograd."""
     body, total = learner.body, torch.zeros((), dtype=torch.float64)
@@ -125,7 +193,7 @@ def test_the_gradient_is_that_of_a_loop_over_tasks(drawn: Source, config: Gradie
         name: value.double() + 0.1 * torch.rand(value.shape).double() for name, value in learner.init(random).items()
     }
     parts = drawn.part("train").draw(Shape(3, 2, 2), 4, random)
-    episodes = Episodes(*(Support(part.inputs.double(), part.targets) for part in parts))
+    episodes = Episodes(*(Support(part.inputs.double(), part.targets) for part in parts[:2]))
     found, logged = learner.gradient(params, episodes, chunk=3)
     loss, wanted = naive_maml(learner, params, episodes, config)
     assert logged["loss"] == pytest.approx(float(loss))
@@ -158,10 +226,10 @@ def test_weights_of_each_task_are_as_many_networks(strided: bool) -> None:
         torch.testing.assert_close(together[task], body(params, images[task][None])[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", OF_CLASSES)
 def test_a_query_is_predicted_from_the_support_alone(drawn: Source, learner: str) -> None:
     """Inductive: other queries beside it change nothing."""
-    model = FewShot(small(learner), SHAPE)
+    model = FewShot(small(learner), KIND)
     images = drawn.part("test").samples[: 3 * 12].reshape(3, 12, *SHAPE).numpy()
     classifier = model.adapt(images[:, :2].reshape(-1, *SHAPE), np.repeat(["a", "b", "c"], 2))
     queries = images[:, 2:].reshape(-1, *SHAPE)
@@ -173,24 +241,28 @@ def test_a_query_is_predicted_from_the_support_alone(drawn: Source, learner: str
 
 def small(learner: str) -> Any:
     made = replace(recipe(learner), width=16, iterations=100, learning_rate=3e-3, tasks=8, strided=True)
-    if learner in ("prototypical", "matching", "relation", "siamese"):
+    if learner in ("prototypical", "matching", "matching-fce", "relation", "siamese"):
         return replace(made, episode=Shape(5, 1, 4))
+    if learner.startswith("finetune"):
+        return replace(made, episode=Shape(10, 1, 4), iterations=200)
+    if learner in ("mann", "snail"):
+        return replace(made, iterations=250)
     return replace(made, tasks=4, gradient=replace(made.gradient, test_steps=5)) if learner == "reptile" else made
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", [each if each in FAST else pytest.param(each, marks=SLOW) for each in OF_CLASSES])
 def test_it_learns_and_goes_on_where_it_stopped(drawn: Source, learner: str, tmp_path: Any) -> None:
-    model, shape = FewShot(small(learner), SHAPE), Shape(5, 1, 5)
+    model, shape = FewShot(small(learner), KIND), Shape(5, 1, 5)
     before = model.evaluate(drawn.part("test"), shape, 60).mean()
     losses: list[float] = []
     model.fit(drawn, callback=lambda _, logged: losses.append(logged["loss"]))
     after = model.evaluate(drawn.part("test"), shape, 60).mean()
-    assert after > 0.5 > before  # of 5 classes
+    assert after > max(0.45, before)  # of 5 classes
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
-    half = FewShot(small(learner), SHAPE).fit(drawn, iterations=50)
+    half = FewShot(small(learner), KIND).fit(drawn, iterations=small(learner).iterations // 2)
     half.save(tmp_path / "half.safetensors")
-    resumed = FewShot.load(tmp_path / "half.safetensors").fit(drawn, iterations=50)
-    assert resumed.iteration == 100
+    resumed = FewShot.load(tmp_path / "half.safetensors").fit(drawn)
+    assert resumed.iteration == model.iteration
     for name, value in model.params.items():
         assert torch.equal(resumed.params[name], value), name
 
@@ -205,7 +277,7 @@ def test_the_mechanism_is_the_cores(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the core's mechanism")
 
-    model = FewShot(small(learner), SHAPE)
+    model = FewShot(small(learner), KIND)
     monkeypatch.setattr(module, name, broken)
     with pytest.raises(RuntimeError, match="the core's mechanism"):
         model.fit(drawn, iterations=1)

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from metarl.errors import MetaRLError
-from metarl.fewshot import omniglot
-from metarl.fewshot.config import recipe
+from metarl.fewshot import places
 from metarl.fewshot.episodes import Classes, Shape
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.omniglot import read_archive
-from metarl.fewshot.sources import Source, make_source, of_arrays
+from metarl.fewshot.presets import recipe
+from metarl.fewshot.sources import Kind, Source, make_source, of_arrays
 from metarl.fewshot.strokes import stroke_classes
 
 
@@ -34,7 +34,7 @@ def test_a_class_in_two_parts_is_refused() -> None:
         Source("s", {"exam": classes("a")})
     with pytest.raises(MetaRLError, match="has no part 'val', but train"):
         Source("s", {"train": classes("a")}).part("val")
-    with pytest.raises(MetaRLError, match=r"known are omniglot, strokes"):
+    with pytest.raises(MetaRLError, match=r"known are strokes, omniglot"):
         make_source("imagenet")
 
 
@@ -64,8 +64,8 @@ def test_images_of_ones_own(tmp_path: Path) -> None:
         source = make_source(f"folder:{tmp_path}")
     assert source.part("train").names == ("cat", "dog")
     assert source.part("train").counts.tolist() == [3, 2]
-    assert source.shape == (28, 28)
-    support, _ = source.part("test").draw(Shape(2, 1, 1), 1, torch.Generator())
+    assert source.kind == Kind((28, 28), 2)
+    support, *_ = source.part("test").draw(Shape(2, 1, 1), 1, torch.Generator())
     assert 0 <= support.inputs.min() < support.inputs.max() <= 1
     with pytest.raises(MetaRLError, match="There is no folder"):
         make_source("folder:nowhere")
@@ -124,14 +124,14 @@ def test_omniglot_without_data_or_network_says_what_to_do(tmp_path: Path, monkey
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(omniglot.urllib.request, "urlopen", offline)
+    monkeypatch.setattr(places.urllib.request, "urlopen", offline)
     with pytest.raises(MetaRLError, match="set METARL_DATA"):
         make_source("omniglot")
 
     def other(*_: Any, **__: Any) -> io.BytesIO:
         return io.BytesIO(b"something else")
 
-    monkeypatch.setattr(omniglot.urllib.request, "urlopen", other)
+    monkeypatch.setattr(places.urllib.request, "urlopen", other)
     with pytest.raises(MetaRLError, match="is not the images_background"):
         make_source("omniglot")
     assert not list((tmp_path / "cache").rglob("*.zip"))  # nothing wrong is kept
@@ -145,7 +145,7 @@ def test_omniglot_has_the_published_split(data: Any) -> None:
     assert train.names[0] == "Angelic/character01/rot000"
     first, turned = train.samples[:20], train.samples[20:40]
     assert torch.equal(torch.rot90(first, 1, (1, 2)), turned)
-    support, query = source.part("test").draw(Shape(5, 1, 5), 300, torch.Generator().manual_seed(0))
+    support, query, *_ = source.part("test").draw(Shape(5, 1, 5), 300, torch.Generator().manual_seed(0))
     # The nearest by the cosine of pixels: 45.9 ± 1.0 by another count of 600 episodes; 56 where pixels are smoothed.
     one, other = (part.inputs.flatten(2) for part in (support, query))
     cosines = torch.nn.functional.normalize(other, dim=-1) @ torch.nn.functional.normalize(one, dim=-1).mT
@@ -153,7 +153,7 @@ def test_omniglot_has_the_published_split(data: Any) -> None:
 
 
 def test_what_cannot_be_adapted_to_is_refused() -> None:
-    model, images = FewShot(recipe("maml"), (28, 28)), np.zeros((6, 28, 28))
+    model, images = FewShot(recipe("maml"), Kind((28, 28))), np.zeros((6, 28, 28))
     for inputs, labels, message in (
         (np.zeros((6, 20, 28)), range(6), r"Samples have shape \(6, 20, 28\); \(n, 28, 28\) is taken"),
         (images, range(5), "6 samples and labels of shape"),
@@ -163,7 +163,7 @@ def test_what_cannot_be_adapted_to_is_refused() -> None:
     ):
         with pytest.raises(MetaRLError, match=message):
             model.adapt(inputs, labels)
-    with pytest.raises(MetaRLError, match="samples of shape"):
+    with pytest.raises(MetaRLError, match="this learner was made for"):
         model.fit(Source("s", {"train": classes("a", "b")}))
     with pytest.raises(MetaRLError, match="known are prototypical"):
         recipe("transformer")
@@ -180,12 +180,12 @@ def test_what_cannot_be_adapted_to_is_refused() -> None:
     with pytest.raises(MetaRLError, match="5-way episodes"):
         model.check(classes("a", side=28), Shape())
     with pytest.raises(MetaRLError, match="Device"):
-        FewShot(recipe("maml"), (28, 28), device="tpu")
+        FewShot(recipe("maml"), Kind((28, 28)), device="tpu")
 
 
 def test_a_classifier_stays_as_it_is_while_training_goes_on() -> None:
     images = stroke_classes(30, 8)
-    model = FewShot(replace(recipe("prototypical"), episode=Shape(5, 1, 3), width=8), (28, 28))
+    model = FewShot(replace(recipe("prototypical"), episode=Shape(5, 1, 3), width=8), Kind((28, 28), 30))
     classifier = model.adapt(torch.from_numpy(images[:3, 0]), [0, 1, 2])
     before = classifier.predict_proba(images[0])
     model.fit(Source("s", {"train": of_arrays(images, tuple(map(str, range(30))))}), iterations=3)
@@ -193,7 +193,7 @@ def test_a_classifier_stays_as_it_is_while_training_goes_on() -> None:
 
 
 def test_labels_may_be_words() -> None:
-    model, images = FewShot(recipe("prototypical"), (28, 28)), stroke_classes(3, 4).astype(np.float32)
+    model, images = FewShot(recipe("prototypical"), Kind((28, 28))), stroke_classes(3, 4).astype(np.float32)
     words = np.repeat(["owl", "ant", "elk"], 2)
     classifier = model.adapt(images[:, :2].reshape(-1, 28, 28), words)
     assert classifier.classes_.tolist() == ["ant", "elk", "owl"]

@@ -1,0 +1,76 @@
+"""What adapting gives: a classifier of one's own classes, or a predictor of one's own function."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from metarl.errors import MetaRLError
+from metarl.fewshot.learner import LOGITS, VALUE, FewShotLearner
+from metarl.fewshot.neural_process import SCALE
+from metarl.learner import Outputs, Params, State
+
+
+class Adapted:
+    """A learner adapted to one support, on whatever device its parameters are."""
+
+    def __init__(self, learner: FewShotLearner, params: Params, state: State, shape: tuple[int, ...]) -> None:
+        # Those that it was adapted with, whatever is trained afterwards.
+        self._learner, self._params, self._state, self._shape = learner, params, state, shape
+
+    def _outputs(self, inputs: ArrayLike | Tensor) -> Outputs:
+        inputs = as_rows(inputs, self._shape, next(iter(self._params.values())).device)
+        with torch.no_grad():
+            return self._learner.query(self._params, self._state, inputs[None])
+
+
+class Classifier(Adapted):
+    """Tells the classes of a support apart; ``classes_`` are their labels, in order."""
+
+    def __init__(
+        self, learner: FewShotLearner, params: Params, state: State, shape: tuple[int, ...], classes: NDArray[Any]
+    ) -> None:
+        super().__init__(learner, params, state, shape)
+        self.classes_ = classes
+
+    def predict_proba(self, inputs: ArrayLike | Tensor) -> NDArray[np.float64]:
+        """Probabilities ``(sample, class)``, in the order of ``classes_``."""
+        # A head may have more outputs than there are classes.
+        kept = self._outputs(inputs)[LOGITS][0, :, : len(self.classes_)].double()
+        return np.asarray(kept.softmax(-1).cpu().numpy())
+
+    def predict(self, inputs: ArrayLike | Tensor) -> NDArray[Any]:
+        """The most probable label of each sample."""
+        return np.asarray(self.classes_[self.predict_proba(inputs).argmax(1)])
+
+
+class Regressor(Adapted):
+    """Predicts the function of which a support holds some points."""
+
+    def predict(self, inputs: ArrayLike | Tensor) -> NDArray[np.float64]:
+        """Numbers ``(sample, outputs)``."""
+        return np.asarray(self._outputs(inputs)[VALUE][0].double().cpu().numpy())
+
+    def predict_std(self, inputs: ArrayLike | Tensor) -> NDArray[np.float64]:
+        """Their standard deviations, of learners that state them: neural-process. Others raise."""
+        outputs = self._outputs(inputs)
+        if SCALE not in outputs:
+            raise MetaRLError(f"{type(self._learner).__name__} states no uncertainty; neural-process does.")
+        return np.asarray(outputs[SCALE][0].double().cpu().numpy())
+
+
+def as_rows(inputs: ArrayLike | Tensor, shape: tuple[int, ...], device: torch.device, what: str = "sample") -> Tensor:
+    """``(n, *shape)`` floats on a device, or an error that says what is wrong with them."""
+    try:
+        array = inputs.detach() if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs, np.float32))
+    except (TypeError, ValueError) as error:
+        raise MetaRLError(f"The {what}s are no numbers of one shape ({error}).") from error
+    rows = array.to(device, torch.float32)
+    if rows.shape[1:] != shape or not len(rows):
+        wanted = ", ".join(map(str, ("n", *shape)))
+        raise MetaRLError(f"{what.capitalize()}s have shape {tuple(rows.shape)}; ({wanted}) is taken.")
+    if not rows.isfinite().all():
+        raise MetaRLError(f"The {what}s hold NaN or infinity; leave such {what}s out.")
+    return rows

@@ -1,0 +1,139 @@
+"""Fine-tuning of a network that was trained on all classes at once: the baselines of few-shot classification."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.adapt.gradient import COUNT, InnerLoop
+from metarl.adapt.inference import Mean
+from metarl.config import check_config
+from metarl.errors import MetaRLError
+from metarl.fewshot.body import BODY, Body
+from metarl.fewshot.episodes import Episodes, Support
+from metarl.fewshot.gradient import HEAD
+from metarl.fewshot.learner import LOGITS, FewShotLearner, accuracy, check_labels, error
+from metarl.fewshot.metric import SHARPNESS, cosine
+from metarl.learner import Outputs, Params, State
+from metarl.networks import MLP
+
+_WEIGHT, _BIAS = HEAD + "0.weight", HEAD + "0.bias"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuningConfig:
+    """What is fitted to a support, and how long."""
+
+    head: Literal["linear", "cosine"] = "linear"  # Baseline and Baseline++ (Chen et al. 2019)
+    adapts: Literal["head", "all"] = "head"  # all: the body too
+    steps: int = 100  # as in the paper
+    step_size: float = 0.03  # a cosine head bears .1 to 1
+
+    def __post_init__(self) -> None:
+        check_config(
+            self,
+            {
+                "head": self.head in ("linear", "cosine"),
+                "adapts": self.adapts in ("head", "all"),
+                "steps": self.steps >= 0,
+                "step_size": self.step_size > 0,
+            },
+        )
+
+
+class FineTuning(FewShotLearner):
+    """Train to tell all training classes apart, then fit a new head to the support (Chen et al. 2019, section 3).
+
+    A linear head starts at zero: its first step makes it a comparison with class means. A cosine head starts at the
+    class means of the support (weight imprinting, Qi et al. 2018), for a random start, as the paper has it, would be
+    one more draw, and after few steps still be seen. The gradient goes through no step.
+
+    Args:
+        body: what is trained, and kept or fitted further.
+        way: classes of a support.
+        train_classes: those of the training part, which the head in ``params`` tells apart.
+        config: what is fitted, and how long.
+    """
+
+    def __init__(self, body: Body, way: int, train_classes: int, config: FineTuningConfig) -> None:
+        if way < 2 or train_classes < 2:
+            raise MetaRLError(f"FineTuning(way={way}, train_classes={train_classes}): both must be at least 2.")
+        self.body, self.way, self.train_classes, self.config = body, way, train_classes, config
+        self.linear, self.pool = MLP((body.n_features, train_classes), output_gain=1.0), Mean(body.n_features)
+        self.inner = InnerLoop(
+            step_size=config.step_size,
+            first_order=True,
+            prefix=HEAD if config.adapts == "head" else "",
+            halve_beyond=False,
+        )
+
+    def init(self, generator: torch.Generator) -> Params:
+        head = {HEAD + name: value for name, value in self.linear.init(generator).items()}
+        if self.config.head == "cosine":
+            del head[_BIAS]
+        return {**{BODY + name: value for name, value in self.body.init(generator).items()}, **head}
+
+    def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
+        """Cross-entropy among all training classes, of support and query alike."""
+        if episodes.classes is None:
+            raise MetaRLError("FineTuning trains on which class a sample is of; these episodes have no classes.")
+        if (most := int(episodes.classes.max())) >= self.train_classes:
+            raise MetaRLError(
+                f"Class {most} among train_classes={self.train_classes}; make it with as many as there are."
+            )
+        inputs, which = (torch.cat(parts, 1) for parts in zip(*episodes[:2], strict=True))
+        targets = episodes.classes.gather(1, which)
+        outputs = {LOGITS: self._logits(params, self.body(params, inputs, BODY))}
+        loss = error(outputs, targets)
+        return loss, {"loss": loss, "accuracy": accuracy(outputs, targets)}
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        """A new head of zeros, and the body where it adapts."""
+        new = {name: value.new_zeros(self.way, *value.shape[1:]) for name, value in self._head(params).items()}
+        return self.inner.start({**params, **new}, n_tasks)
+
+    def adapt(self, params: Params, state: State, support: Support, steps: int | None = None) -> State:
+        """So many gradient steps on the support, ``config.steps`` unless given; again, they go on from there."""
+        n_steps = self.config.steps if steps is None else steps
+        if n_steps < 0:
+            raise MetaRLError(f"steps={n_steps}: a learner takes 0 steps or more.")
+        check_labels(support.targets, self.way)
+        fixed = self._features(params, state, support.inputs)
+        if self.config.head == "cosine":
+            fresh, start = (state[COUNT] == 0)[:, None, None], self._imprinted(fixed, support.targets)
+            state = {**state, _WEIGHT: torch.where(fresh, start, state[_WEIGHT])}
+
+        def loss(fast: Params) -> tuple[Tensor, Outputs]:
+            features = fixed if self.config.adapts == "head" else self._features(params, fast, support.inputs)
+            return error({LOGITS: self._logits(fast, features)}, support.targets), {}
+
+        for _ in range(n_steps):
+            state, _ = self.inner.step(params, state, loss)
+        return state
+
+    def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
+        return {LOGITS: self._logits(state, self._features(params, state, inputs))}
+
+    def _features(self, params: Params, fast: Params, inputs: Tensor) -> Tensor:
+        return self.body({**params, **fast}, inputs, BODY)
+
+    def _logits(self, params: Params, features: Tensor) -> Tensor:
+        """By a head of all tasks or of each, ``(task, n, class)``."""
+        if self.config.head == "linear":
+            return self.linear(params, features, HEAD)
+        weight = params[_WEIGHT]
+        return SHARPNESS * cosine(features, weight if weight.ndim == 3 else weight[None])
+
+    def _imprinted(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Mean directions by class; of a class without a sample, away from all of them."""
+        directions = functional.normalize(features, dim=-1)
+        empty = self.pool.initial(len(targets), self.way, features)
+        full = self.pool.add(empty, directions, functional.one_hot(targets, self.way).transpose(1, 2))
+        away = -directions.mean(1, keepdim=True)
+        return functional.normalize(torch.where(self.pool.nothing(full)[..., None], away, self.pool.read(full)), dim=-1)
+
+    @staticmethod
+    def _head(params: Params) -> Params:
+        return {name: value for name, value in params.items() if name.startswith(HEAD)}

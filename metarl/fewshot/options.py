@@ -1,0 +1,66 @@
+"""Options of ``metarl fewshot``, from which tyro makes the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from metarl.fewshot.episodes import Shape
+from metarl.options import Name, RunOptions, RunPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunOptions):
+    """Train a few-shot learner on a source of tasks."""
+
+    learner: Name
+    """prototypical, maml, ...: an unknown one is answered with the list"""
+    source: str = "strokes"
+    """strokes, which needs no file, omniglot, ..., or folder:PATH of your own images"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setting:
+    way: int | None = None
+    """classes of an episode; 5 unless given"""
+    shot: int | None = None
+    """labelled samples of each; 1 unless given, of functions 10"""
+    queries: int = 15
+    """samples of each to predict; of functions 100 unless given"""
+    unlabelled: int = 0
+    """further samples of each, with which learners that have prototypes refine them"""
+    transductive: bool = False
+    """refine prototypes with the queries themselves"""
+    episodes: int = 1000
+    part: str = "test"
+    """test or val"""
+    device: str = "cpu"
+    threads: int = 1
+    json: bool = False
+    """print the table's rows as JSON"""
+
+    def shape(self, *, functions: bool) -> Shape:
+        """Of the scored episodes."""
+        if functions:
+            many = 100 if self.queries == 15 else self.queries  # Finn et al. score on 100 points
+            return Shape(self.way or 1, self.shot or 10, many, self.unlabelled)
+        return Shape(self.way or 5, self.shot or 1, self.queries, self.unlabelled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(_Setting):
+    """Adapt to tasks of unseen classes and score it."""
+
+    run: RunPath
+    """a run folder"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(_Setting):
+    """Several runs in one table and one plot."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """run folders, all of one source"""
+    output: Path = Path("comparison.png")
+    """the plot; beside it a CSV of the same name"""

@@ -1,0 +1,92 @@
+"""Turn evaluations of a run into a result under ``results/fewshot``."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from metarl import __version__
+from metarl.errors import MetaRLError
+from metarl.evaluate.drawing import save_figure
+from metarl.evaluate.plots import learning_figure
+from metarl.evaluate.results import write_files
+from metarl.evaluate.schema import check_summary, label
+from metarl.fewshot.drawing import pictures, steps
+from metarl.fewshot.evaluation import FewShotEvaluation
+from metarl.fewshot.runs import FewShotRun
+from metarl.logs import STEPS
+
+
+def publish(
+    results: Path,
+    run: FewShotRun,
+    evaluations: Sequence[FewShotEvaluation],
+    *,
+    command: str,
+    machine: str,
+    asked: Sequence[Mapping[str, Any]],
+) -> Path:
+    """Write the result of a run: several settings, such as 5w1s and 5w5s, one figure for each thing asked."""
+    first = evaluations[0]
+    known = {name: (each, score) for each in evaluations for name, score in each.figures.items()}
+    figures = []
+    for each in asked:
+        name = each["name"]
+        if name not in known:
+            raise MetaRLError(f"{name!r} was not scored, but {', '.join(known)}; evaluate that setting too.")
+        evaluation, score = known[name]
+        trained = evaluation.iterations * evaluation.tasks
+        earned = label(score.value, each["asked"], steps=trained, reference_steps=each.get("reference_steps"))
+        low, high = score.interval
+        figures.append(
+            {
+                "name": name,
+                "value": score.value,
+                "low": low,
+                "high": high,
+                "reference": each.get("reference"),
+                "asked": each["asked"],
+                "label": earned,
+            }
+        )
+    kind = "fresh" if first.measure == "mse" else "disjoint"
+    content = {
+        "agent": first.learner,
+        "family": first.source,
+        "variant": "",
+        "split": f"{first.part} ({kind})",
+        "seeds": list(first.seeds),
+        "steps": first.iterations * first.tasks,
+        "wall_seconds": first.wall_seconds,
+        "machine": machine,
+        "command": command,
+        "version": __version__,
+        "figures": figures,
+        "fewshot": {
+            "mark": first.mark,
+            "episodes": first.values.shape[2],
+            "iterations": first.iterations,
+            "parameters": first.parameters,
+            "adapt_seconds": first.adapt_seconds,
+            "adapt_bytes": first.adapt_bytes,
+        },
+    }
+    header, *_ = first.to_csv().splitlines()
+    rows = [row for each in evaluations for row in each.to_csv().splitlines()[1:]]
+    table = "\n".join([header, *rows]) + "\n"
+    folder = write_files(results, check_summary(content), asdict(run.config), table, steps(first))
+    for name, figure in pictures(run, first).items():
+        if name != "steps":
+            save_figure(figure, folder / f"{name}.png")
+    save_figure(_learning(run), folder / "learning.png")
+    return folder
+
+
+def _learning(run: FewShotRun) -> Any:
+    logs = [run.seed_folder(seed) / "progress.csv" for seed in run.seeds]
+    with logs[0].open(newline="") as file:
+        columns = csv.DictReader(file).fieldnames or []
+    shown = "train/accuracy" if "train/accuracy" in columns else "train/loss"
+    words = shown.removeprefix("train/")
+    return learning_figure(logs, steps=STEPS, returns=[shown], labels=("iterations", words))

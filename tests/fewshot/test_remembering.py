@@ -1,0 +1,178 @@
+"""Learners with a memory: the order of a support, inductive queries, and a small source that each must learn."""
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from metarl.adapt.memories import MEMORIES
+from metarl.errors import MetaRLError
+from metarl.fewshot.episodes import Episodes, Shape, Support
+from metarl.fewshot.learner import accuracy
+from metarl.fewshot.networks import Conv4
+from metarl.fewshot.remembering import Remembering, RememberingConfig, mixed
+from metarl.fewshot.sources import Source, of_arrays
+from metarl.fewshot.strokes import stroke_classes
+from metarl.learner import Params
+from metarl.optimiser import Adam
+
+every_memory = pytest.mark.parametrize("memory", sorted(MEMORIES))
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Source:
+    images = stroke_classes(90, 12)
+    names = tuple(f"character {i}" for i in range(90))
+    return Source("drawn", {"train": of_arrays(images[:60], names[:60]), "test": of_arrays(images[60:], names[60:])})
+
+
+def made(memory: Any, way: int = 5, capacity: int = 12) -> tuple[Remembering, Params]:
+    config = RememberingConfig(memory=memory, embedding=32, width=64, layers=1, capacity=capacity)
+    learner = Remembering(Conv4((28, 28), width=16), way, config)
+    return learner, learner.init(torch.Generator().manual_seed(0))
+
+
+def away(params: Params) -> Params:
+    """A head that starts at nearly nothing would hide what comes before it."""
+    random = torch.Generator().manual_seed(1)
+    return {name: value + 0.1 * torch.randn(value.shape, generator=random) for name, value in params.items()}
+
+
+@every_memory
+def test_a_query_is_predicted_from_the_support_alone(drawn: Source, memory: str) -> None:
+    """Inductive: other queries beside it change nothing, and the state is as it was."""
+    learner, params = made(memory, way=3)
+    params = away(params)
+    episodes = drawn.part("test").draw(Shape(3, 2, 3), 4, torch.Generator().manual_seed(0))
+    state = learner.adapt(params, learner.initial(params, 4), episodes.support)
+    inputs = episodes.query.inputs
+    together = learner.query(params, state, inputs)["logits"]
+    assert together.shape == (4, 9, 3)
+    for i in range(9):
+        alone = learner.query(params, state, inputs[:, i : i + 1])["logits"]
+        torch.testing.assert_close(together[:, i : i + 1], alone, rtol=1e-4, atol=1e-5)
+    other = learner.adapt(params, learner.initial(params, 4), Support(inputs[:, :6], episodes.support.targets))
+    assert not torch.allclose(learner.query(params, other, inputs)["logits"], together, atol=1e-3)
+
+
+@every_memory
+def test_a_support_in_two_calls_is_the_same_as_in_one(drawn: Source, memory: str) -> None:
+    learner, params = made(memory)
+    params = away(params)
+    support = drawn.part("test").draw(Shape(5, 2, 1), 4, torch.Generator().manual_seed(0)).support
+    start = learner.initial(params, 4)
+    whole, state = learner.adapt(params, start, support), start
+    for part in (slice(0, 3), slice(3, 10)):
+        state = learner.adapt(params, state, Support(support.inputs[:, part], support.targets[:, part]))
+    for name, value in whole.items():
+        torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-4, msg=name)
+
+
+@every_memory
+def test_the_label_of_a_sample_counts(drawn: Source, memory: str) -> None:
+    learner, params = made(memory)
+    params = away(params)
+    episodes = drawn.part("test").draw(Shape(5, 1, 1), 2, torch.Generator().manual_seed(0))
+    inputs, targets = episodes.support
+    logits = []
+    for labels in (targets, targets.flip(1)):
+        state = learner.adapt(params, learner.initial(params, 2), Support(inputs, labels))
+        logits.append(learner.query(params, state, episodes.query.inputs)["logits"])
+    assert not torch.allclose(*logits, atol=1e-3)
+
+
+def test_the_memory_sees_the_label_and_whether_there_is_one(drawn: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, params = made("gru", way=3)
+    seen: list[Tensor] = []
+    sequence, step = learner.memory.sequence, learner.memory.step
+    monkeypatch.setattr(learner.memory, "sequence", lambda p, s, x, n: (seen.append(x), sequence(p, s, x, n))[1])
+    monkeypatch.setattr(learner.memory, "step", lambda p, s, x: (seen.append(x), step(p, s, x))[1])
+    images = drawn.part("test").samples[:2].float()[None]
+    state = learner.adapt(params, learner.initial(params, 1), Support(images, torch.tensor([[2, 0]])))
+    learner.query(params, state, images)
+    support, query = seen[0][0], seen[1]
+    assert support[:, 32:].tolist() == [[0, 0, 1, 1], [1, 0, 0, 1]]
+    assert query[:, 32:].tolist() == [[0, 0, 0, 0]] * 2
+    torch.testing.assert_close(support[:, :32], query[:, :32])
+
+
+def test_samples_keep_their_labels_when_they_are_mixed() -> None:
+    classes = torch.tensor([[7, 300, 12], [5, 6, 1]])
+    targets = torch.tensor([[0, 0, 1, 1, 2, 2]] * 2)
+    which = torch.arange(12).reshape(2, 6)
+    inputs, labels = mixed(Support(which, targets), classes)
+    assert inputs.sort(1).values.tolist() == which.tolist()
+    assert torch.equal(targets.flatten()[inputs.flatten()], labels.flatten())
+    again, _ = mixed(Support(which, targets), classes)
+    assert torch.equal(inputs, again)
+
+
+def test_the_order_that_training_sees_says_nothing_of_labels() -> None:
+    """Whatever shots there are, each order of three labels comes as often as any other."""
+    source = of_arrays(np.zeros((60, 3, 1), np.uint8), tuple(map(str, range(60))))
+    for shot in (1, 2):
+        part = source.draw(Shape(3, shot, 1), 6000, torch.Generator().manual_seed(0))
+        assert part.classes is not None
+        labels = mixed(part.support, part.classes).targets.tolist()
+        first = [tuple(dict.fromkeys(row)) for row in labels]  # the order in which labels appear
+        counts = [first.count(order) for order in permutations(range(3))]
+        assert sum(counts) == 6000
+        assert min(counts) > 850  # of 1000 expected, with a deviation of 29
+        assert max(counts) < 1150
+    assert len(set(map(tuple, labels))) == 90  # all orders of three labels twice
+
+
+def test_training_mixes_the_support_where_it_knows_the_classes(drawn: Source) -> None:
+    learner, params = made("snail")
+    params = away(params)
+    episodes = drawn.part("train").draw(Shape(5, 1, 2), 4, torch.Generator().manual_seed(0))
+    assert episodes.classes is not None
+    by_hand = Episodes(mixed(episodes.support, episodes.classes), episodes.query)
+    found, wanted, plain = (
+        learner.loss(params, each)[0] for each in (episodes, by_hand, episodes._replace(classes=None))
+    )
+    torch.testing.assert_close(found, wanted)
+    assert not torch.allclose(found, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("memory", ["external", "snail"])
+def test_it_learns_and_no_order_of_the_support_matters(drawn: Source, memory: str) -> None:
+    learner, params = made(memory, capacity=6)
+    adam, random = Adam(params, 3e-3), torch.Generator().manual_seed(0)
+    test = drawn.part("test").draw(Shape(5, 1, 5), 100, torch.Generator().manual_seed(1))
+
+    def score(params: Params, order: Tensor) -> float:
+        support = Support(*(part[:, order] for part in test.support))
+        with torch.no_grad():
+            state = learner.adapt(params, learner.initial(params, 100), support)
+            return float(accuracy(learner.query(params, state, test.query.inputs), test.query.targets).mean())
+
+    assert score(params, torch.arange(5)) < 0.3  # of 5 classes
+    for _ in range(120):
+        gradient, _ = learner.gradient(params, drawn.part("train").draw(Shape(5, 1, 3), 8, random))
+        adam.step(gradient)
+        params = adam.values()
+    scores = [score(params, torch.tensor(order)) for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 1, 0, 3])]
+    assert min(scores) > 0.4
+    assert max(scores) - min(scores) < 0.08
+
+
+def test_bad_input_is_refused(drawn: Source) -> None:
+    learner, params = made("snail", capacity=6)
+    images = drawn.part("test").samples[:4].float()[None]
+    start = learner.initial(params, 1)
+    for wrong in (5, -1):
+        with pytest.raises(MetaRLError, match=f"has class {wrong}; with way=5 classes go from 0 to 4"):
+            learner.adapt(params, start, Support(images, torch.tensor([[0, 1, 2, wrong]])))
+    state = learner.adapt(params, start, Support(images, torch.tensor([[0, 1, 2, 3]])))
+    with pytest.raises(MetaRLError, match=r"8 samples .* capacity=6.*at least 9"):
+        learner.adapt(params, state, Support(images, torch.tensor([[0, 1, 2, 3]])))
+    with pytest.raises(MetaRLError, match="way=0"):
+        made("snail", way=0)
+    for name, value in {"memory": "elman", "embedding": 0, "width": 0, "layers": 0, "heads": 0, "capacity": 0}.items():
+        options: dict[str, Any] = {name: value}
+        with pytest.raises(MetaRLError, match=f"{name}={value!r}"):
+            RememberingConfig(**options)

@@ -1,0 +1,253 @@
+"""Runs of few-shot learners from the command line: trained, resumed, scored, compared and published."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.checkpoint import load_checkpoint
+from metarl.cli import main
+from metarl.errors import MetaRLError
+from metarl.evaluate.report import fewshot_table, results_table
+from metarl.evaluate.results import check_result, load_results
+from metarl.fewshot import score as scoring
+from metarl.fewshot.drawing import steps
+from metarl.fewshot.episodes import Shape
+from metarl.fewshot.evaluation import FewShotEvaluation, evaluate_run, setting_of
+from metarl.fewshot.model import FewShot
+from metarl.fewshot.presets import recipe
+from metarl.fewshot.publish import publish
+from metarl.fewshot.runs import FewShotRun, train_seed
+
+SMALL = [
+    *("--config.episode.way", "5", "--config.episode.queries", "3", "--config.width", "8", "--config.strided"),
+    *("--config.iterations", "6", "--config.tasks", "2"),
+]
+
+
+def fewshot(*arguments: Any) -> None:
+    main(["fewshot", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run of each kind."""
+    folder = tmp_path_factory.mktemp("runs")
+    fewshot("train", "prototypical", *SMALL, "--runs", folder, "--seed", 0, 1, "--jobs", 1)
+    fewshot("train", "maml", *SMALL, "--runs", folder, "--config.gradient.test-steps", 2)
+    sinusoid = ("--source", "sinusoid", "--preset", "sinusoid", "--config.iterations", 4)
+    fewshot("train", "maml", *sinusoid, "--runs", folder)
+    fewshot("train", "neural-process", "--source", "sinusoid", "--config.iterations", 4, "--runs", folder)
+    return folder
+
+
+def test_a_run_says_how_it_was_made_and_logs_what_it_learned(runs: Path) -> None:
+    assert {each.name for each in runs.iterdir()} == {
+        *("prototypical-strokes", "maml-strokes", "maml-sinusoid-sinusoid", "neural-process-sinusoid"),
+    }
+    run = FewShotRun.open(runs / "prototypical-strokes")
+    assert run.seeds == (0, 1)
+    assert run.command.startswith("metarl fewshot train prototypical --config.episode.way 5")
+    with (run.seed_folder(1) / "progress.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["time/total_timesteps"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert {"train/loss", "train/accuracy", "time/seconds"} <= set(rows[0])
+    assert list(run.seed_folder(1).glob("events.out.tfevents.*"))
+    assert run.trained(0).wall_seconds > 0
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(runs: Path, tmp_path: Path) -> None:
+    whole = FewShotRun.open(runs / "maml-strokes")
+    again = FewShotRun.create(tmp_path / "run", whole.config, "strokes", (0,))
+
+    class Stop(Exception):
+        pass
+
+    def report(_: int, done: int, __: str) -> None:
+        if done == 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_seed(again, 0, report, "cpu", 1, 0.0)
+    assert load_checkpoint(again.checkpoint(0))[1]["fewshot"]["iteration"] == 3
+    resumed = FewShotRun.create(tmp_path / "run", whole.config, "strokes", (0,), resume=True)
+    train_seed(resumed, 0, lambda *_: None, "cpu", 1, 0.0)
+    one, other = whole.trained(0), resumed.trained(0)
+    for name, value in one.params.items():
+        assert torch.equal(value, other.params[name]), name
+    logs = [(run.seed_folder(0) / "progress.csv").read_text().splitlines() for run in (whole, resumed)]
+    losses = [[row["train/loss"] for row in csv.DictReader(log)] for log in logs]
+    assert losses[0] == losses[1]
+
+
+def test_scores_are_of_unseen_classes_and_are_saved(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fewshot("evaluate", runs / "prototypical-strokes", "--episodes", 30, "--queries", 5)
+    assert "[" in capsys.readouterr().out
+    where = runs / "prototypical-strokes" / "evaluation-test-5w1s.json"
+    made = FewShotEvaluation.load(where)
+    assert made.values.shape == (2, 1, 30)
+    assert made.learner == "prototypical-custom"
+    assert made.mark == "inductive"
+    assert 20 < made.figures["5w1s"].value < 100
+    assert made.adapt_seconds > 0
+    # One 28 × 28 sample of each of 5 classes through convolutions of 8 channels: some tens of kilobytes.
+    assert 10_000 < made.adapt_bytes < 10_000_000
+    for name in ("episode", "embedding"):
+        assert where.with_name(f"{where.stem}-{name}.png").read_bytes().startswith(b"\x89PNG")
+    fewshot("evaluate", runs / "maml-strokes", "--episodes", 20, "--queries", 5, "--json")
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["figure"] == "5w1s"
+    made = FewShotEvaluation.load(runs / "maml-strokes" / "evaluation-test-5w1s.json")
+    assert made.adaptations == (0, 1, 2)
+    model = FewShotRun.open(runs / "maml-strokes").trained(0)
+    part = FewShotRun.open(runs / "maml-strokes").source().part("test")
+    np.testing.assert_allclose(made.values[0, -1], 100 * model.evaluate(part, Shape(5, 1, 5), 20))
+
+
+def test_functions_are_scored_by_their_error_at_every_step(runs: Path) -> None:
+    for name in ("maml-sinusoid-sinusoid", "neural-process-sinusoid"):
+        fewshot("evaluate", runs / name, "--episodes", 20)
+    made = FewShotEvaluation.load(runs / "maml-sinusoid-sinusoid" / "evaluation-test-10-shot.json")
+    assert made.adaptations == tuple(range(11))
+    assert made.figures["mse 10-shot step 5"].value == pytest.approx(made.values[0, 5].mean())
+    assert made.figures["median mse 10-shot step 5"].value == pytest.approx(np.median(made.values[0, 5]))
+    made = FewShotEvaluation.load(runs / "neural-process-sinusoid" / "evaluation-test-10-shot.json")
+    assert set(made.figures) == {"mse 10-shot", "median mse 10-shot"}
+    assert (runs / "neural-process-sinusoid" / "evaluation-test-10-shot-function.png").exists()
+
+
+def test_runs_are_compared_on_the_same_episodes(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [runs / "prototypical-strokes", runs / "maml-strokes"]
+    fewshot("compare", *both, "--episodes", 10, "--queries", 5, "--output", tmp_path / "c.png")
+    assert "maml-custom" in capsys.readouterr().out
+    assert (tmp_path / "c.png").exists()
+    with (tmp_path / "c.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["learner"] for row in rows} == {"maml-custom", "prototypical-custom"}
+    assert float(rows[0]["value"]) >= float(rows[1]["value"])
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(scoring, "_measured", refuse)
+    fewshot("compare", *both, "--episodes", 10, "--queries", 5, "--output", tmp_path / "c.png", "--json")  # as saved
+    with pytest.raises(SystemExit):
+        fewshot("compare", runs / "maml-strokes", runs / "maml-sinusoid-sinusoid")
+    assert "different sources" in capsys.readouterr().err
+
+
+def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = FewShotRun.open(runs / "prototypical-strokes")
+    plain = evaluate_run(run, Shape(5, 1, 5), 200).at(1).value
+    helped = evaluate_run(run, Shape(5, 1, 5, unlabelled=10), 200).at(1).value
+    together = evaluate_run(run, Shape(5, 1, 5), 200, transductive=True)
+    assert helped > plain
+    assert together.at(1).value > plain
+    assert together.mark == "transductive"
+    with pytest.raises(SystemExit):
+        fewshot("evaluate", runs / "maml-strokes", "--transductive")
+    assert "MAML has no 'refine'" in capsys.readouterr().err
+
+
+def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
+    run = FewShotRun.open(runs / "maml-strokes")
+    made = evaluate_run(run, setting_of("5w1s", functions=False), 20)
+    asked = [{"name": "5w1s", "asked": ">= 100", "reference": 98.7}]
+    folder = publish(tmp_path, run, [made], command="metarl ...", machine="one", asked=asked)
+    assert folder == tmp_path / "fewshot" / "maml-custom" / "strokes"
+    (result,) = load_results(tmp_path)
+    assert result.summary["steps"] == 12
+    assert result.summary["figures"][0]["label"] == "below"
+    shown = fewshot_table([result])
+    assert "maml-custom | strokes | 5w1s" in shown
+    assert "inductive" in shown
+    assert results_table([result]) == "No results yet.\n"
+    table = (folder / "curve.csv").read_text()
+    lines = table.splitlines()
+    cells = lines[-1].split(",")
+    cells[4] = str(float(cells[4]) + 1)
+    (folder / "curve.csv").write_text("\n".join([*lines[:-1], ",".join(cells)]) + "\n")
+    with pytest.raises(MetaRLError, match=r"the summary says 5w1s .*, curve\.csv"):
+        check_result(folder, tmp_path)
+    (folder / "curve.csv").write_text(table)
+    shutil.move(tmp_path / "fewshot" / "maml-custom", tmp_path / "maml-custom")
+    with pytest.raises(MetaRLError, match="belongs below fewshot/"):
+        load_results(tmp_path)
+    with pytest.raises(MetaRLError, match="evaluate that setting too"):
+        publish(tmp_path, run, [made], command="c", machine="m", asked=[{"name": "20w1s", "asked": "> 1"}])
+
+
+def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:
+    made = evaluate_run(FewShotRun.open(runs / "maml-strokes"), Shape(5, 1, 5), 20)
+    line = steps(made).axes[0].lines[0]
+    np.testing.assert_allclose(line.get_xydata()[:, 1], made.values[0].mean(1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "usage: metarl fewshot COMMAND"),
+        (["teach"], "Command fewshot 'teach' is unknown; choose one of train, evaluate, compare"),
+        (["train"], "Name the learner first"),
+        (["train", "resnet"], "Learner 'resnet' is unknown; known are prototypical"),
+        (
+            ["train", "maml", "--preset", "best"],
+            "Learner 'maml' has no preset 'best'; choose one of default, short, sinusoid",
+        ),
+        (["train", "maml", "--source", "sinusoid"], "a function has no classes; ask for way 1"),
+        (["train", "prototypical", "--source", "sinusoid"], "prototypical tells classes apart; for numbers take"),
+        (["train", "neural-process"], "neural-process predicts numbers"),
+        (["train", "maml", "--config.episode.way", "500"], "500-way episodes"),
+        (["train", "maml", "--seed", "1", "1"], "each once"),
+        (["train", "maml", "--device", "tpu"], "Device 'tpu'"),
+        (["evaluate", "nowhere"], "nowhere is no run of a few-shot learner"),
+        (["compare"], "Name the run folders"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--runs", str(tmp_path / "runs")] if arguments[:1] == ["train"] and len(arguments) > 1 else []
+    if not arguments:
+        fewshot()
+        assert message in capsys.readouterr().out
+        return
+    with pytest.raises(SystemExit) as stopped:
+        fewshot(*arguments, *more)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_is_taken_by_one_run(runs: Path, tmp_path: Path) -> None:
+    run = FewShotRun.open(runs / "maml-strokes")
+    with pytest.raises(MetaRLError, match="is there already; continue it with --resume"):
+        FewShotRun.create(run.path, run.config, "strokes", (0,))
+    with pytest.raises(MetaRLError, match="was made with source_name strokes, not omniglot"):
+        FewShotRun.create(run.path, run.config, "omniglot", (0,), resume=True)
+    with pytest.raises(MetaRLError, match=r"choose --part test or --part val"):
+        evaluate_run(run, Shape(), part="train")
+    made = FewShotRun.create(tmp_path / "b", recipe("maml"), "strokes", (0,))
+    (made.path / "fewshot.json").write_text("{")
+    with pytest.raises(MetaRLError, match="is damaged"):
+        FewShotRun.open(made.path)
+    with pytest.raises(MetaRLError, match="has no checkpoint of seed 0"):
+        FewShotRun(tmp_path / "b", recipe("maml"), "strokes", (0,), "").trained(0)
+
+
+def test_a_training_that_diverges_says_so() -> None:
+    from metarl.fewshot.sources import make_source
+
+    source = make_source("sinusoid")
+    config = recipe("maml", "sinusoid")
+    model = FewShot(config, source)
+    model.params = {name: value * float("nan") for name, value in model.params.items()}
+    with pytest.raises(MetaRLError, match="Training diverged in iteration 0: the loss is nan"):
+        model.fit(source, iterations=1)
