@@ -15,20 +15,27 @@ from typing import Annotated
 
 import torch
 import tyro
-from asked import ASKED
+from asked import ASKED, FEWSHOT_ASKED
 
 from metarl import __version__
+from metarl.device import check_device
 from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import learning_figure, overview_figure
 from metarl.evaluate.results import figure, summary, write_result
 from metarl.evaluate.run import UnfinishedRun, belief_figures, evaluate_run
 from metarl.evaluate.tables import title
+from metarl.fewshot.episodes import Shape
+from metarl.fewshot.evaluation import evaluation_of, setting_of
+from metarl.fewshot.presets import label
+from metarl.fewshot.publish import publish
+from metarl.fewshot.runs import FewShotRun, is_fewshot
 from metarl.files import write_atomic
 from metarl.process import prepare_process
 from metarl.runs import Run
 
 _STEPS, _ROWS = "time/total_timesteps", 100
+_EPISODES = 1000  # of a few-shot learner
 
 
 def main(
@@ -39,6 +46,7 @@ def main(
     episodes: int | None = None,
     deterministic: bool = True,
     ablation: str | None = None,
+    device: str = "cpu",
 ) -> int:
     """Evaluate a run on its test tasks and write its result.
 
@@ -50,16 +58,24 @@ def main(
         episodes: of the trial, or points of the curve; the agent's unless given.
         deterministic: score also extra episodes without exploration noise, which takes twice the time.
         ablation: "wiped" or "shuffled", as of ``metarl evaluate``.
+        device: to evaluate on, and to name as the machine that it was trained on.
     """
     prepare_process(1)
     warnings.simplefilter("error", UnfinishedRun)
     try:
+        machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}, one thread a seed"
+        if check_device(device).type == "cuda":
+            machine = f"{torch.cuda.get_device_name(device)}, {machine}"
+        if is_fewshot(run):
+            print(f"Wrote {_fewshot(run, results, machine, device)}")
+            return 0
         opened = Run.open(run)
-        outcome = evaluate_run(opened, n_tasks=tasks, points=episodes, deterministic=deterministic, ablation=ablation)
+        outcome = evaluate_run(
+            opened, n_tasks=tasks, points=episodes, device=device, deterministic=deterministic, ablation=ablation
+        )
         evaluation, paths, beliefs, read = outcome
         asked = ASKED.get((evaluation.agent, evaluation.family, evaluation.variant), [])
         figures = [figure(evaluation, **each) for each in asked]
-        machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}, one thread a seed"
         flags = [
             f" --tasks {tasks}" if tasks is not None else "",
             f" --points {episodes}" if episodes is not None else "",
@@ -83,6 +99,21 @@ def main(
         return 2
     print(f"Wrote {folder}")
     return 0
+
+
+def _fewshot(path: Path, results: Path, machine: str, device: str) -> Path:
+    """Score a few-shot learner on every setting that something is asked of, and write its result."""
+    run = FewShotRun.open(path)
+    asked = FEWSHOT_ASKED.get((label(run.config), run.source_name), [])
+    functions = run.source().kind.outputs is not None
+    settings = dict.fromkeys(setting_of(each["name"], functions=functions) for each in asked)
+    made = [
+        evaluation_of(run, shape, _EPISODES, "test", device, transductive=False)
+        for shape in settings or [Shape(1, 10, 100) if functions else Shape(5, 1, 15)]
+    ]
+    ways = "" if functions else " --way {0.way}"
+    scored = [f"metarl fewshot evaluate {path}{ways.format(each.shape)} --shot {each.shape.shot}" for each in made]
+    return publish(results, run, made, command=" && ".join([run.command, *scored]), machine=machine, asked=asked)
 
 
 def write_progress(run: Run, folder: Path) -> None:

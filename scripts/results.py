@@ -7,7 +7,7 @@ import tyro
 
 from metarl.envs import FAMILIES
 from metarl.errors import MetaRLError
-from metarl.evaluate.report import insert_table, results_table, write_results_readme
+from metarl.evaluate.report import fewshot_table, insert_table, results_table, write_results_readme
 from metarl.evaluate.results import load_results
 from metarl.family.listing import families, families_markdown
 
@@ -28,6 +28,7 @@ def main(results: Path = ROOT / "results", readme: Path = ROOT / "README.md", ch
             results / "README.md": write_results_readme(results, write=not check),
             readme: insert_table(readme, "results", results_table(checked), write=not check),
         }
+        changed[readme] |= insert_table(readme, "fewshot", fewshot_table(checked), write=not check)
         # The families of this package alone, whatever else is installed.
         changed[readme] |= insert_table(readme, "families", families_markdown(families(FAMILIES)), write=not check)
     except MetaRLError as error:

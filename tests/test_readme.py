@@ -16,6 +16,8 @@ SMALL = {
     "train rl2": ["--config.total-timesteps", "240", "--config.tasks", "4"],
     "train oracle": ["--config.total-timesteps", "1000", "--config.sac.learning-starts", "500"],
     "evaluate": ["--tasks", "6", "--points", "2"],
+    "fewshot train": ["--config.iterations", "2", "--config.tasks", "1"],
+    "fewshot evaluate": ["--episodes", "20"],
     "render": ["--envs", "2", "--steps", "3"],
 }
 
@@ -53,8 +55,8 @@ def test_python_blocks_run_one_after_the_other(root: Path, folder: Path) -> None
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["adapting_by_memory", "adapting_by_inference"])
-def test_the_pages_on_adapting_run(root: Path, folder: Path, page: str) -> None:
+@pytest.mark.parametrize("page", ["adapting_by_memory", "adapting_by_inference", "few_shot"])
+def test_the_pages_on_learners_run(root: Path, folder: Path, page: str) -> None:
     (code,) = blocks(root, "python", f"docs/{page}.md")
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -81,7 +83,7 @@ def test_commands_work_in_their_order(root: Path, folder: Path, monkeypatch: pyt
     monkeypatch.chdir(folder)
     lines = [line.split("#")[0].strip() for block in blocks(root, "sh") for line in block.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("metarl ")]
-    assert {command[1] for command in commands} == {"train", "evaluate", "compare", "render", "check"}
+    assert {command[1] for command in commands} == {"train", "evaluate", "compare", "render", "check", "fewshot"}
     # The second run that `compare` needs stands for any other of the reader's.
     first = next(i for i, command in enumerate(commands) if command[1] == "train")
     other = [[*(word.replace("demo", "other") for word in commands[first])], ["metarl", "evaluate", "runs/other"]]
