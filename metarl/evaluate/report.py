@@ -1,6 +1,7 @@
 """The tables that people read, in Markdown: results/README.md and the generated parts of the project's README."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,9 @@ def fewshot_table(results: Sequence[Result]) -> str:
                 f"{about['iterations']:,} iterations, {number(content['wall_seconds'] / 60)} min",
                 spent,
             ]
-            rows.append(((content["family"], each["name"], each["value"] * (1 if error else -1)), facts))
+            # By the words of a figure's name, then its numbers, so that step 10 is behind step 5.
+            words, numbers = re.sub(r"\d+", "", each["name"]), [int(n) for n in re.findall(r"\d+", each["name"])]
+            rows.append(((content["family"], words, numbers, each["value"] * (1 if error else -1)), facts))
     if not rows:
         return "No results yet.\n"
     header = [

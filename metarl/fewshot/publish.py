@@ -75,11 +75,15 @@ def publish(
     header, *_ = first.to_csv().splitlines()
     rows = [row for each in evaluations for row in each.to_csv().splitlines()[1:]]
     table = "\n".join([header, *rows]) + "\n"
-    folder = write_files(results, check_summary(content), asdict(run.config), table, steps(first))
+    # What adapts at once has no curve by step; training has one.
+    by_step = len(first.adaptations) > 1
+    curve = steps(first) if by_step else _learning(run)
+    folder = write_files(results, check_summary(content), asdict(run.config), table, curve)
     for name, figure in pictures(run, first).items():
         if name != "steps":
             save_figure(figure, folder / f"{name}.png")
-    save_figure(_learning(run), folder / "learning.png")
+    if by_step:
+        save_figure(_learning(run), folder / "learning.png")
     return folder
 
 

@@ -91,7 +91,7 @@ class Remembering(FewShotLearner):
             total = int(state[COUNT].max()) + targets.shape[1]
             if total >= self.config.capacity:
                 raise MetaRLError(
-                    f"{total} samples of a support and a query do not fit into capacity={self.config.capacity}: the "
+                    f"A support of {total} samples and a query do not fit into capacity={self.config.capacity}: the "
                     f"first would be forgotten; train with at least {total + 1}."
                 )
         labels = functional.one_hot(targets, self.way)

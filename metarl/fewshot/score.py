@@ -20,6 +20,7 @@ from metarl.learner import Params
 from metarl.rollout.random import torch_generator
 
 _AT_ONCE = 20  # tasks of an evaluation
+_EVERY = 10  # steps: beyond so many only multiples are scored, and the last
 _REPEATS = 5  # of an adaptation that is timed
 
 
@@ -62,7 +63,13 @@ def score(
         some = part.draw(shape, min(_AT_ONCE, episodes - first), torch_generator(seed, "fewshot", "evaluate", first))
         # Adapting by gradient needs one; what comes out of it does not.
         with torch.no_grad():
-            for step, state in learner.points(params, some.support):
+            points = learner.points(params, some.support)
+            following = next(points, None)
+            while following is not None:
+                (step, state), following = following, next(points, None)
+                # Predicting takes far longer than a step, and after so many of them little changes.
+                if step > _EVERY and step % _EVERY and following is not None:
+                    continue
                 for inputs in (some.unlabelled, some.query.inputs if transductive else None):
                     state = state if inputs is None else learner.refine(params, state, inputs)
                 found.setdefault(step, []).append(_measured(learner.query(params, state, some.query.inputs), some))

@@ -168,8 +168,11 @@ def test_bad_input_is_refused(drawn: Source) -> None:
         with pytest.raises(MetaRLError, match=f"has class {wrong}; with way=5 classes go from 0 to 4"):
             learner.adapt(params, start, Support(images, torch.tensor([[0, 1, 2, wrong]])))
     state = learner.adapt(params, start, Support(images, torch.tensor([[0, 1, 2, 3]])))
-    with pytest.raises(MetaRLError, match=r"8 samples .* capacity=6.*at least 9"):
-        learner.adapt(params, state, Support(images, torch.tensor([[0, 1, 2, 3]])))
+    # Five samples and a query are six; the sixth sample would leave no place for a query.
+    one = Support(images[:, :1], torch.tensor([[4]]))
+    state = learner.adapt(params, state, one)
+    with pytest.raises(MetaRLError, match=r"support of 6 samples and a query .* capacity=6.*at least 7"):
+        learner.adapt(params, state, one)
     with pytest.raises(MetaRLError, match="way=0"):
         made("snail", way=0)
     for name, value in {"memory": "elman", "embedding": 0, "width": 0, "layers": 0, "heads": 0, "capacity": 0}.items():

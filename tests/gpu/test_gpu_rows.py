@@ -58,6 +58,7 @@ def test_what_is_done_is_not_run_again_and_what_is_not_goes_on(script: Any, plac
     assert (place.runs / "count").read_text() == "xxx"
 
 
+@pytest.mark.slow  # it is about seconds, which a busy machine has not
 def test_a_row_is_stopped_at_its_bound_and_the_next_has_its_turn(script: Any, place: Any) -> None:
     rows = [
         script.Row("long", 0.1, ("python -c 'import time; time.sleep(50)'", PUBLISH)),
