@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from metarl.fewshot.model import FewShot
 from metarl.fewshot.presets import recipe
 from metarl.fewshot.publish import publish
 from metarl.fewshot.runs import FewShotRun, train_seed
+from metarl.fewshot.sources import make_source
 
 SMALL = [
     *("--config.episode.way", "5", "--config.episode.queries", "3", "--config.width", "8", "--config.strided"),
@@ -119,6 +121,15 @@ def test_functions_are_scored_by_their_error_at_every_step(runs: Path) -> None:
     made = FewShotEvaluation.load(runs / "neural-process-sinusoid" / "evaluation-test-10-shot.json")
     assert set(made.figures) == {"mse 10-shot", "median mse 10-shot"}
     assert (runs / "neural-process-sinusoid" / "evaluation-test-10-shot-function.png").exists()
+
+
+def test_of_many_steps_only_some_are_scored(runs: Path) -> None:
+    model = FewShotRun.open(runs / "maml-sinusoid-sinusoid").trained(0)
+    config = replace(model.config, gradient=replace(model.config.gradient, test_steps=23))
+    many = FewShot(config, model.kind)
+    scores = many.score(make_source("sinusoid").part("test"), Shape(1, 10, 10), 4)
+    assert scores.adaptations == (*range(11), 20, 23)
+    assert scores.values.shape == (13, 4)
 
 
 def test_runs_are_compared_on_the_same_episodes(
@@ -243,8 +254,6 @@ def test_a_folder_is_taken_by_one_run(runs: Path, tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_says_so() -> None:
-    from metarl.fewshot.sources import make_source
-
     source = make_source("sinusoid")
     config = recipe("maml", "sinusoid")
     model = FewShot(config, source)
