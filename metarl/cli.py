@@ -4,13 +4,14 @@ import json
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, field, make_dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+from metarl.commands import Command, dispatch, run_name, show, train_and_say, training_options
 from metarl.errors import MetaRLError
 from metarl.options import (
     CheckOptions,
@@ -19,7 +20,6 @@ from metarl.options import (
     FamiliesOptions,
     RenderOptions,
     TrainOptions,
-    preset_of,
 )
 
 # What a command needs is imported in it: `metarl --help` should not wait for torch.
@@ -27,30 +27,15 @@ from metarl.options import (
 
 def train(arguments: Sequence[str]) -> None:
     """Train an agent on a task family."""
-    from metarl.agent_registry import agent_class
-    from metarl.runs import Run
-    from metarl.training import train_run
-
-    options_class: type[Any] = TrainOptions
-    if not {"-h", "--help"} & set(arguments) and (not arguments or arguments[0].startswith("-")):
-        raise MetaRLError("Name the agent and the family first: metarl train AGENT FAMILY [OPTIONS].")
-    if arguments and not arguments[0].startswith("-"):
-        # The agent decides which config fields there are, its preset what they default to.
-        agent = agent_class(arguments[0])
-        config = _preset(agent, arguments)
-        options_class = make_dataclass(
-            "TrainOptions", [("config", type(config), field(default=config))], bases=(TrainOptions,), frozen=True
-        )
-        options_class.__doc__ = TrainOptions.__doc__
-    options = tyro.cli(options_class, args=list(arguments), prog="metarl train")
-    family = options.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
-    preset = None if options.preset == "default" else options.preset
-    name = options.name or "-".join(part for part in (options.agent, preset, family, options.variant) if part)
+    options = training_options(TrainOptions, _preset, arguments, "metarl train", "the agent and the family")
     from metarl.device import check_device
+    from metarl.runs import Run
+    from metarl.training import train_seed
 
     check_device(options.device)
+    family = options.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
     run = Run.create(
-        options.runs / name,
+        options.runs / run_name(options, options.agent, family, options.variant),
         options.agent,
         options.family,
         options.variant,
@@ -60,16 +45,8 @@ def train(arguments: Sequence[str]) -> None:
         resume=options.resume,
         overwrite=options.overwrite,
     )
-    try:
-        train_run(
-            run, options.device, options.threads, options.jobs, options.checkpoint_seconds, compile=options.compile
-        )
-    except MetaRLError:
-        if not options.resume:
-            run.discard_untrained()
-        raise
-    done = {"run": str(run.path), "seeds": {seed: run.about_training(seed)["num_timesteps"] for seed in run.seeds}}
-    _print(options.json, done, f"Trained {run.path}. Score it on held-out tasks: metarl evaluate {run.path}")
+    score = "Score it on held-out tasks: metarl evaluate"
+    train_and_say(run, options, train_seed, score, compile=options.compile)
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -92,7 +69,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         ablation=options.ablation,
     )
     files = save_evaluation(run, outcome)
-    _print(options.json, as_json(outcome.evaluation), curve_table(outcome.evaluation))
+    show(options.json, as_json(outcome.evaluation), curve_table(outcome.evaluation))
     if not options.json:
         print("Saved " + ", ".join(str(file) for file in files))
 
@@ -121,7 +98,7 @@ def compare(arguments: Sequence[str]) -> None:
         family = runs[0].family()
         tasks = held_out(family, options.split)
         evaluations += player_evaluations(options.players, evaluations, family, tasks, options.device)
-    _print(options.json, comparison_json(evaluations), comparison_table(evaluations))
+    show(options.json, comparison_json(evaluations), comparison_table(evaluations))
     save_figure(comparison_figure(evaluations), options.output)
     table = options.output.with_suffix(".csv")
     write_atomic(table, comparison_csv(evaluations))
@@ -136,11 +113,11 @@ def render(arguments: Sequence[str]) -> None:
     from metarl.family import make_family
     from metarl.family.video import check_video, save_video
     from metarl.process import prepare_process
-    from metarl.runs import Run, is_run
+    from metarl.runs import Run
 
     check_video(options.output)
     prepare_process(options.threads)
-    if is_run(options.what):
+    if Run.is_at(options.what):
         run = Run.open(Path(options.what))
         film = film_run(run, options.split, options.envs, options.points, options.seed)
     else:
@@ -149,7 +126,7 @@ def render(arguments: Sequence[str]) -> None:
     pictures, fps = frames(film, options.steps), film.family.render_fps
     save_video(options.output, pictures, fps)
     done = {"video": str(options.output), "pictures": len(pictures), "fps": fps}
-    _print(options.json, done, f"Saved {options.output}: {len(pictures)} pictures, {fps} a second")
+    show(options.json, done, f"Saved {options.output}: {len(pictures)} pictures, {fps} a second")
 
 
 def families(arguments: Sequence[str]) -> None:
@@ -158,7 +135,7 @@ def families(arguments: Sequence[str]) -> None:
     from metarl.family.listing import families, families_json, families_table
 
     listed = families()
-    _print(options.json, json.loads(families_json(listed)), families_table(listed))
+    show(options.json, json.loads(families_json(listed)), families_table(listed))
 
 
 def check(arguments: Sequence[str]) -> None:
@@ -184,7 +161,7 @@ def fewshot(arguments: Sequence[str]) -> None:
     fewshot(arguments)
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+COMMANDS: dict[str, Command] = {
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
@@ -199,19 +176,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command. Bad input is one line on stderr and exit code 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    if not given or given[0] in ("-h", "--help"):
-        lines = [f"  {name:<9} {command.__doc__}" for name, command in COMMANDS.items()]
-        print("usage: metarl COMMAND ...   (metarl COMMAND --help for its options)\n\n" + "\n".join(lines))
-        return
-    if given[0] == "--version":
+    if given and given[0] == "--version":
         from metarl import __version__
 
         print(__version__)
         return
     try:
-        if given[0] not in COMMANDS:
-            raise MetaRLError(f"Command {given[0]!r} is unknown; choose one of {', '.join(COMMANDS)}.")
-        COMMANDS[given[0]](given[1:])
+        dispatch(COMMANDS, given, "metarl")
     except MetaRLError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -220,23 +191,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _preset(agent: type[Any], arguments: Sequence[str]) -> Any:
-    name = preset_of(arguments)
-    if name not in agent.presets:
-        raise MetaRLError(f"Agent {agent.name!r} has no preset {name!r}; choose one of {', '.join(agent.presets)}.")
-    return agent.presets[name]
+def _preset(agent: str, name: str) -> Any:
+    from metarl.agent_registry import agent_class
 
-
-def _print(as_json: bool, content: Any, shown: Any) -> None:
-    if as_json:
-        print(json.dumps(content, indent=2))
-        return
-    if isinstance(shown, str):
-        print(shown)  # rich would break a command in two
-        return
-    from rich import print as rich_print
-
-    rich_print(shown)
+    presets = agent_class(agent).presets
+    if name not in presets:
+        raise MetaRLError(f"Agent {agent!r} has no preset {name!r}; choose one of {', '.join(presets)}.")
+    return presets[name]
 
 
 if __name__ == "__main__":

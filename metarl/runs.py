@@ -6,102 +6,31 @@ runs/NAME/run.json, splits.json; of an evaluation evaluation-SPLIT.json and .csv
 runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
 """
 
-import json
-import os
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
-from metarl import __version__
 from metarl.agent_registry import agent_class
 from metarl.algorithm import Algorithm
 from metarl.checkpoint import config_from, load_checkpoint
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
-from metarl.files import write_atomic
+from metarl.run_folder import RunFolder, check_seeds
 from metarl.tasks import Split
 
-_ABOUT, _SPLITS, _CHECKPOINT = "run.json", "splits.json", "checkpoint.safetensors"
-
-
-class RunFolder:
-    """What the run folders of agents and of few-shot learners have in common."""
-
-    path: Path
-    seeds: tuple[int, ...]
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """The run in a folder; raises where there is none."""
-        raise NotImplementedError
-
-    @property
-    def budget(self) -> int:
-        """Steps or iterations of a seed's training."""
-        raise NotImplementedError
-
-    def seed_folder(self, seed: int) -> Path:
-        """Where one seed's files are."""
-        return self.path / f"seed-{seed}"
-
-    def checkpoint(self, seed: int) -> Path:
-        """One seed's checkpoint."""
-        return self.seed_folder(seed) / _CHECKPOINT
-
-    def trained_checkpoint(self, seed: int) -> Path:
-        """The same; raises where it is not there yet."""
-        if not self.checkpoint(seed).exists():
-            raise MetaRLError(
-                f"{self.path} has no checkpoint of seed {seed}; its training has not begun, or use --resume."
-            )
-        return self.checkpoint(seed)
-
-    def discard_untrained(self) -> None:
-        """Remove the folder unless a seed has a checkpoint: a run that failed at once leaves nothing behind."""
-        if not any(self.checkpoint(seed).exists() for seed in self.seeds):
-            shutil.rmtree(self.path)
-
-    def check_same(self, saved: "RunFolder", names: Sequence[str]) -> None:
-        """Raise where a run to be resumed was made otherwise."""
-        for name in names:
-            mine, there = getattr(self, name), getattr(saved, name)
-            if mine != there:
-                raise MetaRLError(
-                    f"{self.path} was made with {name} {there}, not {mine}; resume it with its own command."
-                )
-
-
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise unless there is a seed, and each is there once."""
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise MetaRLError(f"seeds={list(seeds)}: give at least one seed, each once.")
-
-
-def make_room(path: Path, about: str, overwrite: bool, unfinished: tuple[str, ...] = ()) -> None:
-    """See that a new run can take a folder, whose file ``about`` makes it one.
-
-    Files that begin as those ``unfinished`` are what a kill left behind while a folder was made, which is no run.
-    """
-    if not path.exists() or all(file.name.startswith((*unfinished, f".{about}")) for file in path.iterdir()):
-        return
-    if not (path / about).exists():
-        raise MetaRLError(f"{path} is there and is no run folder; choose another --name.")
-    if not overwrite:
-        raise MetaRLError(
-            f"{path} is there already; continue it with --resume, replace it with --overwrite, or choose another "
-            "--name."
-        )
-    shutil.rmtree(path)
+_SPLITS = "splits.json"
 
 
 @dataclass(frozen=True)
 class Run(RunFolder):
     """A run folder. ``agent`` and ``family`` are as they were given, so ``module:id`` is found again."""
 
+    about_file: ClassVar[str] = "run.json"
+    called: ClassVar[str] = "run folder"
+    trained_by: ClassVar[str] = "metarl train AGENT FAMILY"
     path: Path
     agent: str
     family_name: str
@@ -131,43 +60,23 @@ class Run(RunFolder):
         made = make_family(family, variant)
         check_seeds(seeds)
         run = cls(path, agent, family, made.variant, config, tuple(seeds), command)
-        if resume and (path / _ABOUT).exists():
+        if resume and cls.is_at(path):
             return run._same_as(cls.open(path))
         # Whatever is wrong with the family, its split or the agent shows here, before anything is written or removed.
         agent_class(agent)(made, config)
         split = made.splits
         # A kill between the two writes below leaves no more than the first behind.
-        make_room(path, _ABOUT, overwrite, unfinished=(_SPLITS, f".{_SPLITS}"))
+        run.make_room(overwrite, unfinished=(_SPLITS, f".{_SPLITS}"))
         split.save(path / _SPLITS)
-        about = {
-            "agent": agent,
-            "family": family,
-            "variant": made.variant,
-            "seeds": list(seeds),
-            "config": asdict(config),
-            "split": split.hash,
-            "command": command,
-            "version": __version__,
-        }
-        # Last: a folder is a run once it says so.
-        write_atomic(path / _ABOUT, json.dumps(about, indent=2))
+        run._write_about({"agent": agent, "family": family, "variant": made.variant, "split": split.hash})
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "Run":
-        """The run in a folder; raises where there is none."""
-        if not (path / _ABOUT).is_file():
-            raise MetaRLError(f"{path} is no run folder: it has no {_ABOUT}; train first: metarl train AGENT FAMILY.")
-        try:
-            about = json.loads((path / _ABOUT).read_text())
-            config = config_from(agent_class(about["agent"]).config_class, about["config"])
-            return cls(
-                path, about["agent"], about["family"], about["variant"], config, tuple(about["seeds"]), about["command"]
-            )
-        except MetaRLError:
-            raise
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise MetaRLError(f"{path / _ABOUT} is damaged ({error!r}); restore it or train anew.") from error
+    def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
+        config = config_from(agent_class(about["agent"]).config_class, about["config"])
+        return cls(
+            path, about["agent"], about["family"], about["variant"], config, tuple(about["seeds"]), about["command"]
+        )
 
     def _same_as(self, saved: "Run") -> "Run":
         if make_family(self.family_name, self.variant).id != saved.family().id:
@@ -209,7 +118,5 @@ class Run(RunFolder):
         """What the seed's checkpoint says of itself."""
         return load_checkpoint(self.checkpoint(seed))[1]
 
-
-def is_run(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a run folder."""
-    return (Path(path) / _ABOUT).is_file()
+    def trained_amount(self, seed: int) -> int:
+        return int(self.about_training(seed)["num_timesteps"])

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -17,13 +18,24 @@ from metarl.logs import run_logger
 from metarl.options import SECONDS_BETWEEN_CHECKPOINTS
 from metarl.process import prepare_process
 from metarl.rollout.compiled import compile_rollouts
-from metarl.runs import Run, RunFolder
+from metarl.run_folder import RunFolder
+from metarl.runs import Run
 
 _FAILED = -1  # in place of the steps: the words are an error
 Report = Callable[[int, int, str], None]  # seed, steps so far, a few words
-TrainSeed = Callable[
-    [Any, int, Report, str, int, float, bool], None
-]  # as train_seed; a function that a process can be given
+
+
+@dataclass(frozen=True)
+class How:
+    """How a seed is trained, whatever it is: threads of torch, seconds between checkpoints, steps compiled or not."""
+
+    device: str = "cpu"
+    threads: int = 1
+    seconds: float = SECONDS_BETWEEN_CHECKPOINTS
+    compile: bool = False  # rollouts; see metarl.rollout.compiled
+
+
+TrainSeed = Callable[[Any, int, Report, How], None]  # as train_seed; a function that a process can be given
 
 
 class _Checkpoints(BaseCallback):
@@ -52,25 +64,17 @@ class _Checkpoints(BaseCallback):
         self._saved = time.monotonic()
 
 
-def train_seed(
-    run: Run,
-    seed: int,
-    report: Report,
-    device: str = "cpu",
-    threads: int = 1,
-    seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
-    compile: bool = False,
-) -> None:
+def train_seed(run: Run, seed: int, report: Report, how: How) -> None:
     """Train one seed to the config's number of steps, from its checkpoint if there is one."""
-    prepare_process(threads)
-    compile_rollouts(compile)
-    agent = run.new_agent(seed, device)
+    prepare_process(how.threads)
+    compile_rollouts(how.compile)
+    agent = run.new_agent(seed, how.device)
     if run.checkpoint(seed).exists():
         agent.restore(run.checkpoint(seed))
     run.seed_folder(seed).mkdir(parents=True, exist_ok=True)
     agent.set_logger(run_logger(run.seed_folder(seed), agent.num_timesteps))
     try:
-        agent.train_until(run.config.total_timesteps, _Checkpoints(run, seed, report, seconds))
+        agent.train_until(run.config.total_timesteps, _Checkpoints(run, seed, report, how.seconds))
     finally:
         # TensorBoard writes in a thread of its own, which must not go on in the folder of a run that has failed.
         agent.logger.close()
@@ -93,6 +97,7 @@ def train_run(
         raise MetaRLError(f"--threads {threads} --jobs {jobs}: both must be at least 1.")
     if seconds < 0:
         raise MetaRLError(f"--checkpoint-seconds {seconds}: it must be 0, for every iteration, or more.")
+    how = How(device, threads, seconds, compile)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_jobs = min(len(run.seeds), jobs if jobs is not None else max(1, cores // threads))
     console = Console(stderr=True)
@@ -107,20 +112,18 @@ def train_run(
             if n_jobs == 1:
                 for seed in run.seeds:
                     try:
-                        train(run, seed, report, device, threads, seconds, compile)
+                        train(run, seed, report, how)
                     except MetaRLError as error:
                         raise _failure(seed, str(error)) from error
             else:
-                _side_by_side(run, train, report, (device, threads, seconds, compile), n_jobs)
+                _side_by_side(run, train, report, how, n_jobs)
         except MetaRLError:
             # In a log the error is all that there is to say; a terminal keeps the bars above it.
             console.quiet = not console.is_terminal
             raise
 
 
-def _side_by_side(
-    run: RunFolder, train: TrainSeed, report: Report, how: tuple[str, int, float, bool], n_jobs: int
-) -> None:
+def _side_by_side(run: RunFolder, train: TrainSeed, report: Report, how: How, n_jobs: int) -> None:
     context = multiprocessing.get_context("spawn")
     messages: Any = context.Queue()
     waiting, running = list(run.seeds), dict[int, Any]()
@@ -158,12 +161,10 @@ def _read(messages: Any, report: Report, wait: float) -> None:
         return
 
 
-def _child(
-    kind: type[RunFolder], path: Any, train: TrainSeed, seed: int, messages: Any, how: tuple[str, int, float, bool]
-) -> None:
+def _child(kind: type[RunFolder], path: Any, train: TrainSeed, seed: int, messages: Any, how: How) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        train(kind.open(path), seed, lambda *report: messages.put(report), *how)
+        train(kind.open(path), seed, lambda *report: messages.put(report), how)
     except MetaRLError as error:
         messages.put((seed, _FAILED, str(error)))
         raise SystemExit(1) from None

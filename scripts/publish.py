@@ -29,7 +29,7 @@ from metarl.fewshot.episodes import Shape
 from metarl.fewshot.evaluation import evaluation_of, setting_of
 from metarl.fewshot.presets import label
 from metarl.fewshot.publish import publish
-from metarl.fewshot.runs import FewShotRun, is_fewshot
+from metarl.fewshot.runs import FewShotRun
 from metarl.files import write_atomic
 from metarl.process import prepare_process
 from metarl.runs import Run
@@ -66,7 +66,7 @@ def main(
         machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}, one thread a seed"
         if check_device(device).type == "cuda":
             machine = f"{torch.cuda.get_device_name(device)}, {machine}"
-        if is_fewshot(run):
+        if FewShotRun.is_at(run):
             print(f"Wrote {_fewshot(run, results, machine, device)}")
             return 0
         opened = Run.open(run)

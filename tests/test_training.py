@@ -22,7 +22,7 @@ from metarl.errors import MetaRLError
 from metarl.files import write_atomic
 from metarl.logs import STEPS, ResumableCSV, run_logger
 from metarl.runs import Run
-from metarl.training import train_run, train_seed
+from metarl.training import How, train_run, train_seed
 
 FAMILY = "metarl/PointNavigation-v0"
 CONFIG = MAMLConfig(tasks=2, episodes=3, hidden=(4,), inner_steps=1, epochs=1)
@@ -223,7 +223,7 @@ def test_a_run_that_stops_between_two_checkpoints_goes_on_exactly(config: MAMLCo
 
         run = create(tmp_path / f"stopped-{last}", config)
         with pytest.raises(Stop):
-            train_seed(run, 0, report, seconds=0)
+            train_seed(run, 0, report, How(seconds=0))
         assert len(rows(run.path)) == last + 1
         assert run.about_training(0)["iteration"] == last
         train_run(create(run.path, config, resume=True))
@@ -256,10 +256,10 @@ def test_checkpoints_are_so_many_seconds_apart(tmp_path: Path, monkeypatch: pyte
     run = create(tmp_path / "run", replace(CONFIG, total_timesteps=4 * ITERATION))
     agent_class = type(run.new_agent(0))
     monkeypatch.setattr(agent_class, "save", lambda self, _path: saved.append(self.iteration))
-    train_seed(run, 0, lambda *_: None, seconds=1000)
+    train_seed(run, 0, lambda *_: None, How(seconds=1000))
     assert saved == [4]
     saved.clear()
-    train_seed(run, 0, lambda *_: None, seconds=0)
+    train_seed(run, 0, lambda *_: None, How(seconds=0))
     assert saved == [1, 2, 3, 4, 4]
 
 

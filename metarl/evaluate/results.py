@@ -64,7 +64,19 @@ def figure(
     score = _named(evaluation, name)
     if score is None:
         raise MetaRLError(f"{name!r}: floor or optimum of {evaluation.family} is unknown; ask for the return")
-    earned = label(score.value, asked, steps=evaluation.steps, reference_steps=reference_steps)
+    return entry(name, score, evaluation.steps, asked, reference, reference_steps)
+
+
+def entry(
+    name: str,
+    score: Estimate,
+    steps: int,
+    asked: str,
+    reference: float | str | None = None,
+    reference_steps: int | None = None,
+) -> dict[str, Any]:
+    """A figure as a summary has it, with the label that a score earned after so many steps of training."""
+    earned = label(score.value, asked, steps=steps, reference_steps=reference_steps)
     low, high = score.interval
     content = {"name": name, "value": score.value, "low": low, "high": high}
     return {**content, "reference": reference, "asked": asked, "label": earned}

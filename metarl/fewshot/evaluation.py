@@ -16,7 +16,7 @@ from metarl.evaluate.statistics import Estimate, estimate, median_score
 from metarl.fewshot.episodes import Shape
 from metarl.fewshot.presets import label
 from metarl.fewshot.runs import FewShotRun
-from metarl.fewshot.score import Scores
+from metarl.fewshot.score import Scores, point_of
 from metarl.files import write_atomic
 
 
@@ -60,9 +60,7 @@ class FewShotEvaluation:
 
     def at(self, step: int) -> Estimate:
         """The mean after so many steps of adaptation."""
-        if step not in self.adaptations:
-            raise MetaRLError(f"There is no step {step}; scored were {', '.join(map(str, self.adaptations))}.")
-        return estimate(self.values[:, self.adaptations.index(step)])
+        return estimate(self.values[:, point_of(self.adaptations, step)])
 
     @property
     def mark(self) -> str:

@@ -14,7 +14,7 @@ from metarl.errors import MetaRLError
 from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Episodes, Support
 from metarl.fewshot.gradient import HEAD
-from metarl.fewshot.learner import LOGITS, FewShotLearner, accuracy, check_labels, error
+from metarl.fewshot.learner import LOGITS, FewShotLearner, accuracy, check_labels, error, steps_of
 from metarl.fewshot.metric import SHARPNESS, cosine
 from metarl.learner import Outputs, Params, State
 from metarl.networks import MLP
@@ -96,9 +96,7 @@ class FineTuning(FewShotLearner):
 
     def adapt(self, params: Params, state: State, support: Support, steps: int | None = None) -> State:
         """So many gradient steps on the support, ``config.steps`` unless given; again, they go on from there."""
-        n_steps = self.config.steps if steps is None else steps
-        if n_steps < 0:
-            raise MetaRLError(f"steps={n_steps}: a learner takes 0 steps or more.")
+        n_steps = steps_of(steps, self.config.steps)
         check_labels(support.targets, self.way)
         fixed = self._features(params, state, support.inputs)
         if self.config.head == "cosine":

@@ -14,7 +14,7 @@ from metarl.config import check_config
 from metarl.errors import MetaRLError
 from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Episodes, Support
-from metarl.fewshot.learner import LOGITS, VALUE, FewShotLearner, accuracy, check_labels, error
+from metarl.fewshot.learner import LOGITS, VALUE, FewShotLearner, accuracy, check_labels, error, steps_of
 from metarl.learner import Outputs, Params, State
 from metarl.networks import MLP
 
@@ -78,9 +78,7 @@ class MAML(FewShotLearner):
 
     def trace(self, params: Params, state: State, support: Support, steps: int | None = None) -> Iterator[State]:
         """The states before any and after each of so many steps of ``adapt``, one at a time."""
-        n_steps = self.config.steps if steps is None else steps
-        if n_steps < 0:
-            raise MetaRLError(f"steps={n_steps}: a learner takes 0 steps or more.")
+        n_steps = steps_of(steps, self.config.steps)
         if not self.regression:
             check_labels(support.targets, self.head.sizes[-1])
 

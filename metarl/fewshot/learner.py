@@ -55,6 +55,14 @@ class FewShotLearner(MetaLearner):
         return meta_gradient(objective, params, len(episodes.support.targets), chunk)
 
 
+def steps_of(steps: int | None, default: int) -> int:
+    """How many steps are asked for; raises where it is fewer than none."""
+    asked = default if steps is None else steps
+    if asked < 0:
+        raise MetaRLError(f"steps={asked}: a learner takes 0 steps or more.")
+    return asked
+
+
 def check_labels(targets: Tensor, way: int) -> None:
     """Raise where a support has other classes than those from 0 to ``way`` - 1.
 

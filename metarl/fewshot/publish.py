@@ -10,8 +10,8 @@ from metarl import __version__
 from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import learning_figure
-from metarl.evaluate.results import write_files
-from metarl.evaluate.schema import check_summary, label
+from metarl.evaluate.results import entry, write_files
+from metarl.evaluate.schema import check_summary
 from metarl.fewshot.drawing import pictures, steps
 from metarl.fewshot.evaluation import FewShotEvaluation
 from metarl.fewshot.runs import FewShotRun
@@ -37,19 +37,7 @@ def publish(
             raise MetaRLError(f"{name!r} was not scored, but {', '.join(known)}; evaluate that setting too.")
         evaluation, score = known[name]
         trained = evaluation.iterations * evaluation.tasks
-        earned = label(score.value, each["asked"], steps=trained, reference_steps=each.get("reference_steps"))
-        low, high = score.interval
-        figures.append(
-            {
-                "name": name,
-                "value": score.value,
-                "low": low,
-                "high": high,
-                "reference": each.get("reference"),
-                "asked": each["asked"],
-                "label": earned,
-            }
-        )
+        figures.append(entry(name, score, trained, each["asked"], each.get("reference"), each.get("reference_steps")))
     kind = "fresh" if first.measure == "mse" else "disjoint"
     content = {
         "agent": first.learner,

@@ -35,10 +35,15 @@ class Scores:
 
     def at(self, step: int | None = None) -> NDArray[np.float64]:
         """After so many steps, all of them unless given, ``(episode,)``."""
-        if step is not None and step not in self.adaptations:
-            raise MetaRLError(f"There is no step {step}; scored were {', '.join(map(str, self.adaptations))}.")
-        found: NDArray[np.float64] = self.values[-1 if step is None else self.adaptations.index(step)]
+        found: NDArray[np.float64] = self.values[-1 if step is None else point_of(self.adaptations, step)]
         return found
+
+
+def point_of(adaptations: tuple[int, ...], step: int) -> int:
+    """Which point of a curve is after so many steps."""
+    if step not in adaptations:
+        raise MetaRLError(f"There is no step {step}; scored were {', '.join(map(str, adaptations))}.")
+    return adaptations.index(step)
 
 
 def score(

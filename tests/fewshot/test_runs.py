@@ -25,6 +25,7 @@ from metarl.fewshot.presets import recipe
 from metarl.fewshot.publish import publish
 from metarl.fewshot.runs import FewShotRun, train_seed
 from metarl.fewshot.sources import make_source
+from metarl.training import How
 
 SMALL = [
     *("--config.episode.way", "5", "--config.episode.queries", "3", "--config.width", "8", "--config.strided"),
@@ -75,10 +76,10 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(runs: Path, tmp_pa
             raise Stop
 
     with pytest.raises(Stop):
-        train_seed(again, 0, report, "cpu", 1, 0.0)
+        train_seed(again, 0, report, How(seconds=0))
     assert load_checkpoint(again.checkpoint(0))[1]["fewshot"]["iteration"] == 3
     resumed = FewShotRun.create(tmp_path / "run", whole.config, "strokes", (0,), resume=True)
-    train_seed(resumed, 0, lambda *_: None, "cpu", 1, 0.0)
+    train_seed(resumed, 0, lambda *_: None, How(seconds=0))
     one, other = whole.trained(0), resumed.trained(0)
     for name, value in one.params.items():
         assert torch.equal(value, other.params[name]), name
@@ -251,6 +252,16 @@ def test_a_folder_is_taken_by_one_run(runs: Path, tmp_path: Path) -> None:
         FewShotRun.open(made.path)
     with pytest.raises(MetaRLError, match="has no checkpoint of seed 0"):
         FewShotRun(tmp_path / "b", recipe("maml"), "strokes", (0,), "").trained(0)
+
+
+def test_what_a_learner_does_not_look_at_may_change_between_a_training_and_its_resume(tmp_path: Path) -> None:
+    config = recipe("maml")
+    made = FewShotRun.create(tmp_path / "run", config, "strokes", (0,))
+    other_tuning = replace(config, tuning=replace(config.tuning, step_size=0.5))
+    assert FewShotRun.create(made.path, other_tuning, "strokes", (0,), resume=True) == made
+    other_steps = replace(config, gradient=replace(config.gradient, step_size=0.5))
+    with pytest.raises(MetaRLError, match="was made with config"):
+        FewShotRun.create(made.path, other_steps, "strokes", (0,), resume=True)
 
 
 def test_a_training_that_diverges_says_so() -> None:

@@ -1,0 +1,88 @@
+"""What the command lines of agents and of few-shot learners share."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field, make_dataclass
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from metarl.errors import MetaRLError
+from metarl.options import RunOptions, preset_of
+
+if TYPE_CHECKING:  # `metarl --help` should not wait for torch
+    from metarl.run_folder import RunFolder
+    from metarl.training import TrainSeed
+
+Command = Callable[[Sequence[str]], None]
+
+
+def training_options(
+    options: type[RunOptions], config: Callable[[str, str], Any], arguments: Sequence[str], prog: str, first: str
+) -> Any:
+    """The options of a training, and its ``config``: what ``config(what, preset)`` gives, as the arguments change it.
+
+    What is trained decides which fields a config has, and the preset what they default to; so both are looked for
+    before the arguments are parsed. ``first`` says what has to come first, such as "the learner".
+    """
+    made: Any = options
+    if not arguments or arguments[0].startswith("-"):
+        if not {"-h", "--help"} & set(arguments):
+            operands = " ".join(word.upper() for word in first.split() if word not in ("the", "and"))
+            raise MetaRLError(f"Name {first} first: {prog} {operands} [OPTIONS].")
+    else:
+        default = config(arguments[0], preset_of(arguments))
+        made = make_dataclass(
+            options.__name__, [("config", type(default), field(default=default))], bases=(options,), frozen=True
+        )
+        made.__doc__ = options.__doc__
+    return tyro.cli(made, args=list(arguments), prog=prog)
+
+
+def train_and_say(
+    run: "RunFolder", options: RunOptions, train: "TrainSeed", next_step: str, *, compile: bool = False
+) -> None:
+    """Train a run's seeds; say what was done, and how to score it."""
+    from metarl.training import train_run
+
+    try:
+        train_run(
+            run, options.device, options.threads, options.jobs, options.checkpoint_seconds, train, compile=compile
+        )
+    except MetaRLError:
+        if not options.resume:
+            run.discard_untrained()
+        raise
+    done = {"run": str(run.path), "seeds": {seed: run.trained_amount(seed) for seed in run.seeds}}
+    show(options.json, done, f"Trained {run.path}. {next_step} {run.path}")
+
+
+def run_name(options: RunOptions, *parts: str | None) -> str:
+    """What a run folder is called unless a name is given: its parts, and the preset behind the first."""
+    preset = None if options.preset == "default" else options.preset
+    return options.name or "-".join(part for part in (parts[0], preset, *parts[1:]) if part)
+
+
+def show(as_json: bool, content: Any, shown: Any) -> None:
+    """Print the content as JSON, or for people a line or one of rich's tables."""
+    if as_json:
+        print(json.dumps(content, indent=2))
+        return
+    if isinstance(shown, str):
+        print(shown)  # rich would break a command in two
+        return
+    from rich import print as rich_print
+
+    rich_print(shown)
+
+
+def dispatch(commands: Mapping[str, Command], arguments: Sequence[str], prog: str) -> None:
+    """Run one of the commands, or list them."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        lines = [f"  {name:<9} {command.__doc__}" for name, command in commands.items()]
+        print(f"usage: {prog} COMMAND ...   ({prog} COMMAND --help for its options)\n\n" + "\n".join(lines))
+        return
+    if arguments[0] not in commands:
+        words = " ".join([*prog.split()[1:], repr(arguments[0])])
+        raise MetaRLError(f"Command {words} is unknown; choose one of {', '.join(commands)}.")
+    commands[arguments[0]](arguments[1:])
