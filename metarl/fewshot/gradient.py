@@ -82,8 +82,13 @@ class MAML(FewShotLearner):
         if not self.regression:
             check_labels(support.targets, self.head.sizes[-1])
 
+        # Where the head alone adapts, the body says the same at every step.
+        fixed = self.body(params, support.inputs, BODY) if self.inner.prefix == HEAD else None
+
         def loss(fast: Params) -> tuple[Tensor, Outputs]:
-            return error(self._outputs({**params, **fast}, support.inputs), support.targets), {}
+            used = {**params, **fast}
+            features = self.body(used, support.inputs, BODY) if fixed is None else fixed
+            return error(self._outputs(used, features), support.targets), {}
 
         def step(state: State, _: State) -> State:
             return self.inner.step(params, state, loss)[0]
@@ -109,10 +114,9 @@ class MAML(FewShotLearner):
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
         used = {name: state.get(name, value) for name, value in params.items() if not name.startswith(STEP_SIZE)}
-        return self._outputs(used, inputs)
+        return self._outputs(used, self.body(used, inputs, BODY))
 
-    def _outputs(self, params: Params, inputs: Tensor) -> Outputs:
-        features = self.body(params, inputs, BODY)
+    def _outputs(self, params: Params, features: Tensor) -> Outputs:
         return {VALUE if self.regression else LOGITS: self.head(params, features, HEAD)}
 
 

@@ -66,9 +66,11 @@ class Conv4:
         for block in range(self.blocks):
             name = f"{prefix}{block}."
             x = convolve(x, params[name + "weight"], 2 if self.strided else 1)
-            x = torch.relu(normalised(x, params[name + "scale"], params[name + "shift"]))
+            x = normalised(x, params[name + "scale"], params[name + "shift"])
             if not self.strided:
+                # Before the ReLU, not after: the same numbers, of a quarter of them, a tenth of an iteration less.
                 x = functional.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+            x = torch.relu(x)
         return x.flatten(2)
 
 

@@ -183,6 +183,7 @@ def naive_maml(learner: MAML, params: Params, episodes: Episodes, config: Gradie
         GradientConfig(steps=2, first_order=True),
         GradientConfig(steps=2, learn_step_sizes=True),
         GradientConfig(steps=2, adapts="head"),
+        GradientConfig(steps=2, adapts="head", first_order=True),
     ],
 )
 @pytest.mark.parametrize("strided", [True, False])
@@ -224,6 +225,32 @@ def test_weights_of_each_task_are_as_many_networks(strided: bool) -> None:
     assert together.shape == (3, 4, body.n_features)
     for task, params in enumerate(each):
         torch.testing.assert_close(together[task], body(params, images[task][None])[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("strided", [True, False])
+def test_a_network_is_its_blocks_written_out(strided: bool) -> None:
+    """A convolution, each sample normalised, scale and shift by channel, ReLU, and then the halving."""
+    body, random = Conv4((3, 9, 12), width=5, blocks=2, strided=strided), torch.Generator().manual_seed(0)
+    params = {
+        n: (x + 0.3 * torch.randn(x.shape, generator=random)).requires_grad_() for n, x in body.init(random).items()
+    }
+    images = torch.rand(1, 4, 3, 9, 12, generator=random)
+    x = images[0]
+    for block in range(2):
+        weight, scale, shift = (params[f"{block}.{part}"] for part in ("weight", "scale", "shift"))
+        x = torch.nn.functional.conv2d(x, weight, stride=2 if strided else 1, padding=1)
+        mean, variance = x.mean((1, 2, 3), keepdim=True), x.var((1, 2, 3), keepdim=True, correction=0)
+        x = (x - mean) / (variance + 1e-5).sqrt() * scale[:, None, None] + shift[:, None, None]
+        x = x.clamp(min=0)
+        if not strided:
+            x = torch.nn.functional.max_pool2d(x, 2)
+    features = body(params, images)
+    torch.testing.assert_close(features, x.flatten(1)[None])
+    upstream = torch.randn(features.shape, generator=random)
+    found, wanted = (
+        torch.autograd.grad((each * upstream).sum(), list(params.values())) for each in (features, x.flatten(1))
+    )
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("learner", OF_CLASSES)
