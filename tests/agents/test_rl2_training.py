@@ -153,9 +153,11 @@ LEARNING = RL2Config(tasks=64, width=16, embedding=0, head=(), minibatches=2, le
 
 @pytest.mark.parametrize("memory", sorted(MEMORIES))
 def test_it_learns_to_try_levers_one_after_the_other(levers: TorchFamily, memory: Any) -> None:
-    agent = RL2(levers, replace(LEARNING, memory=memory, total_timesteps=50 * 64 * 4)).learn()
-    first, second, third, fourth = curve(agent)
-    # The best play earns 1/3, 2/3, 1, 1: three seeds of each memory came within .03 of it.
+    # At the rate of the others two of six seeds of SNAIL pulled one lever for ever; at this one none.
+    rate = 7e-3 if memory == "snail" else LEARNING.learning_rate
+    config = replace(LEARNING, memory=memory, learning_rate=rate, total_timesteps=50 * 64 * 4)
+    first, second, third, fourth = curve(agent := RL2(levers, config).learn())
+    # The best play earns 1/3, 2/3, 1, 1.
     assert first < 0.45
     assert second > 0.58
     assert min(third, fourth) > 0.9
