@@ -11,11 +11,12 @@ from bench.measure import Options, Row, best_of
 from bench.roofline import Roofline, measure_roofline, policy_and_physics
 from torch import Tensor
 
+from metarl.actions import ActionMap
 from metarl.agents.maml import MAML
 from metarl.agents.maml.outer import collect
 from metarl.agents.maml.trpo import TRPO
 from metarl.envs import FAMILIES
-from metarl.envs.engine.torch import TorchBatch, TorchFamily
+from metarl.envs.engine.torch import TorchFamily
 from metarl.family import make_family
 from metarl.family.registry import family_class
 from metarl.learner import Outputs, Params, State
@@ -27,19 +28,21 @@ _POINT = "metarl/PointNavigation-v0"
 _LANES, _LEAST = 20, 320
 # A GPU is filled; a CPU shows where the curve goes.
 _MOST = {"cuda": 1 << 22, "cpu": 5_120}
+_MOST_SIMULATED = 640  # of MuJoCo's families, which a CPU steps whatever the device
 _TARGET = {"cuda": 65_536, "cpu": 1_280}  # environments of the one rollout that has a figure to reach
 _META = {"cuda": (200, 20), "cpu": (10, 4)}  # tasks and episodes of a meta-iteration
 _ASKED_STEPS, _ASKED_SECONDS = 100e6, 0.5  # steps a second; seconds a meta-iteration
 
 
 def bench_scale(options: Options) -> list[Row]:
-    """The curve of every family on the torch engine, then the two rows that have a figure to reach."""
+    """The curve of every family, then the two rows that have a figure to reach."""
     place = torch.device(options.device).type
     most = options.environments or _MOST[place]
     roof = measure_roofline(options.device)
-    rows = [
-        row for name in FAMILIES if issubclass(family_class(name), TorchFamily) for row in _curve(name, most, options)
-    ]
+    rows = []
+    for name in FAMILIES:
+        on_device = issubclass(family_class(name), TorchFamily)
+        rows += _curve(name, most if on_device else min(most, _MOST_SIMULATED), options)
     return [*rows, _point(min(_TARGET[place], most), roof, options), _meta_iteration(*_META[place], options)]
 
 
@@ -83,13 +86,13 @@ def _parts(
     batch = family.batch(
         family.tasks.sample(stream_keys(n_tasks, 0, "scale")).repeat(_LANES), stream_keys(n, 0, "scale"), options.device
     )
-    assert isinstance(batch, TorchBatch)
     # A copy for each task, as after adapting, where an initial state is one copy seen by all of them.
     state = {key: value.contiguous() for key, value in learner.initial(params, n_tasks).items()}
     with torch.no_grad():
         seen = batch.reset().unflatten(0, (n_tasks, _LANES))
         noise = torch.full((n_tasks, _LANES, learner.action_noise.n), 0.5, device=options.device)
-        action = learner.act(params, state, seen, noise)[0].flatten(0, 1)
+        to_env = ActionMap(family.action_space, options.device, torch.float32).to_env
+        action = to_env(learner.act(params, state, seen, noise)[0].flatten(0, 1))
 
     def play() -> object:
         return rollout(learner, params, state, batch, lanes=_LANES, compile=options.compile)
