@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +15,10 @@ from metarl.errors import MetaRLError
 from metarl.files import write_atomic
 
 _CHECKPOINT = "checkpoint.safetensors"
+
+
+class UnfinishedRun(UserWarning):
+    """A run was scored before its training had ended."""
 
 
 class RunFolder(ABC):
@@ -85,6 +90,16 @@ class RunFolder(ABC):
     @abstractmethod
     def trained_amount(self, seed: int) -> int:
         """How much of the budget one seed's checkpoint has behind it."""
+
+    def warn_if_unfinished(self, seed: int, amount: int, unit: str) -> None:
+        """Warn where a seed that is scored has less than the budget behind it."""
+        if amount < self.budget:
+            warnings.warn(
+                f"Seed {seed} of {self.path} has {amount:,} of its {self.budget:,} {unit}; --resume its training "
+                "before you quote this.",
+                UnfinishedRun,
+                stacklevel=3,
+            )
 
     def discard_untrained(self) -> None:
         """Remove the folder unless a seed has a checkpoint: a run that failed at once leaves nothing behind."""

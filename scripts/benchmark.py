@@ -17,7 +17,7 @@ from bench.learning import bench_rollout, bench_threads, bench_trpo
 from bench.measure import Options, Row
 from bench.memory import bench_memory
 from bench.physics import bench_physics
-from bench.scale import bench_scale
+from bench.scale import bench_scale, bench_simulated
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +33,7 @@ PARTS: dict[str, Callable[[Options], list[Row]]] = {
     "inference": bench_inference,
     "fewshot": bench_fewshot,
     "scale": bench_scale,
+    "simulated": bench_simulated,
 }
 
 

@@ -79,6 +79,7 @@ ROWS: tuple[Row, ...] = (
     _trained("gpu-pearl-semicircle", 20, f"pearl {_SPARSE} --variant pearl --preset semicircle --seed 0"),
     _trained("gpu-varibad-semicircle", 15, f"varibad {_SPARSE} --variant varibad --preset semicircle --seed 0"),
     _trained("gpu-maml-promp", 30, f"maml {_POINT} --preset promp --seed 0"),
+    Row("gpu-speed-simulated", 8, ("benchmark.py simulated --device {device} --repeats 1 --threads 1 --json",)),
 )
 
 

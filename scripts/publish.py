@@ -23,7 +23,7 @@ from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import learning_figure, overview_figure
 from metarl.evaluate.results import figure, summary, write_result
-from metarl.evaluate.run import UnfinishedRun, belief_figures, evaluate_run
+from metarl.evaluate.run import belief_figures, evaluate_run
 from metarl.evaluate.tables import title
 from metarl.fewshot.episodes import Shape
 from metarl.fewshot.evaluation import evaluation_of, setting_of
@@ -32,6 +32,7 @@ from metarl.fewshot.publish import publish
 from metarl.fewshot.runs import FewShotRun
 from metarl.files import write_atomic
 from metarl.process import prepare_process
+from metarl.run_folder import UnfinishedRun
 from metarl.runs import Run
 
 _STEPS, _ROWS = "time/total_timesteps", 100

@@ -103,7 +103,8 @@ class External(Memory):
     def least_used(self, usage: Tensor) -> Tensor:
         """The slot that each head is given, one-hot ``(task, head, slot)``, the least used one first (equation 6)."""
         rank = usage + _FIRST * torch.arange(self.slots, device=usage.device)
-        return functional.one_hot(rank.topk(self.reads, largest=False).indices, self.slots)
+        chosen = rank.topk(self.reads, largest=False).indices[..., None]
+        return (chosen == torch.arange(self.slots, device=usage.device)).to(torch.int64)
 
 
 def _direction(x: Tensor) -> Tensor:

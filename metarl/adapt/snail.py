@@ -81,14 +81,23 @@ class SNAIL(Memory):
         return state[OUTPUT]
 
     def step(self, params: Params, state: State, x: Tensor) -> State:
-        return self.sequence(params, state, x[:, None], torch.ones_like(state[COUNT]))[1]
+        # Nothing is read from the device, which would have to be waited for: it looks back on empty places, too.
+        return self._take_in(params, state, x[:, None], torch.ones_like(state[COUNT]), self.capacity, whole=True)[1]
 
     def sequence(self, params: Params, state: State, x: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
+        longest = min(int(state[COUNT].max()), self.capacity)  # what lies before is empty in every row
+        return self._take_in(params, state, x, lengths, longest, whole=bool((lengths == x.shape[1]).all()))
+
+    def _take_in(
+        self, params: Params, state: State, x: Tensor, lengths: Tensor, longest: int, *, whole: bool
+    ) -> tuple[Tensor, State]:
+        """What is put out for inputs ``(task, step, n_inputs)``, and the state after the first ``lengths`` of them.
+
+        ``longest``: how many before them may not be empty. ``whole``: whether all rows have all of them.
+        """
         count, n = state[COUNT], x.shape[1]
-        longest = min(int(count.max()), self.capacity)  # what lies before is empty in every row
         visible = self._visible(count, longest, n)
         rows = torch.arange(len(count), device=count.device)
-        whole = bool((lengths == n).all())
         last = lengths[:, None] + torch.arange(self.capacity, device=count.device)
         new: State = {}
 

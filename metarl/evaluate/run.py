@@ -1,7 +1,6 @@
 """Evaluating a run folder: its seeds pooled, on the tasks of one split, beside the family's floor and optimum."""
 
 import os
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -27,10 +26,6 @@ from metarl.runs import Run
 from metarl.tasks import Tasks
 
 _TASKS_DRAWN = 6
-
-
-class UnfinishedRun(UserWarning):
-    """A run is scored that has not reached its number of steps."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +81,7 @@ def evaluate_run(
         )
         curves.append(curve)
         extras.append(agent.describe(curve.states))
-        if agent.num_timesteps < run.config.total_timesteps:
-            warnings.warn(
-                f"Seed {seed} of {run.path} has {agent.num_timesteps:,} of its {run.config.total_timesteps:,} "
-                "steps; --resume its training before you quote this.",
-                UnfinishedRun,
-                stacklevel=2,
-            )
+        run.warn_if_unfinished(seed, agent.num_timesteps, "steps")
     quiet = [curve.deterministic for curve in curves if curve.deterministic is not None]
     beliefs = _beliefs(run.seeds, curves, tasks, agents[0].learner.gaussian_belief)
     read = None if beliefs is None else probe(beliefs)

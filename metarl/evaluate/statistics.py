@@ -75,12 +75,13 @@ def bootstrap_interval(
 
     Very many tasks are resampled in blocks, each the mean of n // BLOCKS successive tasks: tasks are independent, so
     the mean of b of them has a b-th of the variance, and the interval is as wide, within 3%, for statistics of means.
-    For 100,000 tasks that takes a hundredth of the time.
+    For 100,000 tasks that takes a hundredth of the time. The median and the interquartile mean are none.
 
     It is too narrow over few seeds (75% at most over 3): print ``t_interval`` beside it.
     """
     _check(scores, per_task)
-    scores, per_task = _blocks(scores), [_blocks(array) for array in per_task]
+    if statistic not in (median_score, interquartile_mean):
+        scores, per_task = _blocks(scores), [_blocks(array) for array in per_task]
     n_seeds, n_tasks = scores.shape
     generator = np.random.Generator(np.random.PCG64(seed))
     seeds = generator.integers(n_seeds, size=(resamples, n_seeds))

@@ -18,7 +18,7 @@ from metarl.fewshot.neural_process import SCALE
 from metarl.fewshot.pictures import episode_figure
 from metarl.fewshot.regression import Functions
 from metarl.fewshot.runs import FewShotRun
-from metarl.rollout.random import torch_generator
+from metarl.fewshot.score import first_scored
 
 _DRAWN = (0, 1, 5, 10)  # steps whose prediction of a function is drawn
 
@@ -27,7 +27,7 @@ def pictures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu") -> d
     """By name: scores by step, and the first scored episode of the first seed."""
     model = run.trained(run.seeds[0], device)
     part = run.source().part(made.part).to(model.device)
-    episodes = part.draw(made.shape, 1, torch_generator(0, "fewshot", "evaluate", 0))
+    episodes = first_scored(part, made.shape, made.values.shape[2])
     found = {"steps": steps(made)} if len(made.adaptations) > 1 else {}
     if isinstance(part, Functions):
         return {**found, "function": _function(model, made, episodes)}
@@ -78,6 +78,8 @@ def _classified(model: FewShot, part: Classes, made: FewShotEvaluation, episodes
     names = [part.names[i] for i in episodes.classes[0].tolist()]
     state = model.adapted(episodes.support, made.shape.way, episodes.unlabelled)
     with torch.no_grad():
+        if made.transductive:
+            state = learner.refine(model.params, state, episodes.query.inputs)
         outputs = learner.query(model.params, state, episodes.query.inputs)[LOGITS][0, :, : made.shape.way]
     shown = [each.cpu().numpy() for pair in zip(episodes.support, episodes.query, strict=True) for each in pair]
     given, asked, labels, true = (each[0] for each in shown)

@@ -31,7 +31,7 @@ class FewShotEvaluation:
     measure: str  # accuracy or mse
     transductive: bool
     seeds: tuple[int, ...]
-    iterations: int
+    iterations: int  # the mean over seeds
     tasks: int  # an iteration's
     wall_seconds: float  # of a seed's training
     adapt_seconds: float  # of one task
@@ -156,6 +156,8 @@ def evaluation_of(
     run: FewShotRun, shape: Shape, episodes: int, part: str, device: str, *, transductive: bool
 ) -> FewShotEvaluation:
     """The saved evaluation of a run if it is of this setting and newer than its checkpoints, else a new one, saved."""
+    for seed in run.seeds:
+        run.warn_if_unfinished(seed, run.trained_amount(seed), "iterations")
     saved = evaluation_file(run, shape, part, transductive)
     newest = max(run.trained_checkpoint(seed).stat().st_mtime for seed in run.seeds)
     if saved.exists() and saved.stat().st_mtime > newest:

@@ -15,7 +15,7 @@ from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Episodes, Support
 from metarl.fewshot.gradient import HEAD
 from metarl.fewshot.learner import LOGITS, FewShotLearner, accuracy, check_labels, error, steps_of
-from metarl.fewshot.metric import SHARPNESS, cosine
+from metarl.fewshot.metric import cosine
 from metarl.learner import Outputs, Params, State
 from metarl.networks import MLP
 
@@ -30,6 +30,9 @@ class FineTuningConfig:
     adapts: Literal["head", "all"] = "head"  # all: the body too
     steps: int = 100  # as in the paper
     step_size: float = 0.03  # a cosine head bears .1 to 1
+    # What cosines are multiplied with. Of Omniglot's 4,112 training classes 9% were told apart after 3,600 batches with
+    # 10, which Chen et al. take, and 39% with 30.
+    sharpness: float = 30.0
 
     def __post_init__(self) -> None:
         check_config(
@@ -39,6 +42,7 @@ class FineTuningConfig:
                 "adapts": self.adapts in ("head", "all"),
                 "steps": self.steps >= 0,
                 "step_size": self.step_size > 0,
+                "sharpness": self.sharpness > 0,
             },
         )
 
@@ -122,7 +126,7 @@ class FineTuning(FewShotLearner):
         if self.config.head == "linear":
             return self.linear(params, features, HEAD)
         weight = params[_WEIGHT]
-        return SHARPNESS * cosine(features, weight if weight.ndim == 3 else weight[None])
+        return self.config.sharpness * cosine(features, weight if weight.ndim == 3 else weight[None])
 
     def _imprinted(self, features: Tensor, targets: Tensor) -> Tensor:
         """Mean directions by class; of a class without a sample, away from all of them."""

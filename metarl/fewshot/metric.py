@@ -65,9 +65,13 @@ class Prototypical(Comparing):
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
         encoded, prototypes = self.encode(params, inputs), self.pool.read(state)
         if self.distance == "cosine":
-            return {LOGITS: SHARPNESS * cosine(encoded, prototypes)}
+            return self._among(state, SHARPNESS * cosine(encoded, prototypes))
         # Over the root of their number: squares of many features would saturate the softmax before anything is learned.
-        return {LOGITS: -torch.cdist(encoded, prototypes).square() / self.body.n_features**0.5}
+        return self._among(state, -torch.cdist(encoded, prototypes).square() / self.body.n_features**0.5)
+
+    def _among(self, state: State, logits: Tensor) -> Outputs:
+        """Logits that leave out classes without a sample, whose prototype would be zero: where the way varies."""
+        return {LOGITS: logits.masked_fill(self.pool.nothing(state)[:, None], torch.finfo(logits.dtype).min)}
 
 
 class Relation(Prototypical):
@@ -90,7 +94,7 @@ class Relation(Prototypical):
         n, way = encoded.shape[1], prototypes.shape[1]
         pairs = [encoded[:, :, None].expand(-1, -1, way, -1), prototypes[:, None].expand(-1, n, -1, -1)]
         scores = self.relation(params, torch.cat(pairs, -1).flatten(1, 2), RELATION)
-        return {LOGITS: scores.unflatten(1, (n, way))[..., 0]}
+        return self._among(state, scores.unflatten(1, (n, way))[..., 0])
 
 
 def cosine(one: Tensor, other: Tensor) -> Tensor:

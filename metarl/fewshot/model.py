@@ -122,7 +122,7 @@ class FewShot:
 
     def check(self, part: Part, shape: Shape) -> None:
         """Raise where ``score`` would: before a training rather than after it."""
-        make_learner(self.config, self.kind, shape.way)
+        make_learner(self.config, self.kind, shape.largest.way)
         part.draw(shape, 1, torch.Generator())
 
     def score(
@@ -131,13 +131,13 @@ class FewShot:
         """Accuracies or squared errors on episodes of a part; see ``metarl.fewshot.score``."""
         if part.shape != self.kind.shape:
             raise MetaRLError(f"Samples have shape {part.shape}; this learner takes {self.kind.shape}.")
-        learner = make_learner(self.config, self.kind, shape.way)
+        learner = make_learner(self.config, self.kind, shape.largest.way)
         part = part.to(self.device)
         return score(learner, self.params, part, shape, episodes, seed, transductive=transductive)
 
     def cost(self, part: Part, shape: Shape) -> Cost:
         """What adapting to one task of a part takes."""
-        learner = make_learner(self.config, self.kind, shape.way)
+        learner = make_learner(self.config, self.kind, shape.largest.way)
         return cost_of(learner, self.params, part.to(self.device), shape)
 
     def evaluate(self, part: Part, shape: Shape, episodes: int = 600, seed: int = 0) -> NDArray[np.float64]:

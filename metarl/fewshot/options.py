@@ -26,8 +26,8 @@ class _Setting:
     """classes of an episode; 5 unless given"""
     shot: int | None = None
     """labelled samples of each; 1 unless given, of functions 10"""
-    queries: int = 15
-    """samples of each to predict; of functions 100 unless given"""
+    queries: int | None = None
+    """samples of each to predict; 15 unless given, of functions 100"""
     unlabelled: int = 0
     """further samples of each, with which learners that have prototypes refine them"""
     transductive: bool = False
@@ -42,10 +42,10 @@ class _Setting:
 
     def shape(self, *, functions: bool) -> Shape:
         """Of the scored episodes."""
-        if functions:
-            many = 100 if self.queries == 15 else self.queries  # Finn et al. score on 100 points
-            return Shape(self.way or 1, self.shot or 10, many, self.unlabelled)
-        return Shape(self.way or 5, self.shot or 1, self.queries, self.unlabelled)
+        usual = (1, 10, 100) if functions else (5, 1, 15)  # Finn et al. score functions on 100 points
+        given = (self.way, self.shot, self.queries)
+        way, shot, queries = (other if mine is None else mine for mine, other in zip(given, usual, strict=True))
+        return Shape(way, shot, queries, self.unlabelled)
 
 
 @dataclass(frozen=True, kw_only=True)

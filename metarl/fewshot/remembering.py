@@ -103,7 +103,9 @@ class Remembering(FewShotLearner):
         n_tasks, n = inputs.shape[:2]
         rows = self._rows(params, inputs, inputs.new_zeros(n_tasks, n, self.way + 1))
         each = {name: value.repeat_interleave(n, 0) for name, value in state.items()}
-        read = self.memory.read(params, self.memory.step(params, each, rows.flatten(0, 1)))
+        # A sequence of one, not a step: that looks back on empty places too, and here they are many.
+        one = torch.ones(len(rows.flatten(0, 1)), dtype=torch.int64, device=rows.device)
+        read = self.memory.sequence(params, each, rows.flatten(0, 1)[:, None], one)[0][:, 0]
         return {LOGITS: self.head(params, read.unflatten(0, (n_tasks, n)), HEAD)}
 
     def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from metarl.checkpoint import config_from
+from metarl.checkpoint import config_from, load_checkpoint
 from metarl.fewshot.config import FewShotConfig, used
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.sources import Source, make_source
@@ -85,7 +85,7 @@ class FewShotRun(RunFolder):
         return FewShot.load(self.trained_checkpoint(seed), device)
 
     def trained_amount(self, seed: int) -> int:
-        return self.trained(seed).iteration
+        return int(load_checkpoint(self.trained_checkpoint(seed))[1]["fewshot"]["iteration"])
 
 
 def train_seed(run: FewShotRun, seed: int, report: Report, how: How) -> None:
@@ -121,7 +121,10 @@ def train_seed(run: FewShotRun, seed: int, report: Report, how: How) -> None:
                 saved = time.monotonic()
 
     try:
+        begun = model.iteration
         model.fit(source, callback=after)
-        model.save(checkpoint)
+        # What was finished before stays as it is, and its evaluations newer than it.
+        if model.iteration > begun or not checkpoint.exists():
+            model.save(checkpoint)
     finally:
         logger.close()

@@ -65,7 +65,7 @@ def score(
         raise MetaRLError(f"episodes={episodes}: score at least one.")
     found: dict[int, list[Tensor]] = {}
     for first in range(0, episodes, _AT_ONCE):
-        some = part.draw(shape, min(_AT_ONCE, episodes - first), torch_generator(seed, "fewshot", "evaluate", first))
+        some = _drawn(part, shape, episodes, seed, first)
         # Adapting by gradient needs one; what comes out of it does not.
         with torch.no_grad():
             points = learner.points(params, some.support)
@@ -80,6 +80,16 @@ def score(
                 found.setdefault(step, []).append(_measured(learner.query(params, state, some.query.inputs), some))
     values = np.stack([torch.cat(each).double().cpu().numpy() for each in found.values()])
     return Scores("accuracy" if some.classes is not None else "mse", tuple(found), values, transductive)
+
+
+def first_scored(part: Part, shape: Shape, episodes: int, seed: int = 0) -> Episodes:
+    """The first of so many episodes that ``score`` draws."""
+    return _drawn(part, shape, episodes, seed, 0).rows(slice(0, 1))
+
+
+def _drawn(part: Part, shape: Shape, episodes: int, seed: int, first: int) -> Episodes:
+    generator = torch_generator(seed, "fewshot", "evaluate", first)
+    return part.draw(shape, min(_AT_ONCE, episodes - first), generator)
 
 
 def _measured(outputs: dict[str, Tensor], episodes: Episodes) -> Tensor:

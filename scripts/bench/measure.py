@@ -15,7 +15,7 @@ class Options:
     """What to measure: all parts unless named."""
 
     parts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """rollout, trpo, threads, physics, memory, inference, fewshot, scale"""
+    """rollout, trpo, threads, physics, memory, inference, fewshot, scale, simulated"""
     repeats: int = 5
     """each figure is the median of so many, taken in turn with what it is compared with"""
     threads: int = 2

@@ -1,5 +1,6 @@
 """How speed grows with the number of environments on one device, where the time goes, and what the hardware allows."""
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,11 +17,13 @@ from metarl.agents.maml import MAML
 from metarl.agents.maml.outer import collect
 from metarl.agents.maml.trpo import TRPO
 from metarl.envs import FAMILIES
+from metarl.envs.engine.physics import MujocoFamily
 from metarl.envs.engine.torch import TorchFamily
-from metarl.family import make_family
+from metarl.family import TaskFamily, make_family
 from metarl.family.registry import family_class
 from metarl.learner import Outputs, Params, State
 from metarl.rollout.chunks import Chunked
+from metarl.rollout.compiled import compile_rollouts
 from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 
@@ -28,22 +31,35 @@ _POINT = "metarl/PointNavigation-v0"
 _LANES, _LEAST = 20, 320
 # A GPU is filled; a CPU shows where the curve goes.
 _MOST = {"cuda": 1 << 22, "cpu": 5_120}
-_MOST_SIMULATED = 640  # of MuJoCo's families, which a CPU steps whatever the device
+_MOST_SIMULATED = 640
 _TARGET = {"cuda": 65_536, "cpu": 1_280}  # environments of the one rollout that has a figure to reach
 _META = {"cuda": (200, 20), "cpu": (10, 4)}  # tasks and episodes of a meta-iteration
 _ASKED_STEPS, _ASKED_SECONDS = 100e6, 0.5  # steps a second; seconds a meta-iteration
 
 
 def bench_scale(options: Options) -> list[Row]:
-    """The curve of every family, then the two rows that have a figure to reach."""
+    """The two rows that have a figure to reach, then the curve of every family on the torch engine."""
     place = torch.device(options.device).type
     most = options.environments or _MOST[place]
     roof = measure_roofline(options.device)
+    asked = [_point(min(_TARGET[place], most), roof, options), _meta_iteration(*_META[place], options)]
+    return [*asked, *_curves(TorchFamily, most, options)]
+
+
+def bench_simulated(options: Options) -> list[Row]:
+    """The same curve of MuJoCo's families, which a CPU steps whatever the device of the policy."""
+    return _curves(MujocoFamily, options.environments or _MOST_SIMULATED, options)
+
+
+def _curves(engine: type[TaskFamily], most: int, options: Options) -> list[Row]:
     rows = []
     for name in FAMILIES:
-        on_device = issubclass(family_class(name), TorchFamily)
-        rows += _curve(name, most if on_device else min(most, _MOST_SIMULATED), options)
-    return [*rows, _point(min(_TARGET[place], most), roof, options), _meta_iteration(*_META[place], options)]
+        if issubclass(family_class(name), engine):
+            for row in _curve(name, most, options):
+                # At once, for whoever stops it before the table.
+                print(f"{row.name}: {row.ours:.4f} s; {row.note}", file=sys.stderr, flush=True)
+                rows.append(row)
+    return rows
 
 
 def _curve(name: str, most: int, options: Options) -> Iterator[Row]:
@@ -53,9 +69,10 @@ def _curve(name: str, most: int, options: Options) -> Iterator[Row]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Chunked)  # in parts it would go on for ever
-                yield _rollout(name, n, options)
+                row = _rollout(name, n, options)
         except (torch.OutOfMemoryError, Chunked):
             return
+        yield row
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         n *= 2
@@ -143,6 +160,7 @@ def _meta_iteration(n_tasks: int, episodes: int, options: Options) -> Row:
 
     def iteration() -> object:
         started = time.perf_counter()
+        compile_rollouts(options.compile)
         data = collect(agent.learner, agent.params, batch)
         if options.device.startswith("cuda"):
             torch.cuda.synchronize()

@@ -7,8 +7,9 @@ import pytest
 
 from metarl.agents.baselines.finetune import FineTuneConfig
 from metarl.errors import MetaRLError
-from metarl.evaluate.run import UnfinishedRun, evaluate_run, evaluation_of, held_out, save_evaluation
+from metarl.evaluate.run import evaluate_run, evaluation_of, held_out, save_evaluation
 from metarl.family import make_family
+from metarl.run_folder import UnfinishedRun
 from metarl.runs import Run
 from metarl.training import train_run
 

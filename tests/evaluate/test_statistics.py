@@ -12,12 +12,14 @@ from metarl.evaluate.scores import normalised_score
 from metarl.evaluate.statistics import (
     Estimate,
     Interval,
+    Statistic,
     adaptation_speed,
     bootstrap_interval,
     estimate,
     interquartile_mean,
     intervals_touch,
     mean_score,
+    median_score,
     t_interval,
     wider,
 )
@@ -39,6 +41,16 @@ def test_statistics_keep_leading_axes() -> None:
     scores = np.arange(24.0).reshape(2, 3, 4)
     assert mean_score(scores).tolist() == [5.5, 17.5]
     assert interquartile_mean(scores).tolist() == [5.5, 17.5]
+
+
+@pytest.mark.parametrize("statistic", [median_score, interquartile_mean])
+def test_what_is_no_statistic_of_means_is_not_resampled_in_blocks(statistic: Statistic) -> None:
+    """Means of skewed numbers lie elsewhere than their middle."""
+    scores = np.exp(np.random.default_rng(0).normal(-2, 1.5, (1, 5000)))
+    low, high = bootstrap_interval(scores, statistic=statistic)
+    value = float(statistic(scores))
+    assert low < value < high
+    assert high - low < 0.15 * value
 
 
 def test_t_interval_by_hand() -> None:

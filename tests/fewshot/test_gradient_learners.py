@@ -239,7 +239,9 @@ def test_a_learned_update_takes_no_step_sizes_and_no_second_derivative(options: 
 # --- fine-tuning ---
 
 CONFIGS = [
-    FineTuningConfig(head=h, adapts=a, steps=3, step_size=0.1) for h in ("linear", "cosine") for a in ("head", "all")
+    FineTuningConfig(head=h, adapts=a, steps=3, step_size=0.1, sharpness=10.0)
+    for h in ("linear", "cosine")
+    for a in ("head", "all")
 ]
 VARIANTS = pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.head} {c.adapts}")
 
@@ -321,7 +323,7 @@ def test_the_start_of_a_head_and_its_first_step_by_hand() -> None:
 
     # Directions (1, 0) and (0, 1); away from (1, 2) / 3 for the class without a sample.
     wanted = [6.0, 8.0, -10 * (0.6 + 2 * 0.8) / 5**0.5]
-    assert logits(FineTuningConfig(head="cosine", steps=0)) == pytest.approx(wanted, rel=1e-5)
+    assert logits(FineTuningConfig(head="cosine", steps=0, sharpness=10.0)) == pytest.approx(wanted, rel=1e-5)
     assert logits(FineTuningConfig(steps=0)) == [0, 0, 0]
     # Every probability is 1/3, so with a step of 9 weights and biases become 3 times the sum of (label - 1/3) (x, 1):
     # (6, -6, 0), (-3, 12, 3) and (-3, -6, -3) by class, for x summing up to (3, 6) and 3 samples.
@@ -332,7 +334,7 @@ def test_the_start_of_a_head_and_its_first_step_by_hand() -> None:
 
 def test_what_cannot_be_trained_or_fitted_is_refused() -> None:
     body, config, episodes = Dense((2, 8)), FineTuningConfig(), points()
-    for options in ({"head": "none"}, {"adapts": "body"}, {"steps": -1}, {"step_size": 0.0}):
+    for options in ({"head": "none"}, {"adapts": "body"}, {"steps": -1}, {"step_size": 0.0}, {"sharpness": 0.0}):
         with pytest.raises(MetaRLError, match="out of range"):
             FineTuningConfig(**options)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(MetaRLError, match="way=1, train_classes=7"):

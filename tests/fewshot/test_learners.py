@@ -17,6 +17,7 @@ from metarl.fewshot.context import FullContext
 from metarl.fewshot.episodes import Episodes, Shape, Support
 from metarl.fewshot.gradient import MAML, GradientConfig, Reptile
 from metarl.fewshot.learner import LOGITS
+from metarl.fewshot.learners import make_learner
 from metarl.fewshot.metric import Prototypical
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.networks import Conv4
@@ -225,6 +226,40 @@ def test_weights_of_each_task_are_as_many_networks(strided: bool) -> None:
     assert together.shape == (3, 4, body.n_features)
     for task, params in enumerate(each):
         torch.testing.assert_close(together[task], body(params, images[task][None])[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["prototypical", "relation", "matching", "siamese"])
+def test_classes_without_a_sample_are_no_choice(drawn: Source, name: str) -> None:
+    """Where the way varies a learner is made for the most; what a batch lacks must not take part."""
+    model = FewShot(replace(small(name), episode=Shape(3, 1, 4, most_way=9)), drawn)
+    episodes = drawn.part("test").draw(Shape(3, 2, 4, unlabelled=3), 2, torch.Generator().manual_seed(0))
+    some, most = (make_learner(model.config, model.kind, way) for way in (3, 9))
+    found = []
+    for learner in (some, most):
+        state = learner.adapt(model.params, learner.initial(model.params, 2), episodes.support)
+        if name in ("prototypical", "relation"):
+            assert episodes.unlabelled is not None
+            state = learner.refine(model.params, state, episodes.unlabelled)
+        found.append(learner.query(model.params, state, episodes.query.inputs)[LOGITS])
+    torch.testing.assert_close(found[1][..., :3], found[0])
+    assert (found[1].argmax(-1) < 3).all()
+    if name in ("prototypical", "relation"):
+        torch.testing.assert_close(found[1].softmax(-1)[..., :3], found[0].softmax(-1))
+        episodes = episodes._replace(unlabelled=None)
+        losses = [learner.gradient(model.params, episodes) for learner in (some, most)]
+        assert losses[0][1] == pytest.approx(losses[1][1])
+        for key, value in losses[0][0].items():
+            torch.testing.assert_close(losses[1][0][key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_episodes_of_varying_ways_and_shots_can_be_scored(drawn: Source) -> None:
+    model = FewShot(small("prototypical"), drawn)
+    shape = Shape(2, 1, 3, most_way=7, most_shot=3)
+    model.check(drawn.part("test"), shape)
+    found = model.score(drawn.part("test"), shape, 60).at()
+    assert found.shape == (60,)
+    assert 0.15 < found.mean() < 1
+    assert model.cost(drawn.part("test"), shape).seconds > 0
 
 
 @pytest.mark.parametrize("strided", [True, False])

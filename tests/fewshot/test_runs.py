@@ -16,15 +16,18 @@ from metarl.cli import main
 from metarl.errors import MetaRLError
 from metarl.evaluate.report import fewshot_table, results_table
 from metarl.evaluate.results import check_result, load_results
+from metarl.fewshot import drawing
 from metarl.fewshot import score as scoring
 from metarl.fewshot.drawing import steps
 from metarl.fewshot.episodes import Shape
-from metarl.fewshot.evaluation import FewShotEvaluation, evaluate_run, setting_of
+from metarl.fewshot.evaluation import FewShotEvaluation, evaluate_run, evaluation_of, setting_of
 from metarl.fewshot.model import FewShot
+from metarl.fewshot.options import EvaluateOptions
 from metarl.fewshot.presets import recipe
 from metarl.fewshot.publish import publish
 from metarl.fewshot.runs import FewShotRun, train_seed
 from metarl.fewshot.sources import make_source
+from metarl.run_folder import UnfinishedRun
 from metarl.training import How
 
 SMALL = [
@@ -110,6 +113,50 @@ def test_scores_are_of_unseen_classes_and_are_saved(runs: Path, capsys: pytest.C
     model = FewShotRun.open(runs / "maml-strokes").trained(0)
     part = FewShotRun.open(runs / "maml-strokes").source().part("test")
     np.testing.assert_allclose(made.values[0, -1], 100 * model.evaluate(part, Shape(5, 1, 5), 20))
+
+
+@pytest.mark.parametrize("transductive", [False, True])
+def test_the_episode_that_is_drawn_is_the_first_that_was_scored(
+    transductive: bool, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FewShotRun.open(runs / "prototypical-strokes")
+    made = evaluate_run(run, Shape(5, 1, 5), 30, transductive=transductive)
+    said: list[str] = []
+    real = drawing.episode_figure
+    monkeypatch.setattr(drawing, "episode_figure", lambda *a, **k: (said.append(k["subtitle"]), real(*a, **k))[1])
+    drawing.pictures(run, made)
+    assert said == [f"{made.values[0, -1, 0]:.0f}% of this episode's queries right"]
+
+
+def test_a_run_that_is_not_finished_is_scored_with_a_warning(runs: Path, tmp_path: Path) -> None:
+    run = FewShotRun.create(tmp_path / "run", FewShotRun.open(runs / "maml-strokes").config, "strokes", (0,))
+    FewShot(run.config, run.source()).fit(run.source(), iterations=2).save(made_folder(run.checkpoint(0)))
+    for _ in range(2):  # scored, and then what was saved
+        with pytest.warns(UnfinishedRun, match=r"Seed 0 of .*run has 2 of its 6 iterations; --resume"):
+            evaluation_of(run, Shape(5, 1, 2), 5, "test", "cpu", transductive=False)
+
+
+def made_folder(path: Path) -> Path:
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_a_finished_run_that_is_resumed_keeps_its_evaluations(runs: Path) -> None:
+    run = FewShotRun.open(runs / "maml-strokes")
+    before = run.checkpoint(0).stat().st_mtime_ns
+    train_seed(run, 0, lambda *_: None, How())
+    assert run.checkpoint(0).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("wrong", [{"way": 0}, {"shot": 0}, {"queries": 0}], ids=str)
+def test_a_setting_of_nothing_is_refused_and_not_replaced(wrong: Any, runs: Path) -> None:
+    options = EvaluateOptions(run=runs / "maml-strokes", **wrong)
+    for functions in (False, True):
+        with pytest.raises(MetaRLError):
+            options.shape(functions=functions)
+    assert EvaluateOptions(run=runs, queries=15).shape(functions=True) == Shape(1, 10, 15)
+    assert EvaluateOptions(run=runs).shape(functions=True) == Shape(1, 10, 100)
+    assert EvaluateOptions(run=runs).shape(functions=False) == Shape(5, 1, 15)
 
 
 def test_functions_are_scored_by_their_error_at_every_step(runs: Path) -> None:

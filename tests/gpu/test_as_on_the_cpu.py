@@ -19,6 +19,7 @@ from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.evaluate.driver import adaptation_curve
 from metarl.family.registry import family_class
+from metarl.fewshot.episodes import Shape
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.presets import PRESETS, recipe
 from metarl.fewshot.sources import Source, make_source
@@ -41,6 +42,8 @@ AGENTS: dict[str, tuple[type[Algorithm], tuple[str, str], dict[str, Any]]] = {
     "rl2-gru": (RL2, GRID, _SMALL),
     "rl2-lstm": (RL2, CART, {**_SMALL, "memory": "lstm", "normalise_observations": True}),
     "rl2-transformer": (RL2, GRID, {**_SMALL, "memory": "transformer", "layers": 1}),
+    "rl2-external": (RL2, GRID, {**_SMALL, "memory": "external", "width": 16}),
+    "rl2-snail": (RL2, GRID, {**_SMALL, "memory": "snail", "layers": 1}),
     "varibad": (VariBAD, GRID, _SMALL),
     "pearl": (PEARL, POINT, _PEARL),
     "pearl-transitions": (PEARL, SEMICIRCLE, {**_PEARL, "context": "transitions", "value_network": True}),
@@ -120,11 +123,56 @@ def strokes() -> Source:
     return make_source("strokes")
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if recipe(name).episode.way > 1])
-def test_few_shot_training_is_that_of_the_cpu(name: str, strokes: Source, cuda: str) -> None:
-    config = replace(recipe(name), tasks=2, width=8, iterations=2)
-    there, here = (FewShot(config, strokes, device=device).fit(strokes) for device in (cuda, "cpu"))
-    close(there.params, here.params, 1e-2)
+OF_CLASSES = pytest.mark.parametrize("name", [name for name in PRESETS if recipe(name).episode.way > 1])
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions and products in 32 bits, where a GPU would take 19."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+
+
+@OF_CLASSES
+@pytest.mark.usefixtures("exact")
+def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: Source, cuda: str) -> None:
+    config = replace(recipe(name), tasks=2, width=8)
+    found = []
+    for device in (cuda, "cpu"):
+        model = FewShot(config, strokes, device=device)
+        random = torch.Generator().manual_seed(0)
+        episodes = strokes.part("train").to(device).draw(config.episode, config.tasks, random)
+        found.append(model.learner.gradient(model.params, episodes))
+    (there, logged), (here, expected) = found
+    assert logged == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    # Against the whole gradient's length: where nearly nothing flows, rounding is all there is.
+    whole = torch.stack([value.norm() for value in here.values()]).norm()
+    for key, value in there.items():
+        assert value.device.type == torch.device(cuda).type
+        assert (value.cpu() - here[key]).norm() < 1e-2 * whole, key
+
+
+@OF_CLASSES
+@pytest.mark.usefixtures("exact")
+def test_a_few_shot_learner_is_trained_scored_and_kept_on_the_gpu(
+    name: str, strokes: Source, cuda: str, tmp_path: Path
+) -> None:
+    config = replace(recipe(name), tasks=2, width=8, iterations=3)
+    model = FewShot(config, strokes, device=cuda).fit(strokes, iterations=2)
+    model.save(tmp_path / "model")
+    shape = Shape(5, 1, 5)
+    scores = [
+        FewShot.load(tmp_path / "model", device).score(strokes.part("test"), shape, 20).at().mean()
+        for device in (cuda, "cpu")
+    ]
+    assert abs(scores[0] - scores[1]) < 0.03  # of 500 queries; near a border rounding decides
+    assert model.cost(strokes.part("test"), shape).bytes > 0
+    loaded = FewShot.load(tmp_path / "model", cuda)
+    for each in (model, loaded):
+        each.fit(strokes, iterations=1)
+    close(loaded.params, {key: value.cpu() for key, value in model.params.items()}, 1e-3)
+    images = strokes.part("test").samples[:4].numpy()
+    assert set(loaded.adapt(images, ["a", "a", "b", "b"]).predict(images)) <= {"a", "b"}
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"])

@@ -43,6 +43,8 @@ AGENTS: dict[str, tuple[type[Algorithm], dict[str, Any]]] = {
     "rl2-gru": (RL2, {"tasks": TASKS, "minibatches": 1, "width": 8}),
     "rl2-lstm": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "lstm", "normalise_observations": True}),
     "rl2-transformer": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "transformer", "layers": 1}),
+    "rl2-external": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "external"}),
+    "rl2-snail": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "snail", "layers": 1}),
     "varibad": (VariBAD, {"tasks": TASKS, "minibatches": 1, "width": 8}),
     "pearl-product": (PEARL, {"tasks": TASKS}),
     "pearl-attention": (PEARL, {"tasks": TASKS, "pooling": "attention"}),
