@@ -83,10 +83,7 @@ class FineTuning(FewShotLearner):
         """Cross-entropy among all training classes, of support and query alike."""
         if episodes.classes is None:
             raise MetaRLError("FineTuning trains on which class a sample is of; these episodes have no classes.")
-        if (most := int(episodes.classes.max())) >= self.train_classes:
-            raise MetaRLError(
-                f"Class {most} among train_classes={self.train_classes}; make it with as many as there are."
-            )
+        check_labels(episodes.classes, self.train_classes, "train_classes")
         inputs, which = (torch.cat(parts, 1) for parts in zip(*episodes[:2], strict=True))
         targets = episodes.classes.gather(1, which)
         outputs = {LOGITS: self._logits(params, self.body(params, inputs, BODY))}

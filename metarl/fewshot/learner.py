@@ -63,8 +63,8 @@ def steps_of(steps: int | None, default: int) -> int:
     return asked
 
 
-def check_labels(targets: Tensor, way: int) -> None:
-    """Raise where a support has other classes than those from 0 to ``way`` - 1.
+def check_labels(targets: Tensor, way: int, name: str = "way") -> None:
+    """Raise where there are other classes than those from 0 to ``way`` - 1, ``name`` being what sets that number.
 
     On a CPU alone: a GPU would have to be waited for.
     """
@@ -73,7 +73,7 @@ def check_labels(targets: Tensor, way: int) -> None:
     least, most = int(targets.min()), int(targets.max())
     if least < 0 or most >= way:
         raise MetaRLError(
-            f"The support has class {least if least < 0 else most}; with way={way} classes go from 0 to {way - 1}."
+            f"The support has class {least if least < 0 else most}; with {name}={way} classes go from 0 to {way - 1}."
         )
 
 

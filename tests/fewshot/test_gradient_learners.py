@@ -343,7 +343,7 @@ def test_what_cannot_be_trained_or_fitted_is_refused() -> None:
     params = wide(learner)
     with pytest.raises(MetaRLError, match="have no classes"):
         learner.loss(params, numbers())
-    with pytest.raises(MetaRLError, match="Class 6 among train_classes=4"):
+    with pytest.raises(MetaRLError, match="has class 6; with train_classes=4"):
         learner.loss(params, episodes)
     start = learner.initial(params, TASKS)
     with pytest.raises(MetaRLError, match="classes go from 0 to 1"):

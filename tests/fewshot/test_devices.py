@@ -1,0 +1,65 @@
+"""Learners keep to the device of what they are given: seen without a GPU on torch's meta device.
+
+There every operation between tensors of two devices raises, as it would on a GPU, and so does whatever reads a number.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from metarl.fewshot.episodes import Episodes, Shape, Support
+from metarl.fewshot.learner import FewShotLearner
+from metarl.fewshot.learners import make_learner
+from metarl.fewshot.metric import Prototypical
+from metarl.fewshot.presets import PRESETS, recipe
+from metarl.fewshot.sources import make_source
+from metarl.learner import Params
+
+OF_NUMBERS = [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"]
+
+
+def on_meta(episodes: Episodes) -> Episodes:
+    support, query = (Support(*(x.to("meta") for x in part)) for part in episodes[:2])
+    return Episodes(support, query, *(None if x is None else x.to("meta") for x in episodes[2:]))
+
+
+def check(learner: FewShotLearner, params: Params, episodes: Episodes) -> None:
+    """Training's gradient, and adapting and predicting as scores do."""
+    leaves = {name: value.to("meta").requires_grad_() for name, value in params.items()}
+    losses, logged = learner.loss(leaves, episodes)
+    gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+    assert {value.device.type for value in (losses, *logged.values())} == {"meta"}
+    assert any(value is not None for value in gradients)
+    assert {value.device.type for value in gradients if value is not None} == {"meta"}
+    with torch.no_grad():
+        for _, state in learner.points(leaves, episodes.support):
+            outputs = learner.query(leaves, state, episodes.query.inputs)
+            assert {value.device.type for value in outputs.values()} == {"meta"}
+    if isinstance(learner, Prototypical):
+        state = learner.refine(leaves, state, episodes.query.inputs)
+        assert {value.device.type for value in state.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "neural-process"])
+def test_a_learner_of_classes_keeps_to_its_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "snail":  # attention asks how much there was before: once for a sequence, and once for a support
+        for read, answer in (("__int__", 0), ("__bool__", True)):
+            real = getattr(torch.Tensor, read)
+            monkeypatch.setattr(
+                torch.Tensor, read, lambda x, real=real, answer=answer: answer if x.is_meta else real(x)
+            )
+    source = make_source("strokes")
+    config = replace(recipe(name), width=8, episode=Shape(5, 1, 2))
+    learner = make_learner(config, source.kind)
+    episodes = source.part("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
+    check(learner, learner.init(torch.Generator()), on_meta(episodes))
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
+def test_a_learner_of_functions_keeps_to_its_device(name: str) -> None:
+    source = make_source("sinusoid")
+    config = replace(recipe(name, "default" if name == "neural-process" else "sinusoid"), width=8)
+    learner = make_learner(config, source.kind)
+    episodes = source.part("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
+    check(learner, learner.init(torch.Generator()), on_meta(episodes))
