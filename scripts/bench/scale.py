@@ -4,7 +4,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from metarl.rollout.chunks import Chunked
 from metarl.rollout.compiled import compile_rollouts
 from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
+from metarl.rollout.trajectory import Trajectory
 
 _POINT = "metarl/PointNavigation-v0"
 _LANES, _LEAST = 20, 320
@@ -80,9 +81,9 @@ def _curve(name: str, most: int, options: Options) -> Iterator[Row]:
 
 def _rollout(name: str, n: int, options: Options) -> Row:
     """A rollout of one episode, at most 100 steps of it, with a policy of 64 × 64 for each task."""
-    play, steps, alone, policy = _parts(name, n, options)
-    seconds, physics, acting = (best_of(options.repeats, each, options.device) for each in (play, alone, policy))
-    note = f"{n * steps / seconds / 1e6:,.2f} million steps/s; {_shares(seconds, physics, acting)}"
+    parts = _parts(name, n, options)
+    seconds, physics, acting = parts.measure(options)
+    note = f"{parts.taken / seconds:,.0f} steps/s; {_shares(seconds, physics, acting)}"
     short = name.removeprefix("metarl/").removesuffix("-v0")
     return Row(f"{short}, {n:,} environments", seconds, physics, "physics alone", None, note)
 
@@ -92,10 +93,24 @@ def _shares(seconds: float, physics: float, acting: float) -> str:
     return f"physics {physics / seconds:.0%}, policy {acting / seconds:.0%}, the rest {rest / seconds:.0%}"
 
 
-def _parts(
-    name: str, n: int, options: Options
-) -> tuple[Callable[[], object], int, Callable[[], object], Callable[[], object]]:
-    """A rollout, its steps, the same environments without a policy, and the policy without environments."""
+@dataclass(frozen=True)
+class _Parts:
+    """A rollout, the same environments without a policy, and the policy without environments."""
+
+    play: Callable[[], object]
+    physics: Callable[[], object]
+    policy: Callable[[], object]
+    taken: int  # steps of all environments in a rollout, until each has ended
+
+    def measure(self, options: Options) -> tuple[float, float, float]:
+        """Seconds of each."""
+        play, physics, policy = (
+            best_of(options.repeats, each, options.device) for each in (self.play, self.physics, self.policy)
+        )
+        return play, physics, policy
+
+
+def _parts(name: str, n: int, options: Options) -> _Parts:
     family = make_family(name)
     vars(family)["horizon"] = min(family.horizon, 100)
     agent = MAML(family, MAML.config_class(episodes=_LANES), device=options.device)
@@ -111,19 +126,28 @@ def _parts(
         to_env = ActionMap(family.action_space, options.device, torch.float32).to_env
         action = to_env(learner.act(params, state, seen, noise)[0].flatten(0, 1))
 
-    def play() -> object:
-        return rollout(learner, params, state, batch, lanes=_LANES, compile=options.compile)
+    def play() -> Trajectory:
+        return rollout(learner, params, state, batch, lanes=_LANES, compile=options.compile)[0]
+
+    played = play()
+    taken = int(played.lengths.sum())
+    # On a CPU a rollout ends with its longest episode. MuJoCo's time depends on what is done, so the same is done.
+    loops = played.n_steps if options.device == "cpu" else batch.horizon
+    actions = [action] * loops
+    if isinstance(family, MujocoFamily):
+        actions = [to_env(each) for each in played.action[:, :, 0].flatten(0, 1).unbind(1)]
+    del played
 
     @torch.no_grad()
     def physics() -> object:
         batch.reset()
-        return [batch.step(action).reward for _ in range(batch.horizon)]
+        return [batch.step(action).reward for action in actions]
 
     @torch.no_grad()
     def policy() -> list[tuple[Tensor, Outputs]]:
-        return [_act(learner, params, state, seen, noise) for _ in range(batch.horizon)]
+        return [_act(learner, params, state, seen, noise) for _ in range(loops)]
 
-    return play, family.horizon, physics, policy
+    return _Parts(play, physics, policy, taken)
 
 
 def _act(learner: Any, params: Params, state: State, seen: Tensor, noise: Tensor) -> tuple[Tensor, Outputs]:
@@ -134,11 +158,11 @@ def _act(learner: Any, params: Params, state: State, seen: Tensor, noise: Tensor
 def _point(n: int, roof: Roofline, options: Options) -> Row:
     """Point navigation with a policy of 64 × 64 for each task, beside what bandwidth and products allow."""
     n -= n % _LANES
-    play, steps, alone, policy = _parts(_POINT, n, options)
-    seconds, physics, acting = (best_of(options.repeats, each, options.device) for each in (play, alone, policy))
+    parts = _parts(_POINT, n, options)
+    seconds, physics, acting = parts.measure(options)
     work = policy_and_physics(n, n // _LANES)
-    least = steps * roof.seconds(work)
-    rate = n * steps / seconds
+    least = parts.taken / n * roof.seconds(work)
+    rate = parts.taken / seconds
     note = (
         f"{rate / 1e6:,.1f} million steps/s ({_ASKED_STEPS / 1e6:,.0f} asked of an H200 at 65,536); "
         f"{_shares(seconds, physics, acting)}; {work.bytes / n:,.0f} B and {work.flops / n:,.0f} flop a step at {roof}"
