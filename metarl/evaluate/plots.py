@@ -207,6 +207,8 @@ def _series(column: str, k: int) -> str:
     name = column.rsplit("/", 1)[-1]
     if name.startswith("return_episode_"):
         return name.removeprefix("return_").replace("_", " ")
+    if column.startswith("train/"):  # of a few-shot learner: what adapted queries of its training tasks give
+        return "training tasks"
     return "return" if column == _OF_NO_STEP else _OF_TRIALS.get(name) or after(k)
 
 

@@ -14,6 +14,7 @@ import torch
 from metarl.checkpoint import load_checkpoint
 from metarl.cli import main
 from metarl.errors import MetaRLError
+from metarl.evaluate.plots import learning_figure
 from metarl.evaluate.report import fewshot_table, results_table
 from metarl.evaluate.results import check_result, load_results
 from metarl.fewshot import drawing
@@ -318,3 +319,9 @@ def test_a_training_that_diverges_says_so() -> None:
     model.params = {name: value * float("nan") for name, value in model.params.items()}
     with pytest.raises(MetaRLError, match="Training diverged in iteration 0: the loss is nan"):
         model.fit(source, iterations=1)
+
+
+def test_the_curve_of_a_training_says_what_it_is_of(runs: Path) -> None:
+    log = runs / "prototypical-strokes" / "seed-0" / "progress.csv"
+    axes = learning_figure([log], steps="time/total_timesteps", returns=["train/accuracy"]).axes[0]
+    assert [text.get_text() for text in axes.texts if text.get_text() == "training tasks"]
