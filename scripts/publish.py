@@ -22,8 +22,9 @@ from metarl.device import check_device
 from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import learning_figure, overview_figure
-from metarl.evaluate.results import figure, summary, write_result
+from metarl.evaluate.results import write_result
 from metarl.evaluate.run import belief_figures, evaluate_run
+from metarl.evaluate.summaries import figure, summary
 from metarl.evaluate.tables import title
 from metarl.fewshot.episodes import Shape
 from metarl.fewshot.evaluation import evaluation_of, setting_of

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metarl.checkpoint import prefixed, with_prefix
 from metarl.device import check_device
 from metarl.envs.engine.clock import Clock
 from metarl.errors import MetaRLError
@@ -18,7 +19,7 @@ from metarl.tasks import Tasks
 
 State = dict[str, Tensor]
 TaskTensors = dict[str, Tensor]
-_STATE, _TASK, _EXTRA, _UNIFORMS = "state.", "task.", "extra.", "u"  # names of what a pure step reads and gives
+_STATE, _TASK, _EXTRA, _UNIFORMS = "state", "task", "extra", "u"  # names of what a pure step reads and gives
 
 
 class TorchFamily(TaskFamily):
@@ -116,14 +117,14 @@ class TorchBatch:
     def reads(self) -> dict[str, Tensor]:
         """What the next step reads beside the actions: the states, the tasks, uniforms."""
         return {
-            **{_STATE + name: value for name, value in self.state.items()},
-            **{_TASK + name: value for name, value in self.task.items()},
+            **prefixed(_STATE, self.state),
+            **prefixed(_TASK, self.task),
             _UNIFORMS: self._step_uniforms(),
         }
 
     def take(self, new: dict[str, Tensor]) -> Step:
         """Go on to what ``pure_step`` gave."""
-        self.state, extras = _named(_STATE, new), _named(_EXTRA, new)
+        self.state, extras = with_prefix(_STATE, new), with_prefix(_EXTRA, new)
         truncated = self.clock.tick(new["terminated"])
         return Step(new["observation"], new["reward"], new["terminated"], truncated, extras)
 
@@ -161,20 +162,16 @@ class TorchStep:
     family: TorchFamily
 
     def __call__(self, reads: dict[str, Tensor], action: Tensor) -> dict[str, Tensor]:
-        task = _named(_TASK, reads)
-        result = self.family.step(_named(_STATE, reads), action, task, reads[_UNIFORMS])
+        task = with_prefix(_TASK, reads)
+        result = self.family.step(with_prefix(_STATE, reads), action, task, reads[_UNIFORMS])
         extras: dict[str, Tensor] = result[3] if len(result) > 3 else {}
         return {
             "observation": self.family.observe(result[0], task),
             "reward": result[1],
             "terminated": result[2],
-            **{_STATE + name: value for name, value in result[0].items()},
-            **{_EXTRA + name: value for name, value in extras.items()},
+            **prefixed(_STATE, result[0]),
+            **prefixed(_EXTRA, extras),
         }
-
-
-def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Committed results: made from evaluations, and checked as a whole.
+"""Committed results: written as folders, and checked as a whole.
 
 ``results/AGENT/FAMILY[-VARIANT]/`` and ``results/fewshot/LEARNER/SOURCE/`` hold config.json, curve.csv, curve.png and
-summary.json each. ``schema.py`` has the schema of the last; ``report.py`` makes the tables that people read.
+summary.json each. ``schema.py`` has the schema of the last, ``summaries.py`` makes one of an evaluation; ``report.py``
+makes the tables that people read.
 """
 
 import csv
@@ -9,7 +10,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,18 +20,13 @@ from matplotlib.figure import Figure
 from metarl.errors import MetaRLError
 from metarl.evaluate.fewshot_curve import check_fewshot_curve
 from metarl.evaluate.plots import curve_figure, save_figure
-from metarl.evaluate.schema import Summary, check_summary, label
-from metarl.evaluate.scores import Evaluation, PointScore, short_name
-from metarl.evaluate.statistics import Estimate
+from metarl.evaluate.schema import Summary, check_summary
+from metarl.evaluate.scores import Evaluation, short_name
 from metarl.files import write_atomic
 
 FILES = ("config.json", "curve.csv", "curve.png", "summary.json")
 NEEDED = ("seed", "episodes", "adaptations", "return")
 COLUMNS = {*NEEDED, "task", "return_deterministic", "floor", "optimum"}  # those behind NEEDED may be empty
-_NAME = re.compile(
-    r"(?:(return|normalised)(?: (step|episode) (\d+)| episodes (\d+)-(\d+)| (trial))?(, deterministic)?"
-    r"|n=(\d+)(?: k=(\d+))?)"
-)
 TOLERANCE = 1e-6  # relative: curve.csv keeps 9 digits
 
 
@@ -41,122 +37,6 @@ class Result(NamedTuple):
     name: str  # its path below results/
     summary: Summary
     points: dict[tuple[int, int], dict[str, float]]  # (episodes, adaptations) -> means of curve.csv's columns
-
-
-def figure(
-    evaluation: Evaluation,
-    name: str,
-    *,
-    asked: str,
-    reference: float | str | None = None,
-    reference_steps: int | None = None,
-) -> dict[str, Any]:
-    """One of a summary's figures, by its name, with its label.
-
-    "return" or "normalised" at the last point, or at "... step K", after K adaptation steps. Of a trial "... episode K"
-    is its K-th episode, "... episodes J-K" their mean, "... trial" its total, and "n=100 k=5" (a bandit's pulls and
-    arms) or "n=10" the same return. "..., deterministic" is the score without exploration noise.
-
-    Args:
-        asked: such as ">= 0.98". reference: what the literature reports, if anything.
-        reference_steps: the reference's budget of environment steps; a run that had fewer is labelled "at N steps".
-    """
-    score = _named(evaluation, name)
-    if score is None:
-        raise MetaRLError(f"{name!r}: floor or optimum of {evaluation.family} is unknown; ask for the return")
-    return entry(name, score, evaluation.steps, asked, reference, reference_steps)
-
-
-def entry(
-    name: str,
-    score: Estimate,
-    steps: int,
-    asked: str,
-    reference: float | str | None = None,
-    reference_steps: int | None = None,
-) -> dict[str, Any]:
-    """A figure as a summary has it, with the label that a score earned after so many steps of training."""
-    earned = label(score.value, asked, steps=steps, reference_steps=reference_steps)
-    low, high = score.interval
-    content = {"name": name, "value": score.value, "low": low, "high": high}
-    return {**content, "reference": reference, "asked": asked, "label": earned}
-
-
-def _named(evaluation: Evaluation, name: str) -> Estimate | None:
-    """The score that a figure's name asks for; None for a normalised one that is not known."""
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise MetaRLError(
-            f'{name!r} cannot be read off an evaluation; ask for "return", "normalised", "... step K", '
-            '"... episode K", "... episodes J-K", "... trial", or "n=N k=K"'
-        )
-    kind, unit, count, first, last, whole, quiet, n, k = match.groups()
-    total, most = evaluation.trial_total, len(evaluation.points)
-    if (unit == "episode" or last or whole or n) and total is None:
-        raise MetaRLError(f"{name!r}: {evaluation.agent} was not scored on the successive episodes of a trial")
-    if whole or n:
-        assert total is not None  # for mypy: see above
-        arms = evaluation.task_vectors.shape[1]
-        if n and (int(n) != total.episodes or (k and int(k) != arms)):
-            raise MetaRLError(
-                f"{name!r}: the trial has {total.episodes} episodes, and a task {arms} numbers; name those"
-            )
-        return _score(total, kind, quiet)
-    if last:
-        if not 1 <= int(first) <= int(last) <= most:
-            raise MetaRLError(f"{name!r}: the trial has episodes 1 to {most}, the first of them first")
-        return _score(evaluation.mean_of(int(first) - 1, int(last) - 1), kind, quiet)
-    wanted = None if count is None else int(count) - (unit == "episode")
-    points = [each for each in evaluation.points if wanted is None or each.adaptations == wanted]
-    if not points and unit == "episode":
-        raise MetaRLError(f"{name!r}: the trial has episodes 1 to {most}; name one of them")
-    if not points:
-        raise MetaRLError(f"{name!r}: the curve has adaptation steps {evaluation.adaptations}; name one of them")
-    return _score(points[-1], kind, quiet)
-
-
-def _score(point: PointScore, kind: str | None, quiet: str | None) -> Estimate | None:
-    if quiet and point.returns_deterministic is None:
-        raise MetaRLError("nothing was scored without exploration noise; evaluate with --deterministic")
-    if kind == "normalised":
-        return point.normalised_deterministic if quiet else point.normalised
-    return point.returns_deterministic if quiet else point.returns
-
-
-def summary(
-    evaluation: Evaluation, *, command: str, machine: str, version: str, figures: Sequence[Mapping[str, Any]]
-) -> Summary:
-    """The summary.json of an evaluation, checked; ``figures`` come from ``figure``, ``version`` is the package's."""
-
-    def entry(score: Estimate, **more: float) -> dict[str, float]:
-        low, high = score.interval
-        return {"mean": score.value, **more, "low": low, "high": high}
-
-    def scores(point: PointScore) -> dict[str, Any]:
-        normalised = None if point.normalised is None else entry(point.normalised)
-        return {"return": entry(point.returns, iqm=point.iqm), "normalised": normalised}
-
-    curve = [
-        {"episodes": point.episodes, "adaptations": point.adaptations, **scores(point)} for point in evaluation.points
-    ]
-    total = evaluation.trial_total
-    return check_summary(
-        {
-            "agent": evaluation.agent,
-            "family": evaluation.family,
-            "variant": evaluation.variant,
-            "split": evaluation.split_label,
-            "seeds": list(evaluation.seeds),
-            "steps": evaluation.steps,
-            "wall_seconds": evaluation.wall_seconds,
-            "machine": machine,
-            "command": command,
-            "version": version,
-            "curve": curve,
-            "trial": None if total is None else {"episodes": total.episodes, **scores(total)},
-            "figures": [dict(each) for each in figures],
-        }
-    )
 
 
 def write_result(results_dir: str | Path, evaluation: Evaluation, content: Summary, config: Mapping[str, Any]) -> Path:

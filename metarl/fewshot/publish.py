@@ -10,8 +10,9 @@ from metarl import __version__
 from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import learning_figure
-from metarl.evaluate.results import entry, write_files
+from metarl.evaluate.results import write_files
 from metarl.evaluate.schema import check_summary
+from metarl.evaluate.summaries import entry
 from metarl.fewshot.drawing import pictures, steps
 from metarl.fewshot.evaluation import FewShotEvaluation
 from metarl.fewshot.runs import FewShotRun

@@ -7,6 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from metarl.checkpoint import prefixed, with_prefix
 from metarl.learner import Outputs, Params, State, Transition, keep_where
 from metarl.rollout.batch import PureBatch, PureStep, Step
 
@@ -14,7 +15,7 @@ Tensors = dict[str, Tensor]
 Function = Callable[[Tensors], Tensors]
 Act = Callable[[Params, State, Tensor, Tensor, bool], tuple[Tensor, Outputs]]
 Observe = Callable[[Params, State, Transition], State]
-_PARAMS, _STATE, _RECORD, _ENV = "params.", "state.", "record.", "env."
+_PARAMS, _STATE, _RECORD, _ENV = "params", "state", "record", "env"
 _WARM_UP = 3  # calls before a capture, so that libraries make their handles and workspaces outside of it
 
 _wanted = False  # unless a rollout says otherwise
@@ -69,26 +70,26 @@ class CompiledStep:
     ) -> tuple[Tensor, Outputs, Step, State]:
         """Actions, their record, what came of them, and the learner's state; ``last`` at the horizon."""
         given = {
-            **{_PARAMS + name: value for name, value in params.items()},
-            **{_STATE + name: value for name, value in state.items()},
-            **{_ENV + name: value for name, value in batch.reads().items()},
+            **prefixed(_PARAMS, params),
+            **prefixed(_STATE, state),
+            **prefixed(_ENV, batch.reads()),
             "observation": observation,
             "noise": noise,
             "ended": ended,
             "at_limit": self._at_limit[last],
         }
         new = self._run(given)
-        outcome = batch.take(_named(_ENV, new))
-        return new["action"], _named(_RECORD, new), outcome, _named(_STATE, new) if self._observe else state
+        outcome = batch.take(with_prefix(_ENV, new))
+        return new["action"], with_prefix(_RECORD, new), outcome, with_prefix(_STATE, new) if self._observe else state
 
     def _step(self, given: Tensors) -> Tensors:
         # New tensors on the same memory: what a learner keeps for as long as a parameter is the same tensor must be
         # computed in the graph, whose inputs are the same tensors with ever other numbers.
-        params = {name: value.view_as(value) for name, value in _named(_PARAMS, given).items()}
-        state = _named(_STATE, given)
+        params = {name: value.view_as(value) for name, value in with_prefix(_PARAMS, given).items()}
+        state = with_prefix(_STATE, given)
         rows, observation = self._rows, given["observation"]
         action, record = self._act(params, state, observation, given["noise"], self._deterministic)
-        new = self._physics(_named(_ENV, given), self._to_env(action).flatten(0, 1))
+        new = self._physics(with_prefix(_ENV, given), self._to_env(action).flatten(0, 1))
         after: State = {}
         if self._observe is not None:
             terminated = new["terminated"].unflatten(0, rows)
@@ -103,9 +104,9 @@ class CompiledStep:
             after = keep_where(~given["ended"][:, 0], self._observe(params, state, transition), state)
         return {
             "action": action,
-            **{_RECORD + name: value for name, value in record.items()},
-            **{_ENV + name: value for name, value in new.items()},
-            **{_STATE + name: value for name, value in after.items()},
+            **prefixed(_RECORD, record),
+            **prefixed(_ENV, new),
+            **prefixed(_STATE, after),
         }
 
 
@@ -188,7 +189,3 @@ class Graph:
         with torch.cuda.graph(graph):
             outputs = function(static)
         return graph.replay, outputs
-
-
-def _named(prefix: str, tensors: Tensors) -> Tensors:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

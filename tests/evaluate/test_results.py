@@ -15,8 +15,9 @@ import pytest
 
 from metarl.errors import MetaRLError
 from metarl.evaluate.report import fewshot_table, insert_table, markdown, results_table, write_results_readme
-from metarl.evaluate.results import FILES, check_result, extras, figure, load_results, summary, write_result
+from metarl.evaluate.results import FILES, check_result, extras, load_results, write_result
 from metarl.evaluate.schema import check_summary, label, satisfies
+from metarl.evaluate.summaries import figure, summary
 from metarl.evaluate.tables import number
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,10 +19,11 @@ from metarl.evaluate import packing, scores
 from metarl.evaluate.plots import comparison_figure, curve_figure, learning_figure
 from metarl.evaluate.references import player_evaluations, reference_returns
 from metarl.evaluate.report import write_results_readme
-from metarl.evaluate.results import check_result, figure, summary, write_result
+from metarl.evaluate.results import check_result, write_result
 from metarl.evaluate.run import evaluate_run, evaluation_of, save_evaluation
 from metarl.evaluate.scores import Evaluation, evenly
 from metarl.evaluate.statistics import estimate
+from metarl.evaluate.summaries import figure, summary
 from metarl.evaluate.tables import (
     as_json,
     comparison_csv,

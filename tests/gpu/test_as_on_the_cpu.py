@@ -1,4 +1,8 @@
-"""Rollouts, agents and few-shot learners on a GPU: the CPU's numbers for the same seed, and no waiting on the way."""
+"""Rollouts, agents and few-shot learners on a GPU: the CPU's numbers for the same seed, and no waiting on the way.
+
+Without a GPU an iteration of every agent is seen to keep to its device, on torch's meta device: there every operation
+between tensors of two devices raises, as it would on a GPU. Numbers that learning reads are ones.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,7 +27,7 @@ from metarl.fewshot.episodes import Shape
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.presets import PRESETS, recipe
 from metarl.fewshot.sources import Source, make_source
-from metarl.rollout import recording
+from metarl.rollout import random, recording
 from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
@@ -219,3 +223,51 @@ def test_no_rollout_waits_for_the_gpu(name: str, compile: bool, cuda: str, monke
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert reads == [2]
+
+
+READS: dict[str, Callable[[Tensor], Any]] = {
+    "__int__": lambda _: 1,
+    "__float__": lambda _: 1.0,
+    "__bool__": lambda _: True,
+    "item": lambda _: 1.0,
+    "tolist": lambda x: torch.ones(x.shape).tolist(),
+    "cpu": lambda x: torch.ones(x.shape, dtype=x.dtype),
+    "nonzero": lambda x: torch.zeros(1, x.ndim, dtype=torch.int64, device=x.device),
+}
+
+
+@pytest.fixture
+def meta(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The device, made as good as a real one for agents."""
+    for name, answer in READS.items():
+        real = getattr(Tensor, name)
+
+        def read(x: Tensor, *a: Any, real: Any = real, answer: Any = answer, **k: Any) -> Any:
+            return answer(x) if x.is_meta else real(x, *a, **k)
+
+        monkeypatch.setattr(Tensor, name, read)
+    for module in ("metarl.envs.engine.torch", "metarl.algorithm"):
+        monkeypatch.setattr(f"{module}.check_device", torch.device)
+    # Ten rounds of operations that are slow on this device, and an optimiser in one kernel, which it does not have.
+    philox = random.philox
+
+    def numbers(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return torch.broadcast_tensors(*counter, *key)[:4] if counter[0].is_meta else philox(counter, key)
+
+    monkeypatch.setattr(random, "philox", numbers)
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda params, fused=None, **options: adam(params, **options))
+    return "meta"
+
+
+# Fine-tuning ends with an evaluation, whose numbers go to the CPU.
+@pytest.mark.parametrize("name", [name for name in AGENTS if name != "finetune"])
+def test_an_iteration_keeps_to_its_device(name: str, meta: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, (family, variant), options = AGENTS[name]
+    short = family_class(family)(variant)
+    vars(short)["horizon"] = min(short.horizon, 3)
+    monkeypatch.setattr(recording, "read", lambda _: [short.horizon, 1])
+    agent = made(short, replace(made.config_class(), **options), device=meta)
+    agent.train_until(1)
+    assert agent.num_timesteps > 0
+    assert {value.device.type for value in agent.params.values()} == {"meta"}
