@@ -70,7 +70,7 @@ class EvaluateOptions:
     run: RunPath
     """a run folder"""
     split: str = "test"
-    """test or ood"""
+    """val, test or ood"""
     tasks: int | None = None
     """number of test tasks; the preset's unless given"""
     points: int | None = None
@@ -95,7 +95,7 @@ class CompareOptions:
     players: tuple[str, ...] = ()
     """reference players of the family, scored beside the agents"""
     split: str = "test"
-    """test or ood"""
+    """val, test or ood"""
     output: Path = Path("comparison.png")
     """the plot; beside it a CSV of the same name"""
     device: str = "cpu"
@@ -135,7 +135,7 @@ class RenderOptions:
     player: str = "random"
     """without a run: random, or one of the family's own players"""
     split: str = "test"
-    """test or ood"""
+    """val, test or ood"""
     envs: int = 4
     """tasks side by side"""
     points: int = 2

@@ -56,13 +56,15 @@ def evaluate_run(
     deterministic: bool = True,
     ablation: str | None = None,
 ) -> Outcome:
-    """Score every seed of a run on the tasks of a split.
+    """Score every seed of a run on the tasks of a split: ``val``, ``test`` or ``ood``.
+
+    Every run plays the same random streams there, and so do the floor and the optimum.
 
     ``deterministic=False`` leaves out the extra episodes without exploration noise. An ``ablation`` is the
     driver's, and stands behind the agent's name: "rl2-wiped".
     """
     if split == "train":
-        raise MetaRLError("Scores are of held-out tasks; choose --split test or --split ood.")
+        raise MetaRLError("Scores are of held-out tasks; choose --split val, test or ood.")
     family = run.family()
     tasks = held_out(family, split, n_tasks)
     curves, extras, agents = [], [], [run.trained(seed, device) for seed in run.seeds]
@@ -74,7 +76,7 @@ def evaluate_run(
             tasks,
             points=agent.evaluation_points if points is None else points,
             lanes=agent.lanes,
-            seed=seed,
+            part=split,
             device=device,
             deterministic=deterministic,
             ablation=ablation,
@@ -82,6 +84,18 @@ def evaluate_run(
         curves.append(curve)
         extras.append(agent.describe(curve.states))
         run.warn_if_unfinished(seed, agent.num_timesteps, "steps")
+    floor, optimum = (
+        reference_returns(
+            family,
+            player,
+            tasks,
+            part=split,
+            episodes=range(len(curves[0].episodes)),
+            lanes=agents[0].lanes,
+            device=device,
+        )
+        for player in (family.floor, family.optimum)
+    )
     quiet = [curve.deterministic for curve in curves if curve.deterministic is not None]
     beliefs = _beliefs(run.seeds, curves, tasks, agents[0].learner.gaussian_belief)
     read = None if beliefs is None else probe(beliefs)
@@ -97,8 +111,9 @@ def evaluate_run(
         adaptations=curves[0].adaptations,
         returns=np.stack([curve.returns for curve in curves]),
         returns_deterministic=np.stack(quiet) if quiet else None,
-        floor=reference_returns(family, family.floor, tasks),
-        optimum=reference_returns(family, family.optimum, tasks),
+        floor=floor,
+        optimum=optimum,
+        exact_optimum=family.exact_optimum,
         floor_name=family.floor or "",
         optimum_name=family.optimum or "",
         task_vectors=tasks.vector,

@@ -19,7 +19,6 @@ Row: TypeAlias = dict[str, Any]
 _TRIAL = "trial"  # in the place of a number of episodes
 
 MOST_ROWS = 8  # of one curve in a table for the terminal
-LEGEND = "95% intervals: b bootstrap over seeds × tasks, t over seeds. IQM: mean of the middle half."
 
 
 def number(value: float, digits: int | None = None) -> str:
@@ -85,16 +84,16 @@ def curve_table(evaluation: Evaluation) -> RenderableType:
     """
     return Group(
         _table(title(evaluation), [("", row) for row in _shown(evaluation)]),
-        Text(f"{_notes(evaluation)}\n{LEGEND}"),
+        Text(f"{_notes(evaluation)}\n{_legend(evaluation)}"),
     )
 
 
 def separation_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     """For each two evaluations and each number of episodes that both have: who is ahead, and whether intervals touch.
 
-    Players are compared with agents, not with one another. The scores are normalised ones where known, else returns,
-    the intervals the wider ones. Trials of as many episodes are compared by their totals too, whose ``episodes`` is
-    "trial".
+    Players are compared with agents, not with one another. The scores are normalised ones where both are known, else
+    returns, the intervals the wider ones. Trials of as many episodes are compared by their totals too, whose
+    ``episodes`` is "trial".
     """
     rows = []
     for first, second in combinations(evaluations, 2):
@@ -108,7 +107,8 @@ def separation_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
         if totals[0] is not None and totals[1] is not None and totals[0].episodes == totals[1].episodes:
             pairs.append((_TRIAL, totals[0], totals[1]))
         for episodes, one, other in pairs:
-            a, b = _judged(one), _judged(other)
+            known = one.normalised is not None and other.normalised is not None
+            a, b = (_judged(point, known) for point in (one, other))
             ahead, behind = (first, second) if a.value >= b.value else (second, first)
             rows.append(
                 {
@@ -161,7 +161,7 @@ def comparison_table(evaluations: Sequence[Evaluation]) -> RenderableType:
             continue
         verdict = "touch" if row["intervals_touch"] else "do not touch"
         apart.add_row(str(row["episodes"]), row["ahead"], row["behind"], number(row["by"], 3), verdict)
-    notes = "\n".join([*(f"{each.agent}: {_notes(each)}" for each in evaluations), LEGEND])
+    notes = "\n".join([*(f"{each.agent}: {_notes(each)}" for each in evaluations), _legend(*evaluations)])
     return Group(scores, apart, Text(notes)) if apart.rows else Group(scores, Text(notes))
 
 
@@ -261,9 +261,16 @@ def _notes(evaluation: Evaluation) -> str:
     return "; ".join(parts) + "."
 
 
+def _legend(*evaluations: Evaluation) -> str:
+    """What the intervals of evaluations on the same tasks are."""
+    seeds = max(len(each.seeds) for each in evaluations)
+    over = "seeds" if evaluations[0].fixed_tasks and seeds > 1 else "seeds × tasks"
+    return f"95% intervals, cut at what is possible: b bootstrap over {over}, t over seeds. IQM: mean of the middle half."
+
+
 def _reference(name: str, returns: np.ndarray[Any, np.dtype[np.float64]] | None) -> Row | None:
     return None if returns is None else {"name": name, "return": float(returns.mean())}
 
 
-def _judged(point: PointScore) -> Estimate:
-    return point.returns if point.normalised is None else point.normalised
+def _judged(point: PointScore, normalised: bool) -> Estimate:
+    return point.normalised if normalised and point.normalised is not None else point.returns

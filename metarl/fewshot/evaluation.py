@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from metarl.checkpoint import config_from
 from metarl.errors import MetaRLError
-from metarl.evaluate.statistics import Estimate, estimate, median_score
+from metarl.evaluate.statistics import Estimate, Interval, estimate, median_score
 from metarl.fewshot.episodes import Shape
 from metarl.fewshot.presets import label
 from metarl.fewshot.runs import FewShotRun
@@ -55,12 +56,17 @@ class FewShotEvaluation:
         for step, k in zip(steps, self.adaptations, strict=True):
             named[self.figure + step] = self.at(k)
             values = self.values[:, self.adaptations.index(k)]
-            named[f"median {self.figure}{step}"] = estimate(values, statistic=median_score)
+            named[f"median {self.figure}{step}"] = estimate(values, statistic=median_score, bounds=self._bounds)
         return named
 
     def at(self, step: int) -> Estimate:
         """The mean after so many steps of adaptation."""
-        return estimate(self.values[:, point_of(self.adaptations, step)])
+        return estimate(self.values[:, point_of(self.adaptations, step)], bounds=self._bounds)
+
+    @property
+    def _bounds(self) -> Interval:
+        """Between which accuracies, or errors, lie."""
+        return Interval(0.0, 1.0 if self.measure == "accuracy" else math.inf)
 
     @property
     def mark(self) -> str:
