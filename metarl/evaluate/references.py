@@ -17,6 +17,7 @@ from metarl.learner import Params
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
 
+
 @torch.no_grad()
 def reference_returns(
     family: TaskFamily,

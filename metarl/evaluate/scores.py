@@ -210,9 +210,7 @@ class Evaluation:
             if references is None or not gap > 0:
                 return None
             bounds = Interval(-np.inf, 1.0) if self.exact_optimum else ANYTHING
-            return estimate(
-                scores, references, statistic=normalised_score, bounds=bounds, fixed_tasks=self.fixed_tasks
-            )
+            return estimate(scores, references, statistic=normalised_score, bounds=bounds, fixed_tasks=self.fixed_tasks)
 
         scores = pool(self.returns)
         off = None if self.returns_deterministic is None or not quiet else pool(self.returns_deterministic)

@@ -265,7 +265,9 @@ def _legend(*evaluations: Evaluation) -> str:
     """What the intervals of evaluations on the same tasks are."""
     seeds = max(len(each.seeds) for each in evaluations)
     over = "seeds" if evaluations[0].fixed_tasks and seeds > 1 else "seeds × tasks"
-    return f"95% intervals, cut at what is possible: b bootstrap over {over}, t over seeds. IQM: mean of the middle half."
+    return (
+        f"95% intervals, cut at what is possible: b bootstrap over {over}, t over seeds. IQM: mean of the middle half."
+    )
 
 
 def _reference(name: str, returns: np.ndarray[Any, np.dtype[np.float64]] | None) -> Row | None:
