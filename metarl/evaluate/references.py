@@ -87,13 +87,13 @@ def player_evaluations(
     check_players(names, family)
     like = evaluations[0]
     wanted = sorted({count for each in evaluations for count in each.episodes})
-    lasting = copy(family)
-    lasting.episodes_per_trial = wanted[-1] + 1  # Gittins plans for as many pulls as there are
-    players = lasting.players()
     floor, optimum = (
         reference_returns(family, name, tasks, part=like.split, episodes=wanted, device=device)
         for name in (family.floor, family.optimum)
     )
+    lasting = copy(family)
+    lasting.episodes_per_trial = wanted[-1] + 1  # Gittins plans for as many pulls as there are
+    players = lasting.players()
     found = []
     for name in dict.fromkeys(names):
         curve = adaptation_curve(

@@ -38,7 +38,8 @@ class Trials:
 
     A trial is one task for ``length`` consecutive episodes. ``tasks`` says where the next one comes from: ``"train"``
     draws by (key, number of the trial); ``"val"``, ``"test"``, ``"ood"`` and a ``Tasks`` batch are gone through in
-    order, trial t on task t modulo their number. Without it every trial is on one task: ``task``, else the family's default.
+    order, trial t on task t modulo their number. Without it every trial is on one task: ``task``, else the family's
+    default.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ class Split:
         return "same tasks" if self.kind == "closed" else self.kind
 
     def check_training(self, tasks: Tasks) -> None:
-        """Refuse training on tasks of the test or val part, naming them; under ``closed`` they are the same by design."""
+        """Refuse training on test or val tasks, naming them; under ``closed`` they are the same by design."""
         if self.kind == "closed":
             return
         for part, rows in self._held_out.items():
