@@ -38,7 +38,7 @@ from metarl.runs import Run
 from metarl.training import train_run
 
 ROOT = Path(__file__).resolve().parents[2]
-FACTS = {"command": "metarl train", "machine": "2 cores", "version": "0.1.0"}
+FACTS = {"command": "metarl train", "machine": "2 cores", "version": "0.1.0", "tuned_on": "val"}
 BANDIT = "metarl/BernoulliBandit-v0"
 
 
@@ -115,7 +115,7 @@ def test_evaluations_of_earlier_versions_are_no_trials(make_evaluation: Callable
     ],
 )
 def test_figures_of_trials(trial: Evaluation, name: str, value: Callable[[Evaluation], float]) -> None:
-    found = figure(trial, name, asked=">= 0")
+    found = figure(trial, name)
     assert found["value"] == pytest.approx(value(trial))
     assert found["low"] <= found["value"] <= found["high"]
     summary(trial, **FACTS, figures=[found])  # the schema knows its name
@@ -129,7 +129,7 @@ def test_figures_without_exploration_noise(trial: Evaluation) -> None:
         ("return episode 2, deterministic", quiet[:, 1].mean()),
         ("normalised, deterministic", both.points[-1].normalised_deterministic.value),
     ):
-        found = figure(both, name, asked=">= 0")
+        found = figure(both, name)
         assert found["value"] == pytest.approx(value)
         summary(both, **FACTS, figures=[found])
 
@@ -149,13 +149,13 @@ def test_figures_without_exploration_noise(trial: Evaluation) -> None:
 )
 def test_figures_that_a_trial_does_not_have(trial: Evaluation, name: str, message: str) -> None:
     with pytest.raises(MetaRLError, match=message):
-        figure(trial, name, asked=">= 0")
+        figure(trial, name)
 
 
 @pytest.mark.parametrize("name", ["n=4", "return trial", "return episode 1", "return episodes 1-2"])
 def test_only_trials_have_figures_of_trials(make_evaluation: Callable[..., Evaluation], name: str) -> None:
     with pytest.raises(MetaRLError, match="successive episodes of a trial"):
-        figure(make_evaluation(), name, asked=">= 0")
+        figure(make_evaluation(), name)
 
 
 def test_a_result_keeps_the_total_and_is_checked_against_its_curve(trial: Evaluation, tmp_path: Path) -> None:

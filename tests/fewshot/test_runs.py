@@ -219,8 +219,9 @@ def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: py
 def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
     run = FewShotRun.open(runs / "maml-strokes")
     made = evaluate_run(run, setting_of("5w1s", functions=False), 20)
-    asked = [{"name": "5w1s", "asked": ">= 100", "reference": 98.7}]
-    folder = publish(tmp_path, run, [made], command="metarl ...", machine="one", asked=asked)
+    facts = {"command": "metarl ...", "machine": "one", "tuned_on": "val"}
+    targets = [{"name": "5w1s", "target": "> 100", "basis": "all of them", "published": 98.7}]
+    folder = publish(tmp_path, run, [made], **facts, targets=targets)
     assert folder == tmp_path / "fewshot" / "maml-custom" / "strokes"
     (result,) = load_results(tmp_path)
     assert result.summary["steps"] == 12
@@ -241,7 +242,7 @@ def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(MetaRLError, match="belongs below fewshot/"):
         load_results(tmp_path)
     with pytest.raises(MetaRLError, match="evaluate that setting too"):
-        publish(tmp_path, run, [made], command="c", machine="m", asked=[{"name": "20w1s", "asked": "> 1"}])
+        publish(tmp_path, run, [made], **facts, targets=[{"name": "20w1s"}])
 
 
 def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:
