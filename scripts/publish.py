@@ -1,6 +1,6 @@
 """Turn the evaluation of a run into a result: ``python scripts/publish.py runs/NAME``, then ``make results``.
 
-A run folder is not committed; its small table, config, command and pictures are.
+A run folder is not committed; its small table, config, command, pictures and weights are.
 """
 
 import csv
@@ -27,6 +27,7 @@ from metarl.evaluate.results import write_result
 from metarl.evaluate.run import belief_figures, evaluate_run
 from metarl.evaluate.summaries import figure, summary
 from metarl.evaluate.tables import title
+from metarl.evaluate.weights import save_weights
 from metarl.fewshot.episodes import Shape
 from metarl.fewshot.evaluation import evaluation_of, setting_of
 from metarl.fewshot.presets import label
@@ -101,6 +102,7 @@ def main(
         folder = write_result(results, evaluation, content, asdict(opened.config))
         if ablation is None:  # whose training is that of the agent itself
             write_progress(opened, folder)
+            save_weights(folder, opened)
         if beliefs is not None and read is not None:
             write_atomic(folder / "probe.csv", read.to_csv())
             for name, drawn in belief_figures(beliefs, read, title(evaluation)).items():

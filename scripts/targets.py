@@ -1,8 +1,8 @@
 """What each published run is measured against, and what its recipe was tuned on.
 
-``target`` is a bound of ours and ``basis`` says what that bound is: a share of the optimum, or the upper end of the best
-baseline's interval (the lower end where an error should be small). ``published`` is what a paper printed, for its setting
-or with the setting in words. ``budget`` is the number of steps that the reference was trained on.
+``target`` is a bound of ours and ``basis`` says what that bound is: a share of the optimum, or the upper end of the
+best baseline's interval (the lower end where an error should be small). ``published`` is what a paper printed, for its
+setting or with the setting in words. ``budget`` is the number of steps that the reference was trained on.
 """
 
 from typing import Any
@@ -26,8 +26,8 @@ _GRID = [
     _figure("return trial", ">= 36.1", "97% of the most there can be, 4.00 + 3 × 11.07"),
 ]
 
-# By agent, family and variant. Published are tables 1 and 2 of RL²'s paper (Duan et al. 2016). Finn et al. 2017 print no
-# numbers for point navigation (figure 4), and nobody any for the half-cheetahs at our horizon.
+# By agent, family and variant. Published are tables 1 and 2 of RL²'s paper (Duan et al. 2016). Finn et al. 2017 print
+# no number for point navigation, only curves (figure 4), and so do all papers for the half-cheetahs.
 TARGETS: dict[tuple[str, str, str], list[Asked]] = {
     ("maml", "metarl/PointNavigation-v0", "maml"): [
         _figure("normalised step 1", ">= 0.70", _GAP),
@@ -110,8 +110,8 @@ TARGETS: dict[tuple[str, str, str], list[Asked]] = {
     ],
 }
 
-# One run of MAML's own code (10 shots: .363 ± .033, .233 ± .056 and .208 ± .106 after 1, 5 and 10 steps; 5 shots: .645 ±
-# .057 after 1, and it diverges by 10).
+# One run of MAML's own code (10 shots: .363 ± .033, .233 ± .056 and .208 ± .106 after 1, 5 and 10 steps; 5 shots:
+# .645 ± .057 after 1, and it diverges by 10).
 _CODE = "upper end of one run of MAML's own code"
 # Tasks that the papers' runs were trained on: what is trained on fewer is not a reproduction, whatever it reaches.
 _MAML_BUDGET, _METRIC_BUDGET = 32 * 60_000, 20_000
@@ -124,10 +124,9 @@ def _fewshot(name: str, target: float, published: float | str, **more: Any) -> A
     return _figure(name, f">= {target}", _PUBLIC, published=published, **more)
 
 
-# By label and source. Published are the papers' own tables: MAML table 1, FOMAML and Reptile in Nichol et al. 2018,
-# Meta-SGD table 2, SNAIL table 1, MANN table 1, Matching table 1, Prototypical table 1, Relation table 1, and Siamese as
-# Matching's paper has it. ANIL's paper has no Omniglot of Conv4 at this setting. "short" has the same few minutes for
-# all, and "paper" the literature's budget, for a GPU.
+# By label and source. Published are the figures of each method's own paper; those of FOMAML are from Reptile's (Nichol
+# et al. 2018), those of Siamese networks from Matching Networks' (Vinyals et al. 2016). For ANIL we know of none.
+# "short" has the same few minutes for all, and "paper" the literature's budget, for a GPU.
 FEWSHOT_TARGETS: dict[tuple[str, str], list[Asked]] = {
     ("prototypical", "omniglot"): [
         _fewshot("5w1s", 98.2, 98.8, budget=_METRIC_BUDGET),
@@ -163,8 +162,8 @@ FEWSHOT_TARGETS: dict[tuple[str, str], list[Asked]] = {
     ("mann-paper", "omniglot"): [_figure("5w1s", published=82.8)],
 }
 
-# What the recipe of an agent or learner was chosen by, by its label. Recipes of before there was a validation split were
-# chosen by the scores on test tasks, or nobody wrote down by which; both are called "test".
+# What the recipe of an agent or learner was chosen by, by its label. Recipes of before there was a validation split
+# were chosen by the scores on test tasks, or nobody wrote down by which; both are called "test".
 TUNED_ON: dict[str, str] = {
     **dict.fromkeys(("maml-trpo", "maml-promp"), "published recipe"),
     **dict.fromkeys(("maml-paper", "maml-paper-5-shot", "maml-paper-20-way"), "published recipe"),

@@ -49,9 +49,9 @@ def label(
     """The label that a figure has earned.
 
     "at N steps" where training stopped before the reference's budget, whatever it reached by then. "reproduced" where
-    the interval reaches the published figure, or passes it. Otherwise the target decides: "met" where the whole interval
-    satisfies it, "within noise" where the bound lies inside the interval, "below" where nothing of the interval
-    satisfies it. A published figure that is not reached, with no target beside it, is "below".
+    the interval reaches the published figure, or passes it. Otherwise the target decides: "met" where the whole
+    interval satisfies it, "within noise" where the bound lies inside the interval, "below" where nothing of the
+    interval satisfies it. A published figure that is not reached, with no target beside it, is "below".
 
     Args:
         name: of the figure; it says whether less is better.

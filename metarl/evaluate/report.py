@@ -44,8 +44,8 @@ single seed does not have. Steps are training tasks.
 """
 _MARK = "¹"
 _UNPAIRED = f"""\
-{_MARK} Scored on earlier random streams: the agent's starts hashed its training seed, and floor and optimum were played on
-other starts. From now on all agents, seeds and reference players meet the same ones.
+{_MARK} Scored on earlier random streams: the agent's starts hashed its training seed, and floor and optimum were played
+on other starts. From now on all agents, seeds and reference players meet the same ones.
 """
 _FIGURE = ["figure", "value", "target", "which is", "published", "label"]
 POINTS_SHOWN = 8  # of a result's curve, evenly chosen
@@ -193,7 +193,7 @@ def _section(result: Result) -> str:
 
 
 def _agent(content: Summary) -> str:
-    return content["agent"] + f" {_MARK}" * (content["streams"] < STREAMS)
+    return f"{content['agent']}{f' {_MARK}' * (content['streams'] < STREAMS)}"
 
 
 def _footnote(results: Sequence[Result]) -> str:

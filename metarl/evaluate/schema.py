@@ -8,7 +8,8 @@
 ``streams`` is the version of the evaluation's random streams, see ``STREAMS``; ``tuned_on`` is what the recipe was
 chosen by, one of ``TUNED_ON``. A figure's ``target`` is a bound such as ">= 0.98" and ``basis`` says in words what that
 bound is; ``published`` is what a paper printed, and ``budget`` the steps of the reference's training. Each of them may
-be null, and the label is derived from them, see ``labels.py``. ``curve`` and ``trial``, the total of a trial's episodes, are optional. Few-shot learners have in their place
+be null, and the label is derived from them, see ``labels.py``. ``curve`` and ``trial``, the total of a trial's
+episodes, are optional. Few-shot learners have in their place
      fewshot: {mark: inductive or transductive, episodes, iterations, parameters, adapt_seconds, adapt_bytes}
 and their steps are the tasks that a seed was trained on.
 Every error names the field, what it holds, what is allowed, and so what to change.

@@ -13,6 +13,7 @@ from metarl.evaluate.plots import learning_figure
 from metarl.evaluate.results import write_files
 from metarl.evaluate.schema import STREAMS, check_summary
 from metarl.evaluate.summaries import entry
+from metarl.evaluate.weights import save_weights
 from metarl.fewshot.drawing import pictures, steps
 from metarl.fewshot.evaluation import FewShotEvaluation
 from metarl.fewshot.runs import FewShotRun
@@ -86,6 +87,7 @@ def publish(
             save_figure(figure, folder / f"{name}.png")
     if by_step:
         save_figure(_learning(run), folder / "learning.png")
+    save_weights(folder, run)
     return folder
 
 
