@@ -19,7 +19,14 @@ Row: TypeAlias = dict[str, Any]
 _TRIAL = "trial"  # in the place of a number of episodes
 
 MOST_ROWS = 8  # of one curve in a table for the terminal
-LEGEND = "95% intervals: b bootstrap over seeds × tasks, t over seeds. IQM: mean of the middle half."
+
+
+def legend(*evaluations: Evaluation) -> str:
+    """What the intervals are, and once that those of a single seed are none over seeds."""
+    single = [len(each.seeds) == 1 for each in evaluations if not each.player]  # a player has no seeds
+    over = ", t over seeds" * (not all(single))
+    none = "; 1 seed has no t interval" * any(single)
+    return f"95% intervals: b bootstrap over seeds × tasks{over}{none}. IQM: mean of the middle half."
 
 
 def number(value: float, digits: int | None = None) -> str:
@@ -85,7 +92,7 @@ def curve_table(evaluation: Evaluation) -> RenderableType:
     """
     return Group(
         _table(title(evaluation), [("", row) for row in _shown(evaluation)]),
-        Text(f"{_notes(evaluation)}\n{LEGEND}"),
+        Text(f"{_notes(evaluation)}\n{legend(evaluation)}"),
     )
 
 
@@ -161,7 +168,7 @@ def comparison_table(evaluations: Sequence[Evaluation]) -> RenderableType:
             continue
         verdict = "touch" if row["intervals_touch"] else "do not touch"
         apart.add_row(str(row["episodes"]), row["ahead"], row["behind"], number(row["by"], 3), verdict)
-    notes = "\n".join([*(f"{each.agent}: {_notes(each)}" for each in evaluations), LEGEND])
+    notes = "\n".join([*(f"{each.agent}: {_notes(each)}" for each in evaluations), legend(*evaluations)])
     return Group(scores, apart, Text(notes)) if apart.rows else Group(scores, Text(notes))
 
 
@@ -228,20 +235,22 @@ def _table(heading: str, rows: Iterable[tuple[str, Row]]) -> Table:
         quiet, quiet_normalised = row["return_deterministic"], row["normalised_deterministic"]
         cells = [
             *((_TRIAL, "") if row["adaptations"] is None else (str(row["episodes"]), str(row["adaptations"]))),
-            _stacked(row["return"], None, row["player"]),
+            _stacked(row["return"], None),
             number(row["return"]["iqm"]),
             "–" if quiet is None else number(quiet["mean"]),
-            "–" if row["normalised"] is None else _stacked(row["normalised"], 3, row["player"]),
+            "–" if row["normalised"] is None else _stacked(row["normalised"], 3),
             "–" if quiet_normalised is None else number(quiet_normalised["mean"], 3),
         ]
         table.add_row(*([agent] if named else []), *cells)
     return table
 
 
-def _stacked(entry: Row, digits: int | None, player: bool) -> str:
-    b = "b [{}, {}]".format(*(number(end, digits) for end in entry["bootstrap"]))
-    t = "t needs 2 seeds" if entry["t"] is None else "t [{}, {}]".format(*(number(end, digits) for end in entry["t"]))
-    lines = [number(entry["mean"], digits), b, *([] if player else [t])]  # a player has no seeds
+def _stacked(entry: Row, digits: int | None) -> str:
+    kinds = (("b", entry["bootstrap"]), ("t", entry["t"]))
+    intervals = [
+        f"{kind} [{', '.join(number(end, digits) for end in ends)}]" for kind, ends in kinds if ends is not None
+    ]
+    lines = [number(entry["mean"], digits), *intervals]
     # The brackets of an interval are no markup of rich.
     return "\n".join(lines).replace("[", r"\[")
 

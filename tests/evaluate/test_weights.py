@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = agent_class("rl2").presets["default"]
     config = replace(config, total_timesteps=300, tasks=4, width=8, embedding=8, head=(8,), episodes=2)
     made = Run.create(tmp_path_factory.mktemp("runs") / "run", "rl2", FAMILY, "pearl", config, [0, 3], "metarl train x")
-    train_run(made)
+    train_run(made, jobs=1)
     return made
 
 
