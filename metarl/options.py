@@ -68,7 +68,7 @@ class EvaluateOptions:
     """Adapt to held-out tasks and score it."""
 
     run: RunPath
-    """a run folder"""
+    """a run folder, or that of a published result with weights"""
     split: str = "test"
     """val, test or ood"""
     tasks: int | None = None
@@ -80,6 +80,8 @@ class EvaluateOptions:
     ablation: str | None = None
     """wiped: an agent that adapts by memory begins every episode as it began the first; shuffled: any other agent
     adapts to the episodes of another task"""
+    output: Path | None = None
+    """folder for the files; the run folder unless given, and none of a published result's"""
     device: str = "cpu"
     threads: int = 1
     json: bool = False
@@ -91,7 +93,7 @@ class CompareOptions:
     """Several runs in one table and one plot."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run folders"""
+    """run folders, or those of published results with weights"""
     players: tuple[str, ...] = ()
     """reference players of the family, scored beside the agents"""
     split: str = "test"
@@ -129,7 +131,8 @@ class RenderOptions:
     """A video of several tasks side by side."""
 
     what: Name
-    """a family's id, or module:id; or a run folder, whose agent then plays, before adaptation and after"""
+    """a family's id, or module:id; or the folder of a run or of a published result, whose agent then plays, before
+    adaptation and after"""
     variant: str | None = None
     """the family's preset; its first unless given"""
     player: str = "random"

@@ -143,10 +143,11 @@ def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Task
     return tasks[:n_tasks]
 
 
-def save_evaluation(run: Run, outcome: Outcome) -> list[Path]:
+def save_evaluation(run: Run, outcome: Outcome, folder: Path | None = None) -> list[Path]:
     """Write JSON, CSV and the curve; paths, beliefs and what a probe reads from them where there are any.
 
-    Returns the files. Those of an ablation lie beside the ordinary ones.
+    They go into the run's folder unless another is given. Returns the files. Those of an ablation lie beside the
+    ordinary ones.
     """
     evaluation, paths, beliefs, read = outcome
     files: list[Path] = []
@@ -154,7 +155,7 @@ def save_evaluation(run: Run, outcome: Outcome) -> list[Path]:
 
     def file(name: str) -> Path:
         stem, suffix = name.split(".")
-        files.append(run.path / f"{stem}-{evaluation.split}{ablated}.{suffix}")
+        files.append((run.path if folder is None else folder) / f"{stem}-{evaluation.split}{ablated}.{suffix}")
         return files[-1]
 
     evaluation.save(file("evaluation.json"))
@@ -179,7 +180,10 @@ def belief_figures(beliefs: Beliefs, read: Probe, title: str) -> dict[str, Figur
 
 
 def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "cpu") -> Evaluation:
-    """The saved evaluation of a run if it is whole and newer than its checkpoints, else a new one, saved."""
+    """The saved evaluation of a run if it is whole and newer than its checkpoints, else a new one, saved.
+
+    Of a published result it is always a new one, and nothing is saved.
+    """
     saved = run.path / f"evaluation-{split}.json"
     newest = max((os.path.getmtime(run.checkpoint(s)) for s in run.seeds if run.checkpoint(s).exists()), default=0.0)
     if saved.exists() and saved.stat().st_mtime > newest:
@@ -189,7 +193,8 @@ def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "c
         if np.array_equal(evaluation.task_vectors, every) and len(evaluation.episodes) == points:
             return evaluation
     outcome = evaluate_run(run, split, device=device)
-    save_evaluation(run, outcome)
+    if run.keeps_evaluations:
+        save_evaluation(run, outcome)
     return outcome.evaluation
 
 

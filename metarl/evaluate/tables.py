@@ -21,6 +21,16 @@ _TRIAL = "trial"  # in the place of a number of episodes
 MOST_ROWS = 8  # of one curve in a table for the terminal
 
 
+def legend(*evaluations: Evaluation) -> str:
+    """Say what the intervals of evaluations on the same tasks are, and once that a single seed has no t interval."""
+    trained = [len(each.seeds) for each in evaluations if not each.player]  # a player has no seeds
+    fixed = evaluations[0].fixed_tasks and max(trained, default=1) > 1
+    over = "seeds" if fixed else "seeds × tasks"
+    t = ", t over seeds" * (max(trained, default=1) > 1)
+    none = "; 1 seed has no t interval" * (1 in trained)
+    return f"95% intervals, cut at what is possible: b bootstrap over {over}{t}{none}. IQM: mean of the middle half."
+
+
 def number(value: float, digits: int | None = None) -> str:
     """A number as tables print it: ``digits`` decimals, by default three significant digits; a true minus sign."""
     rounded = abs(float(f"{value:.2e}"))  # 9.998 is printed as 10.0, with the decimals of 10
@@ -84,7 +94,7 @@ def curve_table(evaluation: Evaluation) -> RenderableType:
     """
     return Group(
         _table(title(evaluation), [("", row) for row in _shown(evaluation)]),
-        Text(f"{_notes(evaluation)}\n{_legend(evaluation)}"),
+        Text(f"{_notes(evaluation)}\n{legend(evaluation)}"),
     )
 
 
@@ -161,7 +171,7 @@ def comparison_table(evaluations: Sequence[Evaluation]) -> RenderableType:
             continue
         verdict = "touch" if row["intervals_touch"] else "do not touch"
         apart.add_row(str(row["episodes"]), row["ahead"], row["behind"], number(row["by"], 3), verdict)
-    notes = "\n".join([*(f"{each.agent}: {_notes(each)}" for each in evaluations), _legend(*evaluations)])
+    notes = "\n".join([*(f"{each.agent}: {_notes(each)}" for each in evaluations), legend(*evaluations)])
     return Group(scores, apart, Text(notes)) if apart.rows else Group(scores, Text(notes))
 
 
@@ -228,20 +238,22 @@ def _table(heading: str, rows: Iterable[tuple[str, Row]]) -> Table:
         quiet, quiet_normalised = row["return_deterministic"], row["normalised_deterministic"]
         cells = [
             *((_TRIAL, "") if row["adaptations"] is None else (str(row["episodes"]), str(row["adaptations"]))),
-            _stacked(row["return"], None, row["player"]),
+            _stacked(row["return"], None),
             number(row["return"]["iqm"]),
             "–" if quiet is None else number(quiet["mean"]),
-            "–" if row["normalised"] is None else _stacked(row["normalised"], 3, row["player"]),
+            "–" if row["normalised"] is None else _stacked(row["normalised"], 3),
             "–" if quiet_normalised is None else number(quiet_normalised["mean"], 3),
         ]
         table.add_row(*([agent] if named else []), *cells)
     return table
 
 
-def _stacked(entry: Row, digits: int | None, player: bool) -> str:
-    b = "b [{}, {}]".format(*(number(end, digits) for end in entry["bootstrap"]))
-    t = "t needs 2 seeds" if entry["t"] is None else "t [{}, {}]".format(*(number(end, digits) for end in entry["t"]))
-    lines = [number(entry["mean"], digits), b, *([] if player else [t])]  # a player has no seeds
+def _stacked(entry: Row, digits: int | None) -> str:
+    kinds = (("b", entry["bootstrap"]), ("t", entry["t"]))
+    intervals = [
+        f"{kind} [{', '.join(number(end, digits) for end in ends)}]" for kind, ends in kinds if ends is not None
+    ]
+    lines = [number(entry["mean"], digits), *intervals]
     # The brackets of an interval are no markup of rich.
     return "\n".join(lines).replace("[", r"\[")
 
@@ -259,15 +271,6 @@ def _notes(evaluation: Evaluation) -> str:
     parts.append(f"of the final score {', '.join(known)} episodes" if known else "the final score is no gain")
     parts.extend(f"{name}: {value:.4g}" for name, value in content["extra"].items())
     return "; ".join(parts) + "."
-
-
-def _legend(*evaluations: Evaluation) -> str:
-    """What the intervals of evaluations on the same tasks are."""
-    seeds = max(len(each.seeds) for each in evaluations)
-    over = "seeds" if evaluations[0].fixed_tasks and seeds > 1 else "seeds × tasks"
-    return (
-        f"95% intervals, cut at what is possible: b bootstrap over {over}, t over seeds. IQM: mean of the middle half."
-    )
 
 
 def _reference(name: str, returns: np.ndarray[Any, np.dtype[np.float64]] | None) -> Row | None:

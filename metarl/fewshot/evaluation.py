@@ -151,26 +151,36 @@ def evaluate_run(
     )
 
 
-def evaluation_file(run: FewShotRun, shape: Shape, part: str, transductive: bool, suffix: str = "json") -> Path:
-    """Where the evaluation of a setting lies."""
+def evaluation_file(folder: Path, shape: Shape, part: str, transductive: bool) -> Path:
+    """Where the evaluation of a setting lies in a folder."""
     name = f"{shape.way}w{shape.shot}s" if shape.way > 1 else f"{shape.shot}-shot"
     extra = [f"{shape.unlabelled}-unlabelled"] * bool(shape.unlabelled) + ["transductive"] * transductive
-    return run.path / f"evaluation-{'-'.join([part, name, *extra])}.{suffix}"
+    return folder / f"evaluation-{'-'.join([part, name, *extra])}.json"
 
 
 def evaluation_of(
     run: FewShotRun, shape: Shape, episodes: int, part: str, device: str, *, transductive: bool
 ) -> FewShotEvaluation:
-    """The saved evaluation of a run if it is of this setting and newer than its checkpoints, else a new one, saved."""
+    """The saved evaluation of a run if it is of this setting and newer than its checkpoints, else a new one, saved.
+
+    Of a published result it is always a new one, and nothing is saved.
+    """
     for seed in run.seeds:
         run.warn_if_unfinished(seed, run.trained_amount(seed), "iterations")
-    saved = evaluation_file(run, shape, part, transductive)
+    if not run.keeps_evaluations:
+        return evaluate_run(run, shape, episodes, part, device, transductive=transductive)
+    saved = evaluation_file(run.path, shape, part, transductive)
     newest = max(run.trained_checkpoint(seed).stat().st_mtime for seed in run.seeds)
     if saved.exists() and saved.stat().st_mtime > newest:
         found = FewShotEvaluation.load(saved)
         if found.shape == shape and found.values.shape[2] == episodes:
             return found
     made = evaluate_run(run, shape, episodes, part, device, transductive=transductive)
-    made.save(saved)
-    write_atomic(saved.with_suffix(".csv"), made.to_csv())
+    save_evaluation(made, saved)
     return made
+
+
+def save_evaluation(made: FewShotEvaluation, path: Path) -> None:
+    """Write an evaluation as JSON, and beside it as a table."""
+    made.save(path)
+    write_atomic(path.with_suffix(".csv"), made.to_csv())

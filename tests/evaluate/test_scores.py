@@ -264,7 +264,13 @@ def test_the_table_shows_what_the_json_says(make_evaluation) -> None:
 def test_one_seed_says_that_it_has_no_t_interval(make_evaluation) -> None:
     evaluation = make_evaluation(seeds=(4,))
     assert curve_rows(evaluation)[0]["return"]["t"] is None
-    assert "t needs 2 seeds" in printed(curve_table(evaluation))
+    one, several = (" ".join(printed(curve_table(each)).split()) for each in (evaluation, make_evaluation()))
+    assert one.count("1 seed has no t interval") == 1
+    assert "t [" not in one
+    assert "t [" in several
+    assert "no t interval" not in several
+    both = " ".join(printed(comparison_table([evaluation, make_evaluation(agent="finetune")])).split())
+    assert both.count("t over seeds; 1 seed has no t interval") == 1
 
 
 def test_numbers_are_printed_with_three_digits() -> None:
