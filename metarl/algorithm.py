@@ -249,15 +249,11 @@ class Algorithm(ABC):
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
         """Write only what acting and adapting need: no critics, no optimiser, no replay. ``load`` reads it."""
-        acting = self.learner.acting(self.params)
-        save_checkpoint(path, prefixed("params", acting), {**self.about(), "weights_only": True})
+        tensors = prefixed("params", self.learner.acting(self.params))
+        save_checkpoint(path, tensors, {**self.about(), "weights_only": True})
 
     def restore(self, path: str | os.PathLike[str]) -> Self:
-        """Take parameters and training state from a checkpoint of the same agent, family and config.
-
-        From what ``save_weights`` wrote it takes the parameters that are there; of what training needs beside them all
-        is as new.
-        """
+        """Take parameters, and training state where it was saved, from a file of the same agent, family and config."""
         tensors, about = load_checkpoint(path)
         mine = json.loads(json.dumps(self.about()))
         for key in ("agent", "family", "variant", "split", "config"):
@@ -266,8 +262,7 @@ class Algorithm(ABC):
                     f"{path} is a checkpoint with {key} {about.get(key)}, not {mine[key]}; load it with its own."
                 )
         saved = with_prefix("params", tensors)
-        weights_only = about.get("weights_only", False)
-        if weights_only:
+        if weights_only := about.get("weights_only", False):
             saved = self.learner.completed(saved, self.params)
         if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in self.params.items()}:
             raise MetaRLError(f"{path} holds other parameters than its config makes in this version; train anew.")

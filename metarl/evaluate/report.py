@@ -22,8 +22,8 @@ one schema and against its `curve.csv`. *Step k* is the normalised score after k
 gap between the floor (the best player that does not know the task) and the optimum that is closed, on the very tasks
 that are scored. In brackets stands the wider of two 95% intervals: a bootstrap over seeds × tasks, and Student's t over
 seeds, which a single seed does not have. IQM is the mean of the middle half; *noise off* means without exploration
-noise. *Tuned on* is the split that the recipe was chosen by: where that is *test*, the score is that of the best of
-several recipes on the tasks that it was chosen by.
+noise. *Tuned on* is the split that the recipe was chosen by; *test* also where nobody wrote it down. There the score
+may be that of the best of several recipes on the very tasks that chose it.
 """
 FIGURES_DESCRIPTION = """\
 ## Figures
