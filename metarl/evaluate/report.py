@@ -9,8 +9,8 @@ from typing import Any
 from metarl.errors import MetaRLError
 from metarl.evaluate.labels import lower_is_better
 from metarl.evaluate.results import Result, extras, load_results
-from metarl.evaluate.schema import STREAMS, Summary
-from metarl.evaluate.scores import evenly, short_name
+from metarl.evaluate.schema import Summary
+from metarl.evaluate.scores import STREAMS, evenly, short_name
 from metarl.evaluate.tables import number
 from metarl.files import write_atomic
 

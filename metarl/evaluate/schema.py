@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from metarl.errors import MetaRLError
 from metarl.evaluate.labels import label, published_number, satisfies
-from metarl.evaluate.scores import SPLIT_KINDS, SPLITS, split_label
+from metarl.evaluate.scores import SPLIT_KINDS, SPLITS, STREAMS, split_label
 
 Summary: TypeAlias = dict[str, Any]
 
@@ -31,9 +31,6 @@ FIELDS = (
     "command", "version", "figures",
 )  # fmt: skip
 FIGURE = ("name", "value", "low", "high", "target", "basis", "published", "budget", "label")
-# 1: the streams of an evaluation hashed the training seed, and reference players played on other starts than the agent.
-# 2: they depend on split and task alone, so that agents, seeds and reference players meet the same starts (paired).
-STREAMS = 2
 TUNED_ON = ("published recipe", "train", "val", "test")  # the least trustworthy last
 SPLIT_LABELS = tuple(dict.fromkeys(split_label(split, kind) for split in SPLITS for kind in SPLIT_KINDS))
 _POINT = r"( step \d+| episode [1-9]\d*| episodes [1-9]\d*-\d+| trial)?(, deterministic)?"

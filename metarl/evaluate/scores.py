@@ -27,7 +27,9 @@ from metarl.files import write_atomic
 SPLITS = ("train", "val", "test", "ood")
 SPLIT_KINDS = ("fresh", "disjoint", "closed")
 SPEED_FRACTIONS = (0.5, 0.9)
-STREAMS = 2  # evaluation's random streams; those of 1 differed by training seed and from the references'
+# 1: the streams of an evaluation hashed the training seed, and reference players played on other starts than the agent.
+# 2: they depend on split and task alone, so that agents, seeds and reference players meet the same starts (paired).
+STREAMS = 2
 ARRAYS = ("returns", "returns_deterministic", "floor", "optimum", "task_vectors")
 T = TypeVar("T")
 

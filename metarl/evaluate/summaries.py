@@ -6,8 +6,8 @@ from typing import Any
 
 from metarl.errors import MetaRLError
 from metarl.evaluate.labels import label
-from metarl.evaluate.schema import STREAMS, Summary, check_summary
-from metarl.evaluate.scores import Evaluation, PointScore
+from metarl.evaluate.schema import Summary, check_summary
+from metarl.evaluate.scores import STREAMS, Evaluation, PointScore
 from metarl.evaluate.statistics import Estimate
 
 _NAME = re.compile(

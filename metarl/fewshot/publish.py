@@ -11,7 +11,8 @@ from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import learning_figure
 from metarl.evaluate.results import write_files
-from metarl.evaluate.schema import STREAMS, check_summary
+from metarl.evaluate.schema import check_summary
+from metarl.evaluate.scores import STREAMS
 from metarl.evaluate.summaries import entry
 from metarl.evaluate.weights import save_weights
 from metarl.fewshot.drawing import pictures, steps
