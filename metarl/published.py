@@ -1,5 +1,6 @@
 """Published results of agents as runs: their weights can be scored, compared and shown as those of one's own run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,8 +22,14 @@ class PublishedRun(Run):
     called: ClassVar[str] = "published result"
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """The result in a folder; raises where it keeps no weights, or those of several makings."""
+    def open(cls, path: Path, *, family: str | None = None, agent: str | Sequence[str] = ()) -> Self:
+        """Open the result in a folder; raises where it keeps no weights, or those of several makings.
+
+        Args:
+            path: the result's folder.
+            family: ``module:id`` of a family that is not installed; no module is imported that is not named so.
+            agent: ``module:Class`` of an agent that is not installed, or several of which the result has one.
+        """
         summary, abouts = about_published(path)
         keys = ("agent", "family", "variant", "split", "config")
         first = next(iter(abouts.values()))
@@ -30,9 +37,12 @@ class PublishedRun(Run):
             key for key in keys if key not in first or any(each.get(key) != first[key] for each in abouts.values())
         ]:
             raise MetaRLError(f"The weights in {path} differ in {', '.join(wrong)}, or do not say it; restore them.")
-        for key in ("agent", "family"):
-            if ":" in str(first[key]):  # importing a module that a file names would run code
-                raise MetaRLError(f"{path} is of {key} {first[key]}, which is not installed; score its run instead.")
+        named = {"family": (family,), "agent": (agent,) if isinstance(agent, str) else tuple(agent)}
+        for key, allowed in named.items():
+            if ":" in str(first[key]) and first[key] not in allowed:  # importing what a file names would run code
+                raise MetaRLError(
+                    f"{path} is of {key} {first[key]}, which is not installed; allow it: --{key} {first[key]}."
+                )
         return cls(
             path=path,
             agent=first["agent"],

@@ -23,6 +23,7 @@ from metarl.evaluate.statistics import (
     interquartile_mean,
 )
 from metarl.files import write_atomic
+from metarl.sealed import seal, unseal
 
 SPLITS = ("train", "val", "test", "ood")
 SPLIT_KINDS = ("fresh", "disjoint", "closed")
@@ -111,6 +112,7 @@ class Evaluation:
     )
     player: bool = False  # whether a reference player earned it, which nobody trained
     streams: int = STREAMS  # which random streams the scored episodes were played on
+    made_of: str = ""  # the run and the checkpoints that were scored; see RunFolder.fingerprint
 
     def __post_init__(self) -> None:
         for name in ("seeds", "episodes", "adaptations"):
@@ -262,13 +264,13 @@ class Evaluation:
 
     def save(self, path: str | Path) -> None:
         """Write the JSON form, whole or not at all."""
-        write_atomic(path, self.to_json())
+        write_atomic(path, seal(self.to_json()))
 
     @classmethod
     def load(cls, path: str | Path) -> "Evaluation":
         """Read what ``save`` wrote; raises MetaRLError, with the path, for a missing or damaged file."""
         try:
-            return cls.from_json(Path(path).read_text())
+            return cls.from_json(unseal(Path(path).read_text(), "evaluate the run again"))
         except (MetaRLError, OSError, UnicodeDecodeError) as error:
             raise MetaRLError(f"{path}: {error}") from error
 

@@ -45,6 +45,8 @@ class FewShot:
         self.params: Params = {name: value.to(self.device) for name, value in made.items()}
         self.iteration = 0
         self.wall_seconds = 0.0  # of training so far
+        self.run_id = ""  # of the run folder that it belongs to
+        self.log_digest = ""  # of the rows that the run has logged so far
         self._adam: Adam | None = None
 
     @property
@@ -147,7 +149,8 @@ class FewShot:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, optimiser and config in one file, atomically."""
         training = prefixed("training", self.adam.state_dict())
-        save_checkpoint(path, {**prefixed("params", self.params), **training}, {"fewshot": self._about()})
+        whose = {"run": self.run_id, "log": self.log_digest}
+        save_checkpoint(path, {**prefixed("params", self.params), **training}, {"fewshot": self._about(), **whose})
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
         """Write only what adapting and predicting need. ``load`` reads it, with an optimiser as new."""
@@ -175,6 +178,7 @@ class FewShot:
         if not weights_only:
             model.adam.load_state_dict(with_prefix("training", tensors))
         model.iteration, model.wall_seconds = saved["iteration"], saved["wall_seconds"]
+        model.run_id, model.log_digest = about.get("run", ""), about.get("log", "")
         return model
 
 
