@@ -8,10 +8,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 
 _MOST = 2**63 - 1  # of what torch can count with
-_SHOWN = 80  # characters of a value in a message
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def above(low: float, up_to: float = math.inf) -> Limit:
 
 def between(low: float, high: float) -> Limit:
     """From ``low`` to ``high``, both included."""
-    return Limit(f"from {low} to {_shown(high)}", lambda value: low <= value <= high)
+    return Limit(f"from {low} to {shown(high)}", lambda value: low <= value <= high)
 
 
 def one_of(words: Sequence[str]) -> Limit:
@@ -66,16 +65,9 @@ def check_config(config: Any, limits: Mapping[str, Limit]) -> None:
     wrong = wrong or [name for name, limit in limits.items() if not _within(limit, given[name])]
     if not wrong:
         return
-    named = ", ".join(f"{name}={_shown(given[name])}" for name in wrong)
+    named = ", ".join(f"{name}={shown(given[name])}" for name in wrong)
     allowed = "; ".join(f"{name} must be {_allowed(kinds[name], limits.get(name))}" for name in wrong)
     raise MetaRLError(f"{type(config).__name__}({named}) is out of range: {allowed}.")
-
-
-def _shown(value: Any) -> str:
-    """The value on a line; Python prints no integer of thousands of digits."""
-    huge = isinstance(value, int) and abs(value) > _MOST
-    text = f"an integer of {value.bit_length()} bits" if huge else " ".join(repr(value).split())
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def _within(limit: Limit, value: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 from metarl.rollout.random import Domain, uniforms64
 from metarl.tasks.distributions import Distribution
 
@@ -21,14 +21,21 @@ class Tasks:
     """A batch of tasks: each parameter an array ``(task, *shape)`` in float64. Immutable by convention."""
 
     def __init__(self, values: Mapping[str, ArrayLike]) -> None:
-        self.values = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
-        lengths = {name: len(value) for name, value in self.values.items()}
+        try:
+            self.values = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
+            lengths = {name: len(value) for name, value in self.values.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise MetaRLError(
+                f"A batch of tasks is a dict of a list of numbers for every parameter, got {shown(values)} ({error})."
+            ) from error
         if len(set(lengths.values())) != 1:
             raise MetaRLError(f"A batch of tasks needs the same number of rows for every parameter, got {lengths}.")
 
     @classmethod
     def stack(cls, tasks: "list[Task]") -> "Tasks":
         """A batch from single tasks."""
+        if not tasks:
+            raise MetaRLError("Tasks.stack([]) has no task; give at least one.")
         return cls({name: np.stack([task[name] for task in tasks]) for name in tasks[0]})
 
     def __len__(self) -> int:
@@ -130,8 +137,10 @@ class TaskSpace:
 
     def validate(self, task: Mapping[str, ArrayLike]) -> Task:
         """One task as float64 arrays; raises where a name, a shape or a value is not of this space."""
+        if not isinstance(task, Mapping):
+            raise MetaRLError(f"A task is a dict with the parameters {sorted(self.parameters)}, got {shown(task)}.")
         if set(task) != set(self.parameters):
-            raise MetaRLError(f"A task needs the parameters {sorted(self.parameters)}, got {sorted(task)}.")
+            raise MetaRLError(f"A task needs the parameters {sorted(self.parameters)}, got {sorted(map(str, task))}.")
         return {name: self._validate_value(name, task[name]) for name in self.parameters}
 
     def _validate_value(self, name: str, given: ArrayLike) -> Array:
@@ -139,7 +148,7 @@ class TaskSpace:
         try:
             value = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise MetaRLError(f"Task parameter {name!r} must be numbers, got {given!r}.") from error
+            raise MetaRLError(f"Task parameter {name!r} must be numbers, got {shown(given)}.") from error
         if value.shape != distribution.shape:
             raise MetaRLError(f"Task parameter {name!r} has shape {value.shape}, it must be {distribution.shape}.")
         if not distribution.contains(value):
