@@ -14,6 +14,7 @@ from metarl.rollout.random import Domain, uniforms64
 from metarl.tasks.distributions import Distribution
 
 Array = NDArray[np.float64]
+_FLOAT32 = float(np.finfo(np.float32).eps)
 Task = dict[str, Array]  # one task: parameter name -> value
 
 
@@ -78,8 +79,28 @@ class Tasks:
         return digest.hexdigest()[:16]
 
     def rows(self) -> list[bytes]:
-        """One comparable key per task."""
-        return [row.tobytes() for row in self.vector]
+        """One comparable key per task, whatever the order of the names; equal where all values are."""
+        by_name = Tasks(dict(sorted(self.values.items())))
+        return [row.tobytes() for row in by_name.vector + 0.0]  # which makes -0 to 0
+
+    def shared_with(self, other: "Tasks") -> list[int]:
+        """Which of these tasks are also in ``other``, within what is lost on the way through float32.
+
+        Raises where the parameters have other names or shapes.
+        """
+        shapes = [{name: value.shape[1:] for name, value in tasks.values.items()} for tasks in (self, other)]
+        if shapes[0] != shapes[1]:
+            raise MetaRLError(f"Tasks with the parameters {shapes[0]} cannot be compared with those with {shapes[1]}.")
+        mine, theirs = np.indices((len(self), len(other))).reshape(2, -1)  # pairs that are alike so far
+        for name, value in other.values.items():
+            columns = value.reshape(len(other), -1)
+            scale = np.median(np.abs(columns[columns != 0])) if columns.any() else 1.0  # of values beside a zero
+            for one, column in zip(self.values[name].reshape(len(self), -1).T, columns.T, strict=True):
+                alike = np.abs(one[mine] - column[theirs]) <= _FLOAT32 * (2 * np.abs(column[theirs]) + scale)
+                mine, theirs = mine[alike], theirs[alike]
+                if not len(mine):
+                    return []
+        return sorted(set(mine.tolist()))
 
     def repeat(self, n: int) -> "Tasks":
         """Each task n times in a row: the environments of its lanes."""
