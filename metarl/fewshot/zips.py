@@ -6,9 +6,8 @@ import zipfile
 def checked_members(archive: zipfile.ZipFile, suffix: str, most: int) -> list[str]:
     """The sorted names of the members that end so.
 
-    Raises ``BadZipFile`` where one is encrypted or has more than ``most`` bytes.
-
-    A member is read up to the size that the archive says it has, so a wrong size hides nothing.
+    Raises ``BadZipFile`` where one is encrypted or has more than ``most`` bytes. A member is read up
+    to the size that the archive says it has, so a wrong size hides nothing.
     """
     chosen = sorted((each for each in archive.infolist() if each.filename.endswith(suffix)), key=lambda i: i.filename)
     for each in chosen:
