@@ -63,12 +63,13 @@ class Split:
         return "same tasks" if self.kind == "closed" else self.kind
 
     def check_training(self, tasks: Tasks) -> None:
-        """Refuse training on test or val tasks, naming them; under ``closed`` they are the same by design."""
-        if self.kind == "closed":
-            return
-        for part, rows in self._held_out.items():
-            shared = [i for i, row in enumerate(tasks.rows()) if row in rows]
-            if shared:
+        """Refuse training on tasks that are scored on, naming them; they are compared within float32's rounding.
+
+        Under ``closed`` the val and test tasks are the training tasks by design.
+        """
+        held_out = {"test": self.test, "val": self.val} if self.kind != "closed" else {}
+        for part, theirs in {**held_out, "ood": self.ood}.items():
+            if theirs is not None and (shared := tasks.shared_with(theirs)):
                 named = "; ".join(str({k: np.round(v, 6).tolist() for k, v in tasks[i].items()}) for i in shared[:3])
                 raise MetaRLError(
                     f"{len(shared)} of {len(tasks)} training tasks belong to the {part} split: {named}"
