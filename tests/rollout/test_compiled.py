@@ -167,7 +167,7 @@ def test_what_cannot_be_compiled_runs_as_it_is_with_one_warning(monkeypatch: pyt
 def test_running_out_of_memory_is_no_reason_to_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "_inductor", broken(torch.OutOfMemoryError("full")))
     with pytest.raises(torch.OutOfMemoryError):
-        faster(lambda given: given, torch.device("cpu"))({})
+        faster(lambda given: given, "compiled")({})
 
 
 def test_a_graph_copies_what_has_changed_and_gives_copies(monkeypatch: pytest.MonkeyPatch) -> None:
