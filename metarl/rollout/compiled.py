@@ -90,9 +90,9 @@ class CompiledStep:
             **prefixed(_ENV, batch.reads()),
             "observation": observation,
             "noise": noise,
-            "ended": ended,
-            "at_limit": self._at_limit[last],
         }
+        if self._observe is not None:  # what nobody reads would only be copied
+            given |= {"ended": ended, "at_limit": self._at_limit[last]}
         new = self._run(given)
         outcome = batch.take(with_prefix(_ENV, new))
         return new["action"], with_prefix(_RECORD, new), outcome, with_prefix(_STATE, new) if self._observe else state
