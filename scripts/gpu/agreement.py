@@ -41,7 +41,7 @@ class _Told:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that cannot be imported costs its own tests alone."""
         if report.failed:
-            self.record.missing(report.nodeid, _last_line(report))
+            self.record.missing(report.nodeid, _reason(report))
 
     @pytest.hookimpl(trylast=True)  # after pytest has selected by marker
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -61,7 +61,7 @@ class _Told:
             self.waiting.remove(name)
             self.outcomes.pop(name, None)  # of the run before
         if report.failed:
-            self.record.content["missing"][name] = _last_line(report)
+            self.record.content["missing"][name] = _reason(report)
         elif report.when == "call":
             self.record.content["missing"].pop(name, None)
         if report.failed or report.skipped or (report.when == "call" and name not in self.outcomes):
@@ -80,9 +80,11 @@ class _Told:
         return list(self.outcomes.values()).count(outcome)
 
 
-def _last_line(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """The error's own line."""
-    return str(report.longrepr).strip().splitlines()[-1][:300]
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """The error in a line."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = str(report.longrepr).strip().splitlines() if crash is None else crash.message.splitlines()[:1]
+    return str(lines[-1])[:300] if lines else "an error without a word"
 
 
 def _place(item: Any) -> int:

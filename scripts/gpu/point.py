@@ -1,17 +1,14 @@
 """Steps of point navigation a second, with a policy of 64 × 64 for each task, and their share of the roofline."""
 
-import warnings
-
 import torch
 from bench.kernels import kernels_of_a_step
-from bench.measure import Options, Steps, way_of
+from bench.measure import Options, Steps
 from bench.roofline import Roofline, measure_roofline
 from bench.scale import LANES, POINT, measure_point, parts_of
-from gpu.record import Job, Record
+from gpu.record import Job, Record, attempt
 
 from metarl.process import prepare_process
-from metarl.rollout.chunks import Chunked
-from metarl.rollout.compiled import FellBack, compiled_step
+from metarl.rollout.compiled import compiled_step
 
 _SIZES = (65_536, 4_096, 1_048_576)  # the one that has a figure to reach first
 _QUICK: tuple[Steps, ...] = ("eager", "captured")
@@ -43,20 +40,13 @@ def _one(size: int, steps: Steps, roof: Roofline, job: Job, record: Record) -> N
         record.missing(name, "on a CPU one size says enough")
         return
     compiled_step.cache_clear()  # holds on to memory
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", FellBack)
-            warnings.simplefilter("error", Chunked)
-            found = measure_point(n, roof, _options(job, steps))
-    except Exception as error:  # this way does not work; others may
-        record.missing(name, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}")
-        return
-    finally:
-        if job.on_gpu:
-            torch.cuda.empty_cache()
-    share = f"{found.least / found.seconds:.1%} of the roofline"
-    shares = f"; {found.shares}" if steps == "eager" else ""
-    record.number(name, found.rate / 1e6, "million steps/s", f"{share}{shares}; {found.seconds:.4f} s a rollout")
+    with attempt(record, name):
+        found = measure_point(n, roof, _options(job, steps))
+        share = f"{found.least / found.seconds:.1%} of the roofline"
+        shares = f"; {found.shares}" if steps == "eager" else ""
+        record.number(name, found.rate / 1e6, "million steps/s", f"{share}{shares}; {found.seconds:.4f} s a rollout")
+    if job.on_gpu:
+        torch.cuda.empty_cache()
 
 
 def _options(job: Job, steps: Steps) -> Options:
@@ -70,10 +60,11 @@ def _kernels(job: Job, record: Record) -> None:
         record.missing("kernels a step, profiled", "a CPU launches none")
         return
     for steps in _QUICK:
+        name = f"kernels a step, profiled, {steps}"
         parts = parts_of(POINT, job.size(_SIZES[1], LANES) // LANES * LANES, _options(job, steps))
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-            parts.play()
-            torch.cuda.synchronize()
-        kernels = sum(event.count for event in profile.key_averages())
-        note = f"those before the first step and after the last among them; compile={way_of(steps)!r}"
-        record.number(f"kernels a step, profiled, {steps}", kernels / 100, "kernels", note)
+        with attempt(record, name):  # a profiler needs rights that not every machine gives
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+                parts.play()
+                torch.cuda.synchronize()
+            kernels = sum(event.count for event in profile.key_averages()) / 100
+            record.number(name, kernels, "kernels", "those before the first of 100 steps and after the last among them")

@@ -4,6 +4,9 @@ import json
 import os
 import platform
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +92,21 @@ class Record:
         self.content["curves"].setdefault(curve, []).append({name: round(value, 5) for name, value in values.items()})
         if time.monotonic() - self._written > _OFTEN:
             self.write()
+
+
+@contextmanager
+def attempt(record: Record, name: str) -> Iterator[None]:
+    """What is measured below may fail, or fall back to something slower: then it is noted, and the next one begins."""
+    from metarl.rollout.chunks import Chunked
+    from metarl.rollout.compiled import FellBack
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FellBack)
+            warnings.simplefilter("error", Chunked)
+            yield
+    except Exception as error:  # whatever a compiler or a driver comes up with
+        record.missing(name, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}")
 
 
 def machine(device: str) -> dict[str, str]:

@@ -39,6 +39,9 @@ def table(records: list[dict[str, Any]]) -> str:
     scale = records[0].get("scale", 1)
     note = "" if scale == 1 else f" **At {scale:g} of the sizes: a dry run, whose numbers mean nothing.**"
     rows = [cells for record in records for cells in _rows(record)]
+    rates = [_rate(record) for name in ("bandit", "jax") for record in records if record.get("row") == name]
+    if len(rates) == 2 and all(rates):
+        rows.append(["", "RL² against the JAX peer", f"{rates[0] / rates[1]:.2f} × its steps/s", "asked: 1.0"])
     head = f"Measured on {machine.get('device', 'nothing')} ({where}), {records[0].get('started', 'never')}.{note}\n\n"
     return head + markdown(["row", "what", "measured", ""], rows)
 
@@ -54,6 +57,11 @@ def _rows(record: dict[str, Any]) -> list[list[str]]:
     asked = f"asked: {record['asked']}" if record.get("asked") else ""
     name = f"{record.get('title', record.get('row', '?'))}{f' ({asked})' if asked else ''}"
     return [[name if i == 0 else "", *line] for i, line in enumerate(lines or [["nothing", "", ""]])]
+
+
+def _rate(record: dict[str, Any]) -> float:
+    """Its steps a second; 0 where they were not measured."""
+    return next((float(each["value"]) for each in _numbers(record) if each["name"] == "steps a second"), 0.0)
 
 
 def _numbers(record: dict[str, Any]) -> list[dict[str, Any]]:

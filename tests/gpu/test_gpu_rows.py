@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from metarl.errors import MetaRLError
+from metarl.rollout.compiled import FellBack
 
 
 @pytest.fixture
@@ -244,6 +246,24 @@ def test_what_was_brought_back_is_published(gpu: Any, tmp_path: Path) -> None:
     (folder / "bandit.json").write_text("{")
     with pytest.raises(MetaRLError, match="no record"):
         gpu.table.publish(folder, page)
+
+
+def test_the_bandit_is_compared_with_its_peer(gpu: Any) -> None:
+    def rate(row: str, value: float) -> dict[str, Any]:
+        number = {"name": "steps a second", "value": value, "unit": "steps/s", "note": ""}
+        return record_of(row=row, title=row, numbers=[number])
+
+    assert "1.50 × its steps/s | asked: 1.0" in gpu.table.table([rate("bandit", 3e5), rate("jax", 2e5)])
+    assert "its steps/s" not in gpu.table.table([rate("bandit", 3e5)])
+
+
+def test_what_fails_or_falls_back_is_noted(gpu: Any, tmp_path: Path) -> None:
+    record = gpu.record.Record(tmp_path / "row.json")
+    with gpu.record.attempt(record, "captured"):
+        warnings.warn("no compiler", FellBack, stacklevel=1)
+    with gpu.record.attempt(record, "large"):
+        raise RuntimeError("no memory\nand more")
+    assert record.content["missing"] == {"captured": "FellBack: no compiler", "large": "RuntimeError: no memory"}
 
 
 def test_the_command_line(root: Path) -> None:
