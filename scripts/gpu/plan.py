@@ -88,7 +88,8 @@ class Place:
 def run_rows(rows: Sequence[Row], place: Place, seconds: float) -> dict[str, str]:
     """Run every row that has its turn before the time is up; returns the state of each.
 
-    The time that rows leave over goes, at the end, to those that were stopped and can go on.
+    The time that rows leave over goes, at the end, to those that were stopped before their first number, and then to
+    those that can go on.
     """
     if seconds <= 0:
         raise MetaRLError(f"--minutes {seconds / 60:g}: it must be more than 0.")
@@ -97,8 +98,9 @@ def run_rows(rows: Sequence[Row], place: Place, seconds: float) -> dict[str, str
     states: dict[str, str] = {}
     for row in rows:
         states[row.name] = _turn(row, place, min(row.seconds, end - time.monotonic()))
-    for row in rows:
-        if row.continues and states[row.name] == STOPPED:
+    stopped = [row for row in rows if states[row.name] == STOPPED]
+    for row in sorted(stopped, key=lambda row: row.continues):
+        if row.continues or not place.record(row).content["numbers"]:
             states[row.name] = _turn(row, place, end - time.monotonic(), again=True)
     return states
 

@@ -90,8 +90,10 @@ def test_what_a_row_says_fills_no_disk(gpu: Any, place: Any, monkeypatch: pytest
 def test_the_whole_has_a_bound_and_leftover_time_goes_to_what_can_go_on(gpu: Any, place: Any) -> None:
     again = "seen = os.path.exists(path + 'l'); open(path + 'l', 'w'); time.sleep(0 if seen else 600)"
     first = gpu.plan.Row("first", "First", 1, again, continues=True)
-    rows = [first, *rows_of(gpu, "pass", "time.sleep(600)", seconds=1)]
-    assert gpu.plan.run_rows(rows, place, 60) == {"first": "done", "row0": "done", "row1": "stopped at its bound"}
+    # The last two are stopped as well: one has its number, and the other none yet.
+    rows = [first, *rows_of(gpu, "pass", WRITE + "time.sleep(600)", again, seconds=1)]
+    states = gpu.plan.run_rows(rows, place, 60)
+    assert list(states.values()) == ["done", "done", "stopped at its bound", "done"]
     assert place.record(first).content["seconds"] >= 1  # of both turns
     late = rows_of(gpu, "time.sleep(600)", "pass", seconds=1)
     assert list(gpu.plan.run_rows(late, place, 1.5).values()) == ["stopped at its bound", "not begun"]
