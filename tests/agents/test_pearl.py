@@ -167,6 +167,20 @@ def test_contexts_of_transitions_hold_exploration_and_the_replay_holds_all() -> 
         )
 
 
+def test_a_transition_is_replayed_as_ended_only_where_it_terminated(ragged: Families) -> None:
+    """After a time limit the next state has a value still; after a termination it has none."""
+    agent = PEARL(ragged("gaussian"), replace(SMALL, replay=400))
+    trials = agent.collect(torch.arange(6))
+    agent.store(torch.arange(6), trials)
+    parts = [(part.terminated & part.valid, part.truncated & part.valid) for part in trials]
+    n_terminated, n_truncated = (sum(int(part[which].sum()) for part in parts) for which in (0, 1))
+    assert n_terminated > 0
+    assert n_truncated > 0
+    stored = torch.cat([agent.replay.rows[task, :n] for task, n in enumerate(agent.replay.count.tolist())])
+    alive = stored.split(agent.learner.row, -1)[3]
+    assert int((alive == 0).sum()) == n_terminated
+
+
 # --- the outer loop ---
 
 
@@ -319,6 +333,25 @@ def test_the_actor_and_the_value_do_not_train_the_encoder() -> None:
     gradients = [value.grad for name, value in sac.critic.params.items() if name.startswith(ENCODER)]
     assert gradients
     assert all(gradient is not None and gradient.eq(0).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize(("log_std", "rises"), [(-3.0, True), (0.0, False)], ids=["too sure", "too random"])
+def test_the_entropys_weight_rises_where_the_policy_is_too_sure_and_falls_where_it_is_too_random(
+    log_std: float, rises: bool
+) -> None:
+    """The wanted entropy is minus the number of action dimensions (Haarnoja et al. 2018, appendix D)."""
+    agent = PEARL("metarl/SparseSemicircle-v0", replace(SMALL, tune_alpha=True, learning_rate=0.01), variant="pearl")
+    last = f"{ACTOR}{len(SMALL.hidden)}"
+    n = agent.learner.inputs.n_action
+    bias = torch.cat([torch.zeros(n), torch.full((n,), log_std)])
+    flat = {f"{last}.weight": torch.zeros_like(agent.params[f"{last}.weight"]), f"{last}.bias": bias}
+    sac = SAC(agent.learner, {**agent.params, **flat}, torch.Generator().manual_seed(1))
+    before = float(sac.alpha)
+    elements, member = torch.randn(2, 7, agent.learner.n_element), torch.ones(2, 7, dtype=torch.bool)
+    rows = torch.randn(2, 50, sum(agent.learner.row))
+    logged = sac.update(rows, elements, member, 0.0, torch.Generator().manual_seed(2))
+    assert (float(logged["entropy"]) < -n) == rises
+    assert (float(sac.alpha) > before) == rises
 
 
 # --- evaluation, resume, refusals ---
