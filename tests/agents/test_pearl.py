@@ -426,7 +426,16 @@ class Sides(TorchFamily):
 
 def test_it_learns_to_infer_the_side_and_to_go_there(learns: Learns) -> None:
     config = PEARLConfig(
-        train_tasks=2, tasks=2, meta_batch=2, hidden=(32,), encoder=(16,), latent=2, updates=40, total_timesteps=3_000
+        train_tasks=2,
+        tasks=2,
+        meta_batch=2,
+        batch=64,
+        hidden=(32,),
+        encoder=(16,),
+        latent=2,
+        updates=25,
+        learning_rate=3e-3,
+        total_timesteps=1_600,
     )
 
     def score(seed: int) -> dict[str, float]:

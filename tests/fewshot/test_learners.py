@@ -300,13 +300,18 @@ def test_a_query_is_predicted_from_the_support_alone(drawn: Source, learner: str
 
 def small(learner: str) -> Any:
     made = replace(recipe(learner), width=16, iterations=100, learning_rate=3e-3, tasks=8, strided=True)
+    if learner in FAST:
+        made = replace(made, width=8, iterations=60, learning_rate=5e-3)
+    if learner == "maml":
+        return replace(made, iterations=40, learning_rate=1e-2, tasks=4)
+    if learner == "reptile":
+        gradient = replace(made.gradient, test_steps=5)
+        return replace(made, width=16, learning_rate=1e-2, tasks=2, gradient=gradient)
     if learner in ("prototypical", "matching", "matching-fce", "relation", "siamese"):
         return replace(made, episode=Shape(5, 1, 4))
     if learner.startswith("finetune"):
         return replace(made, episode=Shape(10, 1, 4), iterations=200)
-    if learner in ("mann", "snail"):
-        return replace(made, iterations=250)
-    return replace(made, tasks=4, gradient=replace(made.gradient, test_steps=5)) if learner == "reptile" else made
+    return replace(made, iterations=250) if learner in ("mann", "snail") else made
 
 
 def fast_or_slow(*fast: str) -> pytest.MarkDecorator:
@@ -319,10 +324,10 @@ def fast_or_slow(*fast: str) -> pytest.MarkDecorator:
 def test_it_learns(drawn: Source, learner: str, learns: Learns) -> None:
     def score(seed: int) -> dict[str, float]:
         model, shape = FewShot(small(learner), KIND, seed=seed), Shape(5, 1, 5)
-        before = model.evaluate(drawn.part("test"), shape, 60).mean()
+        before = model.evaluate(drawn.part("test"), shape, 40).mean()
         losses: list[float] = []
         model.fit(drawn, callback=lambda _, logged: losses.append(logged["loss"]))
-        after = model.evaluate(drawn.part("test"), shape, 60).mean()
+        after = model.evaluate(drawn.part("test"), shape, 40).mean()
         return {"after": after, "gain": after - before, "loss left": np.mean(losses[-10:]) / np.mean(losses[:10])}
 
     # Of 5 classes.
