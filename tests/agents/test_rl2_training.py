@@ -156,7 +156,7 @@ LEARNING = RL2Config(tasks=64, width=16, embedding=0, head=(), minibatches=2, le
 def test_it_learns_to_try_levers_one_after_the_other(levers: TorchFamily, memory: Any, learns: Learns) -> None:
     # At twice the rate some seeds of SNAIL and the transformer pull one lever for ever.
     rate = 7e-3 if memory == "snail" else 1e-2
-    config = replace(LEARNING, memory=memory, learning_rate=rate, total_timesteps=50 * 64 * 4)
+    config = replace(LEARNING, memory=memory, learning_rate=rate, total_timesteps=40 * 64 * 4)
 
     def score(seed: int) -> dict[str, float]:
         first, second, third, fourth = curve(agent := RL2(levers, config, seed=seed).learn())

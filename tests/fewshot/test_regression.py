@@ -128,7 +128,7 @@ def test_maml_learns_to_adapt_to_functions(learns: Learns) -> None:
     config = replace(recipe("maml", "sinusoid"), learning_rate=3e-3)
 
     def score(seed: int) -> dict[str, float]:
-        model = FewShot(config, source, seed=seed).fit(source, iterations=300)
+        model = FewShot(config, source, seed=seed).fit(source, iterations=200)
         scores = model.score(source.part("test"), Shape(1, 10, 50), 100)
         assert scores.measure == "mse"
         with pytest.raises(MetaRLError, match="There is no step 11"):
