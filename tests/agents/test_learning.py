@@ -50,9 +50,7 @@ def test_a_gaussian_policy_learns_to_adapt_to_goals(learns: Learns) -> None:
 def test_a_categorical_policy_learns_to_adapt_to_levers(
     levers: TorchFamily, changes: dict[str, Any], learns: Learns
 ) -> None:
-    config = replace(
-        CONFIG, **{"tasks": 12, "hidden": (8,), "learning_rate": 1e-2, "total_timesteps": 14_000, **changes}
-    )
+    config = replace(CONFIG, **{"tasks": 12, "hidden": (8,), "total_timesteps": 20_000, **changes})
 
     def score(seed: int) -> dict[str, float]:
         agent = MAML(levers, config, seed=seed).learn()
