@@ -181,7 +181,7 @@ def test_seeds_side_by_side_save_too(tmp_path: Path, capfd: pytest.CaptureFixtur
         os.kill(os.getpid(), signal.SIGINT)
 
     both = [path / f"seed-{seed}" / "progress.csv" for seed in (0, 1)]
-    thread = when(lambda: all(file.exists() and file.stat().st_size > 2000 for file in both), as_a_terminal_does)
+    thread = when(lambda: all(file.exists() and file.read_text().count("\n") > 2 for file in both), as_a_terminal_does)
     assert stopped(words) == 128 + signal.SIGINT
     thread.join()
     said = capfd.readouterr().err
@@ -189,14 +189,14 @@ def test_seeds_side_by_side_save_too(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert "Saved; continue with: metarl train maml" in said
     run = Run.open(path)
     for seed in (0, 1):
+        assert run.about_training(seed)["iteration"] >= 2
         assert run.about_training(seed)["iteration"] == len(run.progress(seed).read_text().splitlines()) - 1
     assert not run.checkpoint(2).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_seeds_that_only_begin_print_no_traceback(
-    number: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_seeds_that_only_begin_print_no_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    number = signal.SIGINT
+
     def as_a_terminal_does() -> None:
         for child in multiprocessing.active_children():
             os.kill(child.pid or 0, number)
