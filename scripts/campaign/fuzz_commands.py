@@ -17,9 +17,29 @@ from campaign.outcome import Trial
 from campaign.stage import Stage
 from campaign.trainees import POINTS
 from metarl.cli import main
+from metarl.errors import MetaRLError
 
 PART = "commands"
-_TEXT = ["", " ", "x", "-", "--", "-1", "0", "1", "2", "nan", "inf", "1e3", "None", "../x", "/dev/null", "/", "a/b", "é"]
+_TEXT = [
+    "",
+    " ",
+    "x",
+    "-",
+    "--",
+    "-1",
+    "0",
+    "1",
+    "2",
+    "nan",
+    "inf",
+    "1e3",
+    "None",
+    "../x",
+    "/dev/null",
+    "/",
+    "a/b",
+    "é",
+]
 _TEXT += ["x" * 300, "\x00", "a\nb", ":", "x:", ":x", "os:x", "json:Decoder", "metarl:x", "run", "runs/run", "file"]
 _TEXT += ["broken:x", "leaves:x", "missing.module:x", "[1]", "{}", "true", "--help", "--json", "%s", "$HOME", "~", "*"]
 _FAMILIES = [POINTS, "metarl/BernoulliBandit-v0", "PointNavigation", "metarl/None-v0"]
@@ -109,11 +129,15 @@ def _lines(command: str) -> st.SearchStrategy[list[str]]:
     operands = operands | st.tuples(operands, anything, st.integers(0, 2)).map(
         lambda drawn: [*drawn[0][: drawn[2]], drawn[1], *drawn[0][drawn[2] + 1 :]]
     )
-    return st.tuples(operands, options).map(lambda drawn: [*command.split(" "), *drawn[0], *_small(drawn[0]), *drawn[1]])
+    return st.tuples(operands, options).map(
+        lambda drawn: [*command.split(" "), *drawn[0], *_small(command, drawn[0]), *drawn[1]]
+    )
 
 
-def _small(operands: list[str]) -> list[str]:
-    """What keeps a training short."""
+def _small(command: str, operands: list[str]) -> list[str]:
+    """What keeps a training or a score short."""
+    if command in ("fewshot evaluate", "fewshot compare"):
+        return ["--episodes", "4"]
     agent = operands[0] if operands else ""
     return [*_SMALL[agent].split(" "), "--jobs", "1"] if agent in _SMALL else []
 
@@ -142,13 +166,15 @@ def _run(line: list[str], stage: Stage) -> None:
     if code == 1 and line[0] == "check" and out.getvalue():
         return  # the family's problems
     tidy = len(words) == 1 and words[0].startswith("error: ")
-    parsed = "\n".join(words).startswith("╭─")  # the parser's own, in a box
+    # The parser's own, in a box that is drawn with whatever the stream can show.
+    parsed = len(words) > 1 and (words[0].startswith("╭─") or set(words[1].strip()) in ({"-"}, {"─"}))
     if code != 2 or not (tidy or parsed):
         raise RuntimeError(f"exit {code!r} with {len(words)} lines: {' / '.join(words)[:200]}")
     if new and code:
         raise Wrong(f"leaves {sorted(new)} behind: {words[0][:150]}")
     if gone:
         raise Wrong(f"{sorted(gone)} is gone: {words[0][:150]}")
+    raise MetaRLError(words[0])
 
 
 def _there() -> set[str]:

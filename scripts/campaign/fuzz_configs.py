@@ -113,7 +113,16 @@ def _trained(config: Any, kind: str, what: str) -> None:
 
 def _is_small(config: Any) -> bool:
     """Whether training an iteration is no work."""
-    known = ("total_timesteps", "iterations", "replay", "buffer_size", "log_every", "learning_starts", "n_steps", "seed")
+    known = (
+        "total_timesteps",
+        "iterations",
+        "replay",
+        "buffer_size",
+        "log_every",
+        "learning_starts",
+        "n_steps",
+        "seed",
+    )
     for name, value in vars(config).items():
         if is_dataclass(value):
             if not _is_small(value):

@@ -65,9 +65,11 @@ def fuzz_views(count: int, random: Random) -> Iterator[Trial]:
 def _arguments(view: str) -> st.SearchStrategy[dict[str, Any]]:
     """Mostly none, so that there is something to play with."""
     names = ["variant", "task", "tasks", "episodes_per_trial", "render_mode", "device"]
-    names += {"TaskEnv": ["dtype"], "TaskVectorEnv": ["num_envs", "autoreset_mode"], "TaskVecEnv": ["num_envs", "seed"]}[
-        view
-    ]
+    names += {
+        "TaskEnv": ["dtype"],
+        "TaskVectorEnv": ["num_envs", "autoreset_mode"],
+        "TaskVecEnv": ["num_envs", "seed"],
+    }[view]
     one = st.tuples(st.sampled_from(names), odd()).map(lambda pair: {pair[0]: pair[1]})
     return st.one_of(st.just({}), st.just({}), one)
 

@@ -31,9 +31,7 @@ def kills(trainees: Sequence[Trainee], times: int, random: Random, work: Path) -
         shutil.rmtree(wanted)
 
 
-def _killed(
-    trainee: Trainee, times: int, whole: float, random: Random, path: Path, wanted: Path
-) -> Iterator[Trial]:
+def _killed(trainee: Trainee, times: int, whole: float, random: Random, path: Path, wanted: Path) -> Iterator[Trial]:
     """Train with so many kills; one trial for each, all with what came of the training in the end."""
     faults: list[str] = []
     for _ in range(_TRIES * times):

@@ -83,7 +83,11 @@ def resume_learner(path: Path, stage: Stage) -> Numbers:
 def results(path: Path) -> Numbers:
     """All that tables are made of."""
     return [
-        [each.name, each.summary, sorted((*key, sorted(map(repr, point.items()))) for key, point in each.points.items())]
+        [
+            each.name,
+            each.summary,
+            sorted((*key, sorted(map(repr, point.items()))) for key, point in each.points.items()),
+        ]
         for each in load_results(path)
     ]
 
@@ -125,4 +129,6 @@ def _digest(tensors: dict[str, Any]) -> str:
 
 def as_text(numbers: Numbers) -> str:
     """Numbers as text that is the same where they are, to the last bit."""
-    return json.dumps(numbers, sort_keys=True, default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value))
+    return json.dumps(
+        numbers, sort_keys=True, default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value)
+    )

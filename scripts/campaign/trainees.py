@@ -108,9 +108,7 @@ def agents(iterations: int = _ITERATIONS) -> list[Trainee]:
     ppo = SB3Config(
         n_envs=2, total_timesteps=iterations * 16, ppo=PPOConfig(n_steps=8, batch_size=8, n_epochs=1, net_arch=(4,))
     )
-    settings = SACConfig(
-        buffer_size=64, learning_starts=8, batch_size=4, gradient_steps=1, net_arch=(4,), log_every=16
-    )
+    settings = SACConfig(buffer_size=64, learning_starts=8, batch_size=4, gradient_steps=1, net_arch=(4,), log_every=16)
     sac = SB3Config(algorithm="sac", n_envs=2, total_timesteps=iterations * 16, sac=settings)
     remembering = [
         agent(f"rl2 {name}", "rl2", BANDIT, None, replace(rl2, memory=name))
@@ -134,9 +132,7 @@ def learners(iterations: int = _ITERATIONS) -> list[Trainee]:
     found = []
     for name, presets in PRESETS.items():
         for source, episode in (("strokes", Shape(5, 1, 2)), ("sinusoid", Shape(1, 5, 5))):
-            config = replace(
-                presets["default"], iterations=iterations, tasks=2, episode=episode, width=4, strided=True
-            )
+            config = replace(presets["default"], iterations=iterations, tasks=2, episode=episode, width=4, strided=True)
             try:
                 make_learner(config, make_source(source).kind)
             except MetaRLError:  # not made for classes, or not for numbers
