@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 _DIGITS = b"0123456789"
 
@@ -70,7 +71,7 @@ def append_itself(data: bytes, random: Random) -> bytes:
     return data + random.choice((data, (data.splitlines(keepends=True) or [b""])[-1]))
 
 
-def empty(data: bytes, random: Random) -> bytes:
+def empty(*_: Any) -> bytes:
     """Nothing is left in it."""
     return b""
 

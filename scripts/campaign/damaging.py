@@ -1,10 +1,8 @@
 """Part 3: damage every kind of file that a run or a result has, and read it through the public API."""
 
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random

@@ -10,12 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from hypothesis import strategies as st
-
 from campaign.examples import Wrong, fuzzed
 from campaign.outcome import Trial
 from campaign.stage import Stage
 from campaign.trainees import POINTS
+from hypothesis import strategies as st
+
 from metarl.cli import main
 from metarl.errors import MetaRLError
 
@@ -51,7 +51,7 @@ _SMALL = {
 # What may stand behind a flag beside what may stand anywhere.
 _FLAGS: dict[str, dict[str, list[str]]] = {
     "train": {
-        "--preset": ["default", "trpo"], "--seed": ["0", "0 0", "-1", "99999999999999999999"], "--name": ["n", ".", ".."],
+        "--preset": ["default", "trpo"], "--seed": ["0", "0 0", "-1", "99999999999999999999"], "--name": ["n", ".."],
         "--runs": ["runs", "file", "file/x"], "--device": ["cpu", "cuda", "gpu", "cuda:99", "meta"],
         "--threads": ["1", "0"], "--checkpoint-seconds": ["0", "-1", "nan", "inf"], "--resume": [], "--overwrite": [],
         "--variant": ["pearl", "maml"], "--config.gamma": ["0.5", "2"], "--config.hidden": ["", "2 2", "0"],
@@ -62,10 +62,13 @@ _FLAGS: dict[str, dict[str, list[str]]] = {
         "--ablation": ["wiped", "shuffled"], "--device": ["cpu", "cuda"], "--threads": ["1", "0"],
         "--no-deterministic": [],
     },
-    "compare": {"--players": ["random", "stand still"], "--split": ["test", "ood"], "--output": ["c.png", "c", "runs", "c.xyz"]},
+    "compare": {
+        "--players": ["random", "stand still"], "--split": ["test", "ood"], "--output": ["c.png", "c", "runs", "c.xyz"],
+    },
     "render": {
         "--variant": ["pearl"], "--player": ["random"], "--split": ["test"], "--envs": ["1", "0", "-1"],
-        "--points": ["1", "0"], "--seed": ["0", "5"], "--steps": ["1", "0", "-1"], "--output": ["v.gif", "v.mp4", "v", "x/v.gif"],
+        "--points": ["1", "0"], "--seed": ["0", "5"], "--steps": ["1", "0", "-1"],
+        "--output": ["v.gif", "v.mp4", "v", "x/v.gif"],
     },
     "fewshot train": {
         "--source": ["strokes", "sinusoid", "omniglot", "folder:runs", "folder:", "folder:file"], "--name": ["n", ".."],
@@ -96,7 +99,7 @@ _OPERANDS: dict[str, list[list[str]]] = {
 def fuzz_commands(count: int, random: Random, work: Path) -> Iterator[Trial]:
     """So many command lines over all commands."""
     place = work / "commands"
-    stage = Stage(place / "runs")
+    Stage(place / "runs")
     (place / "file").write_text("a file")
     (place / "broken.py").write_text("def (:\n")
     (place / "leaves.py").write_text("raise SystemExit(0)\n")
@@ -108,7 +111,7 @@ def fuzz_commands(count: int, random: Random, work: Path) -> Iterator[Trial]:
             examples = _lines(command)
             share = 0.2 if command in ("families", "check") else 1.0
             n = max(1, round(count * share / (len(_FLAGS) - 2 + 0.4)))
-            yield from fuzzed(PART, command, examples, lambda line: _run(line, stage), n, random.getrandbits(32))
+            yield from fuzzed(PART, command, examples, _run, n, random.getrandbits(32))
     finally:
         os.chdir(before)
         sys.path[:] = path
@@ -123,7 +126,7 @@ def _lines(command: str) -> st.SearchStrategy[list[str]]:
         known = [[name, *value.split(" ")] for value in flags[name]] or [[name]]
         return st.sampled_from(known) | st.sampled_from(known) | anything.map(lambda value: [name, value])
 
-    options = st.lists(st.sampled_from(list(flags)).flatmap(flag), max_size=3).map(lambda parts: sum(parts, []))
+    options = st.lists(st.sampled_from(list(flags)).flatmap(flag), max_size=3).map(_joined)
     operands = st.sampled_from(_OPERANDS[command])
     # A word in the place of an operand, or one too many.
     operands = operands | st.tuples(operands, anything, st.integers(0, 2)).map(
@@ -134,6 +137,10 @@ def _lines(command: str) -> st.SearchStrategy[list[str]]:
     )
 
 
+def _joined(parts: list[list[str]]) -> list[str]:
+    return [word for part in parts for word in part]
+
+
 def _small(command: str, operands: list[str]) -> list[str]:
     """What keeps a training or a score short."""
     if command in ("fewshot evaluate", "fewshot compare"):
@@ -142,7 +149,7 @@ def _small(command: str, operands: list[str]) -> list[str]:
     return [*_SMALL[agent].split(" "), "--jobs", "1"] if agent in _SMALL else []
 
 
-def _run(line: list[str], stage: Stage) -> None:
+def _run(line: list[str]) -> None:
     if line[0] == "train" and ("--preset" in line and "--config.total-timesteps" not in line):
         return
     there = _there()
@@ -158,7 +165,7 @@ def _run(line: list[str], stage: Stage) -> None:
         path = Path(name)
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     gone = there - _there()
-    if "runs/run" in {name for name in gone} or not Path("runs/run/run.json").exists():
+    if not Path("runs/run/run.json").exists():
         raise Wrong("a run is gone")
     words = [each for each in err.getvalue().splitlines() if each.strip() and not each.startswith("warning:")]
     if code == 0:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import strategies as st
-
 from campaign.examples import Wrong, fuzzed, odd
 from campaign.outcome import Trial
-from campaign.trainees import BANDIT, POINTS
+from campaign.trainees import POINTS
+from hypothesis import strategies as st
+
 from metarl.family import make_family
 from metarl.rollout.random import stream_keys
 from metarl.tasks import (

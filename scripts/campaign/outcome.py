@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 from metarl.errors import MetaRLError
@@ -48,7 +47,7 @@ class Trial:
 def time_limit(seconds: float = SECONDS) -> Iterator[None]:
     """Raise Hangs where the block takes longer; in the main thread only."""
 
-    def ring(number: int, frame: FrameType | None) -> None:
+    def ring(*_: Any) -> None:
         raise Hangs(f"no end after {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, ring)

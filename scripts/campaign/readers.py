@@ -8,6 +8,7 @@ from typing import Any
 
 from campaign.compare import log_rows, without_clock
 from campaign.stage import EPISODES, SETTING, Stage
+
 from metarl.agents.rl2.agent import RL2
 from metarl.checkpoint import load_checkpoint
 from metarl.evaluate.results import load_results

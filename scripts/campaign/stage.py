@@ -1,4 +1,4 @@
-"""Sound folders to be damaged: runs of an agent and of a few-shot learner, finished and half done, and their results."""
+"""Sound folders to be damaged: runs of an agent and of a few-shot learner, whole and half done, and their results."""
 
 import shutil
 import time
@@ -10,6 +10,7 @@ from campaign.calls import trapped
 from campaign.children import forked
 from campaign.trainees import POINTS, Trainee, agent, learner
 from campaign.trap import Trap
+
 from metarl.agents.rl2.config import RL2Config
 from metarl.evaluate.results import write_result
 from metarl.evaluate.run import evaluate_run, save_evaluation

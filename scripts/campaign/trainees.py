@@ -130,7 +130,7 @@ def agents(iterations: int = _ITERATIONS) -> list[Trainee]:
 def learners(iterations: int = _ITERATIONS) -> list[Trainee]:
     """Every few-shot learner, on drawn characters and, those that predict numbers, on sinusoids."""
     found = []
-    for name, presets in PRESETS.items():
+    for presets in PRESETS.values():
         for source, episode in (("strokes", Shape(5, 1, 2)), ("sinusoid", Shape(1, 5, 5))):
             config = replace(presets["default"], iterations=iterations, tasks=2, episode=episode, width=4, strided=True)
             try:

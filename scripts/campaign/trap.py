@@ -108,7 +108,7 @@ class Trap:
 
 
 class _File:
-    """A file open for writing, whose writes are counted; ``counted`` where the trap does not know its descriptor yet."""
+    """A file open for writing, whose writes count; ``counted`` where the trap does not know its descriptor yet."""
 
     def __init__(self, file: Any, trap: Trap, counted: bool = False) -> None:
         self._file, self._trap = file, trap
