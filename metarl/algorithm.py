@@ -21,11 +21,12 @@ from torch import Tensor
 from metarl import __version__
 from metarl.actions import ActionMap
 from metarl.callbacks import Callback, as_callback
-from metarl.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
+from metarl.checkpoint import check_owner, config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.device import check_device
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
 from metarl.learner import MetaLearner, Params, State
+from metarl.plugins import FAMILIES, trusted
 from metarl.policy import AdaptedPolicy, Recording
 from metarl.rollout.random import torch_generator
 
@@ -63,6 +64,8 @@ class Algorithm(ABC):
         self.learner: MetaLearner = self.build_learner()
         self.params: Params = {k: v.to(self.device) for k, v in self.init_params(self.generator("init")).items()}
         self.logger = Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)] if verbose else [])
+        self.run_id = ""  # of the run folder that it belongs to, whose checkpoints alone it then takes
+        self.log_digest = ""  # of the rows that the run has logged so far
         self._target = 0
         self._unadapted: AdaptedPolicy | None = None
 
@@ -236,6 +239,8 @@ class Algorithm(ABC):
             "split": self.family.splits.hash,
             "config": asdict(self.config),
             "seed": self.seed,
+            "run": self.run_id,
+            "log": self.log_digest,
             "num_timesteps": self.num_timesteps,
             "iteration": self.iteration,
             "wall_seconds": self.wall_seconds,
@@ -256,6 +261,9 @@ class Algorithm(ABC):
                 raise MetaRLError(
                     f"{path} is a checkpoint with {key} {about.get(key)}, not {mine[key]}; load it with its own."
                 )
+        if self.run_id:
+            check_owner(path, (about.get("run", ""), about["seed"]), (self.run_id, self.seed))
+            self.log_digest = about["log"]
         saved = with_prefix("params", tensors)
         if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in self.params.items()}:
             raise MetaRLError(f"{path} holds other parameters than its config makes in this version; train anew.")
@@ -281,11 +289,11 @@ class Algorithm(ABC):
     def load(
         cls, path: str | os.PathLike[str], family: str | TaskFamily | None = None, device: str | torch.device = "cpu"
     ) -> Self:
-        """An agent from its file. ``family`` is needed only where its own is not registered."""
+        """An agent from its file. ``family`` is needed only where its own is neither installed nor registered yet."""
         _, about = load_checkpoint(path)
         if (agent := about.get("agent")) != cls.name:
             raise MetaRLError(f"{path} holds a {agent!r} agent, not {cls.name!r}; load it with that class.")
         config = config_from(cls.config_class, about["config"])
-        chosen = family if family is not None else about["family"]
+        chosen = family if family is not None else trusted(FAMILIES, about["family"], path)
         variant = about["variant"] if isinstance(chosen, str) else None
         return cls(chosen, config, variant=variant, seed=about["seed"], device=device).restore(path)

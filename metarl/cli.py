@@ -13,6 +13,7 @@ import tyro
 
 from metarl.commands import Command, dispatch, run_name, show, train_and_say, training_options
 from metarl.errors import MetaRLError
+from metarl.files import refused
 from metarl.options import (
     CheckOptions,
     CompareOptions,
@@ -21,6 +22,7 @@ from metarl.options import (
     RenderOptions,
     TrainOptions,
 )
+from metarl.signals import Interrupted, raising
 
 # What a command needs is imported in it: `metarl --help` should not wait for torch.
 
@@ -58,7 +60,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     from metarl.runs import Run
 
     prepare_process(options.threads)
-    run = Run.open(options.run)
+    run = Run.open(options.run, family=options.family, agent=options.agent)
     outcome = evaluate_run(
         run,
         options.split,
@@ -89,7 +91,7 @@ def compare(arguments: Sequence[str]) -> None:
 
     prepare_process(options.threads)
     check_device(options.device)
-    runs = [Run.open(path) for path in options.runs]
+    runs = [Run.open(path, family=options.family, agent=options.agent) for path in options.runs]
     if options.players:
         check_players(options.players, runs[0].family())
     evaluations = distinct([evaluation_of(run, options.split, options.device) for run in runs], runs)
@@ -118,7 +120,7 @@ def render(arguments: Sequence[str]) -> None:
     check_video(options.output)
     prepare_process(options.threads)
     if Run.is_at(options.what):
-        run = Run.open(Path(options.what))
+        run = Run.open(Path(options.what), family=options.family, agent=options.agent)
         film = film_run(run, options.split, options.envs, options.points, options.seed)
     else:
         family = make_family(options.what, options.variant)
@@ -173,7 +175,11 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. Bad input is one line on stderr and exit code 2."""
+    """Run one command.
+
+    Bad input, and what the system refuses, is one line on stderr and exit code 2; a signal that ends the command is a
+    line too, and exit code 128 + its number.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     if given and given[0] == "--version":
@@ -182,13 +188,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(__version__)
         return
     try:
-        dispatch(COMMANDS, given, "metarl")
+        with raising():
+            dispatch(COMMANDS, given, "metarl")
     except MetaRLError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("Interrupted. A training run continues from its last checkpoint with --resume.", file=sys.stderr)
-        raise SystemExit(130) from None
+    except OSError as error:
+        print(f"error: {refused(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        raise SystemExit(stop.exit_code) from None
 
 
 def _preset(agent: str, name: str) -> Any:

@@ -1,6 +1,8 @@
 """What the command lines of agents and of few-shot learners share."""
 
 import json
+import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, make_dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,11 +11,13 @@ import tyro
 
 from metarl.errors import MetaRLError
 from metarl.options import RunOptions, preset_of
+from metarl.signals import Interrupted
 
 if TYPE_CHECKING:  # `metarl --help` should not wait for torch
     from metarl.run_folder import RunFolder
     from metarl.training import TrainSeed
 
+_LONGEST = 255  # bytes of a file's name, on the usual file systems
 Command = Callable[[Sequence[str]], None]
 
 
@@ -49,18 +53,40 @@ def train_and_say(
         train_run(
             run, options.device, options.threads, options.jobs, options.checkpoint_seconds, train, compile=compile
         )
-    except MetaRLError:
+    except (MetaRLError, Interrupted) as error:
         if not options.resume:
             run.discard_untrained()
-        raise
+        if not isinstance(error, Interrupted):
+            raise
+        began = any(run.checkpoint(seed).exists() for seed in run.seeds)
+        words = f"Saved; continue with: {_resuming(run.command)}" if began else "Nothing had been trained yet."
+        raise Interrupted(error.number, words) from None
     done = {"run": str(run.path), "seeds": {seed: run.trained_amount(seed) for seed in run.seeds}}
     show(options.json, done, f"Trained {run.path}. {next_step} {run.path}")
 
 
+def _resuming(command: str) -> str:
+    """The command that continues what a command began."""
+    words = [word for word in shlex.split(command) if word not in ("--resume", "--overwrite")]
+    return shlex.join([*words, "--resume"])
+
+
 def run_name(options: RunOptions, *parts: str | None) -> str:
-    """What a run folder is called unless a name is given: its parts, and the preset behind the first."""
+    """What a run folder is called unless a name is given: its parts, and the preset behind the first.
+
+    Raises for a name that is no folder's, or would lead out of ``--runs``.
+    """
     preset = None if options.preset == "default" else options.preset
-    return options.name or "-".join(part for part in (parts[0], preset, *parts[1:]) if part)
+    made = "-".join(part for part in (parts[0], preset, *parts[1:]) if part)
+    name = made if options.name is None else options.name
+    if not name or name.startswith(".") or set(name) & {"/", "\\"} or not name.isprintable():
+        raise MetaRLError(
+            f"--name {name!r}: it names one folder in --runs, so give it no slash, no dot at its start and only "
+            "characters that can be printed."
+        )
+    if len(os.fsencode(name)) > _LONGEST:
+        raise MetaRLError(f"--name {name[:20]}...: it has {len(os.fsencode(name))} bytes; {_LONGEST} at most.")
+    return name
 
 
 def show(as_json: bool, content: Any, shown: Any) -> None:

@@ -63,8 +63,18 @@ def preset_of(arguments: Sequence[str]) -> str:
     return "default"
 
 
-@dataclass(frozen=True)
-class EvaluateOptions:
+@dataclass(frozen=True, kw_only=True)
+class OwnCode:
+    """What runs of one's own code are opened with: nothing else is imported because a file names it."""
+
+    family: str | None = None
+    """module:id of your own family, where the run was trained on one"""
+    agent: tuple[str, ...] = ()
+    """module:Class of your own agent, where it trained one"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(OwnCode):
     """Adapt to held-out tasks and score it."""
 
     run: RunPath
@@ -86,8 +96,8 @@ class EvaluateOptions:
     """print the table's rows as JSON"""
 
 
-@dataclass(frozen=True)
-class CompareOptions:
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(OwnCode):
     """Several runs in one table and one plot."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -124,8 +134,8 @@ class CheckOptions:
     """print the problems as JSON"""
 
 
-@dataclass(frozen=True)
-class RenderOptions:
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions(OwnCode):
     """A video of several tasks side by side."""
 
     what: Name

@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
 
@@ -27,6 +27,33 @@ def declared(group: str) -> dict[str, str]:
             )
         found.update(mapping)
     return found
+
+
+def trusted(group: str, saved: str, path: str | os.PathLike[str], named: Sequence[str] = ()) -> str:
+    """The name by which a family or an agent that a file names is imported, so that no file decides what runs.
+
+    Args:
+        group: FAMILIES or AGENTS.
+        saved: an id or a name, or ``module:id`` or ``module:Class``, as the file has it.
+        path: of the file.
+        named: what the caller names, and so trusts; one that ends as the saved one does takes its place.
+
+    Returns the name; raises where its module is neither installed as a plug-in, nor imported already, nor named.
+    """
+    module, _, own = saved.rpartition(":")
+    for name in named:
+        if name.rpartition(":")[2] == own:
+            return name
+    if module and module not in sys.modules:
+        # A family's module, or an agent's "module:Class".
+        installed = {target.partition(":")[0] for target in declared(group).values()}
+        if module not in installed:
+            word = {FAMILIES: "family", AGENTS: "agent"}[group]
+            raise MetaRLError(
+                f"{path} names the {word} {saved!r}, whose module {module!r} is not installed. Loading imports no "
+                f"module that you did not name: if you trust it, say --{word} {saved}, in Python {word}={saved!r}."
+            )
+    return saved
 
 
 def register_gymnasium(family_id: str) -> None:

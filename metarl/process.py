@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -12,6 +13,8 @@ from metarl.errors import MetaRLError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
+
+_MUJOCO_LOG = "MUJOCO_LOG.TXT"  # as it calls it by itself
 
 _threads: int | None = None  # as prepared
 
@@ -60,3 +63,24 @@ def prepare_process(threads: int) -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, 1 << 30)
         mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def no_mujoco_log() -> None:
+    """Keep MuJoCo from writing its warnings into the working folder, as it does by itself; it still prints them."""
+    import mujoco
+
+    config = mujoco.MjLogConfig.get()
+    if config.logfile == _MUJOCO_LOG:
+        config.logto_file = False
+        config.set()
+
+
+def log_mujoco_in(folder: Path) -> None:
+    """Have MuJoCo, where a family has loaded it, write its warnings into a run's folder."""
+    if "mujoco" not in sys.modules:
+        return
+    import mujoco
+
+    config = mujoco.MjLogConfig.get()
+    config.logfile, config.logto_file = str(folder.absolute() / _MUJOCO_LOG), True
+    config.set()

@@ -15,10 +15,11 @@ import torch
 
 from metarl.agent_registry import agent_class
 from metarl.algorithm import Algorithm
-from metarl.checkpoint import config_from, load_checkpoint
+from metarl.checkpoint import check_owner, config_from, load_checkpoint
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
-from metarl.run_folder import RunFolder, check_seeds
+from metarl.plugins import AGENTS, FAMILIES, trusted
+from metarl.run_folder import RunFolder, check_seeds, new_id
 from metarl.tasks import Split
 
 _SPLITS = "splits.json"
@@ -38,6 +39,7 @@ class Run(RunFolder):
     config: Any
     seeds: tuple[int, ...]
     command: str
+    id: str = ""
 
     @classmethod
     def create(
@@ -59,32 +61,48 @@ class Run(RunFolder):
         """
         made = make_family(family, variant)
         check_seeds(seeds)
-        run = cls(path, agent, family, made.variant, config, tuple(seeds), command)
+        run = cls(path, agent, family, made.variant, config, tuple(seeds), command, new_id())
         if resume and cls.is_at(path):
-            return run._same_as(cls.open(path))
+            saved = cls.open(path, family=family, agent=agent)
+            run.check_same(saved, ("agent", "variant", "config", "seeds"))
+            saved.family()  # raises where its split has changed since
+            return saved
         # Whatever is wrong with the family, its split or the agent shows here, before anything is written or removed.
         agent_class(agent)(made, config)
         split = made.splits
         # A kill between the two writes below leaves no more than the first behind.
-        run.make_room(overwrite, unfinished=(_SPLITS, f".{_SPLITS}"))
-        split.save(path / _SPLITS)
-        run._write_about({"agent": agent, "family": family, "variant": made.variant, "split": split.hash})
+        with run.in_making(overwrite, unfinished=(_SPLITS,)):
+            split.save(path / _SPLITS)
+            run._write_about({"agent": agent, "family": family, "variant": made.variant, "split": split.hash})
         return run
+
+    @classmethod
+    def open(cls, path: Path, *, family: str | None = None, agent: str | Sequence[str] = ()) -> Self:
+        """The run in a folder; raises where there is none, or what it says of itself is damaged.
+
+        Opening imports no module that is neither installed as a plug-in nor imported already, unless it is named:
+        ``family`` as ``module:id``, ``agent`` as ``module:Class``, or several of which the run has one.
+        """
+        agents = [agent] if isinstance(agent, str) else list(agent)
+
+        def made_of(path: Path, about: dict[str, Any]) -> Any:
+            saved = about["family"]
+            if family is not None and family.rpartition(":")[2] != saved.rpartition(":")[2]:
+                raise MetaRLError(f"{path} holds family {saved}, not {family}; choose another --name.")
+            file = path / cls.about_file
+            names = {
+                "agent": trusted(AGENTS, about["agent"], file, agents),
+                "family": trusted(FAMILIES, saved, file, [] if family is None else [family]),
+            }
+            return cls._from_about(path, {**about, **names})
+
+        return cls._open(path, made_of)
 
     @classmethod
     def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
         config = config_from(agent_class(about["agent"]).config_class, about["config"])
-        return cls(
-            path, about["agent"], about["family"], about["variant"], config, tuple(about["seeds"]), about["command"]
-        )
-
-    def _same_as(self, saved: "Run") -> "Run":
-        if make_family(self.family_name, self.variant).id != saved.family().id:
-            raise MetaRLError(
-                f"{self.path} holds family {saved.family_name}, not {self.family_name}; choose another --name."
-            )
-        self.check_same(saved, ("agent", "variant", "config", "seeds"))
-        return saved
+        facts = (about["agent"], about["family"], about["variant"], config, tuple(about["seeds"]), about["command"])
+        return cls(path, *facts, about["id"])
 
     @property
     def budget(self) -> int:
@@ -108,7 +126,9 @@ class Run(RunFolder):
 
     def new_agent(self, seed: int, device: str | torch.device = "cpu") -> Algorithm:
         """One seed's agent as it was before training."""
-        return agent_class(self.agent)(self.family(), self.config, seed=seed, device=device)
+        agent = agent_class(self.agent)(self.family(), self.config, seed=seed, device=device)
+        agent.run_id = self.id
+        return agent
 
     def trained(self, seed: int, device: str | torch.device = "cpu") -> Algorithm:
         """One seed's agent as its checkpoint has it."""
@@ -116,7 +136,12 @@ class Run(RunFolder):
 
     def about_training(self, seed: int) -> dict[str, Any]:
         """What the seed's checkpoint says of itself."""
-        return load_checkpoint(self.checkpoint(seed))[1]
+        about = load_checkpoint(self.trained_checkpoint(seed))[1]
+        check_owner(self.checkpoint(seed), (about.get("run", ""), about["seed"]), (self.id, seed))
+        return about
+
+    def log_digest(self, seed: int) -> str:
+        return str(self.about_training(seed)["log"])
 
     def trained_amount(self, seed: int) -> int:
         return int(self.about_training(seed)["num_timesteps"])

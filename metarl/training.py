@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
+from metarl import signals
 from metarl.errors import MetaRLError
-from metarl.logs import run_logger
+from metarl.files import using
+from metarl.logs import RunLogger
 from metarl.options import SECONDS_BETWEEN_CHECKPOINTS
-from metarl.process import prepare_process
+from metarl.process import log_mujoco_in, prepare_process
 from metarl.rollout.compiled import compile_rollouts
 from metarl.run_folder import RunFolder
 from metarl.runs import Run
@@ -39,11 +41,11 @@ TrainSeed = Callable[[Any, int, Report, How], None]  # as train_seed; a function
 
 
 class _Checkpoints(BaseCallback):
-    """Saves after iterations, some seconds apart, and at the end; reports progress after every iteration."""
+    """Saves after iterations, some seconds apart, at the end, and before a signal's; reports every iteration."""
 
-    def __init__(self, run: Run, seed: int, report: Report, seconds: float) -> None:
+    def __init__(self, save: Callable[[], None], seed: int, report: Report, seconds: float) -> None:
         super().__init__()
-        self._run, self._seed, self._report, self._seconds = run, seed, report, seconds
+        self._save_now, self._seed, self._report, self._seconds = save, seed, report, seconds
         self._saved = time.monotonic()
 
     def _on_step(self) -> bool:
@@ -53,14 +55,15 @@ class _Checkpoints(BaseCallback):
         metrics: dict[str, float] = self.locals["metrics"]
         returns = [f"{value:.1f}" for name, value in metrics.items() if name.startswith("rollout/return")]
         self._report(self._seed, self.model.num_timesteps, "return " + " → ".join(returns))
-        if time.monotonic() - self._saved >= self._seconds:
+        if time.monotonic() - self._saved >= self._seconds or signals.asked() is not None:
             self._save()
+            signals.stop_if_asked()
 
     def _on_training_end(self) -> None:
         self._save()
 
     def _save(self) -> None:
-        self.model.save(self._run.checkpoint(self._seed))
+        self._save_now()
         self._saved = time.monotonic()
 
 
@@ -71,13 +74,24 @@ def train_seed(run: Run, seed: int, report: Report, how: How) -> None:
     agent = run.new_agent(seed, how.device)
     if run.checkpoint(seed).exists():
         agent.restore(run.checkpoint(seed))
-    run.seed_folder(seed).mkdir(parents=True, exist_ok=True)
-    agent.set_logger(run_logger(run.seed_folder(seed), agent.num_timesteps))
+    signals.stop_if_asked()
+    folder = run.seed_folder(seed)
+    with using(folder):
+        folder.mkdir(exist_ok=True)
+    log_mujoco_in(folder)
+    logger = RunLogger(folder, agent.num_timesteps, agent.log_digest)
+    agent.set_logger(logger)
+
+    def save() -> None:
+        run.check_there()
+        agent.log_digest = logger.digest
+        agent.save(run.checkpoint(seed))
+
     try:
-        agent.train_until(run.config.total_timesteps, _Checkpoints(run, seed, report, how.seconds))
+        agent.train_until(run.config.total_timesteps, _Checkpoints(save, seed, report, how.seconds))
     finally:
         # TensorBoard writes in a thread of its own, which must not go on in the folder of a run that has failed.
-        agent.logger.close()
+        logger.close()
 
 
 def train_run(
@@ -91,7 +105,9 @@ def train_run(
 ) -> None:
     """Train every seed of a run, ``jobs`` processes at a time; as many as the cores allow unless given.
 
-    ``compile`` has rollouts step as compiled functions; see ``metarl.rollout.compiled``.
+    ``compile`` has rollouts step as compiled functions; see ``metarl.rollout.compiled``. Signals are answered as
+    ``metarl.signals.deferring`` says: after the first, every seed that is in training is saved at the end of its
+    iteration, and Interrupted raised. Raises where another process trains the run, or its folder is gone.
     """
     if threads < 1 or (jobs is not None and jobs < 1):
         raise MetaRLError(f"--threads {threads} --jobs {jobs}: both must be at least 1.")
@@ -101,7 +117,7 @@ def train_run(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_jobs = min(len(run.seeds), jobs if jobs is not None else max(1, cores // threads))
     console = Console(stderr=True)
-    with _progress(console) as progress:
+    with run.in_training(), signals.deferring(), _progress(console) as progress:
         total = run.budget
         bars = {seed: progress.add_task(f"seed {seed}", total=total, words="") for seed in run.seeds}
 
@@ -125,27 +141,41 @@ def train_run(
 
 def _side_by_side(run: RunFolder, train: TrainSeed, report: Report, how: How, n_jobs: int) -> None:
     context = multiprocessing.get_context("spawn")
-    messages: Any = context.Queue()
-    waiting, running = list(run.seeds), dict[int, Any]()
+    with signals.blocked():  # the helper process of its semaphores must outlive a terminal that is closed
+        messages: Any = context.Queue()
+    waiting, running, stopped = list(run.seeds), dict[int, Any](), signals.asked()
     try:
-        while waiting or running:
-            while waiting and len(running) < n_jobs:
+        while running or (waiting and stopped is None):
+            while waiting and stopped is None and len(running) < n_jobs:
                 seed = waiting.pop(0)
-                arguments = (type(run), run.path, train, seed, messages, how)
-                running[seed] = context.Process(target=_child, args=arguments, daemon=True)
-                running[seed].start()
+                running[seed] = context.Process(target=_child, args=(run, train, seed, messages, how), daemon=True)
+                with signals.blocked():  # a child that only begins has no answer yet
+                    running[seed].start()
             # Before the messages are read: what a process that has ended had to say is then among them.
             ended = [seed for seed, process in running.items() if not process.is_alive()]
             _read(messages, report, 0.0 if ended else 0.2)
             for seed in ended:
                 code = running.pop(seed).exitcode
-                if code:
+                if code - 128 in signals.SIGNALS:
+                    stopped = stopped or _stop(running, code - 128)
+                elif code:
                     raise _failure(seed, f"it ended with exit code {code}. Continue with --resume.")
+            if stopped is None and (number := signals.asked()) is not None:
+                stopped = _stop(running, number)
     finally:
         for process in running.values():
-            process.terminate()
+            process.kill()
         for process in running.values():
             process.join()
+    if stopped is not None:
+        raise signals.Interrupted(stopped)
+
+
+def _stop(running: dict[int, Any], number: int) -> int:
+    """Have every seed saved at the end of its iteration; returns the signal that wants it."""
+    for process in running.values():
+        process.terminate()
+    return number
 
 
 def _read(messages: Any, report: Report, wait: float) -> None:
@@ -161,21 +191,26 @@ def _read(messages: Any, report: Report, wait: float) -> None:
         return
 
 
-def _child(kind: type[RunFolder], path: Any, train: TrainSeed, seed: int, messages: Any, how: How) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _child(run: RunFolder, train: TrainSeed, seed: int, messages: Any, how: How) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    if not parent.is_alive():
+        os._exit(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    signals.in_child()
     try:
-        train(kind.open(path), seed, lambda *report: messages.put(report), how)
+        train(run, seed, lambda *report: messages.put(report), how)
+    except signals.Interrupted as stop:
+        raise SystemExit(stop.exit_code) from None
     except MetaRLError as error:
         messages.put((seed, _FAILED, str(error)))
         raise SystemExit(1) from None
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: Any) -> None:
     """A parent that is killed takes no leave of its children: left alone, they would write beside a resumed run."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    parent.join()
+    os._exit(1)
 
 
 def _failure(seed: int, words: str) -> MetaRLError:

@@ -120,7 +120,7 @@ def _fewshot(path: Path, results: Path, machine: str, device: str) -> Path:
 
 def write_progress(run: Run, folder: Path) -> None:
     """The learning curve, as a picture and as a table of few rows."""
-    logs = {seed: run.seed_folder(seed) / "progress.csv" for seed in run.seeds}
+    logs = {seed: run.progress(seed) for seed in run.seeds}
     rows: list[dict[str, str]] = []
     returns: list[str] = []
     for seed, log in logs.items():

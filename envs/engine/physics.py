@@ -21,6 +21,7 @@ from metarl.envs.engine.marks import History, Mark, View
 from metarl.errors import MetaRLError
 from metarl.family.base import TaskFamily
 from metarl.family.players import Player, RandomPlayer, Reflex
+from metarl.process import no_mujoco_log
 from metarl.rollout.random import to_normal
 from metarl.tasks import Task, Tasks
 
@@ -34,6 +35,7 @@ Outcome = tuple[Array, Array | None] | tuple[Array, Array | None, dict[str, Arra
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 _NOT_COMPUTED = ("cfrc_ext", "cfrc_int", "cacc", "subtree_linvel", "subtree_angmom", "qfrc_inverse")
 _compiled: dict[tuple[type, str], mujoco.MjModel] = {}
+no_mujoco_log()
 
 
 class MujocoFamily(TaskFamily):

@@ -1,6 +1,5 @@
 """Evaluating a run folder: its seeds pooled, on the tasks of one split, beside the family's floor and optimum."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from metarl.evaluate.scores import Evaluation
 from metarl.evaluate.tables import title
 from metarl.family.base import TaskFamily
 from metarl.files import write_atomic
+from metarl.process import log_mujoco_in
 from metarl.runs import Run
 from metarl.tasks import Tasks
 
@@ -65,7 +65,9 @@ def evaluate_run(
         raise MetaRLError("Scores are of held-out tasks; choose --split test or --split ood.")
     family = run.family()
     tasks = held_out(family, split, n_tasks)
+    made_of = run.fingerprint()
     curves, extras, agents = [], [], [run.trained(seed, device) for seed in run.seeds]
+    log_mujoco_in(run.path)
     for seed, agent in zip(run.seeds, agents, strict=True):
         curve = adaptation_curve(
             agent.learner,
@@ -106,6 +108,7 @@ def evaluate_run(
         wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),
         extra=extra if read is None else {**extra, **read.last},
         trial=agents[0].lanes == 1,
+        made_of=made_of,
     )
     return Outcome(evaluation, _paths(family, tasks, curves[0]), beliefs, read)
 
@@ -164,14 +167,14 @@ def belief_figures(beliefs: Beliefs, read: Probe, title: str) -> dict[str, Figur
 
 
 def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "cpu") -> Evaluation:
-    """The saved evaluation of a run if it is whole and newer than its checkpoints, else a new one, saved."""
+    """The saved evaluation of a run if it is of all tasks and of its checkpoints as they are, else a new one, saved."""
     saved = run.path / f"evaluation-{split}.json"
-    newest = max((os.path.getmtime(run.checkpoint(s)) for s in run.seeds if run.checkpoint(s).exists()), default=0.0)
-    if saved.exists() and saved.stat().st_mtime > newest:
+    if saved.exists():
         evaluation = Evaluation.load(saved)
         every = held_out(run.family(), split).vector
         points = run.new_agent(run.seeds[0]).evaluation_points  # may depend on the family and the config
-        if np.array_equal(evaluation.task_vectors, every) and len(evaluation.episodes) == points:
+        current = run.check_evaluation(saved, evaluation.made_of)
+        if current and np.array_equal(evaluation.task_vectors, every) and len(evaluation.episodes) == points:
             return evaluation
     outcome = evaluate_run(run, split, device=device)
     save_evaluation(run, outcome)

@@ -16,6 +16,7 @@ from metarl.errors import MetaRLError
 from metarl.evaluate.packing import pack, unpack
 from metarl.evaluate.statistics import Array, Estimate, adaptation_speed, estimate, interquartile_mean
 from metarl.files import write_atomic
+from metarl.sealed import seal, unseal
 
 SPLITS = ("train", "test", "ood")
 SPLIT_KINDS = ("fresh", "disjoint", "closed")
@@ -98,6 +99,7 @@ class Evaluation:
         False  # whether the points are the successive episodes of one trial, so that their sum means something
     )
     player: bool = False  # whether a reference player earned it, which nobody trained
+    made_of: str = ""  # the run and the checkpoints that were scored; see RunFolder.fingerprint
 
     def __post_init__(self) -> None:
         for name in ("seeds", "episodes", "adaptations"):
@@ -225,8 +227,8 @@ class Evaluation:
         names = {item.name for item in fields(cls)}
         if not isinstance(content, dict):
             raise MetaRLError(f"not an evaluation but a {type(content).__name__}; evaluate the run again")
-        # Evaluations of earlier versions lack the flags.
-        flags = {item.name for item in fields(cls) if item.default is not MISSING and item.type is bool}
+        # Evaluations of earlier versions lack the flags, and what is scored outside a run has no fingerprint.
+        flags = {item.name for item in fields(cls) if item.default is not MISSING and item.type is bool} | {"made_of"}
         wrong = sorted(names ^ (set(content) | flags))
         if wrong:
             raise MetaRLError(f"not an evaluation: missing or unknown {wrong}; evaluate the run again")
@@ -235,13 +237,13 @@ class Evaluation:
 
     def save(self, path: str | Path) -> None:
         """Write the JSON form, whole or not at all."""
-        write_atomic(path, self.to_json())
+        write_atomic(path, seal(self.to_json()))
 
     @classmethod
     def load(cls, path: str | Path) -> "Evaluation":
         """Read what ``save`` wrote; raises MetaRLError, with the path, for a missing or damaged file."""
         try:
-            return cls.from_json(Path(path).read_text())
+            return cls.from_json(unseal(Path(path).read_text(), "evaluate the run again"))
         except (MetaRLError, OSError, UnicodeDecodeError) as error:
             raise MetaRLError(f"{path}: {error}") from error
 

@@ -18,6 +18,7 @@ from metarl.fewshot.presets import label
 from metarl.fewshot.runs import FewShotRun
 from metarl.fewshot.score import Scores, point_of
 from metarl.files import write_atomic
+from metarl.sealed import seal, unseal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class FewShotEvaluation:
     parameters: int
     adaptations: tuple[int, ...]
     values: NDArray[np.float64]  # (seed, point, episode)
+    made_of: str = ""  # the run and the checkpoints that were scored; see RunFolder.fingerprint
 
     @property
     def figure(self) -> str:
@@ -80,16 +82,18 @@ class FewShotEvaluation:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        write_atomic(path, json.dumps({**asdict(self), "values": self.values.tolist()}))
+        write_atomic(path, seal(json.dumps({**asdict(self), "values": self.values.tolist()})))
 
     @classmethod
     def load(cls, path: Path) -> "FewShotEvaluation":
         """What ``save`` wrote."""
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(unseal(path.read_text(), "delete it and evaluate anew"))
             values, shape = np.array(content.pop("values"), np.float64), config_from(Shape, content.pop("shape"))
             tuples = {name: tuple(content[name]) for name in ("seeds", "adaptations")}
             return cls(**{**content, **tuples, "values": values, "shape": shape})
+        except MetaRLError as error:
+            raise MetaRLError(f"{path}: {error}.") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MetaRLError(f"{path} is damaged ({error!r}); delete it and evaluate anew.") from error
 
@@ -123,6 +127,7 @@ def evaluate_run(
     if part == "train":
         raise MetaRLError("Scores are of classes that training has not seen; choose --part test or --part val.")
     tasks = source.part(part)
+    made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
     scores: list[Scores] = [model.score(tasks, shape, episodes, transductive=transductive) for model in models]
     spent = models[0].cost(tasks, shape)
@@ -142,6 +147,7 @@ def evaluate_run(
         parameters=sum(value.numel() for value in models[0].params.values()),
         adaptations=scores[0].adaptations,
         values=np.stack([each.values for each in scores]) * (100 if scores[0].measure == "accuracy" else 1),
+        made_of=made_of,
     )
 
 
@@ -155,14 +161,13 @@ def evaluation_file(run: FewShotRun, shape: Shape, part: str, transductive: bool
 def evaluation_of(
     run: FewShotRun, shape: Shape, episodes: int, part: str, device: str, *, transductive: bool
 ) -> FewShotEvaluation:
-    """The saved evaluation of a run if it is of this setting and newer than its checkpoints, else a new one, saved."""
+    """The saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one, saved."""
     for seed in run.seeds:
         run.warn_if_unfinished(seed, run.trained_amount(seed), "iterations")
     saved = evaluation_file(run, shape, part, transductive)
-    newest = max(run.trained_checkpoint(seed).stat().st_mtime for seed in run.seeds)
-    if saved.exists() and saved.stat().st_mtime > newest:
+    if saved.exists():
         found = FewShotEvaluation.load(saved)
-        if found.shape == shape and found.values.shape[2] == episodes:
+        if run.check_evaluation(saved, found.made_of) and found.shape == shape and found.values.shape[2] == episodes:
             return found
     made = evaluate_run(run, shape, episodes, part, device, transductive=transductive)
     made.save(saved)

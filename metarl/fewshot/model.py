@@ -45,6 +45,8 @@ class FewShot:
         self.params: Params = {name: value.to(self.device) for name, value in made.items()}
         self.iteration = 0
         self.wall_seconds = 0.0  # of training so far
+        self.run_id = ""  # of the run folder that it belongs to
+        self.log_digest = ""  # of the rows that the run has logged so far
         self._adam: Adam | None = None
 
     @property
@@ -149,7 +151,8 @@ class FewShot:
         about = {"config": asdict(self.config), "kind": asdict(self.kind), "seed": self.seed}
         about |= {"iteration": self.iteration, "wall_seconds": self.wall_seconds}
         training = prefixed("training", self.adam.state_dict())
-        save_checkpoint(path, {**prefixed("params", self.params), **training}, {"fewshot": about})
+        whose = {"run": self.run_id, "log": self.log_digest}
+        save_checkpoint(path, {**prefixed("params", self.params), **training}, {"fewshot": about, **whose})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
@@ -165,6 +168,7 @@ class FewShot:
         model.params = {name: params[name].to(model.device) for name in model.params}
         model.adam.load_state_dict(with_prefix("training", tensors))
         model.iteration, model.wall_seconds = saved["iteration"], saved["wall_seconds"]
+        model.run_id, model.log_digest = about.get("run", ""), about.get("log", "")
         return model
 
 

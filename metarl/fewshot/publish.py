@@ -77,7 +77,7 @@ def publish(
 
 
 def _learning(run: FewShotRun) -> Any:
-    logs = [run.seed_folder(seed) / "progress.csv" for seed in run.seeds]
+    logs = [run.progress(seed) for seed in run.seeds]
     with logs[0].open(newline="") as file:
         columns = csv.DictReader(file).fieldnames or []
     shown = "train/accuracy" if "train/accuracy" in columns else "train/loss"

@@ -13,13 +13,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from metarl.checkpoint import config_from, load_checkpoint
+from metarl import signals
+from metarl.checkpoint import check_owner, config_from
+from metarl.errors import MetaRLError
 from metarl.fewshot.config import FewShotConfig, used
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.sources import Source, make_source
-from metarl.logs import run_logger
+from metarl.files import using
+from metarl.logs import RunLogger
 from metarl.process import prepare_process
-from metarl.run_folder import RunFolder, check_seeds
+from metarl.run_folder import RunFolder, check_seeds, new_id
 from metarl.training import How, Report
 
 _ROWS = 1000  # of a training's log, each the mean of the iterations since the last one
@@ -40,6 +43,7 @@ class FewShotRun(RunFolder):
     source_name: str
     seeds: tuple[int, ...]
     command: str
+    id: str = ""
 
     @classmethod
     def create(
@@ -55,7 +59,7 @@ class FewShotRun(RunFolder):
     ) -> "FewShotRun":
         """Make the folder, or with ``resume`` open the one that is there, which must be of the same making."""
         check_seeds(seeds)
-        run = cls(path, used(config), source, tuple(seeds), command)
+        run = cls(path, used(config), source, tuple(seeds), command, new_id())
         if resume and cls.is_at(path):
             saved = cls.open(path)
             run.check_same(saved, ("config", "source_name", "seeds"))
@@ -63,14 +67,14 @@ class FewShotRun(RunFolder):
         # Whatever is wrong with the source or the learner shows here, before anything is written or removed.
         made = run.source()
         FewShot(config, made).check(made.part("train"), config.episode)
-        run.make_room(overwrite)
-        run._write_about({"source": source})
+        with run.in_making(overwrite):
+            run._write_about({"source": source})
         return run
 
     @classmethod
     def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
         config = used(config_from(FewShotConfig, about["config"]))
-        return cls(path, config, about["source"], tuple(about["seeds"]), about["command"])
+        return cls(path, config, about["source"], tuple(about["seeds"]), about["command"], about["id"])
 
     @property
     def budget(self) -> int:
@@ -82,10 +86,18 @@ class FewShotRun(RunFolder):
 
     def trained(self, seed: int, device: str | torch.device = "cpu") -> FewShot:
         """One seed's learner as its checkpoint has it."""
-        return FewShot.load(self.trained_checkpoint(seed), device)
+        path = self.trained_checkpoint(seed)
+        model = FewShot.load(path, device)
+        check_owner(path, (model.run_id, model.seed), (self.id, seed))
+        if used(model.config) != self.config:
+            raise MetaRLError(f"{path} was trained with another config than {self.path} has; train anew.")
+        return model
 
     def trained_amount(self, seed: int) -> int:
-        return int(load_checkpoint(self.trained_checkpoint(seed))[1]["fewshot"]["iteration"])
+        return self.trained(seed).iteration
+
+    def log_digest(self, seed: int) -> str:
+        return self.trained(seed).log_digest
 
 
 def train_seed(run: FewShotRun, seed: int, report: Report, how: How) -> None:
@@ -93,17 +105,27 @@ def train_seed(run: FewShotRun, seed: int, report: Report, how: How) -> None:
     prepare_process(how.threads)
     source, checkpoint = run.source(), run.checkpoint(seed)
     if checkpoint.exists():
-        model = FewShot.load(checkpoint, how.device)
+        model = run.trained(seed, how.device)
     else:
         model = FewShot(run.config, source, seed=seed, device=how.device)
-    run.seed_folder(seed).mkdir(parents=True, exist_ok=True)
-    logger = run_logger(run.seed_folder(seed), model.iteration)
+        model.run_id = run.id
+    signals.stop_if_asked()
+    folder = run.seed_folder(seed)
+    with using(folder):
+        folder.mkdir(exist_ok=True)
+    logger = RunLogger(folder, model.iteration, model.log_digest)
     apart = max(1, run.budget // _ROWS)
     rows: list[dict[str, float]] = []  # since the last one of the log
     saved = time.monotonic()
 
-    def after(model: FewShot, logged: dict[str, float]) -> None:
+    def save() -> None:
         nonlocal saved
+        run.check_there()
+        model.log_digest = logger.digest
+        model.save(checkpoint)
+        saved = time.monotonic()
+
+    def after(model: FewShot, logged: dict[str, float]) -> None:
         rows.append(logged)
         # Also where training ends, or the last iterations would be missing.
         if model.iteration % apart == 0 or model.iteration == run.budget:
@@ -116,15 +138,15 @@ def train_seed(run: FewShotRun, seed: int, report: Report, how: How) -> None:
             logger.record("time/total_timesteps", model.iteration)
             logger.dump(step=model.iteration)
             # After a row of the log, so that a resumed run's rows are means of as many iterations.
-            if time.monotonic() - saved >= how.seconds:
-                model.save(checkpoint)
-                saved = time.monotonic()
+            if time.monotonic() - saved >= how.seconds or signals.asked() is not None:
+                save()
+                signals.stop_if_asked()
 
     try:
         begun = model.iteration
         model.fit(source, callback=after)
         # What was finished before stays as it is, and its evaluations newer than it.
         if model.iteration > begun or not checkpoint.exists():
-            model.save(checkpoint)
+            save()
     finally:
         logger.close()
