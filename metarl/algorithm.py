@@ -25,6 +25,7 @@ from metarl.checkpoint import check_owner, config_from, load_checkpoint, prefixe
 from metarl.device import check_device
 from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
+from metarl.guards import check_amounts, check_arguments, check_split
 from metarl.learner import MetaLearner, Params, State
 from metarl.plugins import FAMILIES, trusted
 from metarl.policy import AdaptedPolicy, Recording
@@ -54,9 +55,10 @@ class Algorithm(ABC):
         device: str | torch.device = "cpu",
         verbose: int = 0,
     ) -> None:
+        check_arguments(type(self), family, config, self.config_class, seed)
         self.family = make_family(family, variant)
         self.config = self.config_class() if config is None else config
-        self.seed, self.device, self.verbose = seed, check_device(device), verbose
+        self.seed, self.device, self.verbose = int(seed), check_device(device), verbose
         ActionMap(self.family.action_space, self.device, torch.float32)  # raises where policies cannot act
         self.num_timesteps = 0  # environment steps of training so far
         self.iteration = 0
@@ -68,6 +70,7 @@ class Algorithm(ABC):
         self.log_digest = ""  # of the rows that the run has logged so far
         self._target = 0
         self._unadapted: AdaptedPolicy | None = None
+        self._split = self.family.splits.hash
 
     @abstractmethod
     def build_learner(self) -> MetaLearner:
@@ -129,8 +132,7 @@ class Algorithm(ABC):
         more.
         """
         total = self.config.total_timesteps if total_timesteps is None else total_timesteps
-        if total < 1:
-            raise MetaRLError(f"total_timesteps={total}: training takes at least one step.")
+        check_amounts(total, log_interval)
         if reset_num_timesteps:
             # Not the iteration: it is the counter of the random streams, and none is drawn from twice.
             self.num_timesteps = 0
@@ -149,6 +151,7 @@ class Algorithm(ABC):
         running = True
         while running and self.num_timesteps < target:
             calls.on_rollout_start()
+            check_split(self.family, self._split)
             steps, metrics = self.train_iteration()
             self._check_finite()
             self.iteration += 1
@@ -161,6 +164,7 @@ class Algorithm(ABC):
             # After the log, so that a checkpoint saved here has all its rows behind it.
             calls.on_rollout_end()
         if self.num_timesteps >= target:
+            check_split(self.family, self._split)
             self.after_training()
         calls.on_training_end()
         return self

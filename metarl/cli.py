@@ -11,7 +11,15 @@ from typing import Any
 
 import tyro
 
-from metarl.commands import Command, dispatch, run_name, show, train_and_say, training_options
+from metarl.commands import (
+    Command,
+    dispatch,
+    quiet_without_a_reader,
+    run_name,
+    show,
+    train_and_say,
+    training_options,
+)
 from metarl.errors import MetaRLError
 from metarl.files import refused
 from metarl.options import (
@@ -182,14 +190,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    if given and given[0] == "--version":
-        from metarl import __version__
-
-        print(__version__)
-        return
     try:
-        with raising():
-            dispatch(COMMANDS, given, "metarl")
+        with quiet_without_a_reader(), raising():
+            if given and given[0] == "--version":
+                from metarl import __version__
+
+                print(__version__)
+            else:
+                dispatch(COMMANDS, given, "metarl")
     except MetaRLError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -2,8 +2,11 @@
 
 import json
 import os
+import select
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:  # `metarl --help` should not wait for torch
     from metarl.training import TrainSeed
 
 _LONGEST = 255  # bytes of a file's name, on the usual file systems
+_SIGPIPE = 128 + 13  # the exit code of a program that this signal ended
 Command = Callable[[Sequence[str]], None]
 
 
@@ -97,9 +101,31 @@ def show(as_json: bool, content: Any, shown: Any) -> None:
     if isinstance(shown, str):
         print(shown)  # rich would break a command in two
         return
-    from rich import print as rich_print
+    from rich.console import Console
 
-    rich_print(shown)
+    console = Console()
+    # Its own printing ends the process where nobody reads, as if there had been an error.
+    with console.capture() as captured:
+        console.print(shown)
+    print(captured.get(), end="")
+
+
+@contextmanager
+def quiet_without_a_reader() -> Iterator[None]:
+    """End without a word, with exit code 141, where the reader of our output has closed it, as ``| head`` does."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        output = select.poll()
+        output.register(sys.stdout, select.POLLERR)
+        if not output.poll(0):
+            raise  # another pipe than that of our output
+        # What is left in the buffer goes nowhere; at its end Python would try once more, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(_SIGPIPE) from None
 
 
 def dispatch(commands: Mapping[str, Command], arguments: Sequence[str], prog: str) -> None:

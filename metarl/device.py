@@ -9,7 +9,7 @@ def check_device(device: torch.device | str) -> torch.device:
     """The device, or an error that says what is there."""
     try:
         chosen = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise MetaRLError(f"Device {device!r} is unknown; use 'cpu', 'cuda' or 'cuda:0'.") from error
     if chosen.type not in ("cpu", "cuda"):
         raise MetaRLError(f"Device {str(device)!r} is not supported; use 'cpu', 'cuda' or 'cuda:0'.")

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -46,6 +47,12 @@ class ActionDistribution(ABC):
     @abstractmethod
     def detach(self) -> "ActionDistribution":
         """The same, cut from the graph."""
+
+    def tasks(self, rows: slice) -> Self:
+        """Those of some of the tasks, the first index."""
+        return type(self)(
+            *(part.tasks(rows) if isinstance(part, ActionDistribution) else part[rows] for part in vars(self).values())
+        )
 
 
 @dataclass(frozen=True)

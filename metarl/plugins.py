@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
@@ -20,7 +21,13 @@ def declared(group: str) -> dict[str, str]:
     """Name -> where it is, joined over the packages; each entry point of the group gives such a mapping."""
     found: dict[str, str] = {}
     for point in entry_points(group=group):
-        mapping = point.load()
+        try:
+            mapping = point.load()
+        except Exception as error:  # a package of somebody else's can raise anything
+            raise MetaRLError(
+                f"Entry point {point.value} of {group} cannot be loaded: {type(error).__name__}: {error}; uninstall or "
+                "mend its package."
+            ) from error
         if not isinstance(mapping, Mapping):
             raise MetaRLError(
                 f"Entry point {point.value} of {group} must give a dict of name -> module, got {mapping!r}."
@@ -83,17 +90,30 @@ def import_module(module: str) -> ModuleType:
     # A console command has no working folder on its path, but a user's family lies there.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
+    if not all(module.split(".")) or set(module) & set("/\\\0"):
+        raise MetaRLError(f"{module!r} is no name of a module; write module:id, such as my_package.maze:me/Maze-v0.")
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and module.startswith(error.name):
-            raise MetaRLError(f"There is no module {module!r} to import from {os.getcwd()}; check the name.") from error
+    except MetaRLError:
         raise
-    except (AttributeError, RuntimeError) as error:
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise MetaRLError(f"There is no module {module!r} to import from {os.getcwd()}; check the name.") from error
+        raise _failed(module, error) from error
+    except (Exception, SystemExit) as error:  # a module of a user's own can raise anything
         # MuJoCo loads the graphics library that this variable names when it is imported, and fails without it.
-        if "mujoco" in sys.modules or (chosen := os.environ.get("MUJOCO_GL")) is None:
-            raise
+        chosen = os.environ.get("MUJOCO_GL")
+        if not isinstance(error, AttributeError | RuntimeError) or "mujoco" in sys.modules or chosen is None:
+            raise _failed(module, error) from error
         raise MetaRLError(
             f"MuJoCo cannot be imported with MUJOCO_GL={chosen} ({error}); install what it names (apt install libegl1 "
             "or libosmesa6), or unset it."
         ) from error
+
+
+def _failed(module: str, error: BaseException) -> MetaRLError:
+    """What went wrong in a module, and in which line, on one line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"  # it says so itself
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return MetaRLError(f"Module {module!r} cannot be imported: {said}{where}; mend it, or name another.")

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from metarl.actions import ActionMap
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 from metarl.family.base import TaskFamily
 from metarl.family.observed import with_task
 from metarl.family.registry import make_family
@@ -35,8 +35,10 @@ class TaskVecEnv(VecEnv):
 
     Args:
         tasks: where a new task comes from every ``episodes_per_trial`` episodes (the family's number unless given):
-            "train", or "test" and "ood" for evaluation, or a ``Tasks`` batch of training tasks, which is refused
-            where it holds test tasks. None with ``task``: one task for good, the family's default unless given.
+            "train", or "test" and "ood" for evaluation, or a ``Tasks`` batch. None with ``task``: one task for good,
+            the family's default unless given.
+        evaluation: that the environments are there to score policies on. Only so are test and ood tasks taken, in
+            ``tasks``, ``task`` and ``set_options``. SB3's own ``learn`` cannot be kept from training on them; ours is.
         observe_task: whether the observation ends with the task vector (``with_task``).
     """
 
@@ -50,22 +52,23 @@ class TaskVecEnv(VecEnv):
         task: Mapping[str, ArrayLike] | None = None,
         episodes_per_trial: int | None = None,
         observe_task: bool = False,
+        evaluation: bool = False,
         seed: int | None = 0,
         device: torch.device | str = "cpu",
         render_mode: str | None = None,
     ) -> None:
         made = make_family(family, variant)
         self.family = with_task(made) if observe_task else made
-        if isinstance(tasks, Tasks):
-            self._check_training(tasks)
-        elif task is not None and tasks == "train":
+        if task is not None and isinstance(tasks, str) and tasks == "train":
             tasks = None
+        self.evaluation = evaluation
         self._envs = TaskVectorEnv(
             self.family,
             num_envs,
             task=task,
             tasks=tasks,
             episodes_per_trial=episodes_per_trial,
+            evaluation=evaluation,
             autoreset_mode=AutoresetMode.SAME_STEP,
             render_mode=render_mode,
             device=device,
@@ -81,6 +84,18 @@ class TaskVecEnv(VecEnv):
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed environment i with ``seed`` + i, at the next reset."""
         return super().seed(None if seed is None else int(seed))
+
+    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
+        """The next reset's tasks: ``{"task": {...}}`` for all, or a list with one for each."""
+        if not isinstance(options, list | dict | None):
+            raise MetaRLError(f"set_options({shown(options)}): give a dict for all, or a list with one for each.")
+        before = self._options
+        super().set_options(options)
+        try:
+            self._reset_options_given()
+        except Exception:
+            self._options = before
+            raise
 
     def reset(self) -> Array:
         """Begin the next episode everywhere; returns observations ``(num_envs, ...)``."""
@@ -144,12 +159,6 @@ class TaskVecEnv(VecEnv):
         """No environment has a Gymnasium wrapper."""
         return [False for _ in self._get_indices(indices)]
 
-    def _check_training(self, tasks: Tasks) -> None:
-        try:
-            self.family.splits.check_training(tasks)
-        except MetaRLError as error:
-            raise MetaRLError(f"{error} To evaluate on them, ask for tasks='test'.") from None
-
     def _scaled(self, actions: Array) -> Array:
         """Actions of the family's own space."""
         if isinstance(self.action_space, Discrete):
@@ -195,9 +204,12 @@ class TaskVecEnv(VecEnv):
     def _reset_options_given(self) -> dict[str, Any] | None:
         if not any(self._options):
             return None
-        if any(set(options) != {"task"} for options in self._options):
-            raise MetaRLError(f"set_options({self._options}): give every environment a task, {{'task': ...}}, or none.")
-        return {"task": Tasks.stack([self.family.validate(options["task"]) for options in self._options])}
+        if any(not isinstance(options, dict) or set(options) != {"task"} for options in self._options):
+            raise MetaRLError(
+                f"set_options({shown(self._options)}): give every environment a task, {{'task': ...}}, or none."
+            )
+        tasks = Tasks.stack([self.family.validate(options["task"]) for options in self._options])
+        return {"task": self._envs.tasks_of(tasks)}
 
 
 def sb3_action_space(family: TaskFamily) -> Box | Discrete:

@@ -33,7 +33,8 @@ from metarl.errors import MetaRLError
 from metarl.rollout.random import gymnasium_keys, stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
-from metarl.tasks import Tasks
+from metarl.sb3 import TaskVecEnv
+from metarl.tasks import Closed, Tasks
 
 NAVIGATION, GRID = "metarl/PointNavigation-v0", "metarl/GridNavi-v0"
 CONFIG = MAMLConfig(tasks=2, episodes=3, hidden=(4,), inner_steps=1)
@@ -102,6 +103,73 @@ def test_learn_takes_a_callback_a_list_and_a_function() -> None:
 
     make().learn(ITERATION, function)
     assert seen == spies[0].steps
+
+
+@pytest.mark.parametrize("swap", ["train set", "in place", "kind", "split", "family"])
+def test_a_callback_that_swaps_the_training_tasks_ends_the_training_before_they_are_used(
+    swap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = MAML(PointNavigation("pearl"), CONFIG)
+    split, iterations = agent.family.splits, list[int]()
+    assert split.train_set is not None
+
+    def swapping(_local: dict[str, Any], _global: dict[str, Any]) -> bool:
+        iterations.append(agent.iteration)
+        assert split.train_set is not None
+        if swap == "train set":
+            split.train_set = split.test
+        elif swap == "in place":
+            split.train_set.values["goal"][0] = split.test.values["goal"][0]
+        elif swap == "kind":
+            split.kind = "closed"
+        elif swap == "split":
+            monkeypatch.setattr(agent.family, "splits", Closed().make("other", agent.family.tasks))
+        else:
+            agent.family = PointNavigation("maml")
+        return True
+
+    with pytest.raises(MetaRLError, match="its tasks were swapped"):
+        agent.learn(10**6, swapping)
+    assert set(iterations) == {1}
+
+
+def test_an_agent_trains_on_a_family_and_no_environment() -> None:
+    views = (
+        env(tasks="test"),
+        gymnasium.make_vec("metarl/PointNavigation-v0", 2, tasks="test", evaluation=True),
+        TaskVecEnv("metarl/PointNavigation-v0", 2, tasks="test", evaluation=True),
+    )
+    for view in views:
+        with pytest.raises(
+            MetaRLError, match=f"MAML collects .* was given a {type(view).__name__}; give it the family"
+        ):
+            MAML(view)  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"family": 3}, "family=3: give an id"),
+        ({"config": 3}, r"MAML\(config=3\): give a MAMLConfig"),
+        ({"config": {"tasks": 3}}, "give a MAMLConfig"),
+        ({"seed": "0"}, "seed='0'.*: give an integer"),
+        ({"seed": 0.5}, "seed=0.5"),
+        ({"device": 3.5}, "Device 3.5"),
+    ],
+    ids=str,
+)
+def test_arguments_of_another_type_are_told(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(MetaRLError, match=message):
+        MAML(**{"family": "metarl/PointNavigation-v0", **wrong})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"total_timesteps": t} for t in ("9", math.nan, math.inf, -1)] + [{"log_interval": 0}]
+)
+def test_amounts_that_are_none_are_told(wrong: dict[str, Any]) -> None:
+    ((name, _),) = wrong.items()
+    with pytest.raises(MetaRLError, match=f"{name}="):
+        make().learn(**wrong)
 
 
 @pytest.mark.parametrize("kind", ["callback", "list", "function"])

@@ -96,7 +96,7 @@ def same(one: Any, other: Any) -> bool:
 
 CASES: list[tuple[TorchFamily, dict[str, Any]]] = [
     (Drift(), {"tasks": "train"}),
-    (Drift(), {"tasks": "test", "episodes_per_trial": 2}),
+    (Drift(), {"tasks": "test", "episodes_per_trial": 2, "evaluation": True}),
     (Drift(), {"task": GOAL}),
     (Drift("disjoint"), {"tasks": "train"}),
     (Slots(), {"tasks": "train"}),
@@ -210,7 +210,10 @@ def test_sb3s_algorithms_learn_on_it(algorithm: Any, family: TorchFamily, settin
     assert any(not torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
     assert len(model.ep_info_buffer) > N
     returns, lengths = evaluate_policy(
-        model, VecMonitor(TaskVecEnv(family, 2, tasks="test", observe_task=True)), 6, return_episode_rewards=True
+        model,
+        VecMonitor(TaskVecEnv(family, 2, tasks="test", observe_task=True, evaluation=True)),
+        6,
+        return_episode_rewards=True,
     )
     assert len(returns) == 6
     assert all(0 < length <= family.horizon for length in lengths)
@@ -275,9 +278,8 @@ def test_options_give_the_next_tasks() -> None:
     assert all(info["trial_start"] and info["task"]["goal"].tolist() == [0.25, 0.75] for info in envs.reset_infos)
     envs.reset()
     assert len({info["task"]["goal"].tobytes() for info in envs.reset_infos}) == N
-    envs.set_options([{"task": GOAL}, {}, {}, {}])
     with pytest.raises(MetaRLError, match="give every environment a task"):
-        envs.reset()
+        envs.set_options([{"task": GOAL}, {}, {}, {}])
 
 
 @pytest.mark.parametrize("seeds", [(0, 0), (0, 1)])
@@ -295,12 +297,45 @@ def play(envs: VecEnv) -> list[NDArray[Any]]:
 
 def test_training_on_test_tasks_is_refused() -> None:
     family = Drift("disjoint")
-    with pytest.raises(MetaRLError, match=r"2 of 2 training tasks belong to the test split.*ask for tasks='test'"):
-        TaskVecEnv(family, N, tasks=family.splits.test[:2])
+    test = family.splits.test
+    with pytest.raises(MetaRLError, match=r"2 of 2 training tasks belong to the test split.*evaluation=True"):
+        TaskVecEnv(family, N, tasks=test[:2])
+    with pytest.raises(MetaRLError, match=r"tasks='test' are not to train on.*evaluation=True"):
+        TaskVecEnv(family, N, tasks="test")
+    with pytest.raises(MetaRLError, match="1 of 1 training tasks belong to the test split"):
+        TaskVecEnv(family, N, task=test[0])
     assert family.splits.train_set is not None
     TaskVecEnv(family, N, tasks=family.splits.train_set[:2])
+    TaskVecEnv(family, N, task=family.splits.train_set[0])
     closed = Drift("closed")
     TaskVecEnv(closed, N, tasks=closed.splits.test)
+
+
+def test_options_take_no_test_task_either() -> None:
+    family = Drift("disjoint")
+    test, train = family.splits.test, family.splits.train_set
+    assert train is not None
+    envs = TaskVecEnv(family, N)
+    for options in ({"task": test[0]}, [{"task": test[0]}, *({"task": train[i]} for i in range(1, N))]):
+        with pytest.raises(MetaRLError, match=r"belong to the test split.*evaluation=True"):
+            envs.set_options(options)
+        envs.reset()  # the options were not taken
+        begun = {info["task"]["goal"].tobytes() for info in envs.reset_infos}
+        assert not begun & {goal.tobytes() for goal in test.values["goal"]}
+    envs.set_options([{"task": train[i]} for i in range(N)])
+    envs.reset()
+
+
+def test_an_evaluation_takes_every_task() -> None:
+    family = Drift("disjoint")
+    test = family.splits.test
+    for options in ({"tasks": "test"}, {"tasks": test}, {"task": test[0]}):
+        envs = TaskVecEnv(family, N, evaluation=True, **options)  # type: ignore[arg-type]
+        envs.reset()
+        assert envs.reset_infos[0]["task"]["goal"].tolist() == test[0]["goal"].tolist()
+        envs.set_options({"task": test[1]})
+        envs.reset()
+        assert envs.reset_infos[0]["task"]["goal"].tolist() == test[1]["goal"].tolist()
 
 
 def test_bad_input_is_told() -> None:
@@ -310,6 +345,12 @@ def test_bad_input_is_told() -> None:
         TaskVecEnv(Slots(), N, render_mode="human")
     with pytest.raises(MetaRLError, match="Both task="):
         TaskVecEnv(Drift(), N, task=GOAL, tasks="test")
+    for wrong in ({"tasks": ["train"]}, {"tasks": np.arange(2)}, {"tasks": 3}):
+        with pytest.raises(MetaRLError, match="give 'train', 'test', 'ood' or a Tasks batch"):
+            TaskVecEnv(Drift(), N, **wrong)
+    for options in (3, "task", [3] * N, [{"task": GOAL}], {"task": None}, {"task": 3}, {"tsk": GOAL}):
+        with pytest.raises(MetaRLError):
+            TaskVecEnv(Drift(), N).set_options(options)
     envs = TaskVecEnv(Drift(), N)
     with pytest.raises(MetaRLError, match=r"before reset"):
         envs.step(np.zeros((N, 2), np.float32))

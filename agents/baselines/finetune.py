@@ -9,6 +9,7 @@ import torch
 from metarl.adapt.gradient import STEP_SIZE
 from metarl.agents.maml.agent import MAML
 from metarl.agents.maml.config import MAMLConfig
+from metarl.config import Limit, above, at_least, check_config, items
 from metarl.evaluate.driver import adaptation_curve
 from metarl.learner import Params
 from metarl.rollout.random import stream_keys
@@ -25,7 +26,19 @@ class FineTuneConfig(MAMLConfig):
     outer_steps: Literal["each", "last"] = "last"
     step_sizes: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)  # to choose from for the fine-tuning
     choice_tasks: int = 40  # training tasks that the choice is made on
-    choice_points: int = 4  # of the adaptation curve whose mean return decides
+    choice_points: int = 4  # of the adaptation curve whose mean return decides, the first left out
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_config(
+            self,
+            {
+                "inner_steps": Limit("0, for maml is what adapts in training", lambda value: value == 0),
+                "step_sizes": items(above(0)),
+                "choice_tasks": at_least(1),
+                "choice_points": at_least(2),
+            },
+        )
 
 
 class FineTune(MAML):

@@ -10,7 +10,7 @@ import gymnasium
 import torch
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.logger import KVWriter, Logger
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 from torch import Tensor
 
 from metarl.agents.baselines.sb3_config import PRESETS, PPOConfig, SACConfig, SB3Config
@@ -90,6 +90,7 @@ class SB3Agent(Algorithm):
 
     def train_iteration(self) -> tuple[int, dict[str, float]]:
         model, used = self.model, self.config.used
+        self._check_training(model)
         before = model.num_timesteps
         with self._randomness.in_use():
             if isinstance(used, PPOConfig):
@@ -105,6 +106,17 @@ class SB3Agent(Algorithm):
 
     def load_training_state(self, saved: dict[str, Tensor]) -> None:
         self._model, self._saved = None, saved
+
+    def _check_training(self, model: Model) -> None:
+        """Refuse environments that somebody put in the place of our own, where they are there to score on."""
+        env = model.get_env()
+        while isinstance(env, VecEnvWrapper):
+            env = env.venv
+        if isinstance(env, TaskVecEnv) and env.evaluation:
+            raise MetaRLError(
+                f"{self.name} was to train on a TaskVecEnv of {env.family.name} with evaluation=True, which may hold "
+                "test tasks; give it one without, or leave its own."
+            )
 
     def _learn_sac(self, model: Model, used: SACConfig) -> None:
         steps = used.log_every

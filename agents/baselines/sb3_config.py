@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from metarl.config import check_config
+from metarl.config import Limit, above, at_least, between, check_config
 from metarl.errors import MetaRLError
 
 Activation = Literal["tanh", "relu"]
@@ -33,18 +33,17 @@ class PPOConfig:
         check_config(
             self,
             {
-                "learning_rate": self.learning_rate > 0,
-                "n_steps": self.n_steps >= 1,
-                "batch_size": self.batch_size >= 2,  # the advantages of a batch are normalised
-                "n_epochs": self.n_epochs >= 1,
-                "gamma": 0 < self.gamma <= 1,
-                "gae_lambda": 0 <= self.gae_lambda <= 1,
-                "clip_range": self.clip_range > 0,
-                "ent_coef": self.ent_coef >= 0,
-                "vf_coef": self.vf_coef >= 0,
-                "max_grad_norm": self.max_grad_norm > 0,
-                "net_arch": all(width >= 1 for width in self.net_arch),
-                "activation": self.activation in ("tanh", "relu"),
+                "learning_rate": above(0),
+                "n_steps": at_least(1),
+                "batch_size": at_least(2),  # the advantages of a batch are normalised
+                "n_epochs": at_least(1),
+                "gamma": above(0, up_to=1),
+                "gae_lambda": between(0, 1),
+                "clip_range": above(0),
+                "ent_coef": at_least(0),
+                "vf_coef": at_least(0),
+                "max_grad_norm": above(0),
+                "net_arch": at_least(1),
             },
         )
 
@@ -70,18 +69,17 @@ class SACConfig:
         check_config(
             self,
             {
-                "learning_rate": self.learning_rate > 0,
-                "buffer_size": self.buffer_size >= 1,
-                "learning_starts": self.learning_starts >= 0,
-                "batch_size": self.batch_size >= 1,
-                "tau": 0 < self.tau <= 1,
-                "gamma": 0 < self.gamma <= 1,
-                "train_freq": self.train_freq >= 1,
-                "gradient_steps": self.gradient_steps >= 1 or self.gradient_steps == -1,
-                "ent_coef": self.ent_coef == "auto" or (not isinstance(self.ent_coef, str) and self.ent_coef >= 0),
-                "net_arch": all(width >= 1 for width in self.net_arch),
-                "activation": self.activation in ("tanh", "relu"),
-                "log_every": self.log_every >= 1,
+                "learning_rate": above(0),
+                "buffer_size": at_least(1),
+                "learning_starts": at_least(0),
+                "batch_size": at_least(1),
+                "tau": above(0, up_to=1),
+                "gamma": above(0, up_to=1),
+                "train_freq": at_least(1),
+                "gradient_steps": Limit("at least 1, or -1", lambda value: value >= 1 or value == -1),
+                "ent_coef": Limit("at least 0 where it is a number", lambda value: value == "auto" or value >= 0),
+                "net_arch": at_least(1),
+                "log_every": at_least(1),
             },
         )
 
@@ -100,9 +98,8 @@ class SB3Config:
         check_config(
             self,
             {
-                "algorithm": self.algorithm in ("ppo", "sac"),
-                "total_timesteps": self.total_timesteps >= 1,
-                "n_envs": self.n_envs >= 1,
+                "total_timesteps": at_least(1),
+                "n_envs": at_least(1),
             },
         )
         rollout = self.ppo.n_steps * self.n_envs

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from metarl.agents.maml.surrogates import SURROGATES, Surrogate
-from metarl.config import check_config
+from metarl.agents.maml.surrogates import Surrogate
+from metarl.config import Limit, above, at_least, between, check_config
 from metarl.errors import MetaRLError
 
 
@@ -53,34 +53,28 @@ class MAMLConfig:
         check_config(
             self,
             {
-                "tasks": self.tasks >= 1,
-                "episodes": self.episodes >= 1,
-                "inner_steps": self.inner_steps >= 0,
-                "gamma": 0 < self.gamma <= 1,
-                "gae_lambda": 0 <= self.gae_lambda <= 1,
-                "inner_lr": self.inner_lr > 0,
-                "initial_std": self.initial_std > 0,
-                "learning_rate": self.learning_rate > 0,
-                "epochs": self.epochs >= 1,
-                "clip": self.clip > 0,
-                "max_kl": self.max_kl > 0,
-                "cg_iterations": self.cg_iterations >= 1,
-                "backtrack": 0 < self.backtrack < 1,
-                # Every n-th state is used, so it is 1/n.
-                "curvature_fraction": 0 < self.curvature_fraction <= 1
-                and abs(1 / self.curvature_fraction - round(1 / self.curvature_fraction)) < 1e-6,
-                "hidden": all(width >= 1 for width in self.hidden),
-                "activation": self.activation in ("tanh", "relu"),
-                "inner": self.inner in SURROGATES,
-                "outer": self.outer in ("ppo", "trpo"),
-                "outer_steps": self.outer_steps in ("each", "last"),
-                "output_gain": self.output_gain > 0,
-                "final_learning_rate": 0 <= self.final_learning_rate <= 1,
-                "inner_kl": self.inner_kl >= 0,
-                "cg_damping": self.cg_damping >= 0,
-                "line_search": self.line_search >= 1,
-                "chunk": self.chunk is None or self.chunk >= 1,
-                "total_timesteps": self.total_timesteps >= 1,
+                "tasks": at_least(1),
+                "episodes": at_least(1),
+                "inner_steps": at_least(0),
+                "gamma": above(0, up_to=1),
+                "gae_lambda": between(0, 1),
+                "inner_lr": above(0),
+                "initial_std": above(0),
+                "learning_rate": above(0),
+                "epochs": at_least(1),
+                "clip": above(0),
+                "max_kl": above(0),
+                "cg_iterations": at_least(1),
+                "backtrack": Limit("above 0 and below 1", lambda value: 0 < value < 1),
+                "curvature_fraction": Limit("1/n for every n-th state", _is_one_over_n),
+                "hidden": at_least(1),
+                "output_gain": above(0),
+                "final_learning_rate": between(0, 1),
+                "inner_kl": at_least(0),
+                "cg_damping": at_least(0),
+                "line_search": at_least(1),
+                "chunk": at_least(1),
+                "total_timesteps": at_least(1),
             },
         )
         if self.outer == "trpo" and self.outer_steps != "last":
@@ -90,6 +84,10 @@ class MAMLConfig:
                 f"MAMLConfig(curvature_fraction={self.curvature_fraction}) leaves out steps, and DiCE needs them all; "
                 "set inner='lvc' or 'loglik'."
             )
+
+
+def _is_one_over_n(fraction: float) -> bool:
+    return 0 < fraction <= 1 and abs(1 / fraction - round(1 / fraction)) < 1e-6
 
 
 _LITERATURE = MAMLConfig(

@@ -58,8 +58,7 @@ class PPO:
             total = total - masked_mean(gain, trajectory.valid)
             clipped = clipped + masked_mean(outside.float(), trajectory.valid) / len(scored)
         for k in range(last if old else 0):
-            before = _rows(old[k], rows)
-            penalty = kl(before, self.learner.distribution(outputs[k]), data.trajectories[k])
+            penalty = kl(old[k].tasks(rows), self.learner.distribution(outputs[k]), data.trajectories[k])
             total = total + self.config.inner_kl * penalty
         return total, {"clip_fraction": clipped}
 
@@ -70,7 +69,3 @@ class PPO:
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Continue from ``state_dict``."""
         self.adam.load_state_dict(saved)
-
-
-def _rows(distribution: ActionDistribution, rows: slice) -> ActionDistribution:
-    return type(distribution)(*(value[rows] for value in vars(distribution).values()))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from metarl.config import check_config
+from metarl.config import above, at_least, between, check_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,30 +47,28 @@ class PEARLConfig:
         check_config(
             self,
             {
-                "total_timesteps": self.total_timesteps >= 1,
-                "train_tasks": self.train_tasks >= 1,
-                "tasks": 1 <= self.tasks <= self.train_tasks,
-                "prior_episodes": self.prior_episodes >= 1,
-                "posterior_episodes": self.posterior_episodes >= 0,
-                "latent": self.latent >= 1,
-                "pooling": self.pooling in ("product", "mean", "attention"),
-                "encoder": all(width >= 1 for width in self.encoder),
-                "hidden": all(width >= 1 for width in self.hidden),
-                "kl_coef": self.kl_coef >= 0,
-                "context": self.context in ("episodes", "transitions"),
-                "context_trials": self.context_trials >= 1,
-                "context_size": self.context_size >= 1,
-                "replay": self.replay >= 1,
-                "updates": self.updates >= 0,
-                "meta_batch": 1 <= self.meta_batch <= self.train_tasks,
-                "batch": self.batch >= 1,
-                "gamma": 0 < self.gamma <= 1,
-                "alpha": self.alpha > 0,
-                "reward_scale": self.reward_scale > 0,
-                "tau": 0 < self.tau <= 1,
-                "regularisation": self.regularisation >= 0,
-                "learning_rate": self.learning_rate > 0,
-                "final_learning_rate": 0 <= self.final_learning_rate <= 1,
+                "total_timesteps": at_least(1),
+                "train_tasks": at_least(1),
+                "tasks": between(1, self.train_tasks),
+                "prior_episodes": at_least(1),
+                "posterior_episodes": at_least(0),
+                "latent": at_least(1),
+                "encoder": at_least(1),
+                "hidden": at_least(1),
+                "kl_coef": at_least(0),
+                "context_trials": at_least(1),
+                "context_size": at_least(1),
+                "replay": at_least(1),
+                "updates": at_least(0),
+                "meta_batch": between(1, self.train_tasks),
+                "batch": at_least(1),
+                "gamma": above(0, up_to=1),
+                "alpha": above(0),
+                "reward_scale": above(0),
+                "tau": above(0, up_to=1),
+                "regularisation": at_least(0),
+                "learning_rate": above(0),
+                "final_learning_rate": between(0, 1),
             },
         )
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from metarl.adapt.memories import MEMORIES
-from metarl.config import check_config
+from metarl.config import above, at_least, between, check_config
+from metarl.errors import MetaRLError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,32 +43,36 @@ class RL2Config:
         check_config(
             self,
             {
-                "total_timesteps": self.total_timesteps >= 1,
-                "tasks": self.tasks >= 1,
-                "episodes": self.episodes is None or self.episodes >= 1,
-                "memory": self.memory in MEMORIES,
-                "width": self.width >= 1,
-                "layers": self.layers >= 1,
-                "attention_heads": self.attention_heads >= 1
-                and (self.memory != "transformer" or self.width % self.attention_heads == 0)
-                and (self.memory != "external" or self.width >= 2 * self.attention_heads),
-                "embedding": self.embedding >= 0,
-                "head": all(width >= 1 for width in self.head),
-                "activation": self.activation in ("tanh", "relu"),
-                "initial_std": self.initial_std > 0,
-                "gamma": 0 < self.gamma <= 1,
-                "gae_lambda": 0 <= self.gae_lambda <= 1,
-                "learning_rate": self.learning_rate > 0,
-                "final_learning_rate": 0 <= self.final_learning_rate <= 1,
-                "epochs": self.epochs >= 1,
-                "minibatches": 1 <= self.minibatches <= self.tasks,
-                "clip": self.clip > 0,
-                "value_coef": self.value_coef >= 0,
-                "entropy_coef": self.entropy_coef >= 0,
-                "final_entropy": 0 <= self.final_entropy <= 1,
-                "max_grad_norm": self.max_grad_norm > 0,
+                "total_timesteps": at_least(1),
+                "tasks": at_least(1),
+                "episodes": at_least(1),
+                "width": at_least(1),
+                "layers": at_least(1),
+                "attention_heads": at_least(1),
+                "embedding": at_least(0),
+                "head": at_least(1),
+                "initial_std": above(0),
+                "gamma": above(0, up_to=1),
+                "gae_lambda": between(0, 1),
+                "learning_rate": above(0),
+                "final_learning_rate": between(0, 1),
+                "epochs": at_least(1),
+                "minibatches": between(1, self.tasks),
+                "clip": above(0),
+                "value_coef": at_least(0),
+                "entropy_coef": at_least(0),
+                "final_entropy": between(0, 1),
+                "max_grad_norm": above(0),
             },
         )
+        heads = self.attention_heads
+        uneven = self.memory == "transformer" and self.width % heads
+        if uneven or (self.memory == "external" and self.width < 2 * heads):
+            raise MetaRLError(
+                f"{type(self).__name__}(memory={self.memory!r}, width={self.width}, attention_heads={heads}): heads of "
+                "a transformer divide its width, an external memory has at least two numbers of it for each; choose a "
+                "width that is a multiple of twice the heads."
+            )
 
 
 # A pull's reward is mostly noise, and so is what follows: a shorter trace learns in a third of the pulls that .95

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from metarl.agents.rl2.config import RL2Config
-from metarl.config import check_config
+from metarl.config import above, at_least, between, check_config, items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +31,17 @@ class VariBADConfig(RL2Config):
         check_config(
             self,
             {
-                "latent": self.latent >= 1,
-                "decoder": len(self.decoder) >= 1 and all(width >= 1 for width in self.decoder),
-                "vae_learning_rate": self.vae_learning_rate > 0,
-                "vae_updates": self.vae_updates >= 1,
-                "vae_tasks": 1 <= self.vae_tasks <= self.buffer,
-                "vae_beliefs": self.vae_beliefs >= 1,
-                "vae_targets": self.vae_targets >= 1,
-                "kl_coef": self.kl_coef >= 0,
-                "reward_coef": self.reward_coef >= 0,
-                "state_coef": self.state_coef >= 0 and self.state_coef + self.reward_coef > 0,
-                "buffer": self.buffer >= 1,
+                "latent": at_least(1),
+                "decoder": items(at_least(1)),
+                "vae_learning_rate": above(0),
+                "vae_updates": at_least(1),
+                "vae_tasks": between(1, self.buffer),
+                "vae_beliefs": at_least(1),
+                "vae_targets": at_least(1),
+                "kl_coef": at_least(0),
+                "reward_coef": at_least(0),
+                "state_coef": above(0) if self.reward_coef == 0 else at_least(0),
+                "buffer": at_least(1),
             },
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 from metarl.family.base import TaskFamily
 from metarl.plugins import FAMILIES, declared, import_module, register_gymnasium
 
@@ -55,4 +55,6 @@ def make_family(family: "str | TaskFamily", variant: str | None = None) -> TaskF
     """The family with a variant, from ``id``, ``module:id`` or a family itself."""
     if isinstance(family, TaskFamily):
         return family if variant in (None, family.variant) else type(family)(variant)
+    if not isinstance(family, str):
+        raise MetaRLError(f"family={shown(family)}: give an id such as 'metarl/PointNavigation-v0', or a TaskFamily.")
     return family_class(family)(variant)

@@ -32,7 +32,8 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
 
     ``gymnasium.make(id)`` is on the family's default task, ``make(id, task={...})`` on another for good;
     ``make(id, tasks="train")`` has a new task every ``episodes_per_trial`` resets (see ``Trials`` for which).
-    ``reset(options={"task": {...}})`` starts a trial on that task; without ``tasks`` it is the task from then on.
+    ``reset(options={"task": {...}})`` starts a trial on that task; without ``tasks`` it is the task from then on. A
+    single environment may have any task; with ``evaluation=False`` it refuses those that agents are scored on.
 
     ``info`` holds copies: ``task`` (name -> array), ``trial_start`` (true in the info of a reset that starts a trial),
     and after a step the family's extras. The horizon truncates; no ``TimeLimit`` is needed.
@@ -48,6 +49,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
         task: Mapping[str, ArrayLike] | None = None,
         tasks: str | Tasks | None = None,
         episodes_per_trial: int | None = None,
+        evaluation: bool = True,
         render_mode: str | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -58,7 +60,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
         # A space holds a generator of its own, which environments must not share.
         self.observation_space = copy.deepcopy(self.family.observation_space)
         self.action_space = copy.deepcopy(self.family.action_space)
-        self._trials = Trials(self.family, 1, task, tasks, episodes_per_trial)
+        self._trials = Trials(self.family, 1, task, tasks, episodes_per_trial, evaluation)
         self._batch = self._trials.batch(device, dtype)
         self._actions = Actions(self.action_space, self._batch.device, dtype)
         self._history: list[Snapshot] = []
@@ -76,6 +78,8 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
         """Begin the next episode; a seed picks the random stream and begins with its episode 0 and its trial 0."""
         given = check_options(options, ["task"]).get("task")
         tasks = None if given is None else Tasks.stack([self.family.validate(given)])
+        if tasks is not None:
+            self._trials.check(tasks)
         super().reset(seed=seed)
         self._trials.seed(_ROW, [seed], self.np_random)
         self._trials.begin(self._batch, _ROW, tasks)

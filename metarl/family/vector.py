@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 from metarl.family.base import TaskFamily
 from metarl.family.registry import make_family
 from metarl.family.views import (
@@ -25,6 +25,7 @@ from metarl.family.views import (
     check_options,
     check_render_mode,
     to_numpy,
+    whole_number,
 )
 from metarl.tasks import Tasks
 
@@ -40,7 +41,8 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
     Environment i seeded with s (``reset(seed=s)`` seeds it with s + i) is the ``TaskEnv`` seeded so, number for number,
     in each of Gymnasium's autoreset modes; ``task``, ``tasks`` and ``episodes_per_trial`` mean what they mean there.
     ``reset(options={"task": ...})`` takes one task for all or a ``Tasks`` batch with one for each; ``"reset_mask"``
-    says which environments are reset.
+    says which environments are reset. Tasks of the test and ood parts are refused, by name or as values, wherever they
+    are given, unless ``evaluation`` says that the vector is there to score agents on.
     """
 
     metadata: ClassVar[dict[str, Any]] = {**METADATA, "autoreset_mode": AutoresetMode.NEXT_STEP}  # type: ignore[misc]
@@ -54,28 +56,31 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         task: Mapping[str, ArrayLike] | None = None,
         tasks: str | Tasks | None = None,
         episodes_per_trial: int | None = None,
+        evaluation: bool = False,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if num_envs < 1:
-            raise MetaRLError(f"num_envs={num_envs}; a vector has at least one environment.")
-        self.family, self.num_envs = make_family(family, variant), num_envs
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.family, self.num_envs = make_family(family, variant), whole_number("num_envs", num_envs)
+        try:
+            self.autoreset_mode = AutoresetMode(autoreset_mode)
+        except ValueError as error:
+            modes = ", ".join(mode.value for mode in AutoresetMode)
+            raise MetaRLError(f"autoreset_mode={shown(autoreset_mode)}; choose one of {modes}.") from error
         self.metadata = {**check_render_mode(self.family, render_mode), "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
         self.render_mode = render_mode
         self.single_observation_space = copy.deepcopy(self.family.observation_space)
         self.single_action_space = copy.deepcopy(self.family.action_space)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self._trials = Trials(self.family, num_envs, task, tasks, episodes_per_trial)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._trials = Trials(self.family, self.num_envs, task, tasks, episodes_per_trial, evaluation)
         self._batch = self._trials.batch(device, dtype)
         self._actions = Actions(self.single_action_space, self._batch.device, dtype)
-        self._all, self._none = np.ones(num_envs, dtype=bool), np.zeros(num_envs, dtype=bool)
+        self._all, self._none = np.ones(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
         self._ended = self._none  # episodes that are over and have not been reset
         self._running = False
-        self._histories: list[list[Snapshot]] = [[] for _ in range(num_envs)]
+        self._histories: list[list[Snapshot]] = [[] for _ in range(self.num_envs)]
 
     @torch.no_grad()
     def reset(
@@ -85,7 +90,7 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         seed = int(seed) if isinstance(seed, np.integer) else seed
         chosen = check_options(options, ["task", "reset_mask"])
         rows = self._mask(chosen["reset_mask"]) if "reset_mask" in chosen else self._all
-        given = self._given(chosen["task"]) if chosen.get("task") is not None else None
+        given = self.tasks_of(chosen["task"]) if chosen.get("task") is not None else None
         seeds = self._seeds(seed)
         super().reset(seed=seed if isinstance(seed, int) else None)
         self._trials.seed(rows, seeds, self.np_random)
@@ -145,6 +150,18 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         tasks = Tasks(self._trials.tasks)
         return tuple(self.family.render(history, tasks[i]) for i, history in enumerate(self._histories))
 
+    def tasks_of(self, task: Any) -> Tasks:
+        """The tasks ``(num_envs, ...)`` that a reset with such a ``task`` option begins; raises where it may not."""
+        if not isinstance(task, Tasks):
+            one = Tasks.stack([self.family.validate(task)])
+            self._trials.check(one)
+            return one.repeat(self.num_envs)
+        if len(task) != self.num_envs:
+            raise MetaRLError(f"{len(task)} tasks for {self.num_envs} environments; give one for each.")
+        tasks = Tasks.stack([self.family.validate(one) for one in task])
+        self._trials.check(tasks)
+        return tasks
+
     def _begin(self, rows: Mask, given: Tasks | None = None) -> Array:
         """Begin the next episode in ``rows``; returns the observations of all."""
         self._trials.begin(self._batch, rows, given)
@@ -183,7 +200,10 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         if seed is None or isinstance(seed, int):
             seeds: Sequence[int | None] = [None if seed is None else seed + i for i in range(self.num_envs)]
         else:
-            seeds = list(seed)
+            try:
+                seeds = list(seed)
+            except TypeError as error:
+                raise MetaRLError(f"seed={shown(seed)}: give an integer, or a list with one for each.") from error
         if len(seeds) != self.num_envs:
             raise MetaRLError(f"{len(seeds)} seeds for {self.num_envs} environments; give one for each, or one number.")
         wrong = [s for s in seeds if s is not None and (not isinstance(s, int) or s < 0)]
@@ -202,13 +222,6 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         if not self._running and not mask.all():
             raise MetaRLError(f"{self.family.name}: the first reset is of all environments; leave reset_mask out.")
         return np.array(mask)
-
-    def _given(self, task: Any) -> Tasks:
-        if not isinstance(task, Tasks):
-            return Tasks.stack([self.family.validate(task)]).repeat(self.num_envs)
-        if len(task) != self.num_envs:
-            raise MetaRLError(f"{len(task)} tasks for {self.num_envs} environments; give one for each.")
-        return Tasks.stack([self.family.validate(one) for one in task])
 
     def _observation(self, value: Tensor) -> Array:
         return to_numpy(value, self.single_observation_space.dtype)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Batch
 from metarl.rollout.random import gymnasium_keys
@@ -17,6 +17,7 @@ from metarl.tasks import Tasks
 
 Mask = NDArray[np.bool_]
 Snapshot = dict[str, NDArray[Any]]  # the state of one environment, as pictures are drawn from it
+_TO_EVALUATE = "make the environment with evaluation=True; no agent of ours trains on that."
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": TaskFamily.render_fps}  # of no family yet
 
 
@@ -39,6 +40,7 @@ class Trials:
     A trial is one task for ``length`` consecutive episodes. ``tasks`` says where the next one comes from: ``"train"``
     draws by (key, number of the trial); ``"test"``, ``"ood"`` and a ``Tasks`` batch are gone through in order, trial
     t on task t modulo their number. Without it every trial is on one task: ``task``, else the family's default.
+    Tasks that agents are scored on are refused unless ``evaluation`` says that this is what the view is for.
     """
 
     def __init__(
@@ -48,18 +50,22 @@ class Trials:
         task: Mapping[str, ArrayLike] | None,
         tasks: "str | Tasks | None",
         length: int | None,
+        evaluation: bool,
     ) -> None:
         if task is not None and tasks is not None:
             raise MetaRLError("Both task= (one task for good) and tasks= (a new one each trial) are given; give one.")
-        self.length = family.episodes_per_trial if length is None else length
-        if self.length < 1:
-            raise MetaRLError(f"episodes_per_trial={self.length}; a trial has at least one episode.")
-        self.family, self._fixed = family, tasks is None
+        self.length = whole_number("episodes_per_trial", family.episodes_per_trial if length is None else length)
+        if not isinstance(tasks, str | Tasks | None):
+            raise MetaRLError(f"tasks={shown(tasks)}: give 'train', 'test', 'ood' or a Tasks batch.")
+        self.family, self._fixed, self.evaluation = family, tasks is None, evaluation
         self._listed: Tasks | None = None  # None: drawn from the training tasks
         if isinstance(tasks, Tasks):
             self._listed = Tasks.stack([family.validate(one) for one in tasks])
+            self.check(self._listed)
         elif tasks is not None and tasks != "train":
             self._listed = family.splits.part(tasks)
+            if not evaluation:
+                raise MetaRLError(f"tasks={tasks!r} are not to train on: {_TO_EVALUATE}")
         self.keys = torch.zeros(n, 2, dtype=torch.int64)
         self.keyed = np.zeros(n, dtype=bool)
         self.episode = np.full(n, -1)  # number of the episode since the seed, which picks its random numbers
@@ -67,8 +73,18 @@ class Trials:
         self._trial = np.full(n, -1)
         self._episodes = np.full(n, self.length)  # begun in the current trial
         # Without tasks= this is the task for good, with it what the engine holds until the first reset.
-        first = family.default() if task is None else family.validate(task)
-        self.tasks = dict(Tasks.stack([first]).repeat(n).values)
+        first = Tasks.stack([family.default() if task is None else family.validate(task)])
+        if task is not None:
+            self.check(first)
+        self.tasks = dict(first.repeat(n).values)
+
+    def check(self, tasks: Tasks) -> None:
+        """Refuse tasks that are scored on, unless the view is for that."""
+        if not self.evaluation:
+            try:
+                self.family.splits.check_training(tasks)
+            except MetaRLError as error:
+                raise MetaRLError(f"{error} If these are to be scored on, {_TO_EVALUATE}") from None
 
     def seed(self, rows: Mask, seeds: Sequence[int | None], rng: np.random.Generator) -> None:
         """Key the environments of ``rows`` that have a seed, by Gymnasium's rule; one without any key at random."""
@@ -122,20 +138,22 @@ class Actions:
     def count(self, actions: ArrayLike) -> int:
         """For how many environments there are actions: the fewest of a tuple's parts."""
         if self._parts and isinstance(actions, Sequence):
-            return min((len(np.atleast_1d(part)) for part in actions), default=0)
-        return len(np.atleast_1d(actions))
+            return min((len(np.atleast_1d(self._array(part))) for part in actions), default=0)
+        return len(np.atleast_1d(self._array(actions)))
 
     def one(self, action: Any) -> Tensor:
         """The action of a single environment, as a batch of one."""
         if self._parts and isinstance(action, Sequence):
-            return self(tuple(np.asarray(part)[None] for part in action))
-        return self(np.asarray(action)[None])
+            return self(tuple(self._array(part)[None] for part in action))
+        return self(self._array(action)[None])
 
     def __call__(self, actions: ArrayLike, read: Mask | None = None) -> Tensor:
         """Actions ``(n, ...)``, clipped to the Box; where ``read`` is false anything goes. Raises on others."""
         if self._parts:
             return self._row(actions, read)
-        given = np.asarray(actions)
+        given = self._array(actions)
+        if not given.ndim:
+            raise self._misfit(actions, "one for each environment")
         if isinstance(self._space, gymnasium.spaces.Discrete):
             low = int(self._space.start)
             fits = given.ndim == 1 and np.issubdtype(given.dtype, np.integer)
@@ -143,7 +161,7 @@ class Actions:
             kind = "integers"
         else:
             low = 0
-            fits = given.shape[1:] == self._space.shape and np.issubdtype(given.dtype, np.number)
+            fits = given.shape[1:] == self._space.shape and given.dtype.kind in "iuf"
             finite: Mask = np.asarray(np.isfinite(given) if fits else np.zeros((len(given), 1), dtype=bool))
             if finite.all():  # as nearly always: the rest is for the words of an error
                 return self._clipped(given)
@@ -151,10 +169,7 @@ class Actions:
             kind = "finite numbers"
         bad = ~good if read is None else ~good & read
         if not fits or bad.any():
-            i = int(np.argmax(bad))
-            raise MetaRLError(
-                f"Action {given[i].tolist()} does not fit {self._space}; give {kind} of its shape and range."
-            )
+            raise self._misfit(given[int(np.argmax(bad))], f"{kind} of its shape and range")
         if read is not None:
             given = np.where(read.reshape(-1, *[1] * (given.ndim - 1)), given, low)
         if isinstance(self._space, gymnasium.spaces.Discrete):
@@ -163,9 +178,19 @@ class Actions:
 
     def _row(self, actions: ArrayLike, read: Mask | None) -> Tensor:
         if not isinstance(actions, Sequence) or len(actions) != len(self._parts):
-            raise MetaRLError(f"Action {actions!r} does not fit {self._space}; give a tuple of an index and a vector.")
+            raise self._misfit(actions, "a tuple of an index and a vector")
         index, vector = (part(action, read) for part, action in zip(self._parts, actions, strict=True))
         return torch.cat([index[:, None].to(vector.dtype), vector], -1)
+
+    def _array(self, actions: Any) -> NDArray[Any]:
+        try:
+            return np.asarray(actions)
+        except (TypeError, ValueError, RuntimeError):  # lists of different lengths; a tensor with a gradient
+            raise self._misfit(actions, "numbers of its shape and range") from None
+
+    def _misfit(self, action: Any, wanted: str) -> MetaRLError:
+        given = action.tolist() if isinstance(action, np.ndarray | np.generic) else action
+        return MetaRLError(f"Action {shown(given)} does not fit {self._space}; give {wanted}.")
 
     def _clipped(self, given: NDArray[Any]) -> Tensor:
         """A new tensor, which the engine may keep."""
@@ -203,8 +228,17 @@ def check_render_mode(family: TaskFamily, mode: str | None) -> dict[str, Any]:
     return {"render_modes": list(modes), "render_fps": family.render_fps}
 
 
+def whole_number(name: str, value: Any) -> int:
+    """The value, if it is an integer of at least 1."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise MetaRLError(f"{name}={shown(value)}; give an integer of at least one.")
+    return int(value)
+
+
 def check_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> Mapping[str, Any]:
     """The options of a reset; raises where one is not understood, for a misspelt one would change nothing."""
+    if not isinstance(options, Mapping | None):
+        raise MetaRLError(f"reset(options={shown(options)}): give a dict; it knows {', '.join(known)}.")
     unknown = [name for name in options or {} if name not in known]
     if unknown:
         raise MetaRLError(f"reset(options=...) has no {', '.join(map(repr, unknown))}; it knows {', '.join(known)}.")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from metarl.config import check_config
+from metarl.config import above, at_least, between, check_config, one_of
 from metarl.errors import MetaRLError
 from metarl.fewshot.episodes import Shape
 from metarl.fewshot.finetuning import FineTuningConfig
@@ -34,15 +34,15 @@ class FewShotConfig:
         check_config(
             self,
             {
-                "learner": self.learner in LEARNERS,
-                "iterations": self.iterations >= 1,
-                "tasks": self.tasks >= 1,
-                "width": self.width >= 1,
-                "learning_rate": self.learning_rate > 0,
-                "final_learning_rate": 0 <= self.final_learning_rate <= 1,
-                "max_norm": self.max_norm is None or self.max_norm > 0,
-                "update_width": self.update_width >= 1,
-                "chunk": self.chunk is None or self.chunk >= 1,
+                "learner": one_of(LEARNERS),
+                "iterations": at_least(1),
+                "tasks": at_least(1),
+                "width": at_least(1),
+                "learning_rate": above(0),
+                "final_learning_rate": between(0, 1),
+                "max_norm": above(0),
+                "update_width": at_least(1),
+                "chunk": at_least(1),
             },
         )
         part, wanted = _NAMED.get(self.learner, ("", {}))

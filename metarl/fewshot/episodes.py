@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metarl.config import check_config
 from metarl.errors import MetaRLError
 
 
@@ -47,6 +48,7 @@ class Shape:
     most_shot: int | None = None
 
     def __post_init__(self) -> None:
+        check_config(self, {})
         if self.way < 1 or self.shot < 1 or self.queries < 1 or self.unlabelled < 0:
             raise MetaRLError(f"{self}: an episode has way, shot and queries >= 1, unlabelled >= 0.")
         for name in ("way", "shot"):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from metarl.adapt.gradient import COUNT, InnerLoop
 from metarl.adapt.inference import Mean
-from metarl.config import check_config
+from metarl.config import above, at_least, check_config
 from metarl.errors import MetaRLError
 from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Episodes, Support
@@ -38,11 +38,9 @@ class FineTuningConfig:
         check_config(
             self,
             {
-                "head": self.head in ("linear", "cosine"),
-                "adapts": self.adapts in ("head", "all"),
-                "steps": self.steps >= 0,
-                "step_size": self.step_size > 0,
-                "sharpness": self.sharpness > 0,
+                "steps": at_least(0),
+                "step_size": above(0),
+                "sharpness": above(0),
             },
         )
 

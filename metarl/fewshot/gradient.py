@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl.adapt.gradient import STEP_SIZE, InnerLoop
-from metarl.config import check_config
+from metarl.config import above, at_least, check_config
 from metarl.errors import MetaRLError
 from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Episodes, Support
@@ -37,10 +37,9 @@ class GradientConfig:
         check_config(
             self,
             {
-                "steps": self.steps >= 1,
-                "test_steps": self.test_steps >= 0,
-                "step_size": self.step_size > 0,
-                "adapts": self.adapts in ("all", "head"),
+                "steps": at_least(1),
+                "test_steps": at_least(0),
+                "step_size": above(0),
             },
         )
 

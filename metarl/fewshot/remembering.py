@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.adapt.memories import MEMORIES, make_memory
+from metarl.adapt.memories import make_memory
 from metarl.adapt.transformer import COUNT
-from metarl.config import check_config
+from metarl.config import at_least, check_config
 from metarl.errors import MetaRLError
 from metarl.fewshot.body import BODY, Body
 from metarl.fewshot.episodes import Episodes, Support
@@ -37,12 +37,11 @@ class RememberingConfig:
         check_config(
             self,
             {
-                "memory": self.memory in MEMORIES,
-                "embedding": self.embedding >= 1,
-                "width": self.width >= 1,
-                "layers": self.layers >= 1,
-                "heads": self.heads >= 1,
-                "capacity": self.capacity >= 1,
+                "embedding": at_least(1),
+                "width": at_least(1),
+                "layers": at_least(1),
+                "heads": at_least(1),
+                "capacity": at_least(1),
             },
         )
 

@@ -5,19 +5,22 @@ by version.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 
 Array = NDArray[np.float64]
 _ROUNDING = 1e-6  # values pass through float32 on the device and come back
+_MOST, _LEAST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
+_FARTHEST = 10.0  # standard deviations of a draw: the smallest uniform lies 8.2 of them below the mean
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,28 @@ def _within(value: Array, low: float, high: float) -> bool:
 
 
 def _shape_of(shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+    try:
+        sizes = tuple(map(index, (shape,) if isinstance(shape, SupportsIndex) else shape))
+    except TypeError:
+        sizes = (0,)
+    if isinstance(shape, bool) or min(sizes, default=1) < 1:
+        raise MetaRLError(f"shape={shown(shape)}: give integers of at least 1, such as shape=(2,), or () for a number.")
+    return sizes
+
+
+def _check_numbers(distribution: "Distribution", **numbers: Any) -> None:
+    """Refuse what is no number, or none that a device could hold, naming it."""
+    wrong = ", ".join(f"{name}={shown(value)}" for name, value in numbers.items() if not _is_number(value))
+    if wrong:
+        raise MetaRLError(
+            f"{type(distribution).__name__}({wrong}): give finite numbers of at most {_MOST:.1e}, for tasks pass "
+            "through float32."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return number and bool(abs(value) <= _MOST)
 
 
 @dataclass(frozen=True)
@@ -67,6 +91,7 @@ class Uniform(Distribution):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape_of(self.shape))
+        _check_numbers(self, low=self.low, high=self.high)
         if not self.low < self.high:
             raise MetaRLError(f"{type(self).__name__}(low={self.low}, high={self.high}): low must be below high.")
 
@@ -83,8 +108,11 @@ class LogUniform(Uniform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.low <= 0:
-            raise MetaRLError(f"LogUniform(low={self.low}): a scale must be positive; use Uniform for a signed range.")
+        if self.low < _LEAST:
+            raise MetaRLError(
+                f"LogUniform(low={self.low}): a scale must be positive; use Uniform for a signed range. Below "
+                f"{_LEAST:.1e} float32 has no scale left."
+            )
 
     def quantile(self, u: Array) -> Array:
         return (self.low * (self.high / self.low) ** u).reshape(len(u), *self.shape)
@@ -100,8 +128,11 @@ class Normal(Distribution):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape_of(self.shape))
+        _check_numbers(self, mean=self.mean, sd=self.sd)
         if self.sd <= 0:
             raise MetaRLError(f"Normal(sd={self.sd}): the standard deviation must be positive.")
+        if abs(self.mean) + _FARTHEST * self.sd > _MOST:
+            raise MetaRLError(f"Normal(mean={self.mean}, sd={self.sd}): draws would lie beyond float32's {_MOST:.1e}.")
 
     def quantile(self, u: Array) -> Array:
         return np.asarray(self.mean + self.sd * special.ndtri(u)).reshape(len(u), *self.shape)
@@ -118,6 +149,7 @@ class Ring(Distribution):
     high: float
 
     def __post_init__(self) -> None:
+        _check_numbers(self, low=self.low, high=self.high)
         if not 0 <= self.low < self.high:
             raise MetaRLError(f"Ring(low={self.low}, high={self.high}): needs 0 <= low < high.")
 
@@ -144,6 +176,7 @@ class Dirichlet(Distribution):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape_of(self.shape))
+        _check_numbers(self, concentration=self.concentration)
         if self.concentration <= 0 or not self.shape:
             raise MetaRLError(
                 f"Dirichlet({self.concentration}, shape={self.shape}): the concentration must be positive "
@@ -167,11 +200,23 @@ class Choice(Distribution):
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.values, str) or not isinstance(self.values, Iterable):
+            raise MetaRLError(f"Choice({shown(self.values)}): give a tuple of values, such as Choice((0.0, 1.0)).")
         object.__setattr__(self, "values", tuple(self.values))
         if not self.values:
             raise MetaRLError("Choice() has no values; give at least one.")
-        if len({np.shape(value) for value in self.values}) > 1:
-            raise MetaRLError(f"Choice{self.values}: the values differ in shape; give all the same one.")
+        try:
+            arrays = [np.asarray(value) for value in self.values]
+        except ValueError:  # lists of different lengths within one value
+            arrays = [np.zeros(0), np.zeros(1)]
+        if len({each.shape for each in arrays}) > 1:
+            raise MetaRLError(f"Choice({shown(self.values)}): the values differ in shape; give all the same one.")
+        for each in arrays:
+            if each.dtype.kind not in "iuf" or not each.size or not np.all(np.abs(each.astype(np.float64)) <= _MOST):
+                raise MetaRLError(
+                    f"Choice has the value {shown(each.tolist())}: give finite numbers of at most {_MOST:.1e}, or "
+                    "vectors of them, for tasks pass through float32."
+                )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -203,8 +248,9 @@ class Grid(Choice):
     num: int = 2
 
     def __init__(self, low: float, high: float, num: int) -> None:
-        if num < 1 or not low <= high:
-            raise MetaRLError(f"Grid(low={low}, high={high}, num={num}): needs num >= 1 points and low <= high.")
+        _check_numbers(self, low=low, high=high)
+        if not isinstance(num, int | np.integer) or isinstance(num, bool) or num < 1 or not low <= high:
+            raise MetaRLError(f"Grid(low={low}, high={high}, num={shown(num)}): needs num >= 1 points and low <= high.")
         for name, value in {"low": low, "high": high, "num": num}.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "values", tuple(np.linspace(low, high, num).tolist()))

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 from metarl.rollout.random import Domain, uniforms64
 from metarl.tasks.distributions import Distribution
 
 Array = NDArray[np.float64]
+_FLOAT32 = float(np.finfo(np.float32).eps)
 Task = dict[str, Array]  # one task: parameter name -> value
 
 
@@ -21,14 +22,21 @@ class Tasks:
     """A batch of tasks: each parameter an array ``(task, *shape)`` in float64. Immutable by convention."""
 
     def __init__(self, values: Mapping[str, ArrayLike]) -> None:
-        self.values = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
-        lengths = {name: len(value) for name, value in self.values.items()}
+        try:
+            self.values = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
+            lengths = {name: len(value) for name, value in self.values.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise MetaRLError(
+                f"A batch of tasks is a dict of a list of numbers for every parameter, got {shown(values)} ({error})."
+            ) from error
         if len(set(lengths.values())) != 1:
             raise MetaRLError(f"A batch of tasks needs the same number of rows for every parameter, got {lengths}.")
 
     @classmethod
     def stack(cls, tasks: "list[Task]") -> "Tasks":
         """A batch from single tasks."""
+        if not tasks:
+            raise MetaRLError("Tasks.stack([]) has no task; give at least one.")
         return cls({name: np.stack([task[name] for task in tasks]) for name in tasks[0]})
 
     def __len__(self) -> int:
@@ -71,8 +79,28 @@ class Tasks:
         return digest.hexdigest()[:16]
 
     def rows(self) -> list[bytes]:
-        """One comparable key per task."""
-        return [row.tobytes() for row in self.vector]
+        """One comparable key per task, whatever the order of the names; equal where all values are."""
+        by_name = Tasks(dict(sorted(self.values.items())))
+        return [row.tobytes() for row in by_name.vector + 0.0]  # which makes -0 to 0
+
+    def shared_with(self, other: "Tasks") -> list[int]:
+        """Which of these tasks are also in ``other``, within what is lost on the way through float32.
+
+        Raises where the parameters have other names or shapes.
+        """
+        shapes = [{name: value.shape[1:] for name, value in tasks.values.items()} for tasks in (self, other)]
+        if shapes[0] != shapes[1]:
+            raise MetaRLError(f"Tasks with the parameters {shapes[0]} cannot be compared with those with {shapes[1]}.")
+        mine, theirs = np.indices((len(self), len(other))).reshape(2, -1)  # pairs that are alike so far
+        for name, value in other.values.items():
+            columns = value.reshape(len(other), -1)
+            scale = np.median(np.abs(columns[columns != 0])) if columns.any() else 1.0  # of values beside a zero
+            for one, column in zip(self.values[name].reshape(len(self), -1).T, columns.T, strict=True):
+                alike = np.abs(one[mine] - column[theirs]) <= _FLOAT32 * (2 * np.abs(column[theirs]) + scale)
+                mine, theirs = mine[alike], theirs[alike]
+                if not len(mine):
+                    return []
+        return sorted(set(mine.tolist()))
 
     def repeat(self, n: int) -> "Tasks":
         """Each task n times in a row: the environments of its lanes."""
@@ -130,8 +158,10 @@ class TaskSpace:
 
     def validate(self, task: Mapping[str, ArrayLike]) -> Task:
         """One task as float64 arrays; raises where a name, a shape or a value is not of this space."""
+        if not isinstance(task, Mapping):
+            raise MetaRLError(f"A task is a dict with the parameters {sorted(self.parameters)}, got {shown(task)}.")
         if set(task) != set(self.parameters):
-            raise MetaRLError(f"A task needs the parameters {sorted(self.parameters)}, got {sorted(task)}.")
+            raise MetaRLError(f"A task needs the parameters {sorted(self.parameters)}, got {sorted(map(str, task))}.")
         return {name: self._validate_value(name, task[name]) for name in self.parameters}
 
     def _validate_value(self, name: str, given: ArrayLike) -> Array:
@@ -139,7 +169,7 @@ class TaskSpace:
         try:
             value = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise MetaRLError(f"Task parameter {name!r} must be numbers, got {given!r}.") from error
+            raise MetaRLError(f"Task parameter {name!r} must be numbers, got {shown(given)}.") from error
         if value.shape != distribution.shape:
             raise MetaRLError(f"Task parameter {name!r} has shape {value.shape}, it must be {distribution.shape}.")
         if not distribution.contains(value):

@@ -50,16 +50,18 @@ class Split:
         return "same tasks" if self.kind == "closed" else self.kind
 
     def check_training(self, tasks: Tasks) -> None:
-        """Refuse training on tasks of the test part, naming them; under ``closed`` they are the same by design."""
-        if self.kind == "closed":
-            return
-        shared = [i for i, row in enumerate(tasks.rows()) if row in self._test_rows]
-        if shared:
-            named = "; ".join(str({k: np.round(v, 6).tolist() for k, v in tasks[i].items()}) for i in shared[:3])
-            raise MetaRLError(
-                f"{len(shared)} of {len(tasks)} training tasks belong to the test split: {named}"
-                f"{' ...' if len(shared) > 3 else ''}. Train on other tasks, or declare the split closed."
-            )
+        """Refuse training on tasks that are scored on, naming them; they are compared within float32's rounding.
+
+        Under ``closed`` the test tasks are the training tasks by design.
+        """
+        held_out = {"test": None if self.kind == "closed" else self.test, "ood": self.ood}
+        for part, theirs in held_out.items():
+            if theirs is not None and (shared := tasks.shared_with(theirs)):
+                named = "; ".join(str({k: np.round(v, 6).tolist() for k, v in tasks[i].items()}) for i in shared[:3])
+                raise MetaRLError(
+                    f"{len(shared)} of {len(tasks)} training tasks belong to the {part} split: {named}"
+                    f"{' ...' if len(shared) > 3 else ''}. Train on other tasks, or declare the split closed."
+                )
 
     def train(self, keys: torch.Tensor, trial: int | torch.Tensor = 0) -> Tasks:
         """One training task for each key ``(n, 2)``; a function of the key and the trial's number."""

@@ -146,6 +146,8 @@ CASES = {
     "promp": ({"inner_steps": 2, **PROMP}, "gaussian"),
     "mixed lvc 2": ({"inner_steps": 2, "inner": "lvc"}, "mixed"),
     "promp categorical": ({"inner_steps": 1, **PROMP}, "categorical"),
+    "promp mixed": ({"inner_steps": 2, **PROMP}, "mixed"),
+    "promp mixed in chunks": ({"inner_steps": 1, "chunk": 2, **PROMP}, "mixed"),
 }
 
 

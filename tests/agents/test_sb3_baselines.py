@@ -12,7 +12,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from torch import Tensor
 
 from metarl.agents.baselines import MultiTask, Oracle
@@ -31,6 +31,7 @@ from metarl.family.observed import with_task
 from metarl.family.single import TaskEnv
 from metarl.logs import STEPS
 from metarl.runs import Run
+from metarl.sb3 import TaskVecEnv
 from metarl.tasks import Choice, Closed, TaskSpace
 from metarl.training import train_run
 
@@ -361,6 +362,18 @@ def test_values_that_do_not_go_together_are_told() -> None:
         replace(SAC, sac=replace(SAC.sac, buffer_size=3))
     with pytest.raises(MetaRLError, match=r"SAC acts in a Box, and Switch:default has Discrete\(2\)"):
         MultiTask(Switch(), SAC)
+
+
+def test_environments_to_score_on_are_not_trained_on() -> None:
+    agent = MultiTask(family(), PPO)
+    held_out = TaskVecEnv(agent.family, PPO.n_envs, tasks="test", evaluation=True)
+    agent.model.set_env(VecNormalize(VecMonitor(held_out)))
+    before = agent.params
+    with pytest.raises(MetaRLError, match=r"multitask was to train on a TaskVecEnv of metarl/\S+ with evaluation=True"):
+        agent.learn()
+    assert agent.params is before
+    agent.model.set_env(VecNormalize(VecMonitor(TaskVecEnv(agent.family, PPO.n_envs))))
+    agent.learn()
 
 
 def test_sb3s_own_logger_is_not_used() -> None:

@@ -246,7 +246,7 @@ def test_environments_draw() -> None:
     copy = pickle.loads(pickle.dumps(env))
     np.testing.assert_array_equal(env.render(), copy.render())
     assert not np.array_equal(first, env.render())
-    vector = TaskVectorEnv(CHEETAH, 2, tasks="test", render_mode="rgb_array")
+    vector = TaskVectorEnv(CHEETAH, 2, tasks="test", evaluation=True, render_mode="rgb_array")
     vector.reset(seed=0)
     pictures = vector.render()
     assert pictures is not None

@@ -201,7 +201,7 @@ def test_a_task_set_by_options_lasts_a_trial_where_tasks_change() -> None:
         ({"tasks": "training"}, "choose one of train, test, ood"),
         ({"tasks": "ood", "variant": "closed"}, "no ood range"),
         ({"tasks": Tasks({"goal": [(0, 9)], "scale": [1]})}, "lies outside"),
-        ({"episodes_per_trial": 0}, "at least one episode"),
+        ({"episodes_per_trial": 0}, "at least one"),
         ({"family": SLOTS, "render_mode": "rgb_array"}, "define render"),
         ({"device": "tpu9"}, "use 'cpu'"),
     ],
@@ -218,6 +218,38 @@ def test_bad_options_are_refused_and_change_nothing(options: dict[str, Any]) -> 
     with pytest.raises(MetaRLError):
         env.reset(options=options)
     assert same(env.reset(), other.reset())
+
+
+NO_ACTIONS: list[Any] = [{}, None, "left", [1], [[0.1, 0.1]], [0.1, [0.2]], np.nan, [np.nan, 0], 1j, set(), b""]
+
+
+@pytest.mark.parametrize("action", NO_ACTIONS)
+@pytest.mark.parametrize("family", [WALK, SLOTS])
+def test_what_is_no_action_is_one_line(action: Any, family: str) -> None:
+    env, envs = make(family=family), gymnasium.make_vec(family, 1)
+    env.reset(seed=0), envs.reset(seed=0)
+    for step, given in ((env.step, action), (envs.step, [action])):
+        with pytest.raises(MetaRLError, match=r"does not fit (Box|Discrete)|actions for 1 env") as raised:
+            step(given)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("options", [["task"], "task", 3, {"task": 3}, {"task": ["goal"]}], ids=repr)
+def test_options_that_are_no_dict_are_one_line(options: Any) -> None:
+    with pytest.raises(MetaRLError, match=r"give a dict; it knows task|A task is a dict"):
+        make().reset(options=options)
+
+
+def test_a_single_environment_takes_test_tasks_unless_told_not_to() -> None:
+    test = make_family(WALK).splits.test
+    env = make(tasks="test")
+    env.reset(seed=0, options={"task": test[3]})
+    assert env.task["goal"].tolist() == test[3]["goal"].tolist()
+    for options in ({"tasks": "test"}, {"tasks": test}, {"task": test[0]}):
+        with pytest.raises(MetaRLError, match="evaluation=True"):
+            make(evaluation=False, **options)
+    with pytest.raises(MetaRLError, match="1 of 1 training tasks belong to the test split"):
+        make(evaluation=False).reset(options={"task": test[0]})
 
 
 def test_step_and_render_before_reset_are_refused() -> None:

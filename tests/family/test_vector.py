@@ -58,7 +58,7 @@ def play_both(envs: TaskVectorEnv, others: Any, steps: int) -> int:
         (WALK, {"task": GOAL, "episodes_per_trial": 2}),
         (WALK, {"tasks": "train", "episodes_per_trial": 2}),
         (WALK, {"tasks": "train", "variant": "disjoint"}),
-        (WALK, {"tasks": "test"}),
+        (WALK, {"tasks": "test", "evaluation": True}),
         (SLOTS, {"tasks": "train"}),
     ],
 )
@@ -129,7 +129,7 @@ def test_one_reset_by_hand_leaves_the_others_to_the_next_step() -> None:
 
 
 def test_each_environment_may_have_a_task_of_its_own() -> None:
-    envs, tasks = make(), make_family(WALK).splits.test[:N]
+    envs, tasks = make(evaluation=True), make_family(WALK).splits.test[:N]
     _, info = envs.reset(seed=0, options={"task": tasks})
     np.testing.assert_array_equal(info["task"]["goal"], tasks.values["goal"])
     assert info["_task"].all()
@@ -199,7 +199,7 @@ def test_gymnasiums_wrappers_count_its_episodes() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: make(num_envs=0), "at least one environment"),
+        (lambda: make(num_envs=0), "at least one"),
         (lambda: make().step(np.zeros((N, 2))), "before reset"),
         (lambda: make().reset(seed=[1, 2]), "2 seeds for 4 environments"),
         (lambda: make().reset(seed=[1, 2, 3, -4]), "at least 0, got -4"),
@@ -208,12 +208,54 @@ def test_gymnasiums_wrappers_count_its_episodes() -> None:
         (lambda: make().reset(options={"reset_mask": np.arange(N) > 1}), "first reset is of all"),
         (lambda: make().reset(options={"mask": np.ones(N, bool)}), "no 'mask'; it knows task, reset_mask"),
         (lambda: make().reset(options={"task": Tasks({"goal": [(0, 9)] * N, "scale": [1] * N})}), "lies outside"),
+        (lambda: make().reset(options=["task"]), r"reset\(options=\['task'\]\): give a dict; it knows task"),
+        (lambda: make().reset(options=3), "give a dict"),  # type: ignore[arg-type]  # on purpose
+        (lambda: make().reset(options={"task": 3}), "A task is a dict"),
+        (lambda: make().reset(seed=1.5), "give an integer, or a list"),  # type: ignore[arg-type]  # on purpose
+        (lambda: TaskVectorEnv(WALK, "4"), "num_envs='4'; give an integer"),  # type: ignore[arg-type]  # on purpose
+        (lambda: TaskVectorEnv(WALK, 2.0), "num_envs=2.0"),  # type: ignore[arg-type]  # on purpose
+        (lambda: TaskVectorEnv(WALK, True), "num_envs=True"),
+        (lambda: TaskVectorEnv(WALK, autoreset_mode="now"), "'now'; choose one of NextStep, SameStep, Disabled"),
+        (lambda: TaskVectorEnv(3), "family=3: give an id"),  # type: ignore[arg-type]  # on purpose
+        (lambda: make(episodes_per_trial=1.5), "episodes_per_trial=1.5; give an integer"),
         (lambda: make(SLOTS, render_mode="rgb_array"), "define render"),
     ],
 )
 def test_bad_input_is_refused(call: Any, message: str) -> None:
     with pytest.raises(MetaRLError, match=message):
         call()
+
+
+@pytest.mark.parametrize("entrance", ["tasks", "task", "options", "batch"])
+def test_test_tasks_are_refused_at_every_entrance_but_to_evaluate(entrance: str) -> None:
+    family = make_family(WALK, "disjoint")
+    test, ood = family.splits.test, family.splits.part("ood")
+
+    def enter(tasks: Tasks, **options: Any) -> None:
+        if entrance == "tasks":
+            TaskVectorEnv(family, N, tasks=tasks, **options)
+        elif entrance == "task":
+            TaskVectorEnv(family, N, task=tasks[1], **options)
+        else:
+            given = tasks[1] if entrance == "options" else tasks[:N]
+            TaskVectorEnv(family, N, **options).reset(seed=0, options={"task": given})
+
+    for part, held_out in {"test": test, "ood": ood}.items():
+        near = Tasks({name: value + 1e-9 for name, value in held_out.values.items()})
+        turned = Tasks(dict(reversed(held_out.values.items())))
+        for tasks in (held_out, near, turned):
+            with pytest.raises(MetaRLError, match=f"belong to the {part} split.*evaluation=True"):
+                enter(tasks)
+            enter(tasks, evaluation=True)
+    assert family.splits.train_set is not None
+    enter(family.splits.train_set)
+
+
+@pytest.mark.parametrize("part", ["test", "ood"])
+def test_parts_that_are_scored_on_are_refused_by_name(part: str) -> None:
+    with pytest.raises(MetaRLError, match=f"tasks='{part}' are not to train on"):
+        make(tasks=part)
+    make(tasks=part, evaluation=True)
 
 
 def test_the_wrong_number_of_actions_is_refused() -> None:

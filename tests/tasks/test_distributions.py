@@ -108,8 +108,62 @@ def test_contains_refuses_what_lies_outside() -> None:
         (lambda: Choice(()), "give at least one"),
         (lambda: Choice((1, (1, 2))), "values differ in shape"),
         (lambda: Grid(0, 1, 0), "num >= 1"),
+        (lambda: Grid(0, 1, 2.5), "num >= 1"),
+        (lambda: Grid(0, 1, True), "num >= 1"),
+        (lambda: Grid(0, np.inf, 3), r"Grid\(high=inf\): give finite numbers"),
+        (lambda: Normal(1, np.nan), r"Normal\(sd=nan\): give finite numbers"),
+        (lambda: Normal(np.inf), r"Normal\(mean=inf\)"),
+        (lambda: Normal(3e38, 1e37), "beyond float32"),
+        (lambda: Normal(0, "1"), r"sd='1'"),
+        (lambda: Choice((np.inf, 0)), r"value inf: give finite numbers"),
+        (lambda: Choice((0, np.nan)), "value nan"),
+        (lambda: Choice((1e39, 0)), "value 1e"),
+        (lambda: Choice("12"), r"Choice\('12'\): give a tuple"),
+        (lambda: Choice(("1", "2")), "value '1'"),
+        (lambda: Choice((0, None)), "value None"),
+        (lambda: Choice((True, 0)), "value True"),
+        (lambda: Choice((1j, 0)), "value 1j"),
+        (lambda: Choice(((), ())), r"value \[\]"),
+        (lambda: Choice(((1, (2, 3)),)), "differ in shape"),
+        (lambda: Choice(3), "give a tuple"),
+        (lambda: LogUniform(5e-324, 1e67), r"LogUniform\(high=1e\+67\)"),
+        (lambda: LogUniform(5e-324, 1), "no scale left"),
+        (lambda: Ring(0, 1e308), r"Ring\(high=1e\+308\): give finite numbers of at most 3.4e\+38"),
+        (lambda: Ring(np.nan, 1), r"low=nan"),
+        (lambda: Uniform(-1e308, 1e308), r"low=-1e\+308, high=1e\+308"),
+        (lambda: Uniform(0, np.inf), "high=inf"),
+        (lambda: Uniform(10**400, 1), "low=1000"),
+        (lambda: Uniform(10**5000, 1), "low=an? int that cannot be printed"),
+        (lambda: Uniform(False, True), "low=False, high=True"),
+        (lambda: Uniform("0", "1"), "low='0'"),
+        (lambda: Uniform(0, 1, shape=(-1,)), r"shape=\(-1,\): give integers of at least 1"),
+        (lambda: Uniform(0, 1, shape=(0,)), r"shape=\(0,\)"),
+        (lambda: Uniform(0, 1, shape=-2), "shape=-2"),
+        (lambda: Uniform(0, 1, shape=2.0), "shape=2.0"),
+        (lambda: Uniform(0, 1, shape=True), "shape=True"),
+        (lambda: LogUniform(1, 2, shape="ab"), "shape='ab'"),
+        (lambda: Normal(shape=(2, -1)), r"shape=\(2, -1\)"),
+        (lambda: Dirichlet(1, shape=(-3,)), r"shape=\(-3,\)"),
+        (lambda: Dirichlet(np.inf, shape=(3,)), "concentration=inf"),
+        (lambda: Dirichlet(None, shape=(3,)), "concentration=None"),
     ],
 )
 def test_nonsense_is_refused_at_construction(make, message: str) -> None:
-    with pytest.raises(MetaRLError, match=message):
+    with pytest.raises(MetaRLError, match=message) as raised:
         make()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [Uniform(-3.4e38, 3.4e38), LogUniform(1.2e-38, 3.4e38), Normal(1e37, 1e37), Ring(0, 3.4e38), Dirichlet(3e38, (3,))],
+    ids=repr,
+)
+def test_the_widest_that_is_allowed_stays_finite_in_float32(distribution: Distribution) -> None:
+    assert np.isfinite(draw(distribution).astype(np.float32)).all()
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    assert Uniform(np.float32(0), np.int64(1), shape=np.int64(2)).shape == (2,)
+    assert Uniform(0, 1, shape=[np.int64(2), 3]).shape == (2, 3)
+    assert Choice(np.array([[1, 2], [3, 4]])).shape == (2,)

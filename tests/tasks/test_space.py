@@ -1,5 +1,7 @@
 """Task spaces and batches of tasks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,25 @@ def test_a_batch_is_indexed_stacked_and_repeated() -> None:
     assert len(tasks) == 20
     with pytest.raises(MetaRLError, match="same number of rows"):
         Tasks({"a": [1, 2], "b": [1]})
+
+
+@pytest.mark.parametrize("values", [[1.0], 3, None, {"a": 3.0}, {"a": ["one"]}, {"a": [[1, 2], [3]]}, {}], ids=repr)
+def test_what_is_no_batch_of_tasks_is_one_line(values: Any) -> None:
+    with pytest.raises(MetaRLError, match="batch of tasks") as raised:
+        Tasks(values)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("task", [None, 3, "goal", [1.0], {1: 2.0, "goal": 3.0}, {"goal": None}], ids=repr)
+def test_what_is_no_task_is_one_line(task: Any) -> None:
+    with pytest.raises(MetaRLError, match="task") as raised:
+        SPACE.validate(task)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_tasks_are_no_batch() -> None:
+    with pytest.raises(MetaRLError, match="at least one"):
+        Tasks.stack([])
 
 
 def test_the_hash_sees_names_shapes_and_values() -> None:

@@ -1,13 +1,15 @@
 """Splits: what may be trained on, what is scored, and that both stay what they are."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from metarl.errors import MetaRLError
 from metarl.rollout.random import stream_keys
-from metarl.tasks import Closed, Disjoint, Fresh, Grid, Split, SplitRule, TaskSpace, Uniform
+from metarl.tasks import Closed, Disjoint, Fresh, Grid, LogUniform, Split, SplitRule, Tasks, TaskSpace, Uniform
 
 LINE = TaskSpace(x=Uniform(-1, 1))
 WIDE = TaskSpace(x=Uniform(-2, 2))
@@ -109,6 +111,68 @@ def test_training_on_test_tasks_is_refused_by_name() -> None:
     with pytest.raises(MetaRLError, match="2 of 10"):
         Split("disjoint", FINITE, split.test, FINITE.enumerate())
     split.check_training(split.part("train"))
+
+
+MANY = TaskSpace(x=Uniform(-1, 1), y=Grid(-1, 1, 3))
+
+
+SAME: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "as they are": lambda test: test,
+    "through float32": lambda test: {name: value.astype(np.float32) for name, value in test.items()},
+    "a billionth away": lambda test: {name: value + 1e-9 for name, value in test.items()},
+    "minus zero": lambda test: {"x": test["x"], "y": np.where(test["y"] == 0, -0.0, test["y"])},
+    "another order": lambda test: {"y": test["y"], "x": test["x"]},
+}
+
+
+@pytest.mark.parametrize("written", SAME.values(), ids=SAME)
+def test_test_tasks_are_found_however_they_are_written(written: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    split = Fresh(test=60).make("a", MANY)
+    assert 0 in split.test.values["y"]
+    with pytest.raises(MetaRLError, match="60 of 60 training tasks belong to the test split"):
+        split.check_training(Tasks(written(split.test.values)))
+
+
+def test_tasks_are_compared_within_float32s_rounding_and_by_name() -> None:
+    split = Fresh(test=60).make("a", MANY)
+    test = split.test.values
+    # Other tasks may be as near as tasks of their own are drawn.
+    split.check_training(Tasks({"x": test["x"] + 1e-6, "y": test["y"]}))
+    split.check_training(Tasks({"x": test["x"][[0]], "y": 1 - test["y"][[0]]}))
+    mixed = Tasks({"x": [0.5, *test["x"][:2]], "y": [0, *test["y"][:2]]})
+    with pytest.raises(MetaRLError, match="2 of 3 training tasks"):
+        split.check_training(mixed)
+    with pytest.raises(MetaRLError, match="cannot be compared"):
+        split.check_training(Tasks({"x": [0.5]}))
+
+
+def test_small_scales_are_not_taken_for_the_same() -> None:
+    split = Fresh(test=20).make("a", TaskSpace(mass=LogUniform(1e-9, 1e-7)))
+    split.check_training(split.train(KEYS))
+    with pytest.raises(MetaRLError, match="20 of 20"):
+        split.check_training(Tasks({"mass": split.test.values["mass"].astype(np.float32)}))
+
+
+def test_a_training_set_a_rounding_away_from_the_test_set_is_refused() -> None:
+    split = Disjoint(test=2).make("a", FINITE)
+    with pytest.raises(MetaRLError, match="2 of 2 training tasks"):
+        Split("disjoint", FINITE, split.test, Tasks({"x": split.test.values["x"] + 1e-9}))
+
+
+def test_a_finite_space_never_trains_on_a_test_task_that_is_written_in_another_way() -> None:
+    space = TaskSpace(x=Grid(-1, 1, 3), y=Grid(0, 1, 2))
+    test = Tasks({"y": [0.0, 1.0], "x": [-0.0, 1.0]})
+    drawn = Split("fresh", space, test).train(KEYS)
+    found = {(float(x), float(y)) for x, y in zip(drawn.values["x"], drawn.values["y"], strict=True)}
+    assert found == {(-1, 0), (-1, 1), (0, 1), (1, 0)}
+
+
+def test_ood_tasks_are_not_to_train_on_either_whatever_the_split() -> None:
+    for rule in (Fresh(), Disjoint(), Closed()):
+        split = rule.make("a", LINE, WIDE)
+        assert split.ood is not None
+        with pytest.raises(MetaRLError, match="100 of 100 training tasks belong to the ood split"):
+            split.check_training(split.ood)
 
 
 def test_nonsense_is_refused() -> None:
