@@ -65,10 +65,10 @@ def same_bits(mine: torch.Tensor, theirs: torch.Tensor) -> bool:
 
 
 def without_clock(about: Any) -> Any:
-    """What a checkpoint says of itself but for seconds and what depends on them."""
+    """What a checkpoint says of itself but for its run's id, seconds, and the checksum of a log that has them."""
     if not isinstance(about, dict):
         return about
-    return {k: without_clock(v) for k, v in about.items() if k not in ("wall_seconds", "checksum")}
+    return {k: without_clock(v) for k, v in about.items() if k not in ("wall_seconds", "log", "run")}
 
 
 def _names(folder: Path) -> set[str]:

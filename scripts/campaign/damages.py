@@ -86,11 +86,11 @@ OF_CONTENT: dict[str, Callable[[bytes, Random], bytes]] = {
 MISSING, FOLDER, OTHER = "missing", "a folder", "another's"
 
 
-def damage(file: Path, others: Sequence[Path], random: Random) -> str:
-    """Harm a file in one way; ``others`` are files that could stand in its place. Returns how."""
+def damage(file: Path, others: Sequence[Path], random: Random, missing: bool = True) -> str:
+    """Harm a file in one way, or have it ``missing``; ``others`` could stand in its place. Returns how."""
     ways = [*OF_CONTENT, *[OTHER] * (2 * bool(others))]
     # The same each time, so once in a while is enough.
-    how = random.choice(ways) if random.random() < 0.97 else random.choice((MISSING, FOLDER))
+    how = random.choice(ways) if random.random() < 0.97 else random.choice((MISSING, FOLDER) if missing else (FOLDER,))
     before = file.read_bytes()
     if how in OF_CONTENT:
         changed = OF_CONTENT[how](before, random) if before else random.randbytes(5)

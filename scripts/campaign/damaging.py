@@ -28,6 +28,7 @@ class Subject:
         read: gives the numbers that must stay.
         weight: share of the trials.
         others: patterns of the stage's files that could stand in its place.
+        missing: whether it must be missed; to delete a log is how one goes on without it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Subject:
     read: Callable[[Path], Numbers]
     weight: float
     others: tuple[str, ...] = ()
+    missing: bool = True
 
 
 def subjects(stage: Stage) -> list[Subject]:
@@ -60,7 +62,7 @@ def subjects(stage: Stage) -> list[Subject]:
         Subject("run.json, of a run", "run", "run.json", readers.trained, 8, ("other/run.json", "half/run.json")),
         Subject("run.json, resumed", "half", "run.json", resume, 4, ("other/run.json", "half-other/run.json")),
         Subject("splits.json", "run", "splits.json", readers.trained, 6),
-        Subject("progress.csv, resumed", "half", "seed-0/progress.csv", resume, 8, ("*other/seed-1/progress.csv",)),
+        Subject("progress.csv, resumed", "half", "seed-0/progress.csv", resume, 8, ("*other/seed-1/progress.csv",), missing=False),
         Subject("events, resumed", "half", events, resume, 2, ("other/seed-1/events.out.*",)),
         Subject(
             "evaluation JSON", "run", f"{evaluation}.json", readers.compare, 12, ("other/evaluation*.json",)
@@ -83,7 +85,7 @@ def subjects(stage: Stage) -> list[Subject]:
         ),
         Subject(
             "few-shot progress.csv, resumed", "shot-half", "seed-0/progress.csv", resume_learner, 6,
-            ("shot*other/seed-1/progress.csv",),
+            ("shot*other/seed-1/progress.csv",), missing=False,
         ),
         Subject(
             "few-shot evaluation JSON", "shot", f"{scores}.json", readers.compare_learner, 10,
@@ -128,19 +130,25 @@ def _trials(subject: Subject, stage: Stage, n: int, random: Random, work: Path) 
     others = [file for pattern in subject.others for file in sorted(stage.path.glob(pattern))]
     assert others or not subject.others, f"{subject}: nothing is there that could stand in its place"
     stage.copy(subject.folder, path)
-    wanted = as_text(subject.read(path))
+    wanted = subject.read(path)
     warnings.simplefilter("ignore")
     for _ in range(n):
         stage.copy(subject.folder, path)
         files = sorted(path.glob(subject.file))
-        fault = f"{subject.file}: {damage(files[0], others, random)}"
-        kind, words, found = judged(lambda: as_text(subject.read(path)))
-        if kind == "same" and found != wanted:
-            kind, words = "wrong", _first_difference(found, wanted)
+        fault = f"{subject.file}: {damage(files[0], others, random, subject.missing)}"
+        kind, words, found = judged(lambda: subject.read(path))
+        if kind == "same" and (other := _first_difference(found, wanted)):
+            kind, words = "wrong", other
         yield Trial(PART, subject.name, fault, kind, words)
     shutil.rmtree(path)
 
 
-def _first_difference(found: str, wanted: str) -> str:
+def _first_difference(numbers: Numbers, wished: Numbers) -> str:
+    """Words for it, or none. What is measured anew may be left out."""
+    if isinstance(numbers, dict):
+        wished = {name: value for name, value in wished.items() if name in numbers}
+    found, wanted = as_text(numbers), as_text(wished)
+    if found == wanted:
+        return ""
     at = next((i for i, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]), len(found))
     return f"...{found[max(0, at - 60) : at + 30]} instead of {wanted[at : at + 30]}..."
