@@ -21,6 +21,7 @@ from metarl.fewshot.episodes import Classes
 from metarl.fewshot.images import Picture, in_folders, of_pictures, of_rows, whole
 from metarl.fewshot.pickles import read_pickle
 from metarl.fewshot.places import cache, data
+from metarl.fewshot.zips import checked_members
 
 MINI_IMAGENET = {
     part: names.split()
@@ -46,6 +47,7 @@ MINI_IMAGENET = {
 }
 TIERED_IMAGENET = {"train": 351, "val": 97, "test": 160}  # classes
 _EACH, _SIDE = 600, 84
+_HEADER = 4096  # bytes of an array's file before its numbers, at most
 _MINI_PICKLE = "mini-imagenet-cache-{}.pkl"
 _MINI_WHERE = (
     "Its pictures are ImageNet's: ask for them at https://image-net.org/download, and take the lists of those that are "
@@ -185,9 +187,11 @@ def _of_labels(place: Path, part: str, images: Path) -> Classes:
 
 def _unzipped(path: Path, n: int) -> NDArray[np.uint8]:
     try:
+        with zipfile.ZipFile(path) as archive:
+            checked_members(archive, ".npy", 2 * n * _SIDE * _SIDE * 3 + _HEADER)
         with path.open("rb") as file, np.load(file) as content:  # NumPy leaves a damaged file open
             images: NDArray[np.uint8] = content["images"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise MetaRLError(f"{path} is damaged, or holds no images ({error}). {_TIERED_WHERE}") from error
     if images.shape != (n, _SIDE, _SIDE, 3):
         raise MetaRLError(f"{path} has images {images.shape}; ({n}, 84, 84, 3) were expected by its labels.")

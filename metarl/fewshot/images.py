@@ -18,7 +18,7 @@ from metarl.fewshot.episodes import Classes
 # Those with which Pillow needs no help: it hands PostScript, for one, to another program.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 Picture = tuple[str, Path | bytes | memoryview]
 """What a picture is called in messages, and its file or what such a file would hold."""
@@ -47,7 +47,7 @@ def of_pictures(pictures: Mapping[str, Sequence[Picture]], side: int, colour: bo
         for called, content in each:
             try:
                 samples[filled] = _pixels(content, side, colour)
-            except _UNREADABLE:
+            except UNREADABLE:
                 broken.append(called)
             else:
                 filled += 1

@@ -7,6 +7,7 @@ pictures of 1 bit so whatever it is asked.
 
 import io
 import re
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from PIL import Image
 
 from metarl.errors import MetaRLError
 from metarl.fewshot.episodes import Classes
+from metarl.fewshot.images import UNREADABLE
 from metarl.fewshot.places import cache, data, fetch
+from metarl.fewshot.zips import checked_members
 from metarl.files import write_atomic
 
 _NAME = "omniglot"  # of its folder
@@ -29,6 +32,8 @@ _MD5 = {
     "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
 }
 _DRAWERS, _SIDE = 20, 28
+_MOST_BYTES, _MOST_PIXELS = 2**16, 1000  # of a picture and of its side: the official ones have 522 and 105
+_MOST_PACKED = 2**26  # bytes of an array: 3 MB are needed
 _CLASS = re.compile(r"(.+/character\d+)/rot(000|090|180|270)")
 _PACKED = "omniglot_28_nearest.npz"
 
@@ -61,10 +66,12 @@ def _characters() -> dict[str, NDArray[np.uint8]]:
         archives = {name: _file(f"{name}.zip", _IMAGES.format(name)) for name in _ARCHIVES}
         _pack({name: read_archive(path, _ARCHIVES[name]) for name, path in archives.items()}, packed)
     try:
+        with zipfile.ZipFile(packed) as archive:
+            checked_members(archive, ".npy", _MOST_PACKED)
         with np.load(packed) as content:
             bits, shape, names = content["bits"], tuple(content["shape"]), content["classes"]
             pictures = np.unpackbits(bits)[: int(np.prod(shape))].reshape(shape)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, KeyError, TypeError, zipfile.BadZipFile, NotImplementedError) as error:
         raise MetaRLError(f"{packed} is damaged ({error}); delete it, and it is made anew.") from error
     return {str(name).partition("/")[2]: picture for name, picture in zip(names, pictures, strict=True)}
 
@@ -73,12 +80,17 @@ def read_archive(path: Path, characters: int) -> dict[str, NDArray[np.uint8]]:
     """Pictures by ``archive/Alphabet/characterNN`` of one of the official archives; refused unless it is whole."""
     found: dict[str, list[NDArray[np.uint8]]] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(each for each in archive.namelist() if each.endswith(".png")):
-                with Image.open(io.BytesIO(archive.read(name))) as image:
+        with (
+            zipfile.ZipFile(path) as archive,
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+        ):
+            for name in checked_members(archive, ".png", _MOST_BYTES):
+                with Image.open(io.BytesIO(archive.read(name)), formats=("PNG",)) as image:
+                    if max(image.size) > _MOST_PIXELS:
+                        raise OSError(f"{name} has {image.width} × {image.height} pixels")
                     ink = 1 - np.asarray(image.convert("1").resize((_SIDE, _SIDE), Image.Resampling.NEAREST))
                 found.setdefault(name.rpartition("/")[0], []).append(ink.astype(np.uint8))
-    except (OSError, zipfile.BadZipFile, SyntaxError) as error:
+    except (*UNREADABLE, zipfile.BadZipFile, NotImplementedError) as error:  # the last: of another compression
         raise MetaRLError(f"{path} is damaged ({error}); delete it, and it is fetched anew.") from error
     partial = [name for name, pictures in found.items() if len(pictures) != _DRAWERS]
     if len(found) != characters or partial:

@@ -8,6 +8,7 @@ import builtins
 import collections
 import pickle
 import re
+from collections.abc import Sized
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,14 +18,36 @@ from numpy.typing import NDArray
 
 from metarl.errors import MetaRLError
 
+_DEEPEST = 20  # containers in containers; published files have four
+_SHARED = 10  # how often, on average, an item may be shared
+_LONGEST = 10**7  # of a range
+
+
+def _bytes(*content: Any) -> bytes:
+    return bytes(*_of_something(content))
+
+
+def _bytearray(*content: Any) -> bytearray:
+    return bytearray(*_of_something(content))
+
+
+def _of_something(content: tuple[Any, ...]) -> tuple[Any, ...]:
+    if content and isinstance(content[0], int):
+        raise ValueError(f"{content[0]} bytes of nothing")  # which a few bytes of a file could ask memory for
+    return content
+
+
+def _range(*limits: int) -> range:
+    if len(made := range(*limits)) > _LONGEST:
+        raise ValueError(f"{made} is longer than {_LONGEST}")
+    return made
+
+
 _BUILTINS = {
     name: getattr(builtins, name)
-    for name in (
-        *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "range", "set", "str"),
-        "tuple",
-    )
-}
-_PYTHON_2 = {**_BUILTINS, "unicode": str, "long": int, "xrange": range}
+    for name in ("bool", "complex", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple")
+} | {"bytes": _bytes, "bytearray": _bytearray, "range": _range}
+_PYTHON_2 = {**_BUILTINS, "unicode": str, "long": int, "xrange": _range}
 _KINDS = re.compile(r"[<>|=]?([biufc]\d+|[SUO]\d*)")
 _FROM_BUFFER: Any = np.zeros(1).__reduce_ex__(5)[0]  # asked from NumPy, whose modules have changed their names
 
@@ -117,6 +140,7 @@ def read_pickle(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             content = _Reader(path, file).load()
+            return _Plain(_SHARED * file.tell() + 1000)(content)
     except MetaRLError:
         raise
     except OSError as error:
@@ -125,15 +149,39 @@ def read_pickle(path: Path) -> Any:
         raise MetaRLError(
             f"{path} is damaged or no pickle ({type(error).__name__}: {error}); delete it, and fetch it anew."
         ) from error
-    return _plain(content)
 
 
-def _plain(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {_plain_key(key): _plain(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_plain(each) for each in content]
-    return content.view(np.ndarray) if isinstance(content, _Array) else content
+class _Plain:
+    """Makes plain what was read. Raises where it holds itself, or the same so often that it would fill the memory.
+
+    Args:
+        most: items that are looked at. Each takes a byte of the file, but what is shared is written once.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def __call__(self, content: Any, depth: int = 0) -> Any:
+        if depth > _DEEPEST:
+            raise ValueError(f"it holds itself, or containers nested more than {_DEEPEST} deep")
+        if isinstance(content, dict):
+            self._count(content)
+            return {_plain_key(key): self(value, depth + 1) for key, value in content.items()}
+        if isinstance(content, list):
+            self._count(content)
+            return [self(each, depth + 1) for each in content]
+        objects = isinstance(content, np.ndarray) and content.dtype.hasobject
+        if objects or isinstance(content, tuple | set | frozenset):
+            items = list(content.flat) if objects else content
+            self._count(items)
+            for each in items:
+                self(each, depth + 1)
+        return content.view(np.ndarray) if isinstance(content, _Array) else content
+
+    def _count(self, container: Sized) -> None:
+        self._left -= len(container)
+        if self._left < 0:
+            raise ValueError("it holds the same containers again and again, more than fit into memory")
 
 
 def _plain_key(key: Any) -> Any:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metarl.errors import MetaRLError
 from metarl.fewshot.cifar import cifar10_parts, cifarfs_parts
+from metarl.fewshot.doubles import warn_of_doubles
 from metarl.fewshot.episodes import Classes
 from metarl.fewshot.imagenet import miniimagenet_parts, tieredimagenet_parts
 from metarl.fewshot.images import in_folders, of_pictures
@@ -98,14 +99,17 @@ def of_arrays(samples: NDArray[np.uint8], names: tuple[str, ...], scale: float =
 def image_folder(path: Path, side: int = 28) -> Source:
     """Your own images: ``path/train/CLASS/*.png`` and ``path/test/CLASS/*.png``, ``val`` if there is one.
 
-    They are made grey and ``side`` × ``side``. An image that cannot be read is left out with a warning.
+    They are made grey and ``side`` × ``side``. An image that cannot be read is left out with a warning,
+    and others tell of an image in two classes, and of classes whose names differ only in case.
     """
     if not path.is_dir():
         raise MetaRLError(f"There is no folder {path}; it should hold train/CLASS/ and test/CLASS/ with images.")
     places = {part: path / part for part in PARTS if (path / part).is_dir()}
-    parts = {part: of_pictures(in_folders(place), side, False, str(place)) for part, place in places.items()}
-    if not {"train", "test"} <= set(parts):
-        raise MetaRLError(f"{path} holds {sorted(parts) or 'neither'}; it needs train/CLASS/ and test/CLASS/.")
+    if not {"train", "test"} <= set(places):
+        raise MetaRLError(f"{path} holds {sorted(places) or 'neither'}; it needs train/CLASS/ and test/CLASS/.")
+    pictures = {part: in_folders(place) for part, place in places.items()}
+    parts = {part: of_pictures(each, side, False, str(places[part])) for part, each in pictures.items()}
+    warn_of_doubles(pictures)
     return Source(f"folder:{path}", parts)
 
 

@@ -321,6 +321,9 @@ def test_tieredimagenet_is_whole_or_refused(here: Path) -> None:
     written(folder / "val_images.npz", whole[: len(whole) // 2])
     with pytest.raises(MetaRLError, match=r"val_images\.npz is damaged"):
         tieredimagenet_parts()
+    np.savez_compressed(folder / "val_images.npz", images=np.zeros((30, 84, 84, 3), np.uint8))
+    with pytest.raises(MetaRLError, match=r"images\.npy has 635,168 bytes; 88,768 at most were expected"):
+        tieredimagenet_parts()
     np.savez(folder / "val_images.npz", images=np.zeros((3, 84, 84, 3), np.uint8))
     with pytest.raises(MetaRLError, match=r"\(2, 84, 84, 3\) were expected by its labels"):
         tieredimagenet_parts()

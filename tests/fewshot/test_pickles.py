@@ -90,6 +90,49 @@ def test_arrays_and_containers_come_out_as_they_were_written(tmp_path: Path) -> 
     assert read_pickle(written(tmp_path / "a.pkl", nested)) == {"class_dict": {"n01": [b"kept"]}, 3: 4}
 
 
+def holding_itself() -> dict[str, Any]:
+    in_list: list[Any] = []
+    in_list.append(in_list)
+    in_dict: dict[str, Any] = {}
+    in_dict["data"] = in_dict
+    in_tuple: tuple[list[Any], ...] = ([],)
+    in_tuple[0].append(in_tuple)
+    wide: list[Any] = []
+    wide += [wide] * 1000
+    in_array = np.array([None, None], object)
+    in_array[0] = [in_array]
+    deep: Any = 1
+    for _ in range(200):
+        deep = [deep]
+    doubled: Any = [0]
+    for _ in range(18):
+        doubled = [doubled, doubled]
+    parts = (in_list, in_dict, in_tuple, wide, in_array, deep, doubled)
+    return dict(zip(("list", "dict", "tuple", "wide", "array", "deep", "doubled"), parts, strict=True))
+
+
+@pytest.mark.parametrize("name", holding_itself())
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_what_holds_itself_or_the_same_again_and_again_is_refused(name: str, protocol: int, tmp_path: Path) -> None:
+    content = pickle.dumps({"data": holding_itself()[name]}, protocol)
+    with pytest.raises(MetaRLError, match=r"a\.pkl is damaged or no pickle \(ValueError: it holds") as raised:
+        read_pickle(written(tmp_path / "a.pkl", content))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_held_twice_is_read_twice(tmp_path: Path) -> None:
+    shared = [1, 2]
+    assert read_pickle(written(tmp_path / "a.pkl", pickle.dumps([shared, shared]))) == [[1, 2], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    "call", [Hostile(bytes, 10**12), Hostile(bytearray, 10**12), Hostile(list, range(10**12))], ids=["0", "1", "2"]
+)
+def test_a_few_bytes_ask_for_no_memory(call: Hostile, tmp_path: Path) -> None:
+    with pytest.raises(MetaRLError, match=r"bytes of nothing|longer than"):
+        read_pickle(written(tmp_path / "a.pkl", pickle.dumps(call, 4)))
+
+
 def test_a_damaged_pickle_is_named(tmp_path: Path) -> None:
     whole = pickle.dumps({"data": np.arange(100), "names": ["a", "b"]}, 4)
     for length in range(0, len(whole), 9):

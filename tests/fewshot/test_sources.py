@@ -1,7 +1,11 @@
 """Sources: whole, apart, and refused where they are not."""
 
 import io
+import shutil
+import struct
+import tracemalloc
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ from metarl.errors import MetaRLError
 from metarl.fewshot import places
 from metarl.fewshot.episodes import Classes, Shape
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.omniglot import read_archive
+from metarl.fewshot.omniglot import omniglot_parts, read_archive
 from metarl.fewshot.presets import recipe
 from metarl.fewshot.sources import Kind, Source, make_source, of_arrays
 from metarl.fewshot.strokes import stroke_classes
@@ -73,6 +77,33 @@ def test_images_of_ones_own(tmp_path: Path) -> None:
         make_source(f"folder:{tmp_path / 'train'}")
 
 
+def test_an_image_in_two_classes_and_a_class_under_two_names_are_told(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for place in ("train/cat", "train/Cat", "train/dog", "val/DOG ", "test/emu", "test/fox"):
+        (tmp_path / place).mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(random.integers(0, 256, (9, 9), np.uint8)).save(tmp_path / place / f"{i}.png")
+    with pytest.warns(UserWarning, match="names that differ") as caught:
+        make_source(f"folder:{tmp_path}")
+    assert [str(each.message) for each in caught] == [
+        "2 classes have names that differ only in case or spaces; are they one? train/Cat = train/cat, "
+        "train/dog = val/DOG "
+    ]
+    shutil.rmtree(tmp_path / "train" / "Cat")
+    shutil.rmtree(tmp_path / "val")
+    make_source(f"folder:{tmp_path}")  # no warning, which would be an error here
+    shutil.copy(tmp_path / "train/cat/0.png", tmp_path / "train/cat/again.png")  # in one class
+    make_source(f"folder:{tmp_path}")
+    shutil.copy(tmp_path / "train/cat/0.png", tmp_path / "train/dog/7.png")
+    shutil.copy(tmp_path / "train/dog/1.png", tmp_path / "test/fox/8.png")
+    with pytest.warns(UserWarning, match="more than one class") as caught:
+        make_source(f"folder:{tmp_path}")
+    assert [str(each.message) for each in caught] == [
+        f"2 images are in more than one class; leave each in one: {tmp_path}/train/cat/0.png = "
+        f"{tmp_path}/train/dog/7.png, {tmp_path}/train/dog/1.png = {tmp_path}/test/fox/8.png"
+    ]
+
+
 def test_what_is_transparent_is_white_and_many_bits_are_scaled(tmp_path: Path) -> None:
     drawn = np.zeros((28, 28, 4), np.uint8)  # black, and transparent but for a bar
     drawn[5:9, :, 3] = 255
@@ -82,7 +113,8 @@ def test_what_is_transparent_is_white_and_many_bits_are_scaled(tmp_path: Path) -
             folder = tmp_path / part / f"{name}-{part}"
             folder.mkdir(parents=True)
             Image.fromarray(picture).save(folder / "0.png")
-    samples = make_source(f"folder:{tmp_path}").part("test").samples.numpy()
+    with pytest.warns(UserWarning, match="2 images are in more than one class"):
+        samples = make_source(f"folder:{tmp_path}").part("test").samples.numpy()
     assert (samples[0, 5:9] == 0).all()
     assert (samples[0, 10:] == 255).all()
     np.testing.assert_allclose(samples[1, 3], np.linspace(0, 255, 28), atol=1)
@@ -115,6 +147,68 @@ def test_an_archive_of_omniglot_is_whole_or_refused(tmp_path: Path) -> None:
     (tmp_path / "c.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:4000])
     with pytest.raises(MetaRLError, match=r"c\.zip is damaged"):
         read_archive(tmp_path / "c.zip", 2)
+
+
+def grey(width: int, height: int) -> bytes:
+    """A PNG file that says it is so large, of a few bytes."""
+    content = io.BytesIO()
+    Image.new("1", (8, 8)).save(content, "png")
+    header = content.getvalue()
+    chunk = b"IHDR" + struct.pack(">II", width, height) + header[24:29]
+    return header[:12] + chunk + struct.pack(">I", zlib.crc32(chunk)) + header[33:]
+
+
+def gif() -> bytes:
+    content = io.BytesIO()
+    Image.new("P", (105, 105)).save(content, "gif")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (bytes(2**17), r"1\.png has 131,072 bytes; 65,536 at most were expected"),
+        (bytes(2**28), r"1\.png has 268,435,456 bytes"),
+        (grey(40_000, 40_000), "could be decompression bomb DOS attack"),
+        (grey(10_000, 10_000), "10000 × 10000 pixels"),
+        (grey(105, 2000), "105 × 2000 pixels"),
+        (grey(0, 8), "cannot identify image file"),
+        (b"no picture", "cannot identify image file"),
+        (gif(), "cannot identify image file"),
+    ],
+    ids=["too long", "256 MiB", "bomb", "half a bomb", "too high", "nothing", "no picture", "another format"],
+)
+def test_what_would_fill_the_memory_is_refused_before_it_is_read(content: bytes, message: str, tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as made:
+        made.writestr("images/Runes/character01/1.png", content)
+    tracemalloc.start()
+    with pytest.raises(MetaRLError, match=rf"a\.zip is damaged.*{message}.*delete it") as raised:
+        read_archive(path, 2)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "\n" not in str(raised.value)
+    assert most < 2**24
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    content = bytearray(archive(tmp_path / "a.zip").read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(MetaRLError, match=r"01\.png is encrypted"):
+        read_archive(tmp_path / "a.zip", 2)
+
+
+def test_a_packed_file_of_omniglot_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METARL_DATA", str(tmp_path))
+    (tmp_path / "omniglot").mkdir()
+    with zipfile.ZipFile(tmp_path / "omniglot" / "omniglot_28_nearest.npz", "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("bits.npy", bytes(2**27))
+    with pytest.raises(MetaRLError, match=r"nearest\.npz is damaged \(bits\.npy has 134,217,728 bytes"):
+        omniglot_parts()
 
 
 def test_omniglot_without_data_or_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
