@@ -32,9 +32,12 @@ class ResumableEvents(TensorBoardOutputFormat):
             super().write(key_values, key_excluded, step)
 
     def close(self) -> None:
+        file: Any = self.writer.file_writer
         # What could not be written was said when it was; closing only tries it once more.
         with suppress(OSError):
             super().close()
+        with suppress(OSError):
+            file.close()
         self._is_closed = True
 
 

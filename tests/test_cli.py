@@ -457,7 +457,7 @@ def test_a_run_that_had_begun_is_kept_when_it_fails(run: Path, command: Callable
     for path in (run / "seed-0" / "checkpoint.safetensors", run / "seed-1" / "checkpoint.safetensors"):
         tensors, about = load_checkpoint(path)
         broken = {name: value * torch.nan if name.endswith("bias") else value for name, value in tensors.items()}
-        save_checkpoint(path, broken, {**about, "num_timesteps": 10, "iteration": 0})
+        save_checkpoint(path, broken, {**about, "num_timesteps": 10, "iteration": 0, "log": ""})
     assert_refused(command(*resume(run)), "seed 0: .*not finite")
     assert Run.open(run).checkpoint(0).exists()
 
