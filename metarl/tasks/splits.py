@@ -6,14 +6,14 @@ The literature does three different things, and every score names which: ``fresh
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 from metarl.files import write_atomic
 from metarl.rollout.random import Domain, stream_keys, uniforms64
 from metarl.tasks.space import Task, Tasks, TaskSpace
@@ -39,6 +39,9 @@ class Split:
             raise MetaRLError(
                 f"A {kind} split {'draws' if kind == 'fresh' else 'needs'} its training tasks; see train_set."
             )
+        for part, tasks in zip(PARTS, (train_set, test, ood), strict=True):
+            if not isinstance(tasks, Tasks) and (tasks is not None or part == "test"):
+                raise MetaRLError(f"The {part} part of a split is {shown(tasks)}; give Tasks.")
         self.kind, self.space, self.test, self.train_set, self.ood = kind, space, test, train_set, ood
         self._test_rows = set(test.rows())
         if train_set is not None:
@@ -82,8 +85,8 @@ class Split:
 
     def part(self, name: str) -> Tasks:
         """The finite tasks of ``test`` or ``ood``, or of ``train`` where that is finite."""
-        if name not in PARTS:
-            raise MetaRLError(f"Split {name!r} is unknown; choose one of {', '.join(PARTS)}.")
+        if not isinstance(name, str) or name not in PARTS:
+            raise MetaRLError(f"Split {shown(name)} is unknown; choose one of {', '.join(PARTS)}.")
         tasks = {"train": self.train_set, "test": self.test, "ood": self.ood}[name]
         if tasks is None:
             why = "training draws from the distribution" if name == "train" else "the preset declares no ood range"
@@ -132,11 +135,13 @@ class SplitRule:
     ood: int = 100
     kind: ClassVar[Kind]
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _number(field.name, getattr(self, field.name)))
+
     def make(self, name: str, space: TaskSpace, ood: TaskSpace | None = None, test: int | None = None) -> Split:
         """The split of the preset called ``name``; ``test`` asks for another number of test tasks."""
-        n_test = self.test if test is None else test
-        if n_test < 1:
-            raise MetaRLError(f"{n_test} test tasks were asked for; ask for at least 1.")
+        n_test = self.test if test is None else _number("test", test)
         train_set, tests = self._parts(name, space, n_test)
         outside = None if ood is None else _outside(name, space, ood, self.ood)
         return Split(self.kind, space, tests, train_set, outside)
@@ -182,6 +187,13 @@ class Closed(SplitRule):
     def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks | None, Tasks]:
         whole = space.sample(stream_keys(self.total, "split", name)) if space.size is None else space.enumerate()
         return whole, whole
+
+
+def _number(name: str, value: Any) -> int:
+    """How many tasks, if it is an integer of at least 1."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise MetaRLError(f"{name}={shown(value)} tasks were asked for; ask for at least 1, as an integer.")
+    return int(value)
 
 
 def _outside(name: str, space: TaskSpace, ood: TaskSpace, n: int) -> Tasks:

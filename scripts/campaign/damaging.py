@@ -62,7 +62,10 @@ def subjects(stage: Stage) -> list[Subject]:
         Subject("run.json, of a run", "run", "run.json", readers.trained, 8, ("other/run.json", "half/run.json")),
         Subject("run.json, resumed", "half", "run.json", resume, 4, ("other/run.json", "half-other/run.json")),
         Subject("splits.json", "run", "splits.json", readers.trained, 6),
-        Subject("progress.csv, resumed", "half", "seed-0/progress.csv", resume, 8, ("*other/seed-1/progress.csv",), missing=False),
+        Subject(
+            "progress.csv, resumed", "half", "seed-0/progress.csv", resume, 8, ("*other/seed-1/progress.csv",),
+            missing=False,
+        ),
         Subject("events, resumed", "half", events, resume, 2, ("other/seed-1/events.out.*",)),
         Subject(
             "evaluation JSON", "run", f"{evaluation}.json", readers.compare, 12, ("other/evaluation*.json",)
