@@ -6,6 +6,7 @@ INSTALLED := $(VENV)/.metarl-installed
 SOURCES := metarl envs agents scripts tests
 # Test processes, one torch thread each.
 WORKERS ?= 2
+QUICK := "not slow and not learning and not heavy"
 
 # The first Python that is new enough; looked for only when the virtual environment has to be made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -13,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install train test slow check format format-check lint types typeview results clean
+.PHONY: help install train quick test learning slow check format format-check lint types typeview results clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -24,13 +25,19 @@ train: install  ## train MAML on point navigation and evaluate it on held-out ta
 	$(BIN)/python scripts/train.py maml metarl/PointNavigation-v0 --seed 0 --name first --overwrite
 	$(BIN)/python scripts/evaluate.py runs/first --split test
 
+quick: install  ## the tests of an inner loop: nothing that trains for long or starts processes
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m $(QUICK)
+
 test: install  ## the fast tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+learning: install  ## the fast learning tests once more, rounding as another processor does
+	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "learning and not slow"
 
 slow: install  ## the slow tests: learning, scores, timing
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m slow
 
-check: format-check lint types test  ## all that CI asks for
+check: format-check lint types learning test  ## all that CI asks for
 
 format: install  ## rewrite the sources in the project's format
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -48,6 +48,7 @@ class BernoulliBandit(TorchFamily):
     episodes_per_trial = 100
     draws = (0, 1)
     floor, optimum = "random", "best arm"  # whoever knows nothing of the arms earns 1/2 a pull
+    exact_optimum = True
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"k5": _arms(5), "k10": _arms(10), "k50": _arms(50)}
 

@@ -48,6 +48,7 @@ class GridNavi(TorchFamily):
     horizon = 15
     episodes_per_trial = 4
     floor, optimum = "sweep", "straight to the goal"
+    exact_optimum = True
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"varibad": {}}
 

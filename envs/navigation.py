@@ -46,6 +46,7 @@ class PointNavigation(TorchFamily):
     horizon = 100
     draws = (2, 0)
     floor, optimum = "stand still", "straight to the goal"
+    exact_optimum = True
 
     start_range: float = 0.0  # the start is uniform in ± start_range, an axis
     goal_size: float | None = 0.01  # half the side of the square that ends the episode
@@ -62,6 +63,7 @@ class PointNavigation(TorchFamily):
             "start_range": 0.2,
             "goal_size": None,
             "corners": True,
+            "exact_optimum": False,  # a longer stride across the edge of the start's diamond earns more
         },
         "pearl": {
             "tasks": TaskSpace(goal=Uniform(-1.0, 1.0, shape=(2,))),

@@ -44,13 +44,14 @@ class SparseSemicircle(TorchFamily):
     paper = "Rakelly et al. 2019, PEARL, section 6.3"
     tasks = TaskSpace(angle=Grid(0, np.pi, 100))
     ood = TaskSpace(angle=Uniform(np.pi, 2 * np.pi))
-    split = Disjoint()
+    split = Disjoint(val_space=TaskSpace(angle=Uniform(0, np.pi)))  # val lies between the 100 angles, held out of both
     default_task: ClassVar[Mapping[str, Any]] = {"angle": 20 * np.pi / 99}
     observation_space = Box(-np.inf, np.inf, (2,), np.float32)
     action_space = Box(-_REACH, _REACH, (2,), np.float32)
     horizon = 20
     episodes_per_trial = 20
     floor, optimum = "best sweep", "straight to the goal"
+    exact_optimum = True
 
     sweep: tuple[float, float] = (0.83, 0.8)  # radius and first angle: the best of a search, for 20 steps
 

@@ -48,6 +48,7 @@ class TabularMDP(TorchFamily):
     episodes_per_trial = 10
     draws = (0, 2)  # next state, reward
     floor, optimum = "random", "value iteration"  # whoever knows nothing of the task earns 1 a step
+    exact_optimum = True
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"rl2": {}}
 

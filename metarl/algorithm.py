@@ -256,8 +256,14 @@ class Algorithm(ABC):
         tensors = {**prefixed("params", self.params), **prefixed("training", self.training_state())}
         save_checkpoint(path, tensors, self.about())
 
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write only what acting and adapting need: no critics, no optimiser, no replay. ``load`` reads it."""
+        tensors = prefixed("params", self.learner.acting(self.params))
+        # It belongs to no run folder.
+        save_checkpoint(path, tensors, {**self.about(), "run": "", "log": "", "weights_only": True})
+
     def restore(self, path: str | os.PathLike[str]) -> Self:
-        """Take parameters and training state from a checkpoint of the same agent, family and config."""
+        """Take parameters, and training state where it was saved, from a file of the same agent, family and config."""
         tensors, about = load_checkpoint(path)
         mine = json.loads(json.dumps(self.about()))
         for key in ("agent", "family", "variant", "split", "config"):
@@ -269,11 +275,14 @@ class Algorithm(ABC):
             check_owner(path, (about.get("run", ""), about["seed"]), (self.run_id, self.seed))
             self.log_digest = about["log"]
         saved = with_prefix("params", tensors)
+        if weights_only := about.get("weights_only", False):
+            saved = self.learner.completed(saved, self.params)
         if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in self.params.items()}:
             raise MetaRLError(f"{path} holds other parameters than its config makes in this version; train anew.")
         # In the order that they were made in, for sums over all of them round by their order; a file has its own.
         self.params = {name: saved[name].to(self.device) for name in self.params}
-        self.load_training_state(with_prefix("training", tensors))
+        if not weights_only:
+            self.load_training_state(with_prefix("training", tensors))
         self.num_timesteps, self.iteration = about["num_timesteps"], about["iteration"]
         self.wall_seconds = about["wall_seconds"]
         return self

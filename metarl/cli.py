@@ -65,10 +65,10 @@ def evaluate(arguments: Sequence[str]) -> None:
     from metarl.evaluate.run import evaluate_run, save_evaluation
     from metarl.evaluate.tables import as_json, curve_table
     from metarl.process import prepare_process
-    from metarl.runs import Run
+    from metarl.published import open_run
 
     prepare_process(options.threads)
-    run = Run.open(options.run, family=options.family, agent=options.agent)
+    run = open_run(options.run, family=options.family, agent=options.agent)
     outcome = evaluate_run(
         run,
         options.split,
@@ -78,9 +78,10 @@ def evaluate(arguments: Sequence[str]) -> None:
         deterministic=options.deterministic,
         ablation=options.ablation,
     )
-    files = save_evaluation(run, outcome)
+    kept = run.keeps_evaluations or options.output is not None
+    files = save_evaluation(run, outcome, options.output) if kept else []
     show(options.json, as_json(outcome.evaluation), curve_table(outcome.evaluation))
-    if not options.json:
+    if files and not options.json:
         print("Saved " + ", ".join(str(file) for file in files))
 
 
@@ -95,11 +96,11 @@ def compare(arguments: Sequence[str]) -> None:
     from metarl.evaluate.tables import check_comparable, comparison_csv, comparison_json, comparison_table
     from metarl.files import write_atomic
     from metarl.process import prepare_process
-    from metarl.runs import Run
+    from metarl.published import open_run
 
     prepare_process(options.threads)
     check_device(options.device)
-    runs = [Run.open(path, family=options.family, agent=options.agent) for path in options.runs]
+    runs = [open_run(path, family=options.family, agent=options.agent) for path in options.runs]
     if options.players:
         check_players(options.players, runs[0].family())
     evaluations = distinct([evaluation_of(run, options.split, options.device) for run in runs], runs)
@@ -123,12 +124,12 @@ def render(arguments: Sequence[str]) -> None:
     from metarl.family import make_family
     from metarl.family.video import check_video, save_video
     from metarl.process import prepare_process
-    from metarl.runs import Run
+    from metarl.published import is_run, open_run
 
     check_video(options.output)
     prepare_process(options.threads)
-    if Run.is_at(options.what):
-        run = Run.open(Path(options.what), family=options.family, agent=options.agent)
+    if is_run(options.what):
+        run = open_run(Path(options.what), family=options.family, agent=options.agent)
         film = film_run(run, options.split, options.envs, options.points, options.seed)
     else:
         family = make_family(options.what, options.variant)

@@ -51,6 +51,7 @@ class MetaLearner(ABC):
 
     online: ClassVar[bool] = False  # takes data in while acting (observe) rather than afterwards (adapt)
     each_episode: ClassVar[bool] = False  # adapts after every episode rather than to several at once
+    training_only: ClassVar[tuple[str, ...]] = ()  # how parameters begin that only training needs, such as a critic's
     gaussian_belief: ClassVar[bool] = False  # whether ``belief`` is a Gaussian's mean and log variance
     action_noise: Noise = Noise()
     episode_noise: Noise = Noise()
@@ -58,6 +59,15 @@ class MetaLearner(ABC):
     @abstractmethod
     def initial(self, params: Params, n_tasks: int) -> State:
         """The state before any data, first axis ``n_tasks``."""
+
+    def acting(self, params: Params) -> Params:
+        """The parameters that acting, adapting and predicting need: all but those that only training needs."""
+        return {name: value for name, value in params.items() if not name.startswith(self.training_only)}
+
+    def completed(self, acting: Params, fresh: Params) -> Params:
+        """What ``acting`` gave, with the ``fresh`` parameters that only training needs."""
+        needed = self.acting(fresh)
+        return {**acting, **{name: value for name, value in fresh.items() if name not in needed}}
 
     def adapt(self, params: Params, state: State, support: Any) -> State:
         """Take in a batch of support data: labelled samples, or a ``Trajectory``, just collected or recorded."""

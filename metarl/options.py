@@ -78,9 +78,9 @@ class EvaluateOptions(OwnCode):
     """Adapt to held-out tasks and score it."""
 
     run: RunPath
-    """a run folder"""
+    """a run folder, or that of a published result with weights"""
     split: str = "test"
-    """test or ood"""
+    """val, test or ood"""
     tasks: int | None = None
     """number of test tasks; the preset's unless given"""
     points: int | None = None
@@ -90,6 +90,8 @@ class EvaluateOptions(OwnCode):
     ablation: str | None = None
     """wiped: an agent that adapts by memory begins every episode as it began the first; shuffled: any other agent
     adapts to the episodes of another task"""
+    output: Path | None = None
+    """folder for the files; the run folder unless given, and none of a published result's"""
     device: str = "cpu"
     threads: int = 1
     json: bool = False
@@ -101,11 +103,11 @@ class CompareOptions(OwnCode):
     """Several runs in one table and one plot."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run folders"""
+    """run folders, or those of published results with weights"""
     players: tuple[str, ...] = ()
     """reference players of the family, scored beside the agents"""
     split: str = "test"
-    """test or ood"""
+    """val, test or ood"""
     output: Path = Path("comparison.png")
     """the plot; beside it a CSV of the same name"""
     device: str = "cpu"
@@ -139,13 +141,14 @@ class RenderOptions(OwnCode):
     """A video of several tasks side by side."""
 
     what: Name
-    """a family's id, or module:id; or a run folder, whose agent then plays, before adaptation and after"""
+    """a family's id, or module:id; or the folder of a run or of a published result, whose agent then plays, before
+    adaptation and after"""
     variant: str | None = None
     """the family's preset; its first unless given"""
     player: str = "random"
     """without a run: random, or one of the family's own players"""
     split: str = "test"
-    """test or ood"""
+    """val, test or ood"""
     envs: int = 4
     """tasks side by side"""
     points: int = 2

@@ -32,6 +32,7 @@ class RunFolder(ABC):
     """A run of one or several seeds. ``about_file`` makes a folder a run; ``trained_by`` is the command for one."""
 
     about_file: ClassVar[str]
+    keeps_evaluations: ClassVar[bool] = True  # whether they are saved in its folder
     called: ClassVar[str]
     trained_by: ClassVar[str]
     path: Path

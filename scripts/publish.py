@@ -1,6 +1,6 @@
 """Turn the evaluation of a run into a result: ``python scripts/publish.py runs/NAME``, then ``make results``.
 
-A run folder is not committed; its small table, config, command and pictures are.
+A run folder is not committed; its small table, config, command, pictures and weights are.
 """
 
 import csv
@@ -11,11 +11,12 @@ import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import tyro
-from asked import ASKED, FEWSHOT_ASKED
+from targets import FEWSHOT_TARGETS, TARGETS
+from targets import tuned_on as known_tuning
 
 from metarl import __version__
 from metarl.device import check_device
@@ -26,6 +27,7 @@ from metarl.evaluate.results import write_result
 from metarl.evaluate.run import belief_figures, evaluate_run
 from metarl.evaluate.summaries import figure, summary
 from metarl.evaluate.tables import title
+from metarl.evaluate.weights import save_weights
 from metarl.fewshot.episodes import Shape
 from metarl.fewshot.evaluation import evaluation_of, setting_of
 from metarl.fewshot.presets import label
@@ -48,6 +50,7 @@ def main(
     episodes: int | None = None,
     deterministic: bool = True,
     ablation: str | None = None,
+    tuned_on: Literal["published recipe", "train", "val", "test"] | None = None,
     device: str = "cpu",
 ) -> int:
     """Evaluate a run on its test tasks and write its result.
@@ -60,6 +63,8 @@ def main(
         episodes: of the trial, or points of the curve; the agent's unless given.
         deterministic: score also extra episodes without exploration noise, which takes twice the time.
         ablation: "wiped" or "shuffled", as of ``metarl evaluate``.
+        tuned_on: the split that the recipe was chosen by: train, val, test or "published recipe"; as scripts/targets.py
+            knows it unless given.
         device: to evaluate on, and to name as the machine that it was trained on.
     """
     prepare_process(1)
@@ -69,15 +74,15 @@ def main(
         if check_device(device).type == "cuda":
             machine = f"{torch.cuda.get_device_name(device)}, {machine}"
         if FewShotRun.is_at(run):
-            print(f"Wrote {_fewshot(run, results, machine, device)}")
+            print(f"Wrote {_fewshot(run, results, machine, device, tuned_on)}")
             return 0
         opened = Run.open(run)
         outcome = evaluate_run(
             opened, n_tasks=tasks, points=episodes, device=device, deterministic=deterministic, ablation=ablation
         )
         evaluation, paths, beliefs, read = outcome
-        asked = ASKED.get((evaluation.agent, evaluation.family, evaluation.variant), [])
-        figures = [figure(evaluation, **each) for each in asked]
+        targets = TARGETS.get((evaluation.agent, evaluation.family, evaluation.variant), [])
+        figures = [figure(evaluation, **each) for each in targets]
         flags = [
             f" --tasks {tasks}" if tasks is not None else "",
             f" --points {episodes}" if episodes is not None else "",
@@ -86,10 +91,18 @@ def main(
         ]
         # Where it was evaluated otherwise than `metarl evaluate` does by itself, that is part of the command.
         command = opened.command + (f" && metarl evaluate {run}{''.join(flags)}" if any(flags) else "")
-        content = summary(evaluation, command=command, machine=machine, version=__version__, figures=figures)
+        content = summary(
+            evaluation,
+            command=command,
+            machine=machine,
+            version=__version__,
+            tuned_on=tuned_on or known_tuning(opened.label),
+            figures=figures,
+        )
         folder = write_result(results, evaluation, content, asdict(opened.config))
         if ablation is None:  # whose training is that of the agent itself
             write_progress(opened, folder)
+            save_weights(folder, opened)
         if beliefs is not None and read is not None:
             write_atomic(folder / "probe.csv", read.to_csv())
             for name, drawn in belief_figures(beliefs, read, title(evaluation)).items():
@@ -103,19 +116,28 @@ def main(
     return 0
 
 
-def _fewshot(path: Path, results: Path, machine: str, device: str) -> Path:
+def _fewshot(path: Path, results: Path, machine: str, device: str, tuned_on: str | None) -> Path:
     """Score a few-shot learner on every setting that something is asked of, and write its result."""
     run = FewShotRun.open(path)
-    asked = FEWSHOT_ASKED.get((label(run.config), run.source_name), [])
+    name = label(run.config)
+    targets = FEWSHOT_TARGETS.get((name, run.source_name), [])
     functions = run.source().kind.outputs is not None
-    settings = dict.fromkeys(setting_of(each["name"], functions=functions) for each in asked)
+    settings = dict.fromkeys(setting_of(each["name"], functions=functions) for each in targets)
     made = [
         evaluation_of(run, shape, _EPISODES, "test", device, transductive=False)
         for shape in settings or [Shape(1, 10, 100) if functions else Shape(5, 1, 15)]
     ]
     ways = "" if functions else " --way {0.way}"
     scored = [f"metarl fewshot evaluate {path}{ways.format(each.shape)} --shot {each.shape.shot}" for each in made]
-    return publish(results, run, made, command=" && ".join([run.command, *scored]), machine=machine, asked=asked)
+    return publish(
+        results,
+        run,
+        made,
+        command=" && ".join([run.command, *scored]),
+        machine=machine,
+        tuned_on=tuned_on or known_tuning(name),
+        targets=targets,
+    )
 
 
 def write_progress(run: Run, folder: Path) -> None:

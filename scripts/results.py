@@ -7,7 +7,7 @@ import tyro
 
 from metarl.envs import FAMILIES
 from metarl.errors import MetaRLError
-from metarl.evaluate.report import fewshot_table, insert_table, results_table, write_results_readme
+from metarl.evaluate.report import fewshot_table, figures_table, insert_table, results_table, write_results_readme
 from metarl.evaluate.results import load_results
 from metarl.family.listing import families, families_markdown
 
@@ -19,18 +19,22 @@ def main(results: Path = ROOT / "results", readme: Path = ROOT / "README.md", ch
 
     Args:
         results: the folder of results.
-        readme: the file with the markers <!-- results:begin --> and <!-- results:end -->.
+        readme: the file with the markers <!-- results:begin --> and <!-- results:end -->, and so for figures, fewshot
+            and families.
         check: write nothing, and exit with 1 if something would change.
     """
     try:
         checked = load_results(results)
-        changed = {
-            results / "README.md": write_results_readme(results, write=not check),
-            readme: insert_table(readme, "results", results_table(checked), write=not check),
+        tables = {
+            "results": results_table(checked),
+            "figures": figures_table(checked),
+            "fewshot": fewshot_table(checked),
+            # The families of this package alone, whatever else is installed.
+            "families": families_markdown(families(FAMILIES)),
         }
-        changed[readme] |= insert_table(readme, "fewshot", fewshot_table(checked), write=not check)
-        # The families of this package alone, whatever else is installed.
-        changed[readme] |= insert_table(readme, "families", families_markdown(families(FAMILIES)), write=not check)
+        changed = {results / "README.md": write_results_readme(results, write=not check), readme: False}
+        for name, table in tables.items():
+            changed[readme] |= insert_table(readme, name, table, write=not check)
     except MetaRLError as error:
         print(error, file=sys.stderr)
         return 1

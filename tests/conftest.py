@@ -1,10 +1,13 @@
-"""What all tests share: the environment they run in, and the fixtures that skip where data or a device is missing."""
+"""What all tests share: the environment they run in, the judge of what was learned, and the fixtures that skip where
+data or a device is missing."""
 
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -13,11 +16,20 @@ os.environ["OMP_NUM_THREADS"] = "1"  # two torch processes with two threads each
 os.environ["MPLBACKEND"] = "Agg"  # no window, also where there is a display
 
 
+FIXTURES_THAT_MARK = {"cuda": "gpu", "learns": "learning"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--learning-seeds", type=int, metavar="N", help="train every learning test on all of N seeds")
+    parser.addoption("--learning-record", type=Path, metavar="FILE", help="append what each of them scored, as JSON")
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "cuda" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.gpu)
+        for fixture, marker in FIXTURES_THAT_MARK.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(getattr(pytest.mark, marker))
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +86,41 @@ def cuda() -> str:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     return "cuda"
+
+
+@pytest.fixture
+def learns(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """``learns(score, above={"return": 3.0}, below={...})`` judges the median of what three seeds have learned.
+
+    ``score(seed)`` trains anew from the seed and returns numbers by their names. One seed may end in a local optimum,
+    and which one does depends on the rounding of a processor; two of three do not, where the bound lies far from what
+    most seeds reach. The third is not trained where the first two are within all bounds, for then every median is.
+    """
+    wanted: int | None = request.config.getoption("--learning-seeds")
+    record: Path | None = request.config.getoption("--learning-record")
+
+    def judge(
+        score: Callable[[int], Mapping[str, float]],
+        *,
+        above: Mapping[str, float] | None = None,
+        below: Mapping[str, float] | None = None,
+    ) -> None:
+        bounds = [(name, bound, 1) for name, bound in (above or {}).items()]
+        bounds += [(name, bound, -1) for name, bound in (below or {}).items()]
+        found: list[Mapping[str, float]] = []
+        for seed in range(wanted or 3):
+            found.append(score(seed))
+            sound = all(sign * each[name] > sign * bound for each in found for name, bound, sign in bounds)
+            if wanted is None and len(found) == 2 and sound:
+                break
+        if record is not None:
+            scores = {name: [float(each[name]) for each in found] for name in found[0]}
+            row = {"test": request.node.nodeid, "above": above or {}, "below": below or {}, "scores": scores}
+            with record.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        for name, bound, sign in bounds:
+            values = [each[name] for each in found]
+            side = "above" if sign > 0 else "below"
+            assert sign * median(values) > sign * bound, f"{name}: the median of {values} is not {side} {bound}"
+
+    return judge

@@ -1,5 +1,6 @@
 """What policies make of action spaces, and a family of mixed actions from its check to adapting in its environment."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from metarl.rollout.rollout import rollout
 from metarl.sb3 import TaskVecEnv
 from metarl.tasks import Choice, Closed, TaskSpace
 
+Learns = Callable[..., None]
 ARM = Box(np.array([-1, 0], np.float32), np.array([3, 0.5], np.float32))
 BOTH = Tuple((Discrete(3, start=-1), ARM))
 
@@ -164,20 +166,27 @@ def test_a_random_player_uses_all_of_it() -> None:
     assert -1 <= vector.min() < -0.9 < 0.9 < vector.max() <= 1
 
 
-def test_a_memory_learns_mixed_actions_and_adapts_in_the_environment() -> None:
-    config = RL2Config(tasks=64, width=16, embedding=0, head=(16,), learning_rate=5e-3, total_timesteps=30_000)
-    agent = RL2(Darts(), config).learn()
-    test = agent.family.splits.test[np.arange(60) % 3]
-    found = adaptation_curve(agent.learner, agent.params, agent.family, test, points=4, deterministic=False)
-    means = found.returns.mean(1)
-    assert means[0] < 0.4  # one board in three
-    assert means[3] > 0.8
-    env = TaskEnv(agent.family, task={"board": 2}, episodes_per_trial=8)
-    policy = agent.adapt(env, episodes=3)
-    observation, _ = env.reset()
-    action, _ = policy.predict(observation, deterministic=True)
-    assert env.action_space.contains(action)
-    assert env.step(action)[1] > 0.7
+def test_a_memory_learns_mixed_actions_and_adapts_in_the_environment(learns: Learns) -> None:
+    config = RL2Config(tasks=64, width=16, embedding=0, head=(16,), learning_rate=2e-2, total_timesteps=10_000)
+
+    def score(seed: int) -> dict[str, float]:
+        agent = RL2(Darts(), config, seed=seed).learn()
+        test = agent.family.splits.test[np.arange(300) % 3]
+        found = adaptation_curve(agent.learner, agent.params, agent.family, test, points=4, deterministic=False)
+        means = found.returns.mean(1)
+        env = TaskEnv(agent.family, task={"board": 2}, episodes_per_trial=8)
+        policy = agent.adapt(env, episodes=3)
+        observation, _ = env.reset()
+        action, _ = policy.predict(observation, deterministic=True)
+        assert env.action_space.contains(action)
+        return {"first": means[0], "fourth": means[3], "in the environment": env.step(action)[1]}
+
+    # One board in three pays.
+    learns(score, above={"fourth": 0.8, "in the environment": 0.7}, below={"first": 0.4})
+
+
+def test_an_agent_adapts_in_no_environment_of_other_spaces() -> None:
+    agent = RL2(Darts())
     with pytest.raises(MetaRLError, match="does not fit the agent's"):
         agent.adapt(gymnasium.make("metarl/CartPole-v0"))
     other = TaskEnv(agent.family)

@@ -64,6 +64,7 @@ class FineTune(MAML):
 
     def after_training(self) -> None:
         tasks = self.family.splits.train(stream_keys(self.config.choice_tasks, self.seed, "choose"))
+        keys = stream_keys(len(tasks) * self.lanes, "choose", self.family.name, self.seed)
 
         def score(size: float) -> float:
             curve = adaptation_curve(
@@ -73,10 +74,9 @@ class FineTune(MAML):
                 tasks,
                 points=self.config.choice_points,
                 lanes=self.lanes,
-                seed=self.seed,
+                keys=keys,
                 device=self.device,
                 deterministic=False,
-                purpose="choose",
             )
             return float(curve.returns[1:].mean())
 

@@ -32,6 +32,7 @@ class RL2Learner(MetaLearner):
     """
 
     online = True
+    training_only = ("critic.",)
     trains_memory = True  # the policy's and the value's gradients reach the memory
 
     def __init__(

@@ -68,7 +68,10 @@ class ELBO:
         read, _ = learner.remember(params, learner.initial(params, trajectory.n_tasks), trajectory)
         mean, log_variance = learner.moments(params, read.flatten(1, 3))
         valid = trajectory.valid.flatten(1)
-        kl = _kl_to_previous(mean, log_variance).masked_fill(~valid, 0).sum(1) / valid.sum(1)
+        # The belief after an episode's last step is first read in the padding behind it, if there is any, so only the
+        # padding behind the whole trial is left out.
+        in_trial = valid.flip(1).cumsum(1).flip(1) > 0
+        kl = _kl_to_previous(mean, log_variance).masked_fill(~in_trial, 0).sum(1) / valid.sum(1)
 
         beliefs = _draw(valid, config.vae_beliefs, generator)
         chosen = beliefs[..., None].expand(-1, -1, mean.shape[-1])
@@ -133,7 +136,8 @@ class BeliefTraining:
 def _kl_to_previous(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL ``(task, step)`` of every belief ``(task, step, latent)`` to the one before it, the first to a normal.
 
-    What is read in the padding is what was read last, so the step before is always the right one.
+    All padding behind an episode holds the belief after the episode's last step: its first step has that belief's
+    distance, and the others none.
     """
     prior_mean = torch.cat([torch.zeros_like(mean[:, :1]), mean[:, :-1]], 1)
     prior_log = torch.cat([torch.zeros_like(mean[:, :1]), log_variance[:, :-1]], 1)

@@ -12,7 +12,7 @@ from metarl.errors import MetaRLError
 from metarl.family.base import TaskFamily
 from metarl.learner import MetaLearner, Params, State
 from metarl.rollout.batch import Batch
-from metarl.rollout.random import stream_keys
+from metarl.rollout.random import lane_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks
@@ -36,6 +36,15 @@ class Curve:
     beliefs: NDArray[np.float32] | None = None  # (point + 1, task, d), before every point and after the last
 
 
+def evaluation_keys(family: TaskFamily, part: str, n_tasks: int, lanes: int = 1) -> Tensor:
+    """Keys ``(task * lane, 2)`` of the random streams that the first tasks of a split's part are scored on.
+
+    They depend on the family, its variant, the part and the number of the task and lane alone, so every agent, every
+    training seed and every reference player meets the same starts, environment noise and exploration noise.
+    """
+    return lane_keys(n_tasks, lanes, "evaluate", family.name, part)
+
+
 @torch.no_grad()
 def adaptation_curve(
     learner: MetaLearner,
@@ -45,10 +54,10 @@ def adaptation_curve(
     *,
     points: int,
     lanes: int = 1,
-    seed: int = 0,
+    part: str = "test",
+    keys: Tensor | None = None,
     device: torch.device | str = "cpu",
     deterministic: bool = True,
-    purpose: str = "evaluate",
     ablation: str | None = None,
     chunk: int = CHUNK,
 ) -> Curve:
@@ -56,11 +65,12 @@ def adaptation_curve(
 
     Point k scores the ``lanes`` episodes that follow k · ``lanes`` episodes of interaction; they are then what the
     learner adapts to. Scores with the noise off come from extra episodes that are thrown away: they are no interaction,
-    and a noiseless policy would give a policy gradient nothing to go by. ``purpose`` and ``seed`` pick the random
-    streams.
+    and a noiseless policy would give a policy gradient nothing to go by.
 
     Args:
         params: or a function of the tasks that gives them, such as ``told`` for players that know their task.
+        part: of the split, which the tasks are the first of; it picks the random streams (``evaluation_keys``).
+        keys: other random streams ``(task * lane, 2)``, for what is no evaluation of a part.
         ablation: "wiped": an online learner's state goes back to ``initial`` before every episode. "shuffled": any
             other adapts to the episodes of another task: that half of the chunk away, for neighbours may be alike.
         chunk: tasks played at once. Every task has random streams of its own, so it bounds memory and changes nothing
@@ -71,7 +81,10 @@ def adaptation_curve(
     if chunk < 1:
         raise MetaRLError(f"chunk={chunk}: play at least one task at a time.")
     _check_ablation(ablation, learner, [min(chunk, len(tasks) - first) for first in range(0, len(tasks), chunk)])
-    keys = stream_keys(len(tasks) * lanes, purpose, family.name, seed)
+    if keys is None:
+        keys = evaluation_keys(family, part, len(tasks), lanes)
+    if len(keys) != len(tasks) * lanes:
+        raise MetaRLError(f"{len(keys)} keys for {len(tasks)} tasks of {lanes} lanes; give one for each environment.")
     parts = []
     for first in range(0, len(tasks), chunk):
         rows = slice(first, first + chunk)
@@ -105,9 +118,9 @@ class _Play:
             if self.ablation == "wiped":
                 state = before
             if self.deterministic:
-                quiet.append(_returns(self._rollout(state, point, deterministic=True)[0]))
+                quiet.append(mean_returns(self._rollout(state, point, deterministic=True)[0].returns))
             trajectory, after = self._rollout(state, point)
-            returns.append(_returns(trajectory))
+            returns.append(mean_returns(trajectory.returns))
             if kept:
                 all_kept = kept >= self.n_tasks
                 trajectories.append((trajectory if all_kept else trajectory.tasks(slice(0, kept))).to("cpu"))
@@ -166,8 +179,9 @@ def _check_ablation(ablation: str | None, learner: MetaLearner, chunks: list[int
         raise MetaRLError(f"chunks of {chunks} tasks: one task alone has no other's episodes; score another number.")
 
 
-def _returns(trajectory: Trajectory) -> NDArray[np.float64]:
-    return np.asarray(trajectory.returns.mean((1, 2)).double().cpu().numpy())
+def mean_returns(returns: Tensor) -> NDArray[np.float64]:
+    """The mean of each task's returns ``(task, lane, episode)``: ``(task,)``."""
+    return np.asarray(returns.mean((1, 2)).double().cpu().numpy())
 
 
 def _joined(parts: list[Curve]) -> Curve:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metarl.errors import MetaRLError
+from metarl.evaluate.driver import evaluation_keys
 from metarl.evaluate.run import held_out
 from metarl.family.base import TaskFamily
 from metarl.family.players import RandomPlayer, told
@@ -15,7 +16,6 @@ from metarl.family.video import Frame, grid, headed
 from metarl.family.views import Snapshot, ViewBatch, check_render_mode, to_numpy
 from metarl.learner import MetaLearner, Params
 from metarl.rollout.batch import Step
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.runs import Run
 from metarl.tasks import Tasks
@@ -39,7 +39,7 @@ def film_run(run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, s
         raise MetaRLError(f"{run.path} has no seed {seed}; choose one of {', '.join(map(str, run.seeds))}.")
     agent = run.trained(run.seeds[0] if seed is None else seed)
     tasks = _tasks(agent.family, split, n_tasks)
-    return film(agent.learner, agent.params, agent.family, tasks, points, agent.lanes)
+    return film(agent.learner, agent.params, agent.family, tasks, points, agent.lanes, part=split)
 
 
 def film_player(family: TaskFamily, player: str = _RANDOM, split: str = "test", n_tasks: int = 4) -> Film:
@@ -48,18 +48,26 @@ def film_player(family: TaskFamily, player: str = _RANDOM, split: str = "test", 
     if player not in players:
         raise MetaRLError(f"{family.name} has no player {player!r}; choose one of {', '.join(players)}.")
     tasks = _tasks(family, split, n_tasks)
-    return film(players[player], told(tasks), family, tasks, 1, 1, player)
+    return film(players[player], told(tasks), family, tasks, 1, 1, player, part=split)
 
 
 @torch.no_grad()
 def film(
-    learner: MetaLearner, params: Params, family: TaskFamily, tasks: Tasks, points: int, lanes: int, name: str = ""
+    learner: MetaLearner,
+    params: Params,
+    family: TaskFamily,
+    tasks: Tasks,
+    points: int,
+    lanes: int,
+    name: str = "",
+    *,
+    part: str = "test",
 ) -> Film:
-    """As ``adaptation_curve`` plays it; of the episodes of a point the first is shown."""
+    """The episodes that ``adaptation_curve`` scores on a part of the split; of those of a point the first is shown."""
     check_render_mode(family, "rgb_array")
     if points < 1:
         raise MetaRLError(f"points={points}: a film has at least one, before any adaptation.")
-    keys = stream_keys(len(tasks) * lanes, "film", family.name)
+    keys = evaluation_keys(family, part, len(tasks), lanes)
     batch = _Recorded(cast(ViewBatch, family.batch(tasks.repeat(lanes), keys)))
     state = learner.initial(params, len(tasks))
     heads, histories = [], []

@@ -39,6 +39,7 @@ _OF_NO_STEP = "rollout/return"  # what an agent logs that does not adapt
 _WHOLE_TRIAL = "rollout/return_trial"
 _OF_TRIALS = {"return_first": "first episode", "return_last": "last episode", "return_trial": "whole trial"}
 FEW = 12  # a curve of at most so many points gets markers, a tick and a colour for each, and single tasks behind it
+_SAME = 1e-6  # of a level's size: less is rounding
 MOST_TASKS = 200  # drawn singly
 X_LABEL = "episodes of interaction"
 HALO = [withStroke(linewidth=3, foreground="white")]  # keeps text legible on lines
@@ -60,7 +61,7 @@ def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
     """
     check_comparable(evaluations)
     first = evaluations[0]
-    known = all(each.references is not None for each in evaluations)
+    known = all(each.normalised is not None for each in evaluations)
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.add_subplot()
     frame(axes, X_LABEL, "normalised score" if known else "return")
@@ -77,8 +78,8 @@ def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
     axes.set_ylim(min(reach) - margin, max(reach) + margin)
     if known:
         axes.set_ylim(min(axes.get_ylim()[0], -0.09), max(axes.get_ylim()[1], 1.09))
-        _level(axes, 0, first.floor_name, above=False)
-        _level(axes, 1, first.optimum_name, above=True)
+        _level(axes, np.zeros(1), first.floor_name, above=False)
+        _level(axes, np.ones(1), first.optimum_name, above=True)
     _x_ticks(axes, sorted({count for each in evaluations for count in each.episodes}))
     label_ends(axes, ends)
     trained = [each for each in evaluations if not each.player] or evaluations
@@ -162,14 +163,16 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
     if few:
         colours = step_colours(len(points)) if coloured else [colour] * len(points)
         axes.scatter(episodes, mean, s=75, c=colours, edgecolors="white", linewidths=1.6, zorder=4)
-    levels = [float(array.mean()) for array in (evaluation.floor, evaluation.optimum) if array is not None]
+    # (point,) each: their scored episodes are the agent's own, which start anew at every point.
+    floor, optimum = (None if a is None else a.mean(axis=1) for a in (evaluation.floor, evaluation.optimum))
+    levels = [float(level.mean()) for level in (floor, optimum) if level is not None]
     # A task or two that went astray must not squeeze the curve: they may leave the picture.
     usual = np.quantile(of_task, (0.02, 0.98), axis=1).ravel() if few else []
     shown = np.concatenate([_reach(low, high), mean, usual, levels])
     margin = 0.07 * np.ptp(shown)
     axes.set_ylim(shown.min() - margin, shown.max() + 1.4 * margin)
     # Where the curve ends on the floor, its name stands below that end.
-    on_floor = evaluation.floor is not None and abs(mean[-1] - levels[0]) < 2 * margin
+    on_floor = floor is not None and abs(mean[-1] - floor[-1]) < 2 * margin
     for point in points if few else ():
         above = on_floor and point is points[-1]
         text = (
@@ -187,11 +190,9 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
             path_effects=HALO,
             zorder=5,
         )
-    for array, name in ((evaluation.floor, evaluation.floor_name), (evaluation.optimum, evaluation.optimum_name)):
-        if array is not None:
-            _level(
-                axes, float(array.mean()), f"{name} {number(float(array.mean()))}", above=array is evaluation.optimum
-            )
+    for level, name in ((floor, evaluation.floor_name), (optimum, evaluation.optimum_name)):
+        if level is not None:
+            _level(axes, level, f"{name} {number(float(level.mean()))}", above=level is optimum, episodes=episodes)
     _x_ticks(axes, episodes)
     if evaluation.references is not None:
         _normalised_axis(axes, *levels)
@@ -225,12 +226,19 @@ def _reach(low: Array, high: Array) -> list[float]:
     return [float(np.quantile(low, share)), float(np.quantile(high, 1 - share))]
 
 
-def _level(axes: Axes, y: float, text: str, *, above: bool) -> None:
-    """A dashed line at a known return, named at its end; ``above`` it or below."""
-    axes.axhline(y, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=2.5)
+def _level(axes: Axes, level: Array, text: str, *, above: bool, episodes: Sequence[int] = ()) -> None:
+    """A dashed line at known returns ``(point,)``, named at its end, ``above`` it or below.
+
+    It is level, and spans the axes, where all are the same.
+    """
+    dashes: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 2.5}
+    if np.ptp(level) <= _SAME * np.abs(level).max():
+        axes.axhline(level[0], **dashes)
+    else:
+        axes.plot(episodes, level, **dashes)
     axes.annotate(
         text,
-        (0.995 if not above else 0.005, y),
+        (0.995 if not above else 0.005, level[0 if above else -1]),
         (0, 4 if above else -4),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
@@ -244,7 +252,11 @@ def _level(axes: Axes, y: float, text: str, *, above: bool) -> None:
 
 
 def _normalised_axis(axes: Axes, floor: float, optimum: float) -> None:
-    """The same curve on a second axis: the score is linear in the mean return."""
+    """The same curve on a second axis: the score is linear in the mean return.
+
+    Between these levels, which are means over the curve: where floor and optimum differ from point to point it is near
+    the scores of the tables, which are paired at each point.
+    """
     gap = optimum - floor
 
     def normalise(returns: ArrayLike) -> Array:

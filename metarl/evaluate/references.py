@@ -1,6 +1,6 @@
 """Reference players on the very tasks that agents are scored on: as floor and optimum, and as rows beside agents."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -9,29 +9,56 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.errors import MetaRLError
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluate.driver import CHUNK, adaptation_curve, evaluation_keys, mean_returns
 from metarl.evaluate.scores import Evaluation
 from metarl.family.base import TaskFamily
-from metarl.family.players import player_returns, told
+from metarl.family.players import told
 from metarl.learner import Params
+from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
 
-_EPISODES = 32  # of the floor and the optimum on each task; their noise is then small beside the agents'
-_MOST_EPISODES = 32_000  # on all tasks together, for on very many tasks the noise is averaged away
-_CHUNK = 5000  # tasks played at once
 
+@torch.no_grad()
+def reference_returns(
+    family: TaskFamily,
+    player: str | None,
+    tasks: Tasks,
+    *,
+    part: str = "test",
+    episodes: Sequence[int],
+    lanes: int = 1,
+    device: torch.device | str = "cpu",
+) -> NDArray[np.float64] | None:
+    """What a player earns where agents are scored, ``(episode, task)``; None for no player.
 
-def reference_returns(family: TaskFamily, player: str | None, tasks: Tasks) -> NDArray[np.float64] | None:
-    """Mean return of a player's first episode on each task, ``(task,)``; None for no player."""
+    It plays the very environments and random streams of the agents' scored episodes, each as if it were its first: it
+    remembers nothing of the earlier ones.
+
+    Args:
+        tasks: the first ones of a ``part`` of the split.
+        episodes: the numbers of the episodes, which are the points of an agent's curve.
+        lanes: environments of a task, over which the mean is taken.
+    """
     if player is None:
         return None
-    repeats = min(_EPISODES, max(1, _MOST_EPISODES // len(tasks)))
-    # A seed for each chunk, or its random streams would be those of the first.
-    parts = [
-        player_returns(family, player, tasks[first : first + _CHUNK], repeats=repeats, seed=first).mean(1)
-        for first in range(0, len(tasks), _CHUNK)
-    ]
-    return np.concatenate(parts)
+    learner = family.players()[player]
+    keys = evaluation_keys(family, part, len(tasks), lanes)
+    parts = []
+    for first in range(0, len(tasks), CHUNK):
+        some = tasks[first : first + CHUNK].repeat(lanes)
+        batch = family.batch(some, keys[first * lanes : first * lanes + len(some)], device)
+        params = told_on(device)(some)
+        start = learner.initial(params, len(some))
+        played = [
+            rollout(learner, params, start, batch, lanes=1, first_episode=number)[0].returns for number in episodes
+        ]
+        parts.append(np.stack([mean_returns(returns.reshape(-1, lanes, 1)) for returns in played]))
+    return np.concatenate(parts, axis=1)
+
+
+def told_on(device: torch.device | str) -> Callable[[Tasks], Params]:
+    """``told`` on a device."""
+    return lambda tasks: {name: value.to(device) for name, value in told(tasks).items()}
 
 
 def check_players(names: Sequence[str], family: TaskFamily) -> None:
@@ -53,22 +80,31 @@ def player_evaluations(
 ) -> list[Evaluation]:
     """What a family's players earn on the tasks of some agents' evaluations, after as many episodes as the agents.
 
-    They are played by the agents' own driver, as the online learners that they are; nothing is known of seeds.
+    They are played by the agents' own driver, as the online learners that they are, on the same random streams as the
+    agents; nothing is known of seeds. Their episode n is number n of its environment's streams, as it is of an agent
+    that has one environment a task.
     """
     check_players(names, family)
     like = evaluations[0]
     wanted = sorted({count for each in evaluations for count in each.episodes})
+    floor, optimum = (
+        reference_returns(family, name, tasks, part=like.split, episodes=wanted, device=device)
+        for name in (family.floor, family.optimum)
+    )
     lasting = copy(family)
     lasting.episodes_per_trial = wanted[-1] + 1  # Gittins plans for as many pulls as there are
     players = lasting.players()
-
-    def params(tasks: Tasks) -> Params:
-        return {name: value.to(device) for name, value in told(tasks).items()}
-
     found = []
     for name in dict.fromkeys(names):
         curve = adaptation_curve(
-            players[name], params, family, tasks, points=wanted[-1] + 1, device=device, deterministic=False
+            players[name],
+            told_on(device),
+            family,
+            tasks,
+            points=wanted[-1] + 1,
+            part=like.split,
+            device=device,
+            deterministic=False,
         )
         found.append(
             replace(
@@ -79,6 +115,8 @@ def player_evaluations(
                 adaptations=tuple(wanted),
                 returns=curve.returns[None, wanted],
                 returns_deterministic=None,
+                floor=floor,
+                optimum=optimum,
                 steps=0,
                 wall_seconds=0.0,
                 extra={},

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from metarl.errors import MetaRLError
+from metarl.evaluate.labels import lower_is_better
 from metarl.evaluate.results import Result, extras, load_results
 from metarl.evaluate.schema import Summary
-from metarl.evaluate.scores import evenly, short_name
+from metarl.evaluate.scores import STREAMS, evenly, short_name
 from metarl.evaluate.tables import number
 from metarl.files import write_atomic
 
@@ -20,7 +21,17 @@ Written by `make results` from the folders beside it: every number comes from a 
 one schema and against its `curve.csv`. *Step k* is the normalised score after k steps of adaptation: the share of the
 gap between the floor (the best player that does not know the task) and the optimum that is closed, on the very tasks
 that are scored. In brackets stands the wider of two 95% intervals: a bootstrap over seeds × tasks, and Student's t over
-seeds. IQM is the mean of the middle half; *noise off* means without exploration noise.
+seeds, which a single seed does not have. IQM is the mean of the middle half; *noise off* means without exploration
+noise. *Tuned on* is the split that the recipe was chosen by; *test* also where nobody wrote it down. There the score
+may be that of the best of several recipes on the very tasks that chose it.
+"""
+FIGURES_DESCRIPTION = """\
+## Figures
+
+*Target* is a bound of ours, and *which is* says what bound; *published* is what a paper printed. A figure is
+*reproduced* if its interval reaches the published figure. Otherwise it is *met* if its whole interval satisfies the
+target, *within noise* if the bound lies inside the interval, and *below* if nothing of the interval satisfies it. *At N
+steps*: training stopped before the reference's budget, so the figure is no reproduction.
 """
 FEWSHOT_DESCRIPTION = """\
 ## Few-shot learners
@@ -28,8 +39,15 @@ FEWSHOT_DESCRIPTION = """\
 Accuracies in percent of 5w1s (5 classes, 1 labelled sample of each) and the like, with 15 queries of each class that
 training has not seen; mean squared errors of functions at 100 points. *Inductive*: each query is predicted from the
 support alone. *To adapt*: the time on one core for one task, and the memory that it takes beside the parameters. In
-brackets stands the wider of two 95% intervals: a bootstrap over seeds × episodes, and Student's t over seeds.
+brackets stands the wider of two 95% intervals: a bootstrap over seeds × episodes, and Student's t over seeds, which a
+single seed does not have. Steps are training tasks.
 """
+_MARK = "¹"
+_UNPAIRED = f"""\
+{_MARK} Scored on earlier random streams: the agent's starts hashed its training seed, and floor and optimum were played
+on other starts. From now on all agents, seeds and reference players meet the same ones.
+"""
+_FIGURE = ["figure", "value", "target", "which is", "published", "label"]
 POINTS_SHOWN = 8  # of a result's curve, evenly chosen
 _PICTURES = {  # beside the curve, where there are any
     "learning": "{} while training",
@@ -43,7 +61,7 @@ STEPS_SHOWN = 3  # adaptation steps with a column of their own; of a longer curv
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """The table of all agents: family, split, steps, seeds, normalised scores by adaptation step, figures."""
+    """The table of all agents: family, split, steps, seeds, and the normalised score by adaptation step."""
     results = [result for result in results if not _is_fewshot(result)]
     if not results:
         return "No results yet.\n"
@@ -51,31 +69,32 @@ def results_table(results: Sequence[Result]) -> str:
     shown = sorted({point["adaptations"] for curve in curves for point in curve if point["adaptations"] <= STEPS_SHOWN})
     longer = any(_is_long(curve) for curve in curves)
     trials = any(result.summary.get("trial") for result in results)
-    header = [
-        "agent",
-        "family",
-        "split",
-        "steps",
-        "seeds",
-        *(f"step {k}" for k in shown),
-        *["last"] * longer,
-        *["trial"] * trials,
-        "figures",
-    ]
+    header = ["agent", "family", "split", "tuned on", "steps", "seeds", *(f"step {k}" for k in shown)]
+    header += [*["last"] * longer, *["trial"] * trials]
     rows = []
     for result, curve in zip(results, curves, strict=True):
         content = result.summary
         of_step = {point["adaptations"]: _score(point) for point in curve}
         last = [_score(curve[-1]) if _is_long(curve) else "–"] * longer
-        claims = "<br>".join(
-            f"{each['name']} {number(each['value'], _digits(each))}, asked {each['asked']}: {each['label']}"
-            for each in content["figures"]
-        )
-        facts = [content["agent"], _family(content), content["split"], _millions(content["steps"])]
-        total = [_total(content)] * trials
-        scores = [*(of_step.get(k, "–") for k in shown), *last, *total]
-        rows.append([*facts, str(len(content["seeds"])), *scores, claims or "–"])
-    return markdown(header, rows)
+        facts = [_agent(content), _family(content), content["split"], content["tuned_on"], _millions(content["steps"])]
+        scores = [*(of_step.get(k, "–") for k in shown), *last, *[_total(content)] * trials]
+        rows.append([*facts, str(len(content["seeds"])), *scores])
+    return markdown(header, rows) + _footnote(results)
+
+
+def figures_table(results: Sequence[Result]) -> str:
+    """The table of all agents' figures, one a row, with what they are measured against and what they have shown."""
+    rows = [
+        [_agent(result.summary), _family(result.summary), *_figure(each)]
+        for result in results
+        if not _is_fewshot(result)
+        for each in result.summary["figures"]
+    ]
+    if not rows:
+        return "No figures yet.\n"
+    return markdown(["agent", "family", *_FIGURE], rows) + _footnote(
+        [each for each in results if not _is_fewshot(each)]
+    )
 
 
 def fewshot_table(results: Sequence[Result]) -> str:
@@ -85,39 +104,27 @@ def fewshot_table(results: Sequence[Result]) -> str:
         if not _is_fewshot(result):
             continue
         content, about = result.summary, result.summary["fewshot"]
-        spent = f"{1000 * about['adapt_seconds']:.1f} ms, {number(about['adapt_bytes'] / 2**20)} MB"
         for each in content["figures"]:
-            error = "mse" in each["name"]
             facts = [
                 content["agent"],
                 content["family"],
-                each["name"],
-                _bracketed(each["value"], each, 3 if error else 1),
-                f"{each['asked']}: {each['label']}",
-                str(each["reference"] or "–"),
+                *_figure(each),
                 about["mark"],
-                f"{len(content['seeds'])} × {about['episodes']:,}",
-                f"{about['iterations']:,} iterations, {number(content['wall_seconds'] / 60)} min",
-                spent,
+                str(len(content["seeds"])),
+                f"{about['episodes']:,}",
+                f"{about['iterations']:,}",
+                number(content["wall_seconds"] / 60),
+                f"{1000 * about['adapt_seconds']:.1f}",
+                number(about["adapt_bytes"] / 2**20),
             ]
             # By the words of a figure's name, then its numbers, so that step 10 is behind step 5.
             words, numbers = re.sub(r"\d+", "", each["name"]), [int(n) for n in re.findall(r"\d+", each["name"])]
-            rows.append(((content["family"], words, numbers, each["value"] * (1 if error else -1)), facts))
+            best_first = each["value"] * (1 if lower_is_better(each["name"]) else -1)
+            rows.append(((content["family"], words, numbers, best_first), facts))
     if not rows:
         return "No results yet.\n"
-    header = [
-        "learner",
-        "source",
-        "figure",
-        "value",
-        "asked",
-        "published",
-        "",
-        "seeds × episodes",
-        "trained",
-        "to adapt",
-    ]
-    return markdown(header, [facts for _, facts in sorted(rows)])
+    header = ["learner", "source", *_FIGURE, "queries", "seeds", "episodes", "iterations", "minutes a seed"]
+    return markdown([*header, "to adapt, ms", "to adapt, MB"], [facts for _, facts in sorted(rows)])
 
 
 def write_results_readme(results_dir: str | Path, *, write: bool = True) -> bool:
@@ -126,8 +133,9 @@ def write_results_readme(results_dir: str | Path, *, write: bool = True) -> bool
     Returns whether the file changed, or with ``write=False`` whether it would. Raises MetaRLError for faulty results.
     """
     results = load_results(results_dir)
-    tables = [DESCRIPTION, results_table(results), FEWSHOT_DESCRIPTION, fewshot_table(results)]
-    text = "\n".join([*tables, *map(_section, results)])
+    agents = [DESCRIPTION, results_table(results), FIGURES_DESCRIPTION, figures_table(results)]
+    learners = [FEWSHOT_DESCRIPTION, fewshot_table(results)]
+    text = "\n".join([*agents, *learners, *map(_section, results)])
     return _update(Path(results_dir) / "README.md", text, write)
 
 
@@ -163,7 +171,8 @@ def _section(result: Result) -> str:
     parts = [
         f"## {content['agent']} on {_family(content)}, {content['split']}\n",
         f"`{content['command']}`\n",
-        f"Seeds {', '.join(map(str, content['seeds']))}; {effort}; {content['machine']}; version {content['version']}.",
+        f"Seeds {', '.join(map(str, content['seeds']))}; {effort}; {content['machine']}; version {content['version']}; "
+        f"tuned on {content['tuned_on']}; evaluation streams {content['streams']}.",
     ]
     learnt = [f"{name} {value:.4g}" for name, value in extras(result).items()]
     parts.append("; ".join(learnt).join(("Also: ", ".\n")) if learnt else "")
@@ -172,18 +181,8 @@ def _section(result: Result) -> str:
     parts += [markdown(header, rows)] * bool(rows)
     if (trial := content.get("trial")) is not None:
         parts.append(f"The whole trial of {trial['episodes']} episodes earns {_total(content)}.\n")
-    header = ["figure", "value", "reference", "asked", "label"]
-    rows = [
-        [
-            each["name"],
-            _bracketed(each["value"], each, _digits(each)),
-            str(each["reference"] or "–"),
-            each["asked"],
-            each["label"],
-        ]
-        for each in content["figures"]
-    ]
-    parts += [markdown(header, rows)] * bool(rows)
+    rows = [_figure(each) for each in content["figures"]]
+    parts += [markdown(_FIGURE, rows)] * bool(rows)
     parts.append(f"![The curve of {content['agent']} on {_family(content)}]({result.name}/curve.png)\n")
     for name, words in _PICTURES.items():
         if (result.folder / f"{name}.png").exists():
@@ -191,6 +190,20 @@ def _section(result: Result) -> str:
     if (result.folder / "adaptation.mp4").exists():
         parts.append(f"[A video of {content['agent']} as it adapts]({result.name}/adaptation.mp4)\n")
     return "\n".join(parts)
+
+
+def _agent(content: Summary) -> str:
+    return f"{content['agent']}{f' {_MARK}' * (content['streams'] < STREAMS)}"
+
+
+def _footnote(results: Sequence[Result]) -> str:
+    return f"\n{_UNPAIRED}" if any(result.summary["streams"] < STREAMS for result in results) else ""
+
+
+def _figure(each: dict[str, Any]) -> list[str]:
+    """The cells of one figure; a dash where nothing is known."""
+    known = [str(each[name] or "–") for name in ("target", "basis", "published", "label")]
+    return [each["name"], _bracketed(each["value"], each, _digits(each)), *known]
 
 
 def _is_fewshot(result: Result) -> bool:
@@ -231,8 +244,12 @@ def _bracketed(value: float, ends: dict[str, Any], digits: int | None) -> str:
 
 
 def _digits(figure: dict[str, Any]) -> int:
-    """Decimals of a figure: scores and errors are small numbers, accuracies in percent and returns are not."""
-    return 3 if abs(figure["value"]) < 10 else 1
+    """Decimals of a figure, one more than its target has, so that it shows on which side of it the interval ends.
+
+    Scores and errors are small numbers and have three; accuracies in percent and returns are not.
+    """
+    of_target = len((figure["target"] or "").partition(".")[2]) + 1
+    return 3 if abs(figure["value"]) < 10 else of_target
 
 
 def _is_long(curve: Sequence[dict[str, Any]]) -> bool:

@@ -1,8 +1,9 @@
 """Committed results: written as folders, and checked as a whole.
 
 ``results/AGENT/FAMILY[-VARIANT]/`` and ``results/fewshot/LEARNER/SOURCE/`` hold config.json, curve.csv, curve.png and
-summary.json each. ``schema.py`` has the schema of the last, ``summaries.py`` makes one of an evaluation; ``report.py``
-makes the tables that people read.
+summary.json each, and the weights of every seed (``weights.py``), which those published earlier lack. ``schema.py`` has
+the schema of summary.json, ``summaries.py`` makes one of an evaluation; ``report.py`` makes the tables that people
+read.
 """
 
 import csv
@@ -22,6 +23,7 @@ from metarl.evaluate.fewshot_curve import check_fewshot_curve
 from metarl.evaluate.plots import curve_figure, save_figure
 from metarl.evaluate.schema import Summary, check_summary
 from metarl.evaluate.scores import Evaluation, short_name
+from metarl.evaluate.weights import remove_weights, weights_files
 from metarl.files import write_atomic
 
 FILES = ("config.json", "curve.csv", "curve.png", "summary.json")
@@ -50,6 +52,7 @@ def write_files(
     """Write a result's four files, of an agent or of a few-shot learner, and check them; returns their folder."""
     check_summary(content)
     folder = Path(results_dir, *["fewshot"] * ("fewshot" in content), content["agent"], _folder_name(content))
+    remove_weights(folder)
     write_atomic(folder / "config.json", json.dumps(dict(config), indent=2, sort_keys=True) + "\n")
     write_atomic(folder / "curve.csv", curve_csv)
     save_figure(curve, folder / "curve.png")
@@ -80,6 +83,9 @@ def check_result(folder: str | Path, results_dir: str | Path) -> Result:
         if fewshot:
             check_fewshot_curve(place / "curve.csv", content)
         points = {} if fewshot else _read_curve(place / "curve.csv", content)
+        weights = list(weights_files(place))
+        if weights and sorted(weights) != sorted(content["seeds"]):
+            raise MetaRLError(f"its weights are of seeds {weights}, its scores of {content['seeds']}; publish it again")
     except MetaRLError as error:
         raise MetaRLError(f"{place}: {error}") from error
     return Result(place, name, content, points)

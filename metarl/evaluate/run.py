@@ -56,18 +56,21 @@ def evaluate_run(
     deterministic: bool = True,
     ablation: str | None = None,
 ) -> Outcome:
-    """Score every seed of a run on the tasks of a split.
+    """Score every seed of a run on the tasks of a split: ``val``, ``test`` or ``ood``.
+
+    Every run plays the same random streams there, and so do the floor and the optimum.
 
     ``deterministic=False`` leaves out the extra episodes without exploration noise. An ``ablation`` is the
     driver's, and stands behind the agent's name: "rl2-wiped".
     """
     if split == "train":
-        raise MetaRLError("Scores are of held-out tasks; choose --split test or --split ood.")
+        raise MetaRLError("Scores are of held-out tasks; choose --split val, test or ood.")
     family = run.family()
     tasks = held_out(family, split, n_tasks)
     made_of = run.fingerprint()
     curves, extras, agents = [], [], [run.trained(seed, device) for seed in run.seeds]
-    log_mujoco_in(run.path)
+    if run.keeps_evaluations:
+        log_mujoco_in(run.path)
     for seed, agent in zip(run.seeds, agents, strict=True):
         curve = adaptation_curve(
             agent.learner,
@@ -76,7 +79,7 @@ def evaluate_run(
             tasks,
             points=agent.evaluation_points if points is None else points,
             lanes=agent.lanes,
-            seed=seed,
+            part=split,
             device=device,
             deterministic=deterministic,
             ablation=ablation,
@@ -84,6 +87,18 @@ def evaluate_run(
         curves.append(curve)
         extras.append(agent.describe(curve.states))
         run.warn_if_unfinished(seed, agent.num_timesteps, "steps")
+    floor, optimum = (
+        reference_returns(
+            family,
+            player,
+            tasks,
+            part=split,
+            episodes=range(len(curves[0].episodes)),
+            lanes=agents[0].lanes,
+            device=device,
+        )
+        for player in (family.floor, family.optimum)
+    )
     quiet = [curve.deterministic for curve in curves if curve.deterministic is not None]
     beliefs = _beliefs(run.seeds, curves, tasks, agents[0].learner.gaussian_belief)
     read = None if beliefs is None else probe(beliefs)
@@ -99,8 +114,9 @@ def evaluate_run(
         adaptations=curves[0].adaptations,
         returns=np.stack([curve.returns for curve in curves]),
         returns_deterministic=np.stack(quiet) if quiet else None,
-        floor=reference_returns(family, family.floor, tasks),
-        optimum=reference_returns(family, family.optimum, tasks),
+        floor=floor,
+        optimum=optimum,
+        exact_optimum=family.exact_optimum,
         floor_name=family.floor or "",
         optimum_name=family.optimum or "",
         task_vectors=tasks.vector,
@@ -131,10 +147,11 @@ def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Task
     return tasks[:n_tasks]
 
 
-def save_evaluation(run: Run, outcome: Outcome) -> list[Path]:
+def save_evaluation(run: Run, outcome: Outcome, folder: Path | None = None) -> list[Path]:
     """Write JSON, CSV and the curve; paths, beliefs and what a probe reads from them where there are any.
 
-    Returns the files. Those of an ablation lie beside the ordinary ones.
+    They go into the run's folder unless another is given. Returns the files. Those of an ablation lie beside the
+    ordinary ones.
     """
     evaluation, paths, beliefs, read = outcome
     files: list[Path] = []
@@ -142,7 +159,7 @@ def save_evaluation(run: Run, outcome: Outcome) -> list[Path]:
 
     def file(name: str) -> Path:
         stem, suffix = name.split(".")
-        files.append(run.path / f"{stem}-{evaluation.split}{ablated}.{suffix}")
+        files.append((run.path if folder is None else folder) / f"{stem}-{evaluation.split}{ablated}.{suffix}")
         return files[-1]
 
     evaluation.save(file("evaluation.json"))
@@ -167,7 +184,10 @@ def belief_figures(beliefs: Beliefs, read: Probe, title: str) -> dict[str, Figur
 
 
 def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "cpu") -> Evaluation:
-    """The saved evaluation of a run if it is of all tasks and of its checkpoints as they are, else a new one, saved."""
+    """The saved evaluation of a run if it is of all tasks and of its checkpoints as they are, else a new one, saved.
+
+    Of a published result it is always a new one, and nothing is saved.
+    """
     saved = run.path / f"evaluation-{split}.json"
     if saved.exists():
         evaluation = Evaluation.load(saved)
@@ -177,7 +197,8 @@ def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "c
         if current and np.array_equal(evaluation.task_vectors, every) and len(evaluation.episodes) == points:
             return evaluation
     outcome = evaluate_run(run, split, device=device)
-    save_evaluation(run, outcome)
+    if run.keeps_evaluations:
+        save_evaluation(run, outcome)
     return outcome.evaluation
 
 

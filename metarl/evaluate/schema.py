@@ -1,11 +1,15 @@
 """The schema of a committed result's summary.json: what it must say, and that its labels are true.
 
-    {agent, family, variant, split, seeds: [...], steps, wall_seconds, machine, command, version,
+    {agent, family, variant, split, streams, tuned_on, seeds: [...], steps, wall_seconds, machine, command, version,
      curve: [{episodes, adaptations, return: {mean, iqm, low, high}, normalised: {mean, low, high} or null}, ...],
      trial: {episodes, return: {...}, normalised: {...} or null} or null,
-     figures: [{name, value, low, high, reference, asked, label}, ...]}
+     figures: [{name, value, low, high, target, basis, published, budget, label}, ...]}
 
-``curve`` and ``trial``, the total of a trial's episodes, are optional. Few-shot learners have in their place
+``streams`` is the version of the evaluation's random streams, see ``STREAMS``; ``tuned_on`` is what the recipe was
+chosen by, one of ``TUNED_ON``. A figure's ``target`` is a bound such as ">= 0.98" and ``basis`` says in words what that
+bound is; ``published`` is what a paper printed, and ``budget`` the steps of the reference's training. Each of them may
+be null, and the label is derived from them, see ``labels.py``. ``curve`` and ``trial``, the total of a trial's
+episodes, are optional. Few-shot learners have in their place
      fewshot: {mark: inductive or transductive, episodes, iterations, parameters, adapt_seconds, adapt_bytes}
 and their steps are the tasks that a seed was trained on.
 Every error names the field, what it holds, what is allowed, and so what to change.
@@ -17,13 +21,17 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from metarl.errors import MetaRLError
-from metarl.evaluate.scores import SPLIT_KINDS, SPLITS, split_label
+from metarl.evaluate.labels import label, published_number, satisfies
+from metarl.evaluate.scores import SPLIT_KINDS, SPLITS, STREAMS, split_label
 
 Summary: TypeAlias = dict[str, Any]
 
 FIELDS = (
-    "agent", "family", "variant", "split", "seeds", "steps", "wall_seconds", "machine", "command", "version", "figures",
+    "agent", "family", "variant", "split", "streams", "tuned_on", "seeds", "steps", "wall_seconds", "machine",
+    "command", "version", "figures",
 )  # fmt: skip
+FIGURE = ("name", "value", "low", "high", "target", "basis", "published", "budget", "label")
+TUNED_ON = ("published recipe", "train", "val", "test")  # the least trustworthy last
 SPLIT_LABELS = tuple(dict.fromkeys(split_label(split, kind) for split in SPLITS for kind in SPLIT_KINDS))
 _POINT = r"( step \d+| episode [1-9]\d*| episodes [1-9]\d*-\d+| trial)?(, deterministic)?"
 # The fixed words that name figures, each with an example; "step K" is the point after K adaptation steps, "episode K"
@@ -40,29 +48,7 @@ FIGURE_NAMES = {
     r"rocauc \d+-shot": "rocauc 10-shot",
 }
 MARKS = ("inductive", "transductive")
-ASKED = re.compile(r"(>=|<=|>|<) (-?\d+(?:\.\d+)?)")
 ROUNDING = 1e-9  # relative: an interval of equal numbers may miss their mean by it
-
-
-def satisfies(value: float, asked: str) -> bool:
-    """Whether a value is what was asked for, such as ">= 0.98"; raises MetaRLError for words it cannot read."""
-    match = ASKED.fullmatch(asked) if isinstance(asked, str) else None
-    if match is None:
-        raise MetaRLError(f'asked={asked!r}; write a comparison and a number, such as ">= 0.98" or "<= 0.3"')
-    bound = float(match[2])
-    return {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[match[1]]
-
-
-def label(value: float, asked: str, *, steps: int, reference_steps: int | None = None) -> str:
-    """The label a figure has earned.
-
-    "at N steps" where training stopped before its reference's budget, whatever it reached by then; otherwise
-    "reproduced" where the value is what was asked for, and "below" where it is not.
-    """
-    reached = satisfies(value, asked)
-    if reference_steps is not None and steps < reference_steps:
-        return f"at {steps} steps"
-    return "reproduced" if reached else "below"
 
 
 def check_summary(summary: object) -> Summary:
@@ -73,6 +59,10 @@ def check_summary(summary: object) -> Summary:
     _text(content["variant"], "variant", empty=True)
     if content["split"] not in SPLIT_LABELS:
         raise MetaRLError(f"split={content['split']!r}; allowed are {', '.join(SPLIT_LABELS)}")
+    if content["streams"] not in range(1, STREAMS + 1) or isinstance(content["streams"], bool):
+        raise MetaRLError(f"streams={content['streams']!r}; allowed are 1 to {STREAMS}, and {STREAMS} is today's")
+    if content["tuned_on"] not in TUNED_ON:
+        raise MetaRLError(f"tuned_on={content['tuned_on']!r}; allowed are {', '.join(TUNED_ON)}")
     seeds = [_count(seed, "seeds") for seed in _list(content["seeds"], "seeds")]
     if not seeds or len(set(seeds)) < len(seeds):
         raise MetaRLError(f"seeds={seeds}; name each training seed once, at least one")
@@ -127,27 +117,32 @@ def _check_scores(content: dict[str, Any], where: str) -> None:
 
 
 def _check_figure(figure: object, where: str, steps: int) -> str:
-    content = _fields(figure, where, ("name", "value", "low", "high", "reference", "asked", "label"))
+    content = _fields(figure, where, FIGURE)
     name = _text(content["name"], f"{where}.name")
     if not any(re.fullmatch(pattern, name) for pattern in FIGURE_NAMES):
         raise MetaRLError(f"{where}.name={name!r}; figures have fixed names: {', '.join(FIGURE_NAMES.values())}")
-    value = _interval(content, where, "value")
-    reference = content["reference"]
-    if reference is not None and not isinstance(reference, str):
-        _number(reference, f"{where}.reference (a number, words or null)")
+    _interval(content, where, "value")
+    low, high, target, published, budget = (content[key] for key in ("low", "high", "target", "published", "budget"))
+    if isinstance(published, int | float):
+        _number(published, f"{where}.published")
+    if budget is not None:
+        _count(budget, f"{where}.budget")
+    if target is None and content["basis"] is not None:
+        raise MetaRLError(f"{where}.basis={content['basis']!r} without a target; give both or neither")
+    if target is not None:
+        _text(content["basis"], f"{where}.basis")
     try:
-        reached = satisfies(value, content["asked"])
+        if published is not None:
+            published_number(published)
+        if target is not None:
+            satisfies(low, target)
+        earned = label(name, low, high, steps=steps, target=target, published=published, budget=budget)
     except MetaRLError as error:
         raise MetaRLError(f"{where}.{error}") from error
-    given, stopped = content["label"], f"at {steps} steps"
-    if given not in ("reproduced", "below", stopped):
+    if content["label"] != earned:
         raise MetaRLError(
-            f'{where}.label={given!r}; allowed are "reproduced", "below" and, with these steps, "{stopped}"'
-        )
-    if given != stopped and reached != (given == "reproduced"):
-        raise MetaRLError(
-            f'{where}: {name} is {value:.6g} and {content["asked"]} was asked, yet its label is "{given}"; '
-            f'label it "{"reproduced" if reached else "below"}"'
+            f"{where}: {name} in [{low:.6g}, {high:.6g}] after {steps} steps, with target {target}, published "
+            f"{published} and budget {budget}, is labelled {content['label']!r}; label it {earned!r}"
         )
     return name
 

@@ -1,11 +1,9 @@
 """What one run earned on one split, and its scores: every table, plot and result is made from an ``Evaluation``."""
 
-import csv
-import io
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,21 +12,31 @@ import numpy as np
 
 from metarl.errors import MetaRLError
 from metarl.evaluate.packing import pack, unpack
-from metarl.evaluate.statistics import Array, Estimate, adaptation_speed, estimate, interquartile_mean
+from metarl.evaluate.scores_csv import scores_csv
+from metarl.evaluate.statistics import (
+    ANYTHING,
+    Array,
+    Estimate,
+    Interval,
+    adaptation_speed,
+    estimate,
+    interquartile_mean,
+)
 from metarl.files import write_atomic
 from metarl.sealed import seal, unseal
 
-SPLITS = ("train", "test", "ood")
+SPLITS = ("train", "val", "test", "ood")
 SPLIT_KINDS = ("fresh", "disjoint", "closed")
 SPEED_FRACTIONS = (0.5, 0.9)
+# 1: the streams of an evaluation hashed the training seed, and reference players played on other starts than the agent.
+# 2: they depend on split and task alone, so that agents, seeds and reference players meet the same starts (paired).
+STREAMS = 2
 ARRAYS = ("returns", "returns_deterministic", "floor", "optimum", "task_vectors")
-CSV_HEADER = ("seed", "episodes", "adaptations", "task", "return", "return_deterministic", "floor", "optimum")
-MOST_ROWS = 50_000  # of a table with a row for every task
 T = TypeVar("T")
 
 
 def split_label(split: str, kind: str) -> str:
-    """The words beside a score: "test (fresh)", "test (disjoint)", "ood"; "(same tasks)" where training saw them."""
+    """The words beside a score: "test (fresh)", "val (disjoint)", "ood"; "(same tasks)" where training saw them."""
     if split == "ood":
         return "ood"
     return f"{split} (same tasks)" if kind == "closed" or split == "train" else f"{split} ({kind})"
@@ -42,11 +50,13 @@ def short_name(family: str) -> str:
 def normalised_score(scores: Array, floor: Array, optimum: Array) -> Array:
     """(R - floor) / (optimum - floor), a ratio of means over tasks: (..., seed, task), (..., task) twice -> (...).
 
-    0 is the floor player, 1 the optimum, on the very tasks that are scored. A mean of ratios would let the tasks whose
-    floor lies beside their optimum decide.
+    0 is the floor player, 1 the optimum, on the very tasks and random streams that are scored. A mean of ratios would
+    let the tasks whose floor lies beside their optimum decide. It is not finite where floor and optimum earn the same.
     """
     base = floor.mean(axis=-1)
-    return np.asarray((scores.mean(axis=(-2, -1)) - base) / (optimum.mean(axis=-1) - base))
+    gap = optimum.mean(axis=-1) - base
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((scores.mean(axis=(-2, -1)) - base) / gap)
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:
@@ -73,8 +83,9 @@ class PointScore:
 class Evaluation:
     """The raw outcome of the evaluation driver: one run, pooled over its seeds, on one split.
 
-    Floor and optimum are per task and belong to the very tasks that are scored; where either is unknown there is no
-    normalised score. Raises MetaRLError for shapes that do not fit, NaN, or an optimum that is not above the floor.
+    Floor and optimum are what those players earned on the very tasks and random streams of each point's scored
+    episodes; where either is unknown there is no normalised score, nor at a point where they earn the same on all
+    tasks. Raises MetaRLError for shapes that do not fit, NaN, or an optimum that is not above the floor.
     """
 
     agent: str
@@ -87,8 +98,9 @@ class Evaluation:
     adaptations: tuple[int, ...]  # (point,)
     returns: Array  # (seed, point, task) mean return, exploration noise on
     returns_deterministic: Array | None = None  # the same with the noise off
-    floor: Array | None = None  # (task,) return of the best task-blind player
-    optimum: Array | None = None  # (task,) return of the optimum, or of a sound oracle
+    floor: Array | None = None  # (point, task) return of the best task-blind player
+    optimum: Array | None = None  # (point, task) return of the optimum, or of a sound oracle
+    exact_optimum: bool = False  # whether no player can earn more on average, so that intervals end there
     floor_name: str = ""
     optimum_name: str = ""
     task_vectors: Array  # (task, d)
@@ -99,14 +111,15 @@ class Evaluation:
         False  # whether the points are the successive episodes of one trial, so that their sum means something
     )
     player: bool = False  # whether a reference player earned it, which nobody trained
+    streams: int = STREAMS  # which random streams the scored episodes were played on
     made_of: str = ""  # the run and the checkpoints that were scored; see RunFolder.fingerprint
 
     def __post_init__(self) -> None:
         for name in ("seeds", "episodes", "adaptations"):
             object.__setattr__(self, name, tuple(int(value) for value in getattr(self, name)))
         n_points, n_tasks = len(self.episodes), len(self.task_vectors)
-        shapes = {"returns": (len(self.seeds), n_points, n_tasks), "floor": (n_tasks,), "optimum": (n_tasks,)}
-        shapes["returns_deterministic"] = shapes["returns"]
+        whole = (len(self.seeds), n_points, n_tasks)
+        shapes = {"returns": whole, "returns_deterministic": whole, "floor": whole[1:], "optimum": whole[1:]}
         for name in ARRAYS:
             if getattr(self, name) is None and name not in ("returns", "task_vectors"):
                 continue
@@ -131,7 +144,7 @@ class Evaluation:
         if self.floor is not None and self.optimum is not None and not self.optimum.mean() > self.floor.mean():
             raise MetaRLError(
                 f"the optimum's mean return {self.optimum.mean():.4g} is not above the floor's "
-                f"{self.floor.mean():.4g}; check the family's reference players"
+                f"{self.floor.mean():.4g}; score more tasks, or check the family's reference players"
             )
         for name, value in {**self.extra, "wall_seconds": self.wall_seconds}.items():
             if not np.isfinite(value):
@@ -145,61 +158,75 @@ class Evaluation:
 
     @property
     def references(self) -> tuple[Array, Array] | None:
-        """(floor, optimum), each (task,), or None where either is unknown."""
+        """(floor, optimum), each (point, task), or None where either is unknown."""
         return None if self.floor is None or self.optimum is None else (self.floor, self.optimum)
 
     @property
+    def fixed_tasks(self) -> bool:
+        """Whether there are no other tasks than these, so that intervals are over seeds: where training saw them."""
+        return self.split == "train" or (self.split_kind == "closed" and self.split != "ood")
+
+    @property
     def normalised(self) -> Array | None:
-        """(point,) normalised scores with exploration noise on, or None without floor and optimum."""
+        """(point,) normalised scores with exploration noise on; None where one of them is unknown."""
         known = self.references
-        return None if known is None else normalised_score(self.returns.swapaxes(0, 1), *known)
+        scores = None if known is None else normalised_score(self.returns.swapaxes(0, 1), *known)
+        return None if scores is None or not np.isfinite(scores).all() else scores
 
     @cached_property
     def points(self) -> tuple[PointScore, ...]:
         """The scores with their intervals, one for each point of the curve."""
-        quiet = self.returns_deterministic
-        return tuple(
-            self._score(count, self.adaptations[i], self.returns[:, i], None if quiet is None else quiet[:, i])
-            for i, count in enumerate(self.episodes)
-        )
+
+        def at(i: int) -> Callable[[Array], Array]:
+            return lambda array: array[..., i, :]
+
+        return tuple(self._score(count, self.adaptations[i], at(i)) for i, count in enumerate(self.episodes))
 
     @cached_property
     def trial_total(self) -> PointScore | None:
         """The sum over the episodes of the trial, exploration noise on; None where the points are not one trial."""
-        n = len(self.episodes)
-        return self._score(n, self.adaptations[-1], self.returns.sum(axis=1), None, n) if self.trial else None
-
-    def _score(
-        self, episodes: int, adaptations: int, scores: Array, quiet: Array | None, summed: int = 1
-    ) -> PointScore:
-        """The scores of returns (seed, task), each the sum of ``summed`` episodes, with the noise on and off."""
-
-        def both(returns: Array | None) -> tuple[Estimate | None, Estimate | None]:
-            if returns is None:
-                return None, None
-            if self.references is None:
-                return estimate(returns), None
-            known = [summed * reference for reference in self.references]
-            return estimate(returns), estimate(returns, known, statistic=normalised_score)
-
-        returns, normalised = both(scores)
-        deterministic, normalised_deterministic = both(quiet)
-        assert returns is not None  # for mypy: there are always scores with the noise on
-        return PointScore(
-            episodes=episodes,
-            adaptations=adaptations,
-            returns=returns,
-            iqm=float(interquartile_mean(scores)),
-            normalised=normalised,
-            returns_deterministic=deterministic,
-            normalised_deterministic=normalised_deterministic,
-        )
+        if not self.trial:
+            return None
+        return self._score(len(self.episodes), self.adaptations[-1], lambda array: array.sum(axis=-2), quiet=False)
 
     def mean_of(self, first: int, last: int) -> PointScore:
         """The mean of several points, counted from 0, ``last`` among them: less noisy than one of them."""
-        rows, quiet = slice(first, last + 1), self.returns_deterministic
-        quiet = None if quiet is None else quiet[:, rows].mean(axis=1)
-        return self._score(self.episodes[last], self.adaptations[last], self.returns[:, rows].mean(axis=1), quiet)
+        return self._score(
+            self.episodes[last], self.adaptations[last], lambda array: array[..., first : last + 1, :].mean(axis=-2)
+        )
+
+    def _score(
+        self, episodes: int, adaptations: int, pool: Callable[[Array], Array], *, quiet: bool = True
+    ) -> PointScore:
+        """The scores of what ``pool`` makes of the points: (..., point, task) -> (..., task).
+
+        Floor and optimum are pooled as the returns are, so that they stay paired. ``quiet`` asks for the scores with
+        the noise off as well.
+        """
+        references = None if self.references is None else [pool(array) for array in self.references]
+        most = np.inf if self.optimum is None or not self.exact_optimum else float(pool(self.optimum).mean())
+        gap = 0.0 if references is None else references[1].mean() - references[0].mean()
+
+        def returns(scores: Array) -> Estimate:
+            return estimate(scores, bounds_here=Interval(-np.inf, most), fixed_tasks=self.fixed_tasks)
+
+        def normalised(scores: Array) -> Estimate | None:
+            if references is None or not gap > 0:
+                return None
+            bounds = Interval(-np.inf, 1.0) if self.exact_optimum else ANYTHING
+            return estimate(scores, references, statistic=normalised_score, bounds=bounds, fixed_tasks=self.fixed_tasks)
+
+        scores = pool(self.returns)
+        off = None if self.returns_deterministic is None or not quiet else pool(self.returns_deterministic)
+        return PointScore(
+            episodes=episodes,
+            adaptations=adaptations,
+            returns=returns(scores),
+            iqm=float(interquartile_mean(scores)),
+            normalised=normalised(scores),
+            returns_deterministic=None if off is None else returns(off),
+            normalised_deterministic=None if off is None else normalised(off),
+        )
 
     @property
     def speed(self) -> dict[str, int | None]:
@@ -227,9 +254,9 @@ class Evaluation:
         names = {item.name for item in fields(cls)}
         if not isinstance(content, dict):
             raise MetaRLError(f"not an evaluation but a {type(content).__name__}; evaluate the run again")
-        # Evaluations of earlier versions lack the flags, and what is scored outside a run has no fingerprint.
-        flags = {item.name for item in fields(cls) if item.default is not MISSING and item.type is bool} | {"made_of"}
-        wrong = sorted(names ^ (set(content) | flags))
+        if content.get("streams", 1) != STREAMS:
+            raise MetaRLError("scored by another version of metarl, on other random streams; evaluate the run again")
+        wrong = sorted(names ^ set(content))
         if wrong:
             raise MetaRLError(f"not an evaluation: missing or unknown {wrong}; evaluate the run again")
         arrays = {name: unpack(content[name]) for name in ARRAYS}
@@ -248,47 +275,5 @@ class Evaluation:
             raise MetaRLError(f"{path}: {error}") from error
 
     def to_csv(self) -> str:
-        """A tidy table, one row per seed, point and task; returns to 9 digits, an empty cell where nothing is known.
-
-        Beyond MOST_ROWS rows there is one per seed and point, the mean over all tasks, and its cells of the task are
-        empty.
-        """
-        if self.returns.size > MOST_ROWS and len(self.task_vectors) > 1:
-            return self._mean_csv()
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        vector = [f"task_{i}" for i in range(self.task_vectors.shape[1])]
-        writer.writerow([*CSV_HEADER, *vector, *self.extra])
-        tails = [
-            [*(f"{value:.9g}" for value in self.task_vectors[task]), *(f"{value:.9g}" for value in self.extra.values())]
-            for task in range(len(self.task_vectors))
-        ]
-        for (i, point, task), value in np.ndenumerate(self.returns):
-            known = (
-                None if array is None else array[index]
-                for array, index in (
-                    (self.returns_deterministic, (i, point, task)),
-                    (self.floor, task),
-                    (self.optimum, task),
-                )
-            )
-            cells = ("" if number is None else f"{number:.9g}" for number in known)
-            row = [self.seeds[i], self.episodes[point], self.adaptations[point], task, f"{value:.9g}", *cells]
-            writer.writerow([*row, *tails[task]])
-        return text.getvalue()
-
-    def _mean_csv(self) -> str:
-        quiet = self.returns_deterministic
-
-        def mean(array: Array | None) -> str:
-            return "" if array is None else f"{array.mean():.9g}"
-
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*CSV_HEADER, *self.extra])
-        for i, seed in enumerate(self.seeds):
-            for point, episodes in enumerate(self.episodes):
-                scores = [self.returns[i, point], None if quiet is None else quiet[i, point], self.floor, self.optimum]
-                row = [seed, episodes, self.adaptations[point], "", *map(mean, scores)]
-                writer.writerow([*row, *(f"{value:.9g}" for value in self.extra.values())])
-        return text.getvalue()
+        """A tidy table, one row per seed, point and task; of very many the means over tasks (see ``scores_csv``)."""
+        return scores_csv(self)

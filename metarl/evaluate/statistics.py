@@ -36,6 +36,13 @@ class Interval(NamedTuple):
         """high - low."""
         return self.high - self.low
 
+    def cut(self, value: float, bounds: "Interval") -> "Interval":
+        """The part within ``bounds`` of an interval around ``value``; a value beyond them is kept within it."""
+        return Interval(max(self.low, min(bounds.low, value)), min(self.high, max(bounds.high, value)))
+
+
+ANYTHING = Interval(-np.inf, np.inf)
+
 
 def mean_score(scores: Array) -> Array:
     """The mean over seeds and tasks: (..., seed, task) -> (...)."""
@@ -66,6 +73,7 @@ def bootstrap_interval(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = BOOTSTRAP_SEED,
+    fixed_tasks: bool = False,
 ) -> Interval:
     """Percentile bootstrap over seeds x tasks of ``statistic``: scores (seed, task), each of per_task (task,).
 
@@ -73,9 +81,15 @@ def bootstrap_interval(
     bootstrap of Owen 2007, doi.org/10.1214/07-AOAS122): drawing other tasks for every seed would average the luck of
     the tasks away. ``per_task`` follows the drawn tasks, which a ratio of means needs.
 
+    With ``fixed_tasks`` the tasks are all that there are, as on a closed split, and seeds alone are drawn. One seed
+    alone has nothing else to resample, so its interval is over tasks all the same.
+
     Very many tasks are resampled in blocks, each the mean of n // BLOCKS successive tasks: tasks are independent, so
     the mean of b of them has a b-th of the variance, and the interval is as wide, within 3%, for statistics of means.
     For 100,000 tasks that takes a hundredth of the time. The median and the interquartile mean are none.
+
+    Resamples on which the statistic is not finite are left out: of few tasks some hold only such on which floor and
+    optimum earn the same, and there a normalised score has no meaning.
 
     It is too narrow over few seeds (75% at most over 3): print ``t_interval`` beside it.
     """
@@ -89,12 +103,19 @@ def bootstrap_interval(
     rows = max(1, CHUNK // scores.size)
     for first in range(0, resamples, rows):
         drawn = seeds[first : first + rows]
-        tasks = generator.integers(n_tasks, size=(len(drawn), n_tasks))
-        values.append(statistic(scores[drawn[:, :, None], tasks[:, None, :]], *(array[tasks] for array in per_task)))
+        if fixed_tasks and n_seeds > 1:
+            tasks = np.broadcast_to(np.arange(n_tasks), (len(drawn), n_tasks))
+        else:
+            tasks = generator.integers(n_tasks, size=(len(drawn), n_tasks))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = statistic(scores[drawn[:, :, None], tasks[:, None, :]], *(array[tasks] for array in per_task))
+        values.append(found)
+    known = np.concatenate(values)
+    known = known[np.isfinite(known)]
+    if not known.size:
+        raise MetaRLError("the statistic is finite on no resample; score more tasks, or check floor and optimum")
     tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(values), (tail, 1 - tail))
-    if not np.isfinite([low, high]).all():
-        raise MetaRLError("the statistic is not finite on some resamples; score more tasks, or check floor and optimum")
+    low, high = np.quantile(known, (tail, 1 - tail))
     return Interval(float(low), float(high))
 
 
@@ -127,23 +148,41 @@ def intervals_touch(first: Interval, second: Interval) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A statistic with both of its intervals."""
+    """A statistic with both of its intervals, which end where it cannot be."""
 
     value: float
     bootstrap: Interval  # over seeds x tasks
     t: Interval | None  # over seeds; None for one seed
-
-    @property
-    def interval(self) -> Interval:
-        """The wider of the two, by which everything is judged."""
-        return wider(self.bootstrap, self.t)
+    interval: Interval  # the one of the two that was wider before it was cut, by which everything is judged
 
 
-def estimate(scores: Array, per_task: Sequence[Array] = (), *, statistic: Statistic = mean_score) -> Estimate:
-    """``statistic`` of scores (seed, task) and per_task (task,) with both intervals."""
-    bootstrap = bootstrap_interval(scores, per_task, statistic=statistic)
+def estimate(
+    scores: Array,
+    per_task: Sequence[Array] = (),
+    *,
+    statistic: Statistic = mean_score,
+    bounds: Interval = ANYTHING,
+    bounds_here: Interval | None = None,
+    fixed_tasks: bool = False,
+) -> Estimate:
+    """``statistic`` of scores (seed, task) and per_task (task,) with both intervals.
+
+    Args:
+        bounds: between which the statistic lies on whatever tasks; both intervals are cut there. A t interval over few
+            seeds reaches far beyond.
+        bounds_here: between which it lies on these very tasks, such as the optimum's mean return on them; the t
+            interval, which takes the tasks as given, is cut there. The bootstrap's resamples have other tasks, and
+            none of them leaves the bounds of its own.
+        fixed_tasks: see ``bootstrap_interval``.
+    """
     value = float(statistic(scores, *per_task))
-    return Estimate(value=value, bootstrap=bootstrap, t=t_interval(scores, per_task, statistic=statistic))
+    bootstrap = bootstrap_interval(scores, per_task, statistic=statistic, fixed_tasks=fixed_tasks)
+    t = t_interval(scores, per_task, statistic=statistic)
+    judged = wider(bootstrap, t)
+    kept = bootstrap.cut(value, bounds)
+    kept_t = None if t is None else t.cut(value, bounds if bounds_here is None else bounds_here)
+    interval = kept_t if kept_t is not None and judged is t else kept
+    return Estimate(value=value, bootstrap=kept, t=kept_t, interval=interval)
 
 
 def adaptation_speed(

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metarl.errors import MetaRLError
-from metarl.evaluate.schema import Summary, check_summary, label
-from metarl.evaluate.scores import Evaluation, PointScore
+from metarl.evaluate.labels import label
+from metarl.evaluate.schema import Summary, check_summary
+from metarl.evaluate.scores import STREAMS, Evaluation, PointScore
 from metarl.evaluate.statistics import Estimate
 
 _NAME = re.compile(
@@ -15,14 +16,7 @@ _NAME = re.compile(
 )
 
 
-def figure(
-    evaluation: Evaluation,
-    name: str,
-    *,
-    asked: str,
-    reference: float | str | None = None,
-    reference_steps: int | None = None,
-) -> dict[str, Any]:
+def figure(evaluation: Evaluation, name: str, **asked: Any) -> dict[str, Any]:
     """One of a summary's figures, by its name, with its label.
 
     "return" or "normalised" at the last point, or at "... step K", after K adaptation steps. Of a trial "... episode K"
@@ -30,28 +24,43 @@ def figure(
     arms) or "n=10" the same return. "..., deterministic" is the score without exploration noise.
 
     Args:
-        asked: such as ">= 0.98". reference: what the literature reports, if anything.
-        reference_steps: the reference's budget of environment steps; a run that had fewer is labelled "at N steps".
+        evaluation: that the figure is read off.
+        name: see above.
+        asked: ``target``, ``basis``, ``published`` and ``budget``, as of ``entry``.
     """
     score = _named(evaluation, name)
     if score is None:
         raise MetaRLError(f"{name!r}: floor or optimum of {evaluation.family} is unknown; ask for the return")
-    return entry(name, score, evaluation.steps, asked, reference, reference_steps)
+    return entry(name, score, evaluation.steps, **asked)
 
 
 def entry(
     name: str,
     score: Estimate,
     steps: int,
-    asked: str,
-    reference: float | str | None = None,
-    reference_steps: int | None = None,
+    *,
+    target: str | None = None,
+    basis: str | None = None,
+    published: float | str | None = None,
+    budget: int | None = None,
 ) -> dict[str, Any]:
-    """A figure as a summary has it, with the label that a score earned after so many steps of training."""
-    earned = label(score.value, asked, steps=steps, reference_steps=reference_steps)
+    """A figure as a summary has it, with the label that a score earned after so many steps of training.
+
+    Args:
+        name: of the figure.
+        score: with its interval.
+        steps: environment steps, or tasks of a few-shot learner, of a seed's training.
+        target: a bound such as ">= 0.98".
+        basis: what that bound is, such as "98% of the optimum".
+        published: what a paper printed, a number or words that begin with one.
+        budget: steps of the reference's training; a run that had fewer is labelled "at N steps".
+    """
     low, high = score.interval
-    content = {"name": name, "value": score.value, "low": low, "high": high}
-    return {**content, "reference": reference, "asked": asked, "label": earned}
+    return {
+        **{"name": name, "value": score.value, "low": low, "high": high},
+        **{"target": target, "basis": basis, "published": published, "budget": budget},
+        "label": label(name, low, high, steps=steps, target=target, published=published, budget=budget),
+    }
 
 
 def _named(evaluation: Evaluation, name: str) -> Estimate | None:
@@ -96,9 +105,24 @@ def _score(point: PointScore, kind: str | None, quiet: str | None) -> Estimate |
 
 
 def summary(
-    evaluation: Evaluation, *, command: str, machine: str, version: str, figures: Sequence[Mapping[str, Any]]
+    evaluation: Evaluation,
+    *,
+    command: str,
+    machine: str,
+    version: str,
+    tuned_on: str,
+    figures: Sequence[Mapping[str, Any]],
 ) -> Summary:
-    """The summary.json of an evaluation, checked; ``figures`` come from ``figure``, ``version`` is the package's."""
+    """The summary.json of an evaluation, checked.
+
+    Args:
+        evaluation: what is told.
+        command: that trained and evaluated it.
+        machine: that it was trained on.
+        version: the package's.
+        tuned_on: the split that the recipe was chosen by, one of ``TUNED_ON``.
+        figures: what ``figure`` gives.
+    """
 
     def mean(score: Estimate, **more: float) -> dict[str, float]:
         low, high = score.interval
@@ -118,6 +142,8 @@ def summary(
             "family": evaluation.family,
             "variant": evaluation.variant,
             "split": evaluation.split_label,
+            "streams": STREAMS,
+            "tuned_on": tuned_on,
             "seeds": list(evaluation.seeds),
             "steps": evaluation.steps,
             "wall_seconds": evaluation.wall_seconds,

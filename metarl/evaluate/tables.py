@@ -19,7 +19,16 @@ Row: TypeAlias = dict[str, Any]
 _TRIAL = "trial"  # in the place of a number of episodes
 
 MOST_ROWS = 8  # of one curve in a table for the terminal
-LEGEND = "95% intervals: b bootstrap over seeds × tasks, t over seeds. IQM: mean of the middle half."
+
+
+def legend(*evaluations: Evaluation) -> str:
+    """Say what the intervals of evaluations on the same tasks are, and once that a single seed has no t interval."""
+    trained = [len(each.seeds) for each in evaluations if not each.player]  # a player has no seeds
+    fixed = evaluations[0].fixed_tasks and max(trained, default=1) > 1
+    over = "seeds" if fixed else "seeds × tasks"
+    t = ", t over seeds" * (max(trained, default=1) > 1)
+    none = "; 1 seed has no t interval" * (1 in trained)
+    return f"95% intervals, cut at what is possible: b bootstrap over {over}{t}{none}. IQM: mean of the middle half."
 
 
 def number(value: float, digits: int | None = None) -> str:
@@ -85,16 +94,16 @@ def curve_table(evaluation: Evaluation) -> RenderableType:
     """
     return Group(
         _table(title(evaluation), [("", row) for row in _shown(evaluation)]),
-        Text(f"{_notes(evaluation)}\n{LEGEND}"),
+        Text(f"{_notes(evaluation)}\n{legend(evaluation)}"),
     )
 
 
 def separation_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     """For each two evaluations and each number of episodes that both have: who is ahead, and whether intervals touch.
 
-    Players are compared with agents, not with one another. The scores are normalised ones where known, else returns,
-    the intervals the wider ones. Trials of as many episodes are compared by their totals too, whose ``episodes`` is
-    "trial".
+    Players are compared with agents, not with one another. The scores are normalised ones where both are known, else
+    returns, the intervals the wider ones. Trials of as many episodes are compared by their totals too, whose
+    ``episodes`` is "trial".
     """
     rows = []
     for first, second in combinations(evaluations, 2):
@@ -108,7 +117,8 @@ def separation_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
         if totals[0] is not None and totals[1] is not None and totals[0].episodes == totals[1].episodes:
             pairs.append((_TRIAL, totals[0], totals[1]))
         for episodes, one, other in pairs:
-            a, b = _judged(one), _judged(other)
+            known = one.normalised is not None and other.normalised is not None
+            a, b = (_judged(point, known) for point in (one, other))
             ahead, behind = (first, second) if a.value >= b.value else (second, first)
             rows.append(
                 {
@@ -161,7 +171,7 @@ def comparison_table(evaluations: Sequence[Evaluation]) -> RenderableType:
             continue
         verdict = "touch" if row["intervals_touch"] else "do not touch"
         apart.add_row(str(row["episodes"]), row["ahead"], row["behind"], number(row["by"], 3), verdict)
-    notes = "\n".join([*(f"{each.agent}: {_notes(each)}" for each in evaluations), LEGEND])
+    notes = "\n".join([*(f"{each.agent}: {_notes(each)}" for each in evaluations), legend(*evaluations)])
     return Group(scores, apart, Text(notes)) if apart.rows else Group(scores, Text(notes))
 
 
@@ -228,20 +238,22 @@ def _table(heading: str, rows: Iterable[tuple[str, Row]]) -> Table:
         quiet, quiet_normalised = row["return_deterministic"], row["normalised_deterministic"]
         cells = [
             *((_TRIAL, "") if row["adaptations"] is None else (str(row["episodes"]), str(row["adaptations"]))),
-            _stacked(row["return"], None, row["player"]),
+            _stacked(row["return"], None),
             number(row["return"]["iqm"]),
             "–" if quiet is None else number(quiet["mean"]),
-            "–" if row["normalised"] is None else _stacked(row["normalised"], 3, row["player"]),
+            "–" if row["normalised"] is None else _stacked(row["normalised"], 3),
             "–" if quiet_normalised is None else number(quiet_normalised["mean"], 3),
         ]
         table.add_row(*([agent] if named else []), *cells)
     return table
 
 
-def _stacked(entry: Row, digits: int | None, player: bool) -> str:
-    b = "b [{}, {}]".format(*(number(end, digits) for end in entry["bootstrap"]))
-    t = "t needs 2 seeds" if entry["t"] is None else "t [{}, {}]".format(*(number(end, digits) for end in entry["t"]))
-    lines = [number(entry["mean"], digits), b, *([] if player else [t])]  # a player has no seeds
+def _stacked(entry: Row, digits: int | None) -> str:
+    kinds = (("b", entry["bootstrap"]), ("t", entry["t"]))
+    intervals = [
+        f"{kind} [{', '.join(number(end, digits) for end in ends)}]" for kind, ends in kinds if ends is not None
+    ]
+    lines = [number(entry["mean"], digits), *intervals]
     # The brackets of an interval are no markup of rich.
     return "\n".join(lines).replace("[", r"\[")
 
@@ -265,5 +277,5 @@ def _reference(name: str, returns: np.ndarray[Any, np.dtype[np.float64]] | None)
     return None if returns is None else {"name": name, "return": float(returns.mean())}
 
 
-def _judged(point: PointScore) -> Estimate:
-    return point.returns if point.normalised is None else point.normalised
+def _judged(point: PointScore, normalised: bool) -> Estimate:
+    return point.normalised if normalised and point.normalised is not None else point.returns

@@ -43,6 +43,7 @@ class TaskFamily(ABC):
     episodes_per_trial: int = 1  # consecutive episodes on one task before it changes
     floor: str | None = None  # the best task-blind player, by its name in players()
     optimum: str | None = None  # the optimal player, by its name in players()
+    exact_optimum: bool = False  # whether no player can earn more than the optimum on average: scores then end at 1
     render_fps: int = 30  # pictures a second in a video
 
     def __init__(self, variant: str | None = None) -> None:

@@ -30,7 +30,7 @@ def splits(subject: Subject) -> Iterator[Found]:
     """The parts are what the split's kind says, and the same when they are made anew."""
     family = subject.family
     split, again = family.splits, subject.again().splits
-    if split.hash != again.hash:
+    if split.hash != again.hash or split.val != again.val:
         yield f"The split hashes to {split.hash}, made anew to {again.hash}.", "Draw its tasks from stream_keys alone."
     if split.kind != family.split.kind:
         yield f"The rule is {family.split.kind}, the split it makes is {split.kind}.", "Make them agree."
@@ -44,6 +44,9 @@ def splits(subject: Subject) -> Iterator[Found]:
             "The split is closed, but train and test differ.",
             "Declare Fresh() or Disjoint(), or return one set for both.",
         )
+    held_out = set() if split.val is None or split.kind == "closed" else set(split.val.rows())
+    if shared := sum(row in held_out for row in train.rows()):
+        yield f"{shared} of {len(train)} training tasks are val tasks.", "Hold them out of training."
     for name, tasks in (("training", train), ("test", split.test)):
         outside = [i for i in range(len(tasks)) if not _inside(family, tasks, i)]
         if outside:

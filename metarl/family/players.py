@@ -80,12 +80,16 @@ class RandomPlayer(Player):
 def player_returns(
     family: "TaskFamily", name: str, tasks: Tasks, *, episodes: int = 1, repeats: int = 1, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Mean return of a player, ``(task, episode)``, over ``repeats`` independent trials of each task."""
+    """Mean return of a player, ``(task, episode)``, over ``repeats`` independent trials of each task.
+
+    Every player of a family meets the same starts and random streams. Scores are not made of this: their references
+    play the agents' own streams (``metarl.evaluate.references``).
+    """
     players = family.players()
     if name not in players:
         raise MetaRLError(f"{family.name} has no player {name!r}; it has {', '.join(players) or 'none'}.")
     every = tasks.repeat(repeats)
-    batch = family.batch(every, stream_keys(len(every), "player", name, seed))
+    batch = family.batch(every, stream_keys(len(every), "player", family.name, seed))
     params = told(every)
     player = players[name]
     trajectory, _ = rollout(player, params, player.initial(params, len(every)), batch, lanes=1, episodes=episodes)

@@ -38,9 +38,9 @@ class Trials:
     """Random streams, episode numbers and tasks of n environments, each in a trial of its own.
 
     A trial is one task for ``length`` consecutive episodes. ``tasks`` says where the next one comes from: ``"train"``
-    draws by (key, number of the trial); ``"test"``, ``"ood"`` and a ``Tasks`` batch are gone through in order, trial
-    t on task t modulo their number. Without it every trial is on one task: ``task``, else the family's default.
-    Tasks that agents are scored on are refused unless ``evaluation`` says that this is what the view is for.
+    draws by (key, number of the trial); ``"val"``, ``"test"``, ``"ood"`` and a ``Tasks`` batch are gone through in
+    order, trial t on task t modulo their number. Without it every trial is on one task: ``task``, else the family's
+    default. Tasks that agents are scored on are refused unless ``evaluation`` says that this is what the view is for.
     """
 
     def __init__(

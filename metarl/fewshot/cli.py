@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 import tyro
 
@@ -10,9 +11,10 @@ from metarl.device import check_device
 from metarl.errors import MetaRLError
 from metarl.evaluate.drawing import save_figure
 from metarl.fewshot.drawing import comparison, pictures
-from metarl.fewshot.evaluation import FewShotEvaluation, evaluation_file, evaluation_of
+from metarl.fewshot.evaluation import FewShotEvaluation, evaluation_file, evaluation_of, save_evaluation
 from metarl.fewshot.options import CompareOptions, EvaluateOptions, TrainOptions
 from metarl.fewshot.presets import recipe
+from metarl.fewshot.published import open_fewshot_run
 from metarl.fewshot.runs import FewShotRun, train_seed
 from metarl.fewshot.tables import rows, table, table_csv
 from metarl.files import write_atomic
@@ -40,15 +42,11 @@ def evaluate(arguments: Sequence[str]) -> None:
     """Adapt to tasks of unseen classes and score it."""
     options = tyro.cli(EvaluateOptions, args=list(arguments), prog="metarl fewshot evaluate")
     prepare_process(options.threads)
-    run = FewShotRun.open(options.run)
+    run = open_fewshot_run(options.run)
     made = _evaluation(run, options)
-    where = evaluation_file(run, made.shape, options.part, options.transductive)
-    files = [where, where.with_suffix(".csv")]
-    for name, figure in pictures(run, made, options.device).items():
-        files.append(where.with_name(f"{where.stem}-{name}.png"))
-        save_figure(figure, files[-1])
+    files = _save(run, made, options)
     show(options.json, rows([made]), table([made]))
-    if not options.json:
+    if files and not options.json:
         print("Saved " + ", ".join(map(str, files)))
 
 
@@ -58,7 +56,7 @@ def compare(arguments: Sequence[str]) -> None:
     if not options.runs:
         raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
     prepare_process(options.threads)
-    runs = [FewShotRun.open(path) for path in options.runs]
+    runs = [open_fewshot_run(path) for path in options.runs]
     if len(sources := {run.source_name for run in runs}) > 1:
         raise MetaRLError(f"The runs are of different sources, {', '.join(sorted(sources))}; compare those of one.")
     made = [_evaluation(run, options) for run in runs]
@@ -67,6 +65,21 @@ def compare(arguments: Sequence[str]) -> None:
     write_atomic(options.output.with_suffix(".csv"), table_csv(made))
     if not options.json:
         print(f"Saved {options.output}, {options.output.with_suffix('.csv')}")
+
+
+def _save(run: FewShotRun, made: FewShotEvaluation, options: EvaluateOptions) -> list[Path]:
+    """Write the evaluation with its pictures; of a published result only where a folder is given."""
+    folder = options.output or (run.path if run.keeps_evaluations else None)
+    if folder is None:
+        return []
+    where = evaluation_file(folder, made.shape, options.part, options.transductive)
+    if folder != run.path:  # where it lies already
+        save_evaluation(made, where)
+    files = [where, where.with_suffix(".csv")]
+    for name, figure in pictures(run, made, options.device).items():
+        files.append(where.with_name(f"{where.stem}-{name}.png"))
+        save_figure(figure, files[-1])
+    return files
 
 
 def _evaluation(run: FewShotRun, options: EvaluateOptions | CompareOptions) -> FewShotEvaluation:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from metarl.checkpoint import config_from
 from metarl.errors import MetaRLError
-from metarl.evaluate.statistics import Estimate, estimate, median_score
+from metarl.evaluate.statistics import Estimate, Interval, estimate, median_score
 from metarl.fewshot.episodes import Shape
 from metarl.fewshot.presets import label
 from metarl.fewshot.runs import FewShotRun
@@ -57,12 +58,17 @@ class FewShotEvaluation:
         for step, k in zip(steps, self.adaptations, strict=True):
             named[self.figure + step] = self.at(k)
             values = self.values[:, self.adaptations.index(k)]
-            named[f"median {self.figure}{step}"] = estimate(values, statistic=median_score)
+            named[f"median {self.figure}{step}"] = estimate(values, statistic=median_score, bounds=self._bounds)
         return named
 
     def at(self, step: int) -> Estimate:
         """The mean after so many steps of adaptation."""
-        return estimate(self.values[:, point_of(self.adaptations, step)])
+        return estimate(self.values[:, point_of(self.adaptations, step)], bounds=self._bounds)
+
+    @property
+    def _bounds(self) -> Interval:
+        """Between which accuracies, or errors, lie."""
+        return Interval(0.0, 1.0 if self.measure == "accuracy" else math.inf)
 
     @property
     def mark(self) -> str:
@@ -151,25 +157,35 @@ def evaluate_run(
     )
 
 
-def evaluation_file(run: FewShotRun, shape: Shape, part: str, transductive: bool, suffix: str = "json") -> Path:
-    """Where the evaluation of a setting lies."""
+def evaluation_file(folder: Path, shape: Shape, part: str, transductive: bool) -> Path:
+    """Where the evaluation of a setting lies in a folder."""
     name = f"{shape.way}w{shape.shot}s" if shape.way > 1 else f"{shape.shot}-shot"
     extra = [f"{shape.unlabelled}-unlabelled"] * bool(shape.unlabelled) + ["transductive"] * transductive
-    return run.path / f"evaluation-{'-'.join([part, name, *extra])}.{suffix}"
+    return folder / f"evaluation-{'-'.join([part, name, *extra])}.json"
 
 
 def evaluation_of(
     run: FewShotRun, shape: Shape, episodes: int, part: str, device: str, *, transductive: bool
 ) -> FewShotEvaluation:
-    """The saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one, saved."""
+    """The saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one, saved.
+
+    Of a published result it is always a new one, and nothing is saved.
+    """
     for seed in run.seeds:
         run.warn_if_unfinished(seed, run.trained_amount(seed), "iterations")
-    saved = evaluation_file(run, shape, part, transductive)
+    if not run.keeps_evaluations:
+        return evaluate_run(run, shape, episodes, part, device, transductive=transductive)
+    saved = evaluation_file(run.path, shape, part, transductive)
     if saved.exists():
         found = FewShotEvaluation.load(saved)
         if run.check_evaluation(saved, found.made_of) and found.shape == shape and found.values.shape[2] == episodes:
             return found
     made = evaluate_run(run, shape, episodes, part, device, transductive=transductive)
-    made.save(saved)
-    write_atomic(saved.with_suffix(".csv"), made.to_csv())
+    save_evaluation(made, saved)
     return made
+
+
+def save_evaluation(made: FewShotEvaluation, path: Path) -> None:
+    """Write an evaluation as JSON, and beside it as a table."""
+    made.save(path)
+    write_atomic(path.with_suffix(".csv"), made.to_csv())

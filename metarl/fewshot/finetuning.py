@@ -59,6 +59,8 @@ class FineTuning(FewShotLearner):
         config: what is fitted, and how long.
     """
 
+    training_only = (HEAD,)  # that of all training classes; a support gets a new one, of which it gives the shapes
+
     def __init__(self, body: Body, way: int, train_classes: int, config: FineTuningConfig) -> None:
         if way < 2 or train_classes < 2:
             raise MetaRLError(f"FineTuning(way={way}, train_classes={train_classes}): both must be at least 2.")

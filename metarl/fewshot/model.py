@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -148,25 +148,35 @@ class FewShot:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, optimiser and config in one file, atomically."""
-        about = {"config": asdict(self.config), "kind": asdict(self.kind), "seed": self.seed}
-        about |= {"iteration": self.iteration, "wall_seconds": self.wall_seconds}
         training = prefixed("training", self.adam.state_dict())
         whose = {"run": self.run_id, "log": self.log_digest}
-        save_checkpoint(path, {**prefixed("params", self.params), **training}, {"fewshot": about, **whose})
+        save_checkpoint(path, {**prefixed("params", self.params), **training}, {"fewshot": self._about(), **whose})
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write only what adapting and predicting need. ``load`` reads it, with an optimiser as new."""
+        acting = self.learner.acting(self.params)
+        save_checkpoint(path, prefixed("params", acting), {"fewshot": self._about(), "weights_only": True})
+
+    def _about(self) -> dict[str, Any]:
+        about = {"config": asdict(self.config), "kind": asdict(self.kind), "seed": self.seed}
+        return about | {"iteration": self.iteration, "wall_seconds": self.wall_seconds}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
-        """What ``save`` wrote; training goes on from there as if it had not stopped."""
+        """What ``save`` wrote; training goes on from there as if it had not stopped. Or what ``save_weights`` wrote."""
         tensors, about = load_checkpoint(path)
         if "fewshot" not in about:
             raise MetaRLError(f"{path} is the checkpoint of an agent, not of a few-shot learner; load it with its own.")
         saved = about["fewshot"]
         config, kind = config_from(FewShotConfig, saved["config"]), config_from(Kind, saved["kind"])
         model = cls(config, kind, seed=saved["seed"], device=device)
-        params = with_prefix("params", tensors)
+        params, weights_only = with_prefix("params", tensors), about.get("weights_only", False)
+        if weights_only:
+            params = model.learner.completed(params, model.params)
         # In the order that they were made in, for sums over all of them round by their order; a file has its own.
         model.params = {name: params[name].to(model.device) for name in model.params}
-        model.adam.load_state_dict(with_prefix("training", tensors))
+        if not weights_only:
+            model.adam.load_state_dict(with_prefix("training", tensors))
         model.iteration, model.wall_seconds = saved["iteration"], saved["wall_seconds"]
         model.run_id, model.log_digest = about.get("run", ""), about.get("log", "")
         return model

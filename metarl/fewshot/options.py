@@ -53,7 +53,9 @@ class EvaluateOptions(_Setting):
     """Adapt to tasks of unseen classes and score it."""
 
     run: RunPath
-    """a run folder"""
+    """a run folder, or that of a published result with weights"""
+    output: Path | None = None
+    """folder for the files; the run folder unless given, and none of a published result's"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,6 @@ class CompareOptions(_Setting):
     """Several runs in one table and one plot."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run folders, all of one source"""
+    """run folders, or those of published results with weights, all of one source"""
     output: Path = Path("comparison.png")
     """the plot; beside it a CSV of the same name"""

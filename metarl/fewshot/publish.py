@@ -12,7 +12,9 @@ from metarl.evaluate.drawing import save_figure
 from metarl.evaluate.plots import learning_figure
 from metarl.evaluate.results import write_files
 from metarl.evaluate.schema import check_summary
+from metarl.evaluate.scores import STREAMS
 from metarl.evaluate.summaries import entry
+from metarl.evaluate.weights import save_weights
 from metarl.fewshot.drawing import pictures, steps
 from metarl.fewshot.evaluation import FewShotEvaluation
 from metarl.fewshot.runs import FewShotRun
@@ -26,25 +28,38 @@ def publish(
     *,
     command: str,
     machine: str,
-    asked: Sequence[Mapping[str, Any]],
+    tuned_on: str,
+    targets: Sequence[Mapping[str, Any]],
 ) -> Path:
-    """Write the result of a run: several settings, such as 5w1s and 5w5s, one figure for each thing asked."""
+    """Write the result of a run.
+
+    Args:
+        results: the folder of results.
+        run: a trained run.
+        evaluations: of one or several settings, such as 5w1s and 5w5s.
+        command: that trained and evaluated it.
+        machine: that it was trained on.
+        tuned_on: the split that the recipe was chosen by.
+        targets: the figures by ``name``, each with what ``metarl.evaluate.summaries.entry`` takes.
+    """
     first = evaluations[0]
     known = {name: (each, score) for each in evaluations for name, score in each.figures.items()}
     figures = []
-    for each in asked:
-        name = each["name"]
+    for each in targets:
+        name, asked = each["name"], {key: value for key, value in each.items() if key != "name"}
         if name not in known:
             raise MetaRLError(f"{name!r} was not scored, but {', '.join(known)}; evaluate that setting too.")
         evaluation, score = known[name]
         trained = evaluation.iterations * evaluation.tasks
-        figures.append(entry(name, score, trained, each["asked"], each.get("reference"), each.get("reference_steps")))
+        figures.append(entry(name, score, trained, **asked))
     kind = "fresh" if first.measure == "mse" else "disjoint"
     content = {
         "agent": first.learner,
         "family": first.source,
         "variant": "",
         "split": f"{first.part} ({kind})",
+        "streams": STREAMS,
+        "tuned_on": tuned_on,
         "seeds": list(first.seeds),
         "steps": first.iterations * first.tasks,
         "wall_seconds": first.wall_seconds,
@@ -73,6 +88,7 @@ def publish(
             save_figure(figure, folder / f"{name}.png")
     if by_step:
         save_figure(_learning(run), folder / "learning.png")
+    save_weights(folder, run)
     return folder
 
 

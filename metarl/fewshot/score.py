@@ -137,7 +137,8 @@ def _most_bytes(call: Callable[[], None], device: torch.device) -> int:
         call()
         return torch.cuda.max_memory_allocated(device) - before
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler prints its stages
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+    # Of one cycle all events are kept; without acc_events some versions of torch warn that they are not.
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as watched:
         call()
     taken = [each for each in watched.profiler.kineto_results.events() if each.name() == "[memory]"]
     return int(max(np.cumsum([each.nbytes() for each in sorted(taken, key=lambda each: each.start_ns())]), default=0))

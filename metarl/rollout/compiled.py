@@ -3,11 +3,13 @@
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from metarl.checkpoint import prefixed, with_prefix
+from metarl.errors import MetaRLError
 from metarl.learner import Outputs, Params, State, Transition, keep_where
 from metarl.rollout.batch import PureBatch, PureStep, Step
 
@@ -18,18 +20,30 @@ Observe = Callable[[Params, State, Transition], State]
 _PARAMS, _STATE, _RECORD, _ENV = "params", "state", "record", "env"
 _WARM_UP = 3  # calls before a capture, so that libraries make their handles and workspaces outside of it
 
-_wanted = False  # unless a rollout says otherwise
+Way = Literal["compiled", "captured", "both"]
+"""How a step is made faster: by ``torch.compile``, as a CUDA graph, or as a CUDA graph of what was compiled."""
+
+_wanted: bool | Way = False  # unless a rollout says otherwise
 
 
-def compile_rollouts(wanted: bool) -> None:
-    """Whether rollouts that do not say so themselves compile their steps, from now on in this process."""
+def compile_rollouts(wanted: bool | Way) -> None:
+    """Whether and how rollouts that do not say so themselves compile their steps, from now on in this process."""
     global _wanted
     _wanted = wanted
 
 
-def wants_compiling(compile: bool | None) -> bool:
-    """What ``rollout(compile=...)`` means."""
-    return _wanted if compile is None else compile
+def way_to_compile(compile: bool | Way | None, device: torch.device) -> Way | None:
+    """What ``rollout(compile=...)`` means on a device; None where steps run as they are.
+
+    True is a CUDA graph on a GPU and ``torch.compile`` elsewhere. Raises where a graph is asked of another device.
+    """
+    wanted = _wanted if compile is None else compile
+    if isinstance(wanted, bool):
+        default: Way = "captured" if device.type == "cuda" else "compiled"
+        return default if wanted else None
+    if wanted != "compiled" and device.type != "cuda":
+        raise MetaRLError(f"compile={wanted!r} captures a CUDA graph, and this is {device}; take True or 'compiled'.")
+    return wanted
 
 
 class FellBack(UserWarning):
@@ -39,8 +53,8 @@ class FellBack(UserWarning):
 class CompiledStep:
     """Policy, environments and for online learners the memory, one step of them all.
 
-    On a GPU the step is captured as a CUDA graph, on a CPU it goes through ``torch.compile``. Where that fails it runs
-    piece by piece, with one warning; the numbers are the same within rounding.
+    It is captured as a CUDA graph, or goes through ``torch.compile``, or both. Where that fails it runs piece by piece,
+    with one warning; the numbers are the same within rounding.
     """
 
     def __init__(
@@ -52,10 +66,11 @@ class CompiledStep:
         rows: tuple[int, int],
         deterministic: bool,
         device: torch.device,
+        way: Way,
     ) -> None:
         self._act, self._observe, self._physics, self._to_env = act, observe, physics, to_env
         self._rows, self._deterministic = rows, deterministic
-        self._run: Function = faster(self._step, device)
+        self._run: Function = faster(self._step, way)
         self._at_limit = {over: torch.full(rows, over, device=device) for over in (False, True)}
 
     def __call__(
@@ -75,9 +90,9 @@ class CompiledStep:
             **prefixed(_ENV, batch.reads()),
             "observation": observation,
             "noise": noise,
-            "ended": ended,
-            "at_limit": self._at_limit[last],
         }
+        if self._observe is not None:  # what nobody reads would only be copied
+            given |= {"ended": ended, "at_limit": self._at_limit[last]}
         new = self._run(given)
         outcome = batch.take(with_prefix(_ENV, new))
         return new["action"], with_prefix(_RECORD, new), outcome, with_prefix(_STATE, new) if self._observe else state
@@ -115,9 +130,10 @@ class CompiledStep:
 compiled_step = lru_cache(maxsize=8)(CompiledStep)
 
 
-def faster(function: Function, device: torch.device) -> Function:
+def faster(function: Function, way: Way) -> Function:
     """The same function, captured or compiled; the function itself, with one warning, where that fails."""
-    quick: Function | None = Graph(function) if device.type == "cuda" else _inductor(function)
+    compiled = function if way == "captured" else _inductor(function)
+    quick: Function | None = compiled if way == "compiled" else Graph(compiled)
 
     def run(given: Tensors) -> Tensors:
         nonlocal quick
@@ -164,7 +180,10 @@ class Graph:
         else:
             self._load(given)
         self._replay()
-        return {name: value.clone() for name, value in self._outputs.items()}
+        # What has two names is copied once: where an observation is the state, the state.
+        copies = {id(value): value for value in self._outputs.values()}
+        copies = {key: value.clone() for key, value in copies.items()}
+        return {name: copies[id(value)] for name, value in self._outputs.items()}
 
     def _load(self, given: Tensors) -> None:
         stale = [

@@ -58,6 +58,15 @@ def stream_keys(n: int, *purpose: int | str, device: torch.device | str = "cpu")
     return _keys(torch.arange(n, dtype=torch.int64, device=device), [_hash(purpose)])
 
 
+def lane_keys(n: int, lanes: int, *purpose: int | str) -> Tensor:
+    """Keys ``(n * lanes, 2)`` of the environments of n tasks, the lanes of a task side by side.
+
+    Lane 0 has the keys of ``stream_keys(n, *purpose)``. The key of (task, lane) depends on neither n nor ``lanes``.
+    """
+    index = torch.arange(n, dtype=torch.int64)[:, None] + (torch.arange(lanes, dtype=torch.int64) << 32)
+    return _keys(index.flatten(), [_hash(purpose)])
+
+
 def torch_generator(seed: int, *purpose: int | str) -> torch.Generator:
     """Random numbers that only training needs, the same whenever they are asked for by the same words."""
     return torch.Generator().manual_seed(int(stream_keys(1, seed, *purpose)[0, 0]))

@@ -13,7 +13,7 @@ from metarl.learner import MetaLearner, Params, State, keep_where
 from metarl.process import torch_beside
 from metarl.rollout.batch import Batch, PureBatch
 from metarl.rollout.chunks import in_chunks
-from metarl.rollout.compiled import CompiledStep, compiled_step, wants_compiling
+from metarl.rollout.compiled import CompiledStep, Way, compiled_step, way_to_compile
 from metarl.rollout.random import Domain
 from metarl.rollout.recording import Recording
 from metarl.rollout.streams import Stream, noise_stream
@@ -31,7 +31,7 @@ def rollout(
     episodes: int = 1,
     first_episode: int = 0,
     deterministic: bool = False,
-    compile: bool | None = None,
+    compile: bool | Way | None = None,
 ) -> tuple[Trajectory, State]:
     """Collect ``episodes`` whole episodes of every environment; returns them and the learner's state afterwards.
 
@@ -40,8 +40,8 @@ def rollout(
     learners, in ``observe``. Raises where an observation or a reward is not finite.
 
     With ``compile`` policy and environments of the torch engine step as one compiled function, on a GPU as a CUDA graph
-    (``compile_rollouts`` says what None means); what cannot be compiled runs as without. Nothing is read from a GPU
-    before the end. Where its memory runs short, tasks are played in parts, with a warning.
+    (``Way`` names others, and ``compile_rollouts`` says what None means); what cannot be compiled runs as without.
+    Nothing is read from a GPU before the end. Where its memory runs short, tasks are played in parts, with a warning.
     """
     if episodes < 1:
         raise MetaRLError(f"episodes={episodes}: a rollout has at least one.")
@@ -50,9 +50,10 @@ def rollout(
     if learner.online and lanes != 1:
         raise MetaRLError(f"{type(learner).__name__} adapts online and has one lane a task, got lanes={lanes}.")
     numbers = range(first_episode, first_episode + episodes)
+    way = way_to_compile(compile, batch.device)
 
     def play(batch: Batch, state: State) -> tuple[Trajectory, State]:
-        return _Player(learner, params, batch, lanes, deterministic, wants_compiling(compile)).play(state, numbers)
+        return _Player(learner, params, batch, lanes, deterministic, way).play(state, numbers)
 
     return in_chunks(play, learner, state, batch, lanes)
 
@@ -61,7 +62,7 @@ class _Player:
     """A learner in its environments."""
 
     def __init__(
-        self, learner: MetaLearner, params: Params, batch: Batch, lanes: int, deterministic: bool, compile: bool
+        self, learner: MetaLearner, params: Params, batch: Batch, lanes: int, deterministic: bool, way: Way | None
     ) -> None:
         self.learner, self.params, self.batch, self.deterministic = learner, params, batch, deterministic
         self.rows = (batch.num_envs // lanes, lanes)
@@ -70,10 +71,10 @@ class _Player:
         self.recording = Recording(self.rows, batch.device)
         self.to_env = to_env(batch.action_space, batch.device)
         self.compiled: CompiledStep | None = None
-        if compile and isinstance(batch, PureBatch):
+        if way is not None and isinstance(batch, PureBatch):
             observe = learner.observe if learner.online else None
             self.compiled = compiled_step(
-                learner.act, observe, batch.pure_step, self.to_env, self.rows, deterministic, batch.device
+                learner.act, observe, batch.pure_step, self.to_env, self.rows, deterministic, batch.device, way
             )
 
     def play(self, state: State, episodes: range) -> tuple[Trajectory, State]:

@@ -1,12 +1,14 @@
 """Splits: which tasks an agent may train on, and which it is scored on.
 
 The literature does three different things, and every score names which: ``fresh``, ``disjoint`` and ``closed``.
+``test`` is what results are of. Recipes are chosen on ``val``, which is neither trained on nor tested on, except under
+``closed``, where all parts are the same tasks.
 """
 
 import hashlib
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -19,19 +21,28 @@ from metarl.rollout.random import Domain, stream_keys, uniforms64
 from metarl.tasks.space import Task, Tasks, TaskSpace
 
 Kind = Literal["fresh", "disjoint", "closed"]
-PARTS = ("train", "test", "ood")
+PARTS = ("train", "val", "test", "ood")
+_SAVED = ("train", "test", "ood")  # what the hash is of; val came later, and its own hash stands beside it
+_SHARE = 8  # of a finite set's tasks beyond the test part every so many one is for validation
 _MOST_REDRAWS = 1000
 
 
 class Split:
     """The tasks of one preset, cut into parts; deterministic and hashed.
 
-    ``train_set`` is ``None`` where training draws from the space itself (fresh), else the finite training set.
-    Raises where train and test overlap, except under ``closed``.
+    ``train_set`` is ``None`` where training draws from the space itself (fresh), else the finite training set. ``val``
+    is ``None`` where a finite space has too few tasks to spare any, and in a split saved before there was one.
+    Raises where two of train, val and test overlap, except under ``closed``.
     """
 
     def __init__(
-        self, kind: Kind, space: TaskSpace, test: Tasks, train_set: Tasks | None = None, ood: Tasks | None = None
+        self,
+        kind: Kind,
+        space: TaskSpace,
+        test: Tasks,
+        train_set: Tasks | None = None,
+        ood: Tasks | None = None,
+        val: Tasks | None = None,
     ) -> None:
         if kind not in ("fresh", "disjoint", "closed"):
             raise MetaRLError(f"Split kind {kind!r} is unknown; choose fresh, disjoint or closed.")
@@ -39,11 +50,13 @@ class Split:
             raise MetaRLError(
                 f"A {kind} split {'draws' if kind == 'fresh' else 'needs'} its training tasks; see train_set."
             )
-        for part, tasks in zip(PARTS, (train_set, test, ood), strict=True):
+        for part, tasks in (("train", train_set), ("val", val), ("test", test), ("ood", ood)):
             if not isinstance(tasks, Tasks) and (tasks is not None or part == "test"):
                 raise MetaRLError(f"The {part} part of a split is {shown(tasks)}; give Tasks.")
-        self.kind, self.space, self.test, self.train_set, self.ood = kind, space, test, train_set, ood
-        self._test_rows = set(test.rows())
+        self.kind, self.space, self.test, self.train_set, self.ood, self.val = kind, space, test, train_set, ood, val
+        self._held_out = {"test": set(test.rows()), "val": set() if val is None else set(val.rows())}
+        if kind != "closed" and self._held_out["test"] & self._held_out["val"]:
+            raise MetaRLError("Tasks of the val part belong to the test part too; choose others for one of them.")
         if train_set is not None:
             self.check_training(train_set)
 
@@ -55,10 +68,10 @@ class Split:
     def check_training(self, tasks: Tasks) -> None:
         """Refuse training on tasks that are scored on, naming them; they are compared within float32's rounding.
 
-        Under ``closed`` the test tasks are the training tasks by design.
+        Under ``closed`` the val and test tasks are the training tasks by design.
         """
-        held_out = {"test": None if self.kind == "closed" else self.test, "ood": self.ood}
-        for part, theirs in held_out.items():
+        held_out = {"test": self.test, "val": self.val} if self.kind != "closed" else {}
+        for part, theirs in {**held_out, "ood": self.ood}.items():
             if theirs is not None and (shared := tasks.shared_with(theirs)):
                 named = "; ".join(str({k: np.round(v, 6).tolist() for k, v in tasks[i].items()}) for i in shared[:3])
                 raise MetaRLError(
@@ -73,29 +86,36 @@ class Split:
             return self.train_set[(u * len(self.train_set)).astype(np.int64)]
         tasks = self.space.sample(keys, trial)
         for redraw in range(1, _MOST_REDRAWS):
-            # Only a finite space can hit a test task; it draws again from counters that no trial reaches.
-            hit = np.array([row in self._test_rows for row in tasks.rows()])
+            # Only a finite space can hit a held-out task; it draws again from counters that no trial reaches.
+            hit = np.array([any(row in rows for rows in self._held_out.values()) for row in tasks.rows()])
             if not hit.any():
                 return tasks
             again = self.space.sample(keys, trial + (redraw << 32))
             tasks = Tasks(
                 {k: np.where(hit.reshape(-1, *[1] * (v.ndim - 1)), again.values[k], v) for k, v in tasks.values.items()}
             )
-        raise MetaRLError(f"All {self.space.size} tasks of {self.space} belong to the test split: nothing to train on.")
+        raise MetaRLError(f"All {self.space.size} tasks of {self.space} are held out of training: nothing to train on.")
 
     def part(self, name: str) -> Tasks:
-        """The finite tasks of ``test`` or ``ood``, or of ``train`` where that is finite."""
+        """The finite tasks of ``val``, ``test`` or ``ood``, or of ``train`` where that is finite."""
         if not isinstance(name, str) or name not in PARTS:
             raise MetaRLError(f"Split {shown(name)} is unknown; choose one of {', '.join(PARTS)}.")
-        tasks = {"train": self.train_set, "test": self.test, "ood": self.ood}[name]
+        tasks = {"train": self.train_set, "val": self.val, "test": self.test, "ood": self.ood}[name]
         if tasks is None:
-            why = "training draws from the distribution" if name == "train" else "the preset declares no ood range"
-            raise MetaRLError(f"There is no finite {name!r} part: {why}.")
+            why = {
+                "train": "training draws from the distribution",
+                "val": "the space has too few tasks to spare any for validation",
+                "ood": "the preset declares no ood range",
+            }
+            raise MetaRLError(f"There is no finite {name!r} part: {why[name]}.")
         return tasks
 
     @property
     def hash(self) -> str:
-        """Hash of the kind, the space and every part, 16 hexadecimal digits."""
+        """Hash of the kind, the space, and the train, test and ood parts, 16 hexadecimal digits.
+
+        The val part follows from those and the rule; without it, runs from before there was one keep their hash.
+        """
         parts = [tasks.hash if tasks is not None else "-" for tasks in (self.train_set, self.test, self.ood)]
         return hashlib.sha256(repr((self.kind, repr(self.space), parts)).encode()).hexdigest()[:16]
 
@@ -103,22 +123,27 @@ class Split:
         """Write the parts and the hash as JSON, atomically."""
         parts: dict[str, Any] = {
             name: None if tasks is None else tasks.to_json()
-            for name, tasks in zip(PARTS, (self.train_set, self.test, self.ood), strict=True)
+            for name, tasks in zip(_SAVED, (self.train_set, self.test, self.ood), strict=True)
         }
-        write_atomic(path, json.dumps({"kind": self.kind, "hash": self.hash, "space": repr(self.space), **parts}))
+        val = {} if self.val is None else {"val": self.val.to_json(), "val_hash": self.val.hash}
+        content = {"kind": self.kind, "hash": self.hash, "space": repr(self.space), **parts, **val}
+        write_atomic(path, json.dumps(content))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], space: TaskSpace) -> "Split":
         """Read what ``save`` wrote; raises where the file is damaged or belongs to another space."""
         try:
             saved = json.loads(Path(path).read_text())
-            parts = {name: None if saved[name] is None else Tasks(saved[name]) for name in PARTS}
-            kind, wanted = saved["kind"], saved["hash"]
+            parts = {name: None if saved[name] is None else Tasks(saved[name]) for name in _SAVED}
+            val = Tasks(saved["val"]) if "val" in saved else None
+            kind, wanted, val_wanted = saved["kind"], saved["hash"], saved["val_hash"] if val is not None else None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise MetaRLError(f"{path} is no readable split file ({error}); restore it or train anew.") from error
         if parts["test"] is None:
             raise MetaRLError(f"{path} has no test tasks; restore it or train anew.")
-        split = cls(kind, space, parts["test"], parts["train"], parts["ood"])
+        if val is not None and val.hash != val_wanted:
+            raise MetaRLError(f"{path}: its val tasks were changed. Restore it or train anew.")
+        split = cls(kind, space, parts["test"], parts["train"], parts["ood"], val)
         if split.hash != wanted:
             raise MetaRLError(
                 f"{path} has hash {wanted}, but its tasks in {space} hash to {split.hash}: the file was changed or "
@@ -129,64 +154,96 @@ class Split:
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How a preset makes its split. ``test`` is the number of test tasks."""
+    """How a preset makes its split. ``test`` is the number of test tasks, and of val tasks where they are draws."""
 
     test: int = 100
     ood: int = 100
     kind: ClassVar[Kind]
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, _number(field.name, getattr(self, field.name)))
+        for name in ("test", "ood", "total"):
+            if hasattr(self, name):
+                object.__setattr__(self, name, _number(name, getattr(self, name)))
 
     def make(self, name: str, space: TaskSpace, ood: TaskSpace | None = None, test: int | None = None) -> Split:
         """The split of the preset called ``name``; ``test`` asks for another number of test tasks."""
         n_test = self.test if test is None else _number("test", test)
-        train_set, tests = self._parts(name, space, n_test)
+        train_set, tests, val = self._parts(name, space, n_test)
         outside = None if ood is None else _outside(name, space, ood, self.ood)
-        return Split(self.kind, space, tests, train_set, outside)
+        return Split(self.kind, space, tests, train_set, outside, val)
 
-    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks | None, Tasks]:
+    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks | None, Tasks, Tasks | None]:
+        """The training set, None where training draws; the test tasks; the val tasks, None where there are none."""
         raise MetaRLError("SplitRule is abstract; use Fresh, Disjoint or Closed.")
 
 
 @dataclass(frozen=True)
 class Fresh(SplitRule):
-    """Training draws from the distribution; test is a frozen set of draws of its own."""
+    """Training draws from the distribution; test and val are frozen sets of draws of their own.
+
+    Of a finite space val is an eighth of the tasks that are not in test.
+    """
 
     kind = "fresh"
 
-    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks | None, Tasks]:
-        return None, space.sample(stream_keys(n_test, "split", name))
+    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[None, Tasks, Tasks | None]:
+        tests = space.sample(stream_keys(n_test, "split", name))
+        if space.size is None:
+            return None, tests, space.sample(stream_keys(self.test, "val", name))
+        seen = set(tests.rows())
+        every = _shuffled(name, space.enumerate())
+        others = every[[i for i, row in enumerate(every.rows()) if row not in seen]]
+        return None, tests, _spared(others, self.test)[1]
 
 
 @dataclass(frozen=True)
 class Disjoint(SplitRule):
-    """A finite set, all tasks of a finite space or ``total`` draws, shuffled and cut in two."""
+    """A finite set, all tasks of a finite space or ``total`` draws, shuffled and cut in train and test.
+
+    val is further draws: from ``val_space``, or from the space where that is continuous. A finite space has no further
+    tasks: its val is the last eighth of what would be train, and is not trained on. ``val_space`` is for a finite set
+    that stands for a continuous one.
+    """
 
     test: int = 20
     total: int = 100
+    val_space: TaskSpace | None = None
     kind = "disjoint"
 
-    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks | None, Tasks]:
+    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks, Tasks, Tasks | None]:
         whole = space.sample(stream_keys(self.total, "split", name)) if space.size is None else space.enumerate()
         if n_test >= len(whole):
             raise MetaRLError(f"{n_test} test tasks of a set of {len(whole)} leave none to train on; ask for fewer.")
-        u = uniforms64(stream_keys(len(whole), "shuffle", name), Domain.TASK, 0, 1).numpy()[:, 0]
-        shuffled = whole[np.argsort(u, kind="stable")]
-        return shuffled[: len(whole) - n_test], shuffled[len(whole) - n_test :]
+        shuffled = _shuffled(name, whole)
+        train, tests = shuffled[: len(whole) - n_test], shuffled[len(whole) - n_test :]
+        further = self.val_space or (space if space.size is None else None)
+        if further is not None:
+            return train, tests, further.sample(stream_keys(self.test, "val", name))
+        train, val = _spared(train, self.test)
+        return train, tests, val
 
 
 @dataclass(frozen=True)
 class Closed(SplitRule):
-    """Train and test are the same tasks: all of a finite space, or ``total`` draws."""
+    """Train, val and test are the same tasks: all of a finite space, or ``total`` draws."""
 
     total: int = 100
     kind = "closed"
 
-    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks | None, Tasks]:
+    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks, Tasks, Tasks]:
         whole = space.sample(stream_keys(self.total, "split", name)) if space.size is None else space.enumerate()
-        return whole, whole
+        return whole, whole, whole
+
+
+def _shuffled(name: str, tasks: Tasks) -> Tasks:
+    u = uniforms64(stream_keys(len(tasks), "shuffle", name), Domain.TASK, 0, 1).numpy()[:, 0]
+    return tasks[np.argsort(u, kind="stable")]
+
+
+def _spared(tasks: Tasks, most: int) -> tuple[Tasks, Tasks | None]:
+    """The tasks but for the last eighth, at most ``most``, and those; None where there are too few."""
+    n = min(most, len(tasks) // _SHARE)
+    return (tasks[: len(tasks) - n], tasks[len(tasks) - n :]) if n else (tasks, None)
 
 
 def _number(name: str, value: Any) -> int:

@@ -4,10 +4,19 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import tyro
+
+from metarl.rollout.compiled import Way
+
+Steps = Literal["eager", "compiled", "captured", "both"]
+
+
+def way_of(steps: Steps) -> Way | Literal[False]:
+    """What ``rollout(compile=...)`` is told."""
+    return False if steps == "eager" else steps
 
 
 @dataclass(frozen=True)
@@ -21,8 +30,8 @@ class Options:
     threads: int = 2
     """torch threads"""
     device: str = "cpu"
-    compile: bool = False
-    """scale: steps compiled, on a GPU captured as a graph"""
+    steps: Steps = "eager"
+    """scale: as they are, by torch.compile, as a CUDA graph, or as a CUDA graph of what was compiled"""
     environments: int | None = None
     """scale: at most so many; as many as a device of this kind is good for unless given"""
     json: bool = False

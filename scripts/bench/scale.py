@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from bench.measure import Options, Row, best_of
-from bench.roofline import Roofline, measure_roofline, policy_and_physics
+from bench.measure import Options, Row, best_of, way_of
+from bench.roofline import Roofline, Work, measure_roofline, policy_and_physics
 from torch import Tensor
 
 from metarl.actions import ActionMap
@@ -28,8 +28,8 @@ from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 
-_POINT = "metarl/PointNavigation-v0"
-_LANES, _LEAST = 20, 320
+POINT = "metarl/PointNavigation-v0"
+LANES, _LEAST = 20, 320
 # A GPU is filled; a CPU shows where the curve goes.
 _MOST = {"cuda": 1 << 22, "cpu": 5_120}
 _MOST_SIMULATED = 640
@@ -43,7 +43,7 @@ def bench_scale(options: Options) -> list[Row]:
     place = torch.device(options.device).type
     most = options.environments or _MOST[place]
     roof = measure_roofline(options.device)
-    asked = [_point(min(_TARGET[place], most), roof, options), _meta_iteration(*_META[place], options)]
+    asked = [_point_navigation(min(_TARGET[place], most), roof, options), meta_iteration(*_META[place], options)]
     return [*asked, *_curves(TorchFamily, most, options)]
 
 
@@ -81,7 +81,7 @@ def _curve(name: str, most: int, options: Options) -> Iterator[Row]:
 
 def _rollout(name: str, n: int, options: Options) -> Row:
     """A rollout of one episode, at most 100 steps of it, with a policy of 64 × 64 for each task."""
-    parts = _parts(name, n, options)
+    parts = parts_of(name, n, options)
     seconds, physics, acting = parts.measure(options)
     note = f"{parts.taken / seconds:,.0f} steps/s; {_shares(seconds, physics, acting)}"
     short = name.removeprefix("metarl/").removesuffix("-v0")
@@ -94,7 +94,7 @@ def _shares(seconds: float, physics: float, acting: float) -> str:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """A rollout, the same environments without a policy, and the policy without environments."""
 
     play: Callable[[], object]
@@ -110,24 +110,24 @@ class _Parts:
         return play, physics, policy
 
 
-def _parts(name: str, n: int, options: Options) -> _Parts:
+def parts_of(name: str, n: int, options: Options) -> Parts:
     family = make_family(name)
     vars(family)["horizon"] = min(family.horizon, 100)
-    agent = MAML(family, MAML.config_class(episodes=_LANES), device=options.device)
-    learner, params, n_tasks = agent.learner, agent.params, n // _LANES
+    agent = MAML(family, MAML.config_class(episodes=LANES), device=options.device)
+    learner, params, n_tasks = agent.learner, agent.params, n // LANES
     batch = family.batch(
-        family.tasks.sample(stream_keys(n_tasks, 0, "scale")).repeat(_LANES), stream_keys(n, 0, "scale"), options.device
+        family.tasks.sample(stream_keys(n_tasks, 0, "scale")).repeat(LANES), stream_keys(n, 0, "scale"), options.device
     )
     # A copy for each task, as after adapting, where an initial state is one copy seen by all of them.
     state = {key: value.contiguous() for key, value in learner.initial(params, n_tasks).items()}
     with torch.no_grad():
-        seen = batch.reset().unflatten(0, (n_tasks, _LANES))
-        noise = torch.full((n_tasks, _LANES, learner.action_noise.n), 0.5, device=options.device)
+        seen = batch.reset().unflatten(0, (n_tasks, LANES))
+        noise = torch.full((n_tasks, LANES, learner.action_noise.n), 0.5, device=options.device)
         to_env = ActionMap(family.action_space, options.device, torch.float32).to_env
         action = to_env(learner.act(params, state, seen, noise)[0].flatten(0, 1))
 
     def play() -> Trajectory:
-        return rollout(learner, params, state, batch, lanes=_LANES, compile=options.compile)[0]
+        return rollout(learner, params, state, batch, lanes=LANES, compile=way_of(options.steps))[0]
 
     played = play()
     taken = int(played.lengths.sum())
@@ -147,7 +147,7 @@ def _parts(name: str, n: int, options: Options) -> _Parts:
     def policy() -> list[tuple[Tensor, Outputs]]:
         return [_act(learner, params, state, seen, noise) for _ in range(loops)]
 
-    return _Parts(play, physics, policy, taken)
+    return Parts(play, physics, policy, taken)
 
 
 def _act(learner: Any, params: Params, state: State, seen: Tensor, noise: Tensor) -> tuple[Tensor, Outputs]:
@@ -155,24 +155,47 @@ def _act(learner: Any, params: Params, state: State, seen: Tensor, noise: Tensor
     return acted
 
 
-def _point(n: int, roof: Roofline, options: Options) -> Row:
-    """Point navigation with a policy of 64 × 64 for each task, beside what bandwidth and products allow."""
-    n -= n % _LANES
-    parts = _parts(_POINT, n, options)
+@dataclass(frozen=True)
+class Measured:
+    """A rollout of point navigation with a policy of 64 × 64 for each task."""
+
+    seconds: float
+    taken: int  # steps
+    least: float  # seconds that bandwidth and products allow
+    shares: str  # of physics and policy
+    work: Work  # of a step of all environments
+
+    @property
+    def rate(self) -> float:
+        """Steps a second."""
+        return self.taken / self.seconds
+
+
+def measure_point(n: int, roof: Roofline, options: Options) -> Measured:
+    """So many environments, or the next lower multiple of the lanes of a task."""
+    n -= n % LANES
+    parts = parts_of(POINT, n, options)
     seconds, physics, acting = parts.measure(options)
-    work = policy_and_physics(n, n // _LANES)
-    least = parts.taken / n * roof.seconds(work)
-    rate = parts.taken / seconds
+    work = policy_and_physics(n, n // LANES)
+    return Measured(seconds, parts.taken, parts.taken / n * roof.seconds(work), _shares(seconds, physics, acting), work)
+
+
+def _point_navigation(n: int, roof: Roofline, options: Options) -> Row:
+    """Point navigation beside what bandwidth and products allow."""
+    n -= n % LANES
+    found = measure_point(n, roof, options)
     note = (
-        f"{rate / 1e6:,.1f} million steps/s ({_ASKED_STEPS / 1e6:,.0f} asked of an H200 at 65,536); "
-        f"{_shares(seconds, physics, acting)}; {work.bytes / n:,.0f} B and {work.flops / n:,.0f} flop a step at {roof}"
+        f"{found.rate / 1e6:,.1f} million steps/s ({_ASKED_STEPS / 1e6:,.0f} asked of an H200 at 65,536); "
+        f"{found.shares}; {found.work.bytes / n:,.0f} B and {found.work.flops / n:,.0f} flop a step at {roof}"
     )
-    return Row(f"PointNavigation, {n:,} environments, 64 × 64 a task", seconds, least, "roofline", None, note)
+    return Row(
+        f"PointNavigation, {n:,} environments, 64 × 64 a task", found.seconds, found.least, "roofline", None, note
+    )
 
 
-def _meta_iteration(n_tasks: int, episodes: int, options: Options) -> Row:
+def meta_iteration(n_tasks: int, episodes: int, options: Options) -> Row:
     """MAML-TRPO: collect, adapt, collect, and the outer step, from the same parameters every time."""
-    family = make_family(_POINT)
+    family = make_family(POINT)
     config = replace(MAML.presets["trpo"], tasks=n_tasks, episodes=episodes, chunk=n_tasks)
     agent = MAML(family, config, device=options.device)
     batch = family.batch(
@@ -184,7 +207,7 @@ def _meta_iteration(n_tasks: int, episodes: int, options: Options) -> Row:
 
     def iteration() -> object:
         started = time.perf_counter()
-        compile_rollouts(options.compile)
+        compile_rollouts(way_of(options.steps))
         data = collect(agent.learner, agent.params, batch)
         if options.device.startswith("cuda"):
             torch.cuda.synchronize()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metarl.adapt.gru import gru_sequence
+from metarl.adapt.gru import gru_sequence, torchs_sequence
 
 NAMES = ("x", "hidden", "w_x", "w_h", "b_x", "b_h")
 
@@ -47,6 +47,12 @@ def test_values_and_gradients_are_those_of_torchs_module() -> None:
         module, dict(zip(names, leaves[2:], strict=True)), (leaves[0], leaves[1][None])
     )
     same(gru_sequence(*leaves), theirs, leaves)
+
+
+@pytest.mark.parametrize("steps", [1, 9])
+def test_what_a_gpu_runs_is_the_same(steps: int) -> None:
+    leaves = inputs(steps, 3, 4, 5)
+    same(torchs_sequence(*leaves), gru_sequence(*leaves), leaves)
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

@@ -20,6 +20,7 @@ from metarl.evaluate.driver import adaptation_curve
 from metarl.tasks import Choice, Closed, TaskSpace
 
 Families = Callable[[str], TorchFamily]
+Learns = Callable[..., None]
 SMALL = RL2Config(tasks=6, width=6, embedding=5, head=(4,), epochs=2, minibatches=2, learning_rate=0.01)
 
 
@@ -152,33 +153,39 @@ LEARNING = RL2Config(tasks=64, width=16, embedding=0, head=(), minibatches=2, le
 
 
 @pytest.mark.parametrize("memory", sorted(MEMORIES))
-def test_it_learns_to_try_levers_one_after_the_other(levers: TorchFamily, memory: Any) -> None:
-    # At the rate of the others two of six seeds of SNAIL pulled one lever for ever; at this one none.
-    rate = 7e-3 if memory == "snail" else LEARNING.learning_rate
-    config = replace(LEARNING, memory=memory, learning_rate=rate, total_timesteps=50 * 64 * 4)
-    first, second, third, fourth = curve(agent := RL2(levers, config).learn())
+def test_it_learns_to_try_levers_one_after_the_other(levers: TorchFamily, memory: Any, learns: Learns) -> None:
+    # At twice the rate some seeds of SNAIL and the transformer pull one lever for ever.
+    rate = 7e-3 if memory == "snail" else 1e-2
+    config = replace(LEARNING, memory=memory, learning_rate=rate, total_timesteps=40 * 64 * 4)
+
+    def score(seed: int) -> dict[str, float]:
+        first, second, third, fourth = curve(agent := RL2(levers, config, seed=seed).learn())
+        wiped = max(curve(agent, wiped=True))
+        return {"first": first, "second": second, "third and fourth": min(third, fourth), "wiped": wiped}
+
     # The best play earns 1/3, 2/3, 1, 1.
-    assert first < 0.45
-    assert second > 0.58
-    assert min(third, fourth) > 0.9
-    assert max(curve(agent, wiped=True)) < 0.45
+    learns(score, above={"second": 0.58, "third and fourth": 0.9}, below={"first": 0.45, "wiped": 0.45})
 
 
-def test_it_learns_to_look_first() -> None:
+def test_it_learns_to_look_first(learns: Learns) -> None:
     """What is paid in the second episode has to reach what was done in the first."""
-    agent = RL2(Lamp(), replace(LEARNING, tasks=128, total_timesteps=80 * 128 * 2)).learn()
-    first, second = curve(agent)
-    # Whoever cares for each episode alone pulls in both, and earns 1/5 and 1/5 or 2/5. Four seeds came to .9 or more.
-    assert first < 0.1
-    assert second > 0.9
-    assert max(curve(agent, wiped=True)) < 0.3
+
+    def score(seed: int) -> dict[str, float]:
+        agent = RL2(Lamp(), replace(LEARNING, tasks=128, total_timesteps=80 * 128 * 2), seed=seed).learn()
+        first, second = curve(agent)
+        return {"first": first, "second": second, "wiped": max(curve(agent, wiped=True))}
+
+    # Whoever cares for each episode alone pulls in both, and earns 1/5 and 1/5 or 2/5.
+    learns(score, above={"second": 0.9}, below={"first": 0.1, "wiped": 0.3})
 
 
 @pytest.mark.slow
-def test_grid_navigation_is_learnt_in_minutes() -> None:
-    agent = RL2("metarl/GridNavi-v0", replace(PRESETS["default"], total_timesteps=2_000_000)).learn()
-    returns = curve(agent)
+def test_grid_navigation_is_learnt_in_minutes(learns: Learns) -> None:
+    def score(seed: int) -> dict[str, float]:
+        config = replace(PRESETS["default"], total_timesteps=2_000_000)
+        returns = curve(agent := RL2("metarl/GridNavi-v0", config, seed=seed).learn())
+        lost = returns[1] - max(curve(agent, wiped=True))
+        return {"first": returns[0], "later": min(returns[1:]), "lost when wiped": lost}
+
     # The best blind sweep earns 4.00 in every episode, whoever knows the goal 11.07.
-    assert returns[0] > 3
-    assert min(returns[1:]) > 8
-    assert max(curve(agent, wiped=True)) < returns[1] - 4
+    learns(score, above={"first": 3, "later": 8, "lost when wiped": 4})

@@ -2,7 +2,7 @@
 
 import csv
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,6 +36,7 @@ from metarl.tasks import Choice, Closed, TaskSpace
 from metarl.training import train_run
 
 FAMILY, VARIANT = "metarl/PointNavigation-v0", "pearl"
+Learns = Callable[..., None]
 PPO = SB3Config(n_envs=4, total_timesteps=128, ppo=PPOConfig(n_steps=16, batch_size=32, n_epochs=2, net_arch=(8,)))
 SAC = SB3Config(
     algorithm="sac",
@@ -402,13 +403,17 @@ QUICK_SAC = SB3Config(
     [(Lever(), QUICK_PPO), (Switch(), QUICK_PPO), (Lever(), QUICK_SAC)],
     ids=["ppo", "discrete", "sac"],
 )
-def test_knowing_the_task_pays(made: TaskFamily, config: SB3Config) -> None:
-    scores = {}
-    for kind in (Oracle, MultiTask):
-        agent = kind(made, config).learn()
-        curve = adaptation_curve(agent.learner, agent.params, agent.family, made.splits.test, points=1, lanes=20)
-        assert curve.deterministic is not None
-        scores[kind] = float(curve.deterministic.mean())
-    # Of 4 that are to be had; without the task, what one lever pays the other costs.
-    assert scores[Oracle] > 3.2
-    assert scores[MultiTask] == pytest.approx(0, abs=1e-5)
+def test_knowing_the_task_pays(made: TaskFamily, config: SB3Config, learns: Learns) -> None:
+    def score(seed: int) -> dict[str, float]:
+        scores = {}
+        for kind in (Oracle, MultiTask):
+            agent = kind(made, config, seed=seed).learn()
+            curve = adaptation_curve(agent.learner, agent.params, agent.family, made.splits.test, points=1, lanes=20)
+            assert curve.deterministic is not None
+            scores[kind.name] = float(curve.deterministic.mean())
+        # Without the task, what one lever pays the other costs.
+        assert scores["multitask"] == pytest.approx(0, abs=1e-5)
+        return scores
+
+    # Of 4 that are to be had.
+    learns(score, above={"oracle": 3.2})

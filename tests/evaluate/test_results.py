@@ -14,17 +14,29 @@ from typing import Any
 import pytest
 
 from metarl.errors import MetaRLError
-from metarl.evaluate.report import fewshot_table, insert_table, markdown, results_table, write_results_readme
+from metarl.evaluate.report import (
+    fewshot_table,
+    figures_table,
+    insert_table,
+    markdown,
+    results_table,
+    write_results_readme,
+)
 from metarl.evaluate.results import FILES, check_result, extras, load_results, write_result
-from metarl.evaluate.schema import check_summary, label, satisfies
+from metarl.evaluate.schema import check_summary
 from metarl.evaluate.summaries import figure, summary
 from metarl.evaluate.tables import number
 
 ROOT = Path(__file__).resolve().parents[2]
-FACTS = {"command": "python scripts/train.py maml metarl/PointNavigation-v0", "machine": "2 cores", "version": "0.1.0"}
+FACTS = {
+    "command": "python scripts/train.py maml metarl/PointNavigation-v0",
+    "machine": "2 cores",
+    "version": "0.1.0",
+    "tuned_on": "val",
+}
 TABLES = "\n\n".join(
     f"<!-- {name}:begin -->\n{old}<!-- {name}:end -->"
-    for name, old in (("families", ""), ("results", "old\n"), ("fewshot", ""))
+    for name, old in (("families", ""), ("results", "old\n"), ("figures", ""), ("fewshot", ""))
 )
 README = f"# metarl\n\n{TABLES}\n\nThe end.\n"
 
@@ -34,8 +46,8 @@ def content(make_evaluation) -> dict[str, Any]:
     """A valid summary."""
     evaluation = make_evaluation()
     figures = [
-        figure(evaluation, "normalised step 1", asked=">= 0.65", reference=0.5),
-        figure(evaluation, "normalised", asked=">= 0.99", reference="70% (Finn et al. 2017)"),
+        figure(evaluation, "normalised step 1", target=">= 0.65", basis="best baseline", published=0.5),
+        figure(evaluation, "normalised", target=">= 1.2", basis="more than the optimum", published="1.5, noise off"),
     ]
     return summary(evaluation, **FACTS, figures=figures)
 
@@ -80,12 +92,11 @@ def test_figures_are_read_off_the_evaluation(make_evaluation, content: dict[str,
     points = make_evaluation().points
     assert first["value"] == points[1].normalised.value
     assert (first["low"], first["high"]) == points[1].normalised.interval
-    assert (first["label"], first["reference"]) == ("reproduced", 0.5)
+    assert (first["label"], first["published"], first["basis"]) == ("reproduced", 0.5, "best baseline")
     assert last["value"] == points[3].normalised.value
     assert last["label"] == "below"
-    returns = figure(make_evaluation(), "return step 2", asked=">= -100")
-    assert returns["value"] == points[2].returns.value
-    assert figure(make_evaluation(), "return", asked=">= -100")["value"] == points[3].returns.value
+    assert figure(make_evaluation(), "return step 2")["value"] == points[2].returns.value
+    assert figure(make_evaluation(), "return")["value"] == points[3].returns.value
 
 
 @pytest.mark.parametrize(
@@ -94,35 +105,12 @@ def test_figures_are_read_off_the_evaluation(make_evaluation, content: dict[str,
 )
 def test_figures_that_an_evaluation_does_not_have_are_refused(make_evaluation, name: str, message: str) -> None:
     with pytest.raises(MetaRLError, match=message):
-        figure(make_evaluation(), name, asked=">= 0")
+        figure(make_evaluation(), name)
 
 
 def test_no_normalised_figure_without_an_optimum(make_evaluation) -> None:
     with pytest.raises(MetaRLError, match="ask for the return"):
-        figure(make_evaluation(optimum=None), "normalised", asked=">= 0")
-
-
-@pytest.mark.parametrize(
-    ("value", "asked", "reached"),
-    [
-        (0.98, ">= 0.98", True),
-        (0.979, ">= 0.98", False),
-        (0.98, "> 0.98", False),
-        (0.3, "<= 0.3", True),
-        (0.3, "< 0.3", False),
-        (-3.0, ">= -3.5", True),
-    ],
-)
-def test_asked(value: float, asked: str, reached: bool) -> None:
-    assert satisfies(value, asked) is reached
-
-
-def test_labels_are_earned() -> None:
-    assert label(0.99, ">= 0.98", steps=100) == "reproduced"
-    assert label(0.97, ">= 0.98", steps=100) == "below"
-    assert label(0.99, ">= 0.98", steps=100, reference_steps=100) == "reproduced"
-    # A run that stopped early has reproduced nothing, whatever it scores.
-    assert label(0.99, ">= 0.98", steps=99, reference_steps=100) == "at 99 steps"
+        figure(make_evaluation(optimum=None), "normalised")
 
 
 def put(value: object, *path: str | int) -> Callable[[dict[str, Any]], None]:
@@ -170,13 +158,26 @@ def drop(*path: str | int) -> Callable[[dict[str, Any]], None]:
         (put("score", "figures", 0, "name"), r"figures\[0\]\.name='score'; figures have fixed names: return"),
         (put("normalised step 1", "figures", 1, "name"), "repeat a name"),
         (put(True, "figures", 0, "value"), r"figures\[0\]\.value=True"),
-        (put([1], "figures", 0, "reference"), r"figures\[0\]\.reference"),
-        (put("0.65", "figures", 0, "asked"), r"figures\[0\]\.asked=\'0.65\'; write a comparison and a number"),
-        (put(0.65, "figures", 0, "asked"), r"figures\[0\]\.asked=0.65"),
-        (put("good", "figures", 0, "label"), r'allowed are "reproduced", "below" and, .* "at 2000000 steps"'),
-        (put("at 5 steps", "figures", 0, "label"), r"label='at 5 steps'"),
-        (put("below", "figures", 0, "label"), r'its label is "below"; label it "reproduced"'),
-        (put("reproduced", "figures", 1, "label"), r'>= 0.99 was asked, .*label it "below"'),
+        (drop("streams"), "summary lacks streams"),
+        (put(3, "streams"), "streams=3; allowed are 1 to 2"),
+        (put(True, "streams"), "streams=True"),
+        (put("luck", "tuned_on"), "tuned_on='luck'; allowed are published recipe, train, val, test"),
+        (put([1], "figures", 0, "published"), r"figures\[0\]\.published=\[1\]; give what a paper printed"),
+        (put("none", "figures", 0, "published"), r"figures\[0\]\.published='none'"),
+        (put(True, "figures", 0, "published"), r"figures\[0\]\.published=True"),
+        (put("0.65", "figures", 0, "target"), r"figures\[0\]\.target=\'0.65\'; write a comparison and a number"),
+        (put(0.65, "figures", 0, "target"), r"figures\[0\]\.target=0.65"),
+        (put("", "figures", 0, "basis"), r"figures\[0\]\.basis=''"),
+        (put(None, "figures", 0, "basis"), r"figures\[0\]\.basis=None"),
+        (put(None, "figures", 0, "target"), r"figures\[0\]\.basis='best baseline' without a target"),
+        (put(1.5, "figures", 0, "budget"), r"figures\[0\]\.budget holds 1.5"),
+        (put(3_000_000, "figures", 0, "budget"), "is labelled 'reproduced'; label it 'at 2000000 steps'"),
+        (put("good", "figures", 0, "label"), "is labelled 'good'; label it 'reproduced'"),
+        (put("at 2000000 steps", "figures", 0, "label"), "label it 'reproduced'"),
+        (put("below", "figures", 0, "label"), "label it 'reproduced'"),
+        (put("met", "figures", 0, "label"), "label it 'reproduced'"),
+        (put(None, "figures", 0, "label"), "label it 'reproduced'"),
+        (put("reproduced", "figures", 1, "label"), "with target >= 1.2, .*label it 'below'"),
     ],
 )
 def test_the_schema_refuses(content: dict[str, Any], change: Callable[[dict[str, Any]], None], message: str) -> None:
@@ -193,15 +194,13 @@ def test_the_schema_refuses(content: dict[str, Any], change: Callable[[dict[str,
         put([], "figures"),
         put("", "variant"),
         put(None, "curve", 0, "normalised"),
-        put(None, "figures", 0, "reference"),
-        put("at 2000000 steps", "figures", 0, "label"),
-        put("at 2000000 steps", "figures", 1, "label"),
+        put(1, "streams"),
+        put("published recipe", "tuned_on"),
+        put(2_000_000, "figures", 0, "budget"),
         *(
             put(name, "figures", 0, "name")
-            for name in ("return", "n=100 k=5", "n=10", "5w1s", "20w5s", "rmse", "auroc")
+            for name in ("return", "n=100 k=5", "n=10", "5w1s", "20w5s", "auroc", "rocauc 10-shot")
         ),
-        put("mse 10-shot step 1", "figures", 0, "name"),
-        put("rocauc 10-shot", "figures", 0, "name"),
     ],
 )
 def test_the_schema_allows(content: dict[str, Any], change: Callable[[dict[str, Any]], None]) -> None:
@@ -285,9 +284,10 @@ def test_few_shot_results_have_a_folder_and_a_curve_of_their_own(results: Path, 
     folder.mkdir(parents=True)
     seeds = "".join(f"5w1s,{seed},10,1000,98.2,98,2\n" for seed in content["seeds"])
     curve = f"figure,seed,step,episodes,mean,median,sd\n{seeds}"
-    name = {"name": "5w1s", "value": 98.2, "low": 98.0, "high": 98.4, "reference": 98.8, "asked": ">= 98"}
+    name = {"name": "5w1s", "value": 98.2, "low": 98.0, "high": 98.4, "published": 98.8, "target": ">= 98"}
+    name = {**name, "basis": "best public code", "budget": None}
     changed = {**content, "agent": "prototypical", "family": "omniglot", "variant": "", "split": "test (disjoint)"}
-    changed = {**changed, "figures": [{**name, "label": "reproduced"}]}
+    changed = {**changed, "figures": [{**name, "label": "met"}]}
     del changed["curve"]
     about = {"mark": "inductive", "episodes": 1000, "iterations": 10, "parameters": 5, "adapt_seconds": 0.5}
     changed["fewshot"] = {**about, "adapt_bytes": 2**20}
@@ -298,8 +298,9 @@ def test_few_shot_results_have_a_folder_and_a_curve_of_their_own(results: Path, 
     checked = load_results(results)
     assert "prototypical" not in results_table(checked)
     row = next(line for line in fewshot_table(checked).splitlines() if "prototypical" in line)
-    assert "| prototypical | omniglot | 5w1s | 98.2 [98.0, 98.4] | >= 98: reproduced | 98.8 | inductive |" in row
-    assert "| 500.0 ms, 1.00 MB |" in row
+    assert "| 5w1s | 98.2 [98.0, 98.4] | >= 98 | best public code | 98.8 | met | inductive | 3 | 1,000 | 10 |" in row
+    assert "| 500.0 | 1.00 |" in row
+    assert "prototypical" not in figures_table(checked)
     for wrong, message in (
         ({"mark": "fair"}, "allowed are inductive, transductive"),
         ({"episodes": -1}, "fewshot.episodes holds -1"),
@@ -316,15 +317,46 @@ def test_few_shot_results_have_a_folder_and_a_curve_of_their_own(results: Path, 
 
 def test_the_table_has_each_agent_with_its_scores_by_step_best_first(results: Path, make_evaluation) -> None:
     header, _, *rows = results_table(load_results(results)).splitlines()
-    assert header == "| agent | family | split | steps | seeds | step 0 | step 1 | step 2 | step 3 | figures |"
+    assert header == "| agent | family | split | tuned on | steps | seeds | step 0 | step 1 | step 2 | step 3 |"
     assert [row.split(" | ")[0] for row in rows] == ["| maml", "| finetune"]
     score = make_evaluation().points[1].normalised
     low, high = score.interval
     assert f"| {number(score.value, 3)} [{number(low, 3)}, {number(high, 3)}] |" in rows[0]
-    assert "| PointNavigation (maml) | test (fresh) | 2.00M | 3 |" in rows[0]
-    assert "asked >= 0.65: reproduced<br>normalised" in rows[0]
-    assert "asked >= 0.99: below |" in rows[0]
+    assert "| PointNavigation (maml) | test (fresh) | val | 2.00M | 3 |" in rows[0]
     assert all(row.count("|") == header.count("|") for row in rows)
+
+
+def test_figures_have_a_row_each_with_what_the_bound_is(results: Path, make_evaluation) -> None:
+    header, _, *rows = figures_table(load_results(results)).splitlines()
+    assert header == "| agent | family | figure | value | target | which is | published | label |"
+    score = make_evaluation().points[1].normalised
+    value = "{} [{}, {}]".format(*(number(each, 3) for each in (score.value, *score.interval)))
+    start = "| maml | PointNavigation (maml) |"
+    first = f"{start} normalised step 1 | {value} | >= 0.65 | best baseline | 0.5 | reproduced |"
+    assert rows[0] == first
+    assert rows[1].startswith(f"{start} normalised | ")
+    assert rows[1].endswith("| >= 1.2 | more than the optimum | 1.5, noise off | below |")
+    assert len(rows) == 2
+    assert figures_table([]) == "No figures yet.\n"
+
+
+def test_scores_on_old_streams_are_marked_and_explained(results: Path) -> None:
+    assert "¹" not in results_table(load_results(results)) + figures_table(load_results(results))
+    edit(put(1, "streams"))(results / "maml" / "PointNavigation-maml")
+    for table in (results_table(load_results(results)), figures_table(load_results(results))):
+        assert "| maml ¹ |" in table
+        assert "| finetune ¹ |" not in table
+        assert "\n\n¹ Scored on earlier random streams" in table
+
+
+def test_a_returns_decimals_show_on_which_side_of_its_target_an_interval_ends(results: Path) -> None:
+    close = {"value": 78.25, "low": 78.151, "high": 78.36, "target": ">= 78.2", "published": None}
+
+    def change(content: dict[str, Any]) -> None:
+        content["figures"][0].update(**close, label="within noise")
+
+    edit(change)(results / "maml" / "PointNavigation-maml")
+    assert "| 78.25 [78.15, 78.36] | >= 78.2 |" in figures_table(load_results(results))
 
 
 def test_longer_curves_show_their_last_point_and_returns_where_nothing_else_is_known(
@@ -356,7 +388,8 @@ def test_the_readme_tells_all_and_is_written_once(results: Path, make_evaluation
     point = make_evaluation().points[1]
     quiet = number(point.returns_deterministic.value), number(point.normalised_deterministic.value, 3)
     assert f"| {quiet[0]} | {quiet[1]} |" in text
-    assert "70% (Finn et al. 2017)" in text
+    assert figures_table(load_results(results)) in text
+    assert "tuned on val; evaluation streams 2." in text
     (results / "maml" / "PointNavigation-maml" / "adaptation.mp4").write_bytes(b"a video")
     assert "adaptation.mp4" not in text
     assert write_results_readme(results)
@@ -424,7 +457,7 @@ def test_the_script_refuses_a_faulty_result_and_writes_nothing(results: Path, ma
     readme.write_text(README)
     edit(put("reproduced", "figures", 1, "label"))(results / "maml" / "PointNavigation-maml")
     assert main(results, readme) == 1
-    assert 'label it "below"' in capsys.readouterr().err
+    assert "label it 'below'" in capsys.readouterr().err
     assert readme.read_text() == README
     assert not (results / "README.md").exists()
 

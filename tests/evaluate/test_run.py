@@ -1,13 +1,16 @@
 """Evaluating a run folder: which tasks are scored, and when a saved evaluation is still good."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from metarl.agents.baselines.finetune import FineTuneConfig
+from metarl.cli import main
 from metarl.errors import MetaRLError
 from metarl.evaluate.run import evaluate_run, evaluation_of, held_out, save_evaluation
+from metarl.evaluate.scores import Evaluation
 from metarl.family import make_family
 from metarl.run_folder import UnfinishedRun
 from metarl.runs import Run
@@ -50,6 +53,32 @@ def test_a_saved_evaluation_serves_only_if_it_is_whole(run: Run) -> None:
     written = saved.stat().st_mtime_ns
     assert evaluation_of(run).to_json() == whole.to_json()
     assert saved.stat().st_mtime_ns == written
+
+
+def test_a_run_is_scored_on_validation_tasks(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", str(run.path), "--split", "val", "--points", "1", "--json"])
+    content = json.loads(capsys.readouterr().out)
+    assert (content["split"], content["tasks"]) == ("val (disjoint)", 20)
+    saved = Evaluation.load(run.path / "evaluation-val.json")
+    np.testing.assert_array_equal(saved.task_vectors, run.family().splits.part("val").vector)
+    with pytest.raises(MetaRLError, match="held-out tasks; choose --split val, test or ood"):
+        evaluate_run(run, "train")
+
+
+def test_a_run_from_before_there_were_validation_tasks_goes_on(run: Run) -> None:
+    saved = json.loads((run.path / "splits.json").read_text())
+    (run.path / "splits.json").write_text(json.dumps({k: v for k, v in saved.items() if not k.startswith("val")}))
+    assert evaluate_run(run, "val", 2, 1).evaluation.split_label == "val (disjoint)"
+
+
+def test_a_saved_evaluation_on_other_streams_is_refused(run: Run) -> None:
+    save_evaluation(run, evaluate_run(run, "test", 3, 2))
+    file = run.path / "evaluation-test.json"
+    content = json.loads(file.read_text())
+    del content["streams"], content["exact_optimum"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(MetaRLError, match=r"evaluation-test\.json: .* other random streams; evaluate the run again"):
+        evaluation_of(run)
 
 
 def test_an_unfinished_run_says_so(run: Run) -> None:

@@ -37,9 +37,75 @@ def test_the_normalised_score_is_a_ratio_of_means() -> None:
 
 def test_floor_is_zero_and_optimum_one(make_evaluation) -> None:
     evaluation = make_evaluation()
-    both = np.stack([evaluation.floor, evaluation.optimum])[None]
+    both = np.stack([evaluation.floor[0], evaluation.optimum[0]])[None]
     ends = make_evaluation(returns=both, seeds=(0,), shares=(0, 0), deterministic=False)
     assert ends.normalised.tolist() == [0, 1]
+
+
+def test_floor_and_optimum_are_those_of_each_point(make_evaluation) -> None:
+    luck = np.array([0.0, 30.0, -20.0, 10.0])[:, None]  # of the starts of each point, the same for all who play there
+    plain = make_evaluation()
+    shifted = make_evaluation(
+        returns=plain.returns + luck,
+        floor=plain.floor + luck,
+        optimum=plain.optimum + luck,
+        returns_deterministic=plain.returns_deterministic + luck,
+    )
+    assert shifted.normalised == pytest.approx(plain.normalised)
+    for mine, other in zip(shifted.points, plain.points, strict=True):
+        assert mine.normalised.interval == pytest.approx(other.normalised.interval)
+        assert mine.normalised_deterministic.value == pytest.approx(other.normalised_deterministic.value)
+    assert shifted.mean_of(1, 2).normalised.value == pytest.approx(plain.mean_of(1, 2).normalised.value)
+    trials = [
+        make_evaluation(episodes=(0, 1, 2, 3), trial=True, returns=e.returns, floor=e.floor, optimum=e.optimum)
+        for e in (plain, shifted)
+    ]
+    assert trials[0].trial_total.normalised.value == pytest.approx(trials[1].trial_total.normalised.value)
+
+
+def test_where_floor_and_optimum_earn_the_same_nothing_is_normalised(make_evaluation) -> None:
+    plain = make_evaluation()
+    optimum = np.array(plain.optimum)
+    optimum[1] = plain.floor[1]
+    evaluation = make_evaluation(optimum=optimum)
+    assert evaluation.normalised is None
+    assert [point.normalised is None for point in evaluation.points] == [False, True, False, False]
+    # In the trial's total only some tasks count; resamples without them have no score and are left out.
+    optimum = np.array(plain.floor)
+    optimum[:, :2] += 1
+    few = make_evaluation(optimum=optimum, returns=np.tile(optimum, (3, 1, 1)), deterministic=False)
+    assert few.points[0].normalised.interval == pytest.approx((1.0, 1.0))
+
+
+def test_intervals_end_where_an_exact_optimum_does(make_evaluation) -> None:
+    # Three seeds of .37, .95 and .95 have a t interval that ends at 1.6.
+    known = make_evaluation(deterministic=False)
+    gap = known.optimum - known.floor
+    returns = known.floor + np.array([0.37, 0.95, 0.95])[:, None, None] * gap
+    loose = make_evaluation(returns=returns, deterministic=False).points[0]
+    exact = make_evaluation(returns=returns, deterministic=False, exact_optimum=True).points[0]
+    assert loose.normalised.t.high > 1.5
+    assert exact.normalised.t == exact.normalised.interval == (loose.normalised.t.low, 1.0)
+    assert exact.returns.t == (loose.returns.t.low, pytest.approx(known.optimum[0].mean()))
+    assert exact.returns.bootstrap == loose.returns.bootstrap  # its resamples have other tasks, and other optima
+    lucky = make_evaluation(
+        returns=known.optimum + gap * np.array([0.0, 0.01, 0.02])[:, None, None], exact_optimum=True
+    )
+    score = lucky.points[0].normalised
+    assert score.value == score.interval.high == pytest.approx(1.01)  # luck is no error
+
+
+@pytest.mark.parametrize(
+    ("split", "kind", "fixed"),
+    [("test", "closed", True), ("val", "closed", True), ("ood", "closed", False), ("test", "disjoint", False)],
+)
+def test_on_a_closed_split_seeds_alone_are_resampled(make_evaluation, split: str, kind: str, fixed: bool) -> None:
+    evaluation = make_evaluation(split=split, split_kind=kind)
+    returns = evaluation.returns[:, 1]
+    assert evaluation.fixed_tasks == fixed
+    assert evaluation.points[1].returns.bootstrap == bootstrap_interval(returns, fixed_tasks=fixed)
+    assert bootstrap_interval(returns, fixed_tasks=True).width < bootstrap_interval(returns).width / 2
+    assert ("bootstrap over seeds," in printed(curve_table(evaluation))) == fixed
 
 
 def test_points_hold_every_score(make_evaluation) -> None:
@@ -51,7 +117,7 @@ def test_points_hold_every_score(make_evaluation) -> None:
     assert point.returns.bootstrap == bootstrap_interval(returns)
     assert point.returns.t == t_interval(returns)
     assert point.normalised.value == pytest.approx(0.7, abs=0.01)
-    gap = (evaluation.optimum - evaluation.floor).mean()
+    gap = (evaluation.optimum - evaluation.floor)[1].mean()
     assert point.returns_deterministic.value == pytest.approx(returns.mean() + 0.5)
     assert point.normalised_deterministic.value == pytest.approx(point.normalised.value + 0.5 / gap)
 
@@ -79,6 +145,9 @@ def test_speed_uses_the_normalised_score_where_known(make_evaluation) -> None:
         ("test", "closed", "test (same tasks)"),
         ("train", "fresh", "train (same tasks)"),
         ("ood", "closed", "ood"),
+        ("val", "fresh", "val (fresh)"),
+        ("val", "disjoint", "val (disjoint)"),
+        ("val", "closed", "val (same tasks)"),
     ],
 )
 def test_every_score_names_its_split(make_evaluation, split: str, kind: str, label: str) -> None:
@@ -108,6 +177,8 @@ def test_json_is_lossless(make_evaluation, tmp_path: Path) -> None:
         (lambda text: text[: len(text) // 2], "no JSON"),
         (lambda text: text.replace('"steps"', '"stepz"'), r"missing or unknown \['steps', 'stepz'\]"),
         (lambda _: "[1]", "list"),
+        (lambda text: text.replace('"streams": 2', '"streams": 1'), "another version.* evaluate the run again"),
+        (lambda text: text.replace(', "streams": 2', ""), "another version.* evaluate the run again"),
     ],
 )
 def test_damaged_json_is_refused_with_its_path(make_evaluation, tmp_path: Path, damage, message: str) -> None:
@@ -123,14 +194,14 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_csv_has_a_row_for_each_seed_point_and_task(make_evaluation) -> None:
-    evaluation = make_evaluation(optimum=None)
+    evaluation = make_evaluation(optimum=None, floor=np.random.default_rng(0).normal(-90, 9, (4, 20)))
     rows = list(csv.DictReader(io.StringIO(evaluation.to_csv())))
     assert len(rows) == 3 * 4 * 20
     row = rows[(2 * 4 + 1) * 20 + 5]
     assert (row["seed"], row["episodes"], row["adaptations"], row["task"]) == ("2", "20", "1", "5")
     assert float(row["return"]) == pytest.approx(evaluation.returns[2, 1, 5], rel=1e-8)
     assert float(row["return_deterministic"]) == pytest.approx(evaluation.returns[2, 1, 5] + 0.5, rel=1e-8)
-    assert float(row["floor"]) == pytest.approx(evaluation.floor[5], rel=1e-8)
+    assert float(row["floor"]) == pytest.approx(evaluation.floor[1, 5], rel=1e-8)
     assert row["optimum"] == ""
     assert float(row["task_1"]) == pytest.approx(evaluation.task_vectors[5, 1], rel=1e-8)
     assert float(row["sd"]) == 0.25
@@ -143,12 +214,13 @@ def test_csv_has_a_row_for_each_seed_point_and_task(make_evaluation) -> None:
         ({"returns": np.full((3, 4, 20), np.nan)}, "NaN"),
         ({"returns_deterministic": np.ones((3, 4))}, "returns_deterministic has shape"),
         ({"floor": np.ones(3)}, "floor has shape"),
-        ({"optimum": np.full(20, -99.0)}, "not above the floor"),
+        ({"floor": np.ones(20)}, r"floor has shape \(20,\); \(4, 20\)"),
+        ({"optimum": np.full((4, 20), -99.0)}, "not above the floor"),
         ({"task_vectors": np.ones(20)}, "task_vectors has shape"),
         ({"seeds": (0, 1, 1)}, "repeat"),
         ({"adaptations": (0, 1)}, "2 adaptations for 4 points"),
         ({"episodes": (0, 40, 20, 60)}, "count up"),
-        ({"split": "validation"}, "train, test, ood"),
+        ({"split": "validation"}, "train, val, test, ood"),
         ({"split_kind": "open"}, "fresh, disjoint, closed"),
         ({"extra": {"sd": float("inf")}}, "sd=inf"),
         ({"wall_seconds": float("nan")}, "wall_seconds"),
@@ -192,7 +264,13 @@ def test_the_table_shows_what_the_json_says(make_evaluation) -> None:
 def test_one_seed_says_that_it_has_no_t_interval(make_evaluation) -> None:
     evaluation = make_evaluation(seeds=(4,))
     assert curve_rows(evaluation)[0]["return"]["t"] is None
-    assert "t needs 2 seeds" in printed(curve_table(evaluation))
+    one, several = (" ".join(printed(curve_table(each)).split()) for each in (evaluation, make_evaluation()))
+    assert one.count("1 seed has no t interval") == 1
+    assert "t [" not in one
+    assert "t [" in several
+    assert "no t interval" not in several
+    both = " ".join(printed(comparison_table([evaluation, make_evaluation(agent="finetune")])).split())
+    assert both.count("t over seeds; 1 seed has no t interval") == 1
 
 
 def test_numbers_are_printed_with_three_digits() -> None:

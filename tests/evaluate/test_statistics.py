@@ -167,9 +167,35 @@ def test_intervals_touch(first: tuple[float, float], second: tuple[float, float]
 def test_an_estimate_is_judged_by_its_wider_interval() -> None:
     scores = np.array([[0.0, 2.0], [2.0, 2.0], [5.0, 1.0]])
     found = estimate(scores)
-    assert found == Estimate(value=2.0, bootstrap=bootstrap_interval(scores), t=t_interval(scores))
-    assert found.interval == found.t
+    bootstrap, t = bootstrap_interval(scores), t_interval(scores)
+    assert found == Estimate(value=2.0, bootstrap=bootstrap, t=t, interval=t)
     assert estimate(scores[:1]).interval == bootstrap_interval(scores[:1])
+
+
+def test_intervals_are_cut_at_what_is_possible() -> None:
+    scores = np.array([[0.5, 0.9], [0.9, 0.9], [1.0, 1.0]])  # of things that succeed or do not
+    whole, cut = estimate(scores), estimate(scores, bounds=Interval(0, 1))
+    assert whole.t is not None
+    assert whole.t.high > 1 >= whole.bootstrap.high
+    assert cut.t == cut.interval == (whole.t.low, 1)
+    assert cut.bootstrap == whole.bootstrap
+    # On these tasks no more than .95 is to be had: of resamples with other tasks that says nothing.
+    here = estimate(scores, bounds_here=Interval(0, 0.95))
+    assert here.t == here.interval == (whole.t.low, 0.95)
+    assert here.bootstrap == whole.bootstrap
+    # What was wider decides, though it is narrower once it is cut.
+    assert estimate(scores, bounds_here=Interval(0.85, 0.9)).interval == (0.85, 0.9)
+
+
+def test_tasks_that_are_all_there_are_are_not_resampled() -> None:
+    scores = np.array([[0.0, 10.0, 20.0], [1.0, 11.0, 21.0], [2.0, 12.0, 22.0]])
+    assert bootstrap_interval(scores, fixed_tasks=True) == (10.0, 12.0)
+    assert bootstrap_interval(scores).width > 10
+    tasks = np.array([0.0, 10.0, 20.0])
+    share = bootstrap_interval(scores, (tasks, tasks + 1), statistic=normalised_score, fixed_tasks=True)
+    assert share == pytest.approx((0.0, 2.0))
+    # One seed has nothing but its tasks.
+    assert bootstrap_interval(scores[:1], fixed_tasks=True) == bootstrap_interval(scores[:1])
 
 
 def test_speed_counts_normalised_scores_from_the_floor() -> None:
@@ -212,7 +238,7 @@ def test_bad_scores_are_refused(scores: np.ndarray, per_task: tuple[np.ndarray, 
 
 
 def test_a_gap_that_vanishes_is_refused() -> None:
-    with np.errstate(divide="ignore", invalid="ignore"), pytest.raises(MetaRLError, match="not finite"):
+    with pytest.raises(MetaRLError, match="finite on no resample"):
         bootstrap_interval(np.ones((2, 3)), (np.zeros(3), np.zeros(3)), statistic=normalised_score)
 
 

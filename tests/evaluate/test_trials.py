@@ -15,7 +15,7 @@ from rich.console import Console
 
 from metarl.cli import main
 from metarl.errors import MetaRLError
-from metarl.evaluate import packing, scores
+from metarl.evaluate import packing, references, scores_csv
 from metarl.evaluate.plots import comparison_figure, curve_figure, learning_figure
 from metarl.evaluate.references import player_evaluations, reference_returns
 from metarl.evaluate.report import write_results_readme
@@ -33,12 +33,11 @@ from metarl.evaluate.tables import (
     trial_row,
 )
 from metarl.family import make_family
-from metarl.family.players import player_returns
 from metarl.runs import Run
 from metarl.training import train_run
 
 ROOT = Path(__file__).resolve().parents[2]
-FACTS = {"command": "metarl train", "machine": "2 cores", "version": "0.1.0"}
+FACTS = {"command": "metarl train", "machine": "2 cores", "version": "0.1.0", "tuned_on": "val"}
 BANDIT = "metarl/BernoulliBandit-v0"
 
 
@@ -93,12 +92,6 @@ def test_points_that_are_no_trial_have_no_total(make_evaluation: Callable[..., E
         make_evaluation(trial=True)
 
 
-def test_evaluations_of_earlier_versions_are_no_trials(make_evaluation: Callable[..., Evaluation]) -> None:
-    content = json.loads(make_evaluation().to_json())
-    del content["trial"], content["player"]
-    assert not Evaluation.from_json(json.dumps(content)).trial
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -115,7 +108,7 @@ def test_evaluations_of_earlier_versions_are_no_trials(make_evaluation: Callable
     ],
 )
 def test_figures_of_trials(trial: Evaluation, name: str, value: Callable[[Evaluation], float]) -> None:
-    found = figure(trial, name, asked=">= 0")
+    found = figure(trial, name)
     assert found["value"] == pytest.approx(value(trial))
     assert found["low"] <= found["value"] <= found["high"]
     summary(trial, **FACTS, figures=[found])  # the schema knows its name
@@ -129,7 +122,7 @@ def test_figures_without_exploration_noise(trial: Evaluation) -> None:
         ("return episode 2, deterministic", quiet[:, 1].mean()),
         ("normalised, deterministic", both.points[-1].normalised_deterministic.value),
     ):
-        found = figure(both, name, asked=">= 0")
+        found = figure(both, name)
         assert found["value"] == pytest.approx(value)
         summary(both, **FACTS, figures=[found])
 
@@ -149,13 +142,13 @@ def test_figures_without_exploration_noise(trial: Evaluation) -> None:
 )
 def test_figures_that_a_trial_does_not_have(trial: Evaluation, name: str, message: str) -> None:
     with pytest.raises(MetaRLError, match=message):
-        figure(trial, name, asked=">= 0")
+        figure(trial, name)
 
 
 @pytest.mark.parametrize("name", ["n=4", "return trial", "return episode 1", "return episodes 1-2"])
 def test_only_trials_have_figures_of_trials(make_evaluation: Callable[..., Evaluation], name: str) -> None:
     with pytest.raises(MetaRLError, match="successive episodes of a trial"):
-        figure(make_evaluation(), name, asked=">= 0")
+        figure(make_evaluation(), name)
 
 
 def test_a_result_keeps_the_total_and_is_checked_against_its_curve(trial: Evaluation, tmp_path: Path) -> None:
@@ -254,7 +247,7 @@ def test_a_table_of_very_many_rows_has_means_and_is_a_sound_result(
     make_evaluation: Callable[..., Evaluation], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     evaluation = make_evaluation()
-    monkeypatch.setattr(scores, "MOST_ROWS", 100)
+    monkeypatch.setattr(scores_csv, "MOST_ROWS", 100)
     rows = list(csv.DictReader(io.StringIO(evaluation.to_csv())))
     assert len(rows) == 3 * 4
     row = rows[2 * 4 + 1]
@@ -276,7 +269,8 @@ def agent(make_evaluation: Callable[..., Evaluation]) -> Evaluation:
     family = make_family(BANDIT, "k5")
     tasks = family.splits.test[:20]
     content = {"family": BANDIT, "variant": "k5", "episodes": (0, 1, 2, 3), "trial": True}
-    arrays = {"task_vectors": tasks.vector, "floor": tasks.vector.mean(1), "optimum": tasks.vector.max(1)}
+    floor, optimum = (np.tile(each, (4, 1)) for each in (tasks.vector.mean(1), tasks.vector.max(1)))
+    arrays = {"task_vectors": tasks.vector, "floor": floor, "optimum": optimum}
     returns = np.full((3, 4, 20), 0.6)
     return make_evaluation(agent="rl2", returns=returns, deterministic=False, **content, **arrays)
 
@@ -294,7 +288,6 @@ def test_players_are_scored_beside_agents(agent: Evaluation) -> None:
     every = [agent, *both]
     text = printed(comparison_table(every))
     assert "(player)" in text
-    assert text.count("t needs 2 seeds") == 0  # a player has no seeds
     assert "20 tasks, not trained" in text
     pairs = {(row["ahead"], row["behind"]) for row in separation_rows(every)}
     assert all("rl2" in pair for pair in pairs)
@@ -343,21 +336,16 @@ def test_unknown_players_are_refused_with_those_that_there_are(agent: Evaluation
 
 
 def test_references_of_very_many_tasks_are_played_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from metarl.evaluate import references
-
     family = make_family(BANDIT, "k5")
     tasks = family.splits.test[:50]
-    # As it always was, for as many tasks as most families have.
-    whole = reference_returns(family, "random", tasks)
-    np.testing.assert_array_equal(whole, player_returns(family, "random", tasks, repeats=32).mean(1))
-    monkeypatch.setattr(references, "_MOST_EPISODES", 100)
-    monkeypatch.setattr(references, "_CHUNK", 20)
-    parts = reference_returns(family, "best arm", tasks)
-    assert parts is not None
-    assert parts.shape == (50,)
-    assert set(np.unique(parts)) <= {0.0, 0.5, 1.0}  # two episodes each
-    assert not np.array_equal(parts[:20], parts[20:40])
-    assert reference_returns(family, None, tasks) is None
+    whole = reference_returns(family, "random", tasks, episodes=(0, 3, 4))
+    monkeypatch.setattr(references, "CHUNK", 20)
+    np.testing.assert_array_equal(reference_returns(family, "random", tasks, episodes=(0, 3, 4)), whole)
+    assert whole is not None
+    assert whole.shape == (3, 50)
+    assert not np.array_equal(whole[0], whole[1])
+    assert not np.array_equal(whole[:, :20], whole[:, 20:40])
+    assert reference_returns(family, None, tasks, episodes=(0,)) is None
 
 
 # --- a run ---

@@ -105,8 +105,8 @@ class Drifting(SplitRule):
 
     kind = "fresh"
 
-    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[None, Tasks]:
-        return None, Tasks({"goal": np.random.default_rng().uniform(-1, 1, (n_test, 2))})
+    def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[None, Tasks, None]:
+        return None, Tasks({"goal": np.random.default_rng().uniform(-1, 1, (n_test, 2))}), None
 
 
 class Overlapping(Split):

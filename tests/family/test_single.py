@@ -198,7 +198,7 @@ def test_a_task_set_by_options_lasts_a_trial_where_tasks_change() -> None:
         ({"task": {"goal": (0, 3), "scale": 1}}, "lies outside"),
         ({"task": {"goal": (0, 0)}}, "needs the parameters"),
         ({"task": GOAL, "tasks": "train"}, "give one"),
-        ({"tasks": "training"}, "choose one of train, test, ood"),
+        ({"tasks": "training"}, "choose one of train, val, test, ood"),
         ({"tasks": "ood", "variant": "closed"}, "no ood range"),
         ({"tasks": Tasks({"goal": [(0, 9)], "scale": [1]})}, "lies outside"),
         ({"episodes_per_trial": 0}, "at least one"),

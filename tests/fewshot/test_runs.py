@@ -219,8 +219,9 @@ def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: py
 def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
     run = FewShotRun.open(runs / "maml-strokes")
     made = evaluate_run(run, setting_of("5w1s", functions=False), 20)
-    asked = [{"name": "5w1s", "asked": ">= 100", "reference": 98.7}]
-    folder = publish(tmp_path, run, [made], command="metarl ...", machine="one", asked=asked)
+    facts = {"command": "metarl ...", "machine": "one", "tuned_on": "val"}
+    targets = [{"name": "5w1s", "target": "> 100", "basis": "all of them", "published": 98.7}]
+    folder = publish(tmp_path, run, [made], **facts, targets=targets)
     assert folder == tmp_path / "fewshot" / "maml-custom" / "strokes"
     (result,) = load_results(tmp_path)
     assert result.summary["steps"] == 12
@@ -241,7 +242,58 @@ def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(MetaRLError, match="belongs below fewshot/"):
         load_results(tmp_path)
     with pytest.raises(MetaRLError, match="evaluate that setting too"):
-        publish(tmp_path, run, [made], command="c", machine="m", asked=[{"name": "20w1s", "asked": "> 1"}])
+        publish(tmp_path, run, [made], **facts, targets=[{"name": "20w1s"}])
+
+
+@pytest.mark.parametrize("name", ["prototypical-strokes", "maml-sinusoid-sinusoid"])
+def test_a_published_result_is_scored_again_to_the_same_numbers(
+    name: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = FewShotRun.open(runs / name)
+    functions = "sinusoid" in name
+    figure, shape = ("mse 10-shot step 5", Shape(1, 10, 20)) if functions else ("5w1s", Shape(5, 1, 5))
+    facts = {"command": "metarl fewshot train x", "machine": "one", "tuned_on": "val", "targets": [{"name": figure}]}
+    folder = publish(tmp_path, run, [evaluate_run(run, shape, 20)], **facts)
+    check_result(folder, tmp_path)
+    before = sorted(folder.iterdir())
+    assert [each.name for each in before if each.suffix == ".safetensors"] == [
+        f"weights-{seed}.safetensors" for seed in run.seeds
+    ]
+    setting = ["--episodes", 20, "--queries", shape.queries]
+    fewshot("evaluate", folder, *setting, "--json")
+    found = {row["figure"]: row["value"] for row in json.loads(capsys.readouterr().out)}
+    (said,) = json.loads((folder / "summary.json").read_text())["figures"]
+    assert (said["name"], said["label"]) == (figure, None)
+    assert found[figure] == said["value"]
+    fewshot("compare", folder, run.path, *setting, "--output", tmp_path / "c.png")
+    assert sorted(folder.iterdir()) == before
+    fewshot("evaluate", folder, *setting, "--output", tmp_path / "scores")
+    assert list((tmp_path / "scores").glob("evaluation-test-*.csv"))
+    assert sorted(folder.iterdir()) == before
+    (folder / "weights-0.safetensors").unlink()
+    if len(run.seeds) > 1:
+        with pytest.raises(MetaRLError, match="its weights are of seeds"):
+            check_result(folder, tmp_path)
+    else:
+        with pytest.raises(SystemExit):
+            fewshot("evaluate", folder)
+        assert "keeps no weights; train it again to score it: metarl fewshot train x" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("learner", ["finetune-linear", "finetune-cosine", "finetune-whole"])
+def test_the_head_of_all_training_classes_is_no_part_of_the_weights(learner: str, tmp_path: Path) -> None:
+    source, path = make_source("strokes"), tmp_path / "weights-0.safetensors"
+    config = recipe(learner)
+    config = replace(config, width=8, tuning=replace(config.tuning, steps=3))
+    model = FewShot(config, source, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    model.params = {
+        name: value + 0.1 * torch.randn(value.shape, generator=generator) for name, value in model.params.items()
+    }
+    model.save_weights(path)
+    assert not [name for name in load_checkpoint(path)[0] if "head" in name or not name.startswith("params.")]
+    scores = [each.evaluate(source.part("test"), Shape(5, 1, 5), 20) for each in (model, FewShot.load(path))]
+    np.testing.assert_array_equal(*scores)
 
 
 def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:

@@ -76,6 +76,18 @@ def play(name: str, variant: str, device: str, **options: Any) -> tuple[Trajecto
     return rollout(agent.learner, agent.params, agent.learner.initial(agent.params, 6), batch, lanes=3, **options)
 
 
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """Convolutions, recurrent passes and products in 32 bits, where a GPU would take 19."""
+    switches = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [switch.allow_tf32 for switch in switches]
+    for switch in switches:
+        switch.allow_tf32 = False
+    yield
+    for switch, value in zip(switches, before, strict=True):
+        switch.allow_tf32 = value
+
+
 @pytest.mark.parametrize("compile", [False, True], ids=["piecewise", "captured"])
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_a_rollout_is_that_of_the_cpu(name: str, variant: str, compile: bool, cuda: str) -> None:
@@ -87,6 +99,7 @@ def test_a_rollout_is_that_of_the_cpu(name: str, variant: str, compile: bool, cu
 
 
 @pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.usefixtures("exact")
 def test_training_is_that_of_the_cpu(name: str, cuda: str) -> None:
     there, here = make(name, cuda), make(name, "cpu")
     close(there.params, here.params, 0)
@@ -128,18 +141,6 @@ def strokes() -> Source:
 
 
 OF_CLASSES = pytest.mark.parametrize("name", [name for name in PRESETS if recipe(name).episode.way > 1])
-
-
-@pytest.fixture
-def exact() -> Iterator[None]:
-    """Convolutions and products in 32 bits, where a GPU would take 19."""
-    switches = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [switch.allow_tf32 for switch in switches]
-    for switch in switches:
-        switch.allow_tf32 = False
-    yield
-    for switch, value in zip(switches, before, strict=True):
-        switch.allow_tf32 = value
 
 
 @OF_CLASSES

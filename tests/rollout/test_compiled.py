@@ -13,9 +13,10 @@ from metarl.agents.maml import MAML
 from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
 from metarl.algorithm import Algorithm
+from metarl.errors import MetaRLError
 from metarl.moments import initial_moments, with_data
 from metarl.rollout import compiled
-from metarl.rollout.compiled import FellBack, Graph, compile_rollouts, compiled_step, faster
+from metarl.rollout.compiled import FellBack, Graph, Way, compile_rollouts, compiled_step, faster, way_to_compile
 from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
@@ -69,7 +70,7 @@ def agent(name: str) -> Algorithm:
     return RL2("metarl/CartPole-v0", config, variant="reversed")
 
 
-def play(made: Algorithm, compile: bool | None, episode: int = 0, horizon: int = 5) -> tuple[Trajectory, Tensors]:
+def play(made: Algorithm, compile: bool | Way | None, episode: int = 0, horizon: int = 5) -> tuple[Trajectory, Tensors]:
     vars(made.family)["horizon"] = horizon
     tasks = made.family.tasks.sample(stream_keys(N // made.lanes, 0, "task")).repeat(made.lanes)
     batch = made.family.batch(tasks, stream_keys(N, 0, "test"))
@@ -167,7 +168,38 @@ def test_what_cannot_be_compiled_runs_as_it_is_with_one_warning(monkeypatch: pyt
 def test_running_out_of_memory_is_no_reason_to_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "_inductor", broken(torch.OutOfMemoryError("full")))
     with pytest.raises(torch.OutOfMemoryError):
-        faster(lambda given: given, torch.device("cpu"))({})
+        faster(lambda given: given, "compiled")({})
+
+
+def test_the_ways_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert way_to_compile(True, torch.device("cuda")) == "captured"
+    assert way_to_compile(True, torch.device("cpu")) == way_to_compile("compiled", torch.device("cpu")) == "compiled"
+    assert way_to_compile("both", torch.device("cuda")) == "both"
+    assert way_to_compile(False, torch.device("cuda")) is None
+    with pytest.raises(MetaRLError, match="'captured' captures a CUDA graph, and this is cpu; take True or 'compiled'"):
+        play(agent("maml"), "captured")
+    made: list[str] = []
+    monkeypatch.setattr(compiled, "_inductor", lambda function: made.append("compiled") or function)
+    monkeypatch.setattr(compiled, "Graph", lambda function: made.append("captured") or function)
+    for way, expected in (("compiled", ["compiled"]), ("captured", ["captured"]), ("both", ["compiled", "captured"])):
+        made.clear()
+        faster(lambda given: given, way)({})
+        assert made == expected
+
+
+@pytest.mark.usefixtures("graph")
+def test_what_has_two_names_is_copied_once() -> None:
+    def both(given: Tensors) -> Tensors:
+        total = given["a"] + 1
+        return {"observation": total, "state": total, "other": total * 2}
+
+    graph = Graph(both)
+    graph.capture = lambda function, static: (lambda: None, function(static))  # type: ignore[method-assign]
+    out = graph({"a": torch.zeros(2)})
+    assert out["observation"] is out["state"]
+    assert out["other"].tolist() == [2, 2]
+    out["state"].add_(1)
+    assert graph({"a": torch.zeros(2)})["state"].tolist() == [1, 1]  # copies: nobody writes into the graph's
 
 
 def test_a_graph_copies_what_has_changed_and_gives_copies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,13 +104,63 @@ def test_numbers_of_tasks_are_integers_of_at_least_one(rule: type[SplitRule], nu
             rule().make("a", LINE, test=number)
 
 
+@pytest.mark.parametrize("rule", [Fresh(test=7), Disjoint(test=7)], ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("space", [LINE, TaskSpace(x=Grid(0, 1, 64))], ids=["continuous", "finite"])
+def test_validation_tasks_are_neither_trained_nor_tested_on(rule: SplitRule, space: TaskSpace) -> None:
+    split = rule.make("a", space)
+    assert split.part("val") is split.val
+    assert split.val is not None
+    assert len(split.val) == len(set(split.val.rows())) == 7
+    trained = {*split.train(KEYS).rows(), *(() if split.train_set is None else split.train_set.rows())}
+    assert not set(split.val.rows()) & {*split.test.rows(), *trained}
+    if space is LINE:
+        assert split.val == rule.make("a", space, test=5).val
+    assert all(space.parameters["x"].contains(x) for x in split.val.values["x"])
+    with pytest.raises(MetaRLError, match=r"2 of 2 training tasks belong to the val split: \{'x': "):
+        split.check_training(split.val[:2])
+    if space.size is not None:
+        # 57 tasks are no test tasks, and an eighth of those is held out.
+        assert len(trained) + len({*split.test.rows(), *split.val.rows()}) == 64
+
+
+def test_validation_leaves_what_continuous_splits_train_and_test_on() -> None:
+    # These hashes are of the version before there was a val part: runs of that time go on.
+    assert Fresh().make("a", LINE, WIDE).hash == "ecbd4eab1c55f757"
+    assert Disjoint().make("a", LINE, WIDE).hash == "d035be64d818918d"
+    assert Closed().make("a", FINITE).hash == "337fcd7855023ac6"
+    finite = Disjoint(test=4, val_space=LINE).make("a", FINITE)
+    assert finite.hash == "885144ee36366c98"
+    assert finite.val is not None
+    assert not set(finite.val.rows()) & set(FINITE.enumerate().rows())
+
+
+def test_a_closed_split_validates_on_its_only_tasks() -> None:
+    split = Closed().make("a", FINITE)
+    assert split.val == split.test == split.train_set
+
+
+def test_a_val_part_that_is_tested_on_is_refused() -> None:
+    tasks = FINITE.enumerate()
+    with pytest.raises(MetaRLError, match="val part belong to the test part"):
+        Split("disjoint", FINITE, tasks[:2], tasks[4:], val=tasks[1:3])
+    with pytest.raises(MetaRLError, match="1 of 6 training tasks belong to the val split"):
+        Split("disjoint", FINITE, tasks[:2], tasks[4:], val=tasks[3:5])
+
+
+def test_a_finite_space_of_few_tasks_spares_none() -> None:
+    split = Disjoint(test=4).make("a", FINITE)
+    assert split.val is None
+    with pytest.raises(MetaRLError, match="too few tasks to spare any for validation"):
+        split.part("val")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("train", "draws from the distribution"),
         ("ood", "no ood range"),
-        ("tset", "train, test, ood"),
-        (["test"], "train, test, ood"),
+        ("tset", "train, val, test, ood"),
+        (["test"], "train, val, test, ood"),
     ],
 )
 def test_a_part_that_is_not_there_is_refused(name: Any, message: str) -> None:
@@ -211,6 +261,7 @@ def test_a_saved_split_is_loaded_exactly(rule: SplitRule, tmp_path) -> None:
     split.save(tmp_path / "split.json")
     loaded = Split.load(tmp_path / "split.json", LINE)
     assert loaded.hash == split.hash
+    assert loaded.val == split.val
     assert (loaded.kind, loaded.test, loaded.ood, loaded.train_set) == (
         split.kind,
         split.test,
@@ -226,6 +277,14 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path) -> None:
     with pytest.raises(MetaRLError, match="belongs to another family"):
         Split.load(path, WIDE)
     saved = json.loads(path.read_text())
+    changed = json.loads(path.read_text())
+    changed["val"]["x"][0] += 1e-9
+    path.write_text(json.dumps(changed))
+    with pytest.raises(MetaRLError, match="its val tasks were changed"):
+        Split.load(path, LINE)
+    before = {name: value for name, value in saved.items() if not name.startswith("val")}
+    path.write_text(json.dumps(before))
+    assert Split.load(path, LINE).hash == split.hash  # of a run from before there were val tasks
     saved["test"]["x"][0] += 1e-9
     path.write_text(json.dumps(saved))
     with pytest.raises(MetaRLError, match="the file was changed"):

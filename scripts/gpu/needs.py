@@ -1,0 +1,54 @@
+"""What has to be carried to a machine without a network: ``python -m gpu.needs`` prints ``name==version`` lines.
+
+The requirements of the package and of pytest, and theirs, in the versions of this environment, without what is there
+and without what no row imports.
+"""
+
+from collections.abc import Iterator
+from importlib.metadata import distribution
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+THERE = ("torch", "numpy", "scipy")
+# Together with their own requirements they are 60 MB. Stable-Baselines3 logs without TensorBoard; figures are drawn and
+# beliefs probed where the numbers are brought back to; MuJoCo's studio is a program; OpenGL is for rendering.
+LEFT_OUT = ("matplotlib", "scikit-learn", "tensorboard", "imageio", "mujoco-studio", "pyopengl")
+_ROOTS = ("metarl-suite", "pytest")
+_PLACE = {
+    "python_version": "3.12",
+    "python_full_version": "3.12.0",
+    "sys_platform": "linux",
+    "platform_system": "Linux",
+}
+
+
+def needs() -> dict[str, str]:
+    """Version by name of everything but the package itself."""
+    found: dict[str, str] = {}
+    waiting = [(name, frozenset[str]()) for name in _ROOTS]
+    seen = set(waiting)
+    while waiting:
+        name, extras = waiting.pop()
+        for each in _required(name, extras):
+            if each not in seen:
+                seen.add(each)
+                waiting.append(each)
+        found[name] = distribution(name).version
+    del found[_ROOTS[0]]
+    return dict(sorted(found.items()))
+
+
+def _required(name: str, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
+    """What a package needs there, and which extras of it."""
+    for line in distribution(name).requires or ():
+        requirement = Requirement(line)
+        needed = canonicalize_name(requirement.name)
+        marker = requirement.marker
+        wanted = marker is None or any(marker.evaluate({**_PLACE, "extra": extra}) for extra in ("", *extras))
+        if wanted and needed not in (*THERE, *LEFT_OUT):
+            yield needed, frozenset(requirement.extras)
+
+
+if __name__ == "__main__":
+    print("\n".join(f"{name}=={version}" for name, version in needs().items()))

@@ -1,0 +1,186 @@
+"""Paired scores: agents of all kinds and seeds, and the reference players, play the same starts and streams."""
+
+from collections.abc import Callable
+from copy import copy
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metarl.agent_registry import agent_class
+from metarl.evaluate.driver import adaptation_curve, evaluation_keys
+from metarl.evaluate.film import film
+from metarl.evaluate.references import player_evaluations, reference_returns
+from metarl.evaluate.run import evaluate_run, held_out
+from metarl.family import TaskFamily, make_family
+from metarl.family.listing import families
+from metarl.family.observed import with_task
+from metarl.family.players import told
+from metarl.learner import MetaLearner, Params, State
+from metarl.rollout.random import stream_keys
+
+PEARL = make_family("metarl/PointNavigation-v0", "pearl")  # its starts are random
+OTHERS = ("val", "ood")  # splits
+REFERENCED = [
+    (listed.id, variant.name)
+    for listed in families()
+    for variant in listed.variants
+    if variant.floor is not None and variant.optimum is not None
+]
+
+
+class Given:
+    """A run whose agents are given: what ``evaluate_run`` needs of one."""
+
+    label = "given"
+
+    def __init__(self, family: TaskFamily, learners: dict[int, Any], lanes: int = 1, points: int = 3) -> None:
+        self._family, self._learners, self.seeds = family, learners, tuple(learners)
+        self._facts: Any = {"lanes": lanes, "evaluation_points": points, "num_timesteps": 0, "wall_seconds": 0.0}
+
+    def family(self) -> TaskFamily:
+        return self._family
+
+    def trained(self, seed: int, device: Any) -> Any:
+        facts = {**self._facts, "family": self._family, "describe": lambda states: {}}
+        learner = self._learners[seed]
+        return SimpleNamespace(learner=learner, params=told, **facts)
+
+    def warn_if_unfinished(self, *_: Any) -> None:
+        """Nothing was trained."""
+
+
+def scored(run: Given, split: str = "test", n: int | None = None) -> Any:
+    return evaluate_run(run, split, n).evaluation  # type: ignore[arg-type]
+
+
+class Beside(MetaLearner):
+    """A player of several environments side by side, as an agent that adapts by gradient has them."""
+
+    def __init__(self, player: MetaLearner) -> None:
+        self.initial, self.begin_episode, self.act = player.initial, player.begin_episode, player.act  # type: ignore[method-assign]
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        raise AssertionError
+
+    def adapt(self, params: Params, state: State, support: Any) -> State:
+        return state
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "split"),
+    [
+        *((*each, "test") for each in REFERENCED),
+        *(
+            (f"metarl/{name}-v0", "pearl", split)
+            for name in ("PointNavigation", "SparseSemicircle")
+            for split in OTHERS
+        ),
+    ],
+)
+def test_the_optimum_as_an_agent_scores_1_and_the_floor_0(name: str, variant: str, split: str) -> None:
+    family = make_family(name, variant)
+    players, n = family.players(), min(20, len(held_out(family, split)))
+    for player, score in ((family.optimum, 1.0), (family.floor, 0.0)):
+        agent = players[player]
+        run = Given(family, {3: agent, 8: agent}, points=2)
+        evaluation = scored(run, split, n)
+        assert evaluation.normalised.tolist() == [score] * 2
+        assert [point.normalised_deterministic.value for point in evaluation.points] == [score] * 2
+        assert {point.normalised.interval for point in evaluation.points} == {(score, score)}
+        assert evaluation.trial_total.normalised.value == pytest.approx(score, abs=1e-12)
+        assert evaluation.mean_of(0, 1).normalised.value == pytest.approx(score, abs=1e-12)
+
+
+def test_every_family_with_floor_and_optimum_is_asked() -> None:
+    assert len(REFERENCED) >= 11
+    assert ("metarl/TabularMDP-v0", "rl2") in REFERENCED
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_references_play_every_environment_of_an_agent(lanes: int) -> None:
+    for player, score in ((PEARL.optimum, 1.0), (PEARL.floor, 0.0)):
+        evaluation = scored(Given(PEARL, {0: Beside(PEARL.players()[str(player)])}, lanes))
+        assert evaluation.normalised.tolist() == [score] * 3
+        assert evaluation.episodes == (0, lanes, 2 * lanes)
+        assert len(set(evaluation.optimum.mean(1))) == 3  # other starts at every point
+
+
+def test_agents_of_any_kind_and_seed_meet_the_same_starts() -> None:
+    def starts(name: str, seed: int) -> np.ndarray:
+        agent = agent_class(name)(PEARL, agent_class(name).presets["default"], seed=seed)
+        tasks = PEARL.splits.test[:5]
+        curve = adaptation_curve(
+            agent.learner, agent.params, agent.family, tasks, points=2, lanes=agent.lanes, deterministic=False
+        )
+        # Of the first lane: PEARL and RL² have no more.
+        return np.stack([trajectory.observation[:, 0, 0, 0, :2].numpy() for trajectory in curve.trajectories])
+
+    first = starts("maml", 0)
+    assert len({row.tobytes() for row in first.reshape(-1, 2)}) == 10
+    for name, seed in (("maml", 1), ("rl2", 2), ("pearl", 0), ("oracle", 5)):
+        np.testing.assert_array_equal(starts(name, seed), first)
+
+
+def test_a_tasks_streams_depend_on_its_part_and_its_number_alone() -> None:
+    def keys(*arguments: Any, family: TaskFamily = PEARL) -> torch.Tensor:
+        return evaluation_keys(family, *arguments)
+
+    whole = keys("test", 9)
+    assert torch.equal(keys("test", 4), whole[:4])
+    assert torch.equal(keys("test", 9, 5)[::5], whole)  # lane 0 is where an agent of one environment plays
+    assert torch.equal(keys("test", 4, 3).unflatten(0, (4, 3)), keys("test", 9, 5).unflatten(0, (9, 5))[:4, :3])
+    assert torch.equal(keys("test", 9, family=with_task(PEARL)), whole)
+    every = torch.cat([keys(part, 50, 4) for part in ("val", "test", "ood")])
+    every = torch.cat([every, keys("test", 50, 4, family=make_family("metarl/PointNavigation-v0", "maml"))])
+    assert len({tuple(row) for row in every.tolist()}) == len(every)
+    assert not set(map(tuple, stream_keys(50, 0, "train", 0).tolist())) & set(map(tuple, every.tolist()))
+
+
+def test_fewer_tasks_score_as_they_do_among_all() -> None:
+    run = Given(PEARL, {0: PEARL.players()["stand still"]})
+    few, every = scored(run, n=7), scored(run)
+    for name in ("returns", "floor", "optimum"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(every, name)[..., :7])
+
+
+def test_players_beside_agents_play_where_they_do() -> None:
+    agent = scored(Given(PEARL, {4: PEARL.players()["stand still"]}))
+    (player,) = player_evaluations(["stand still"], [agent], PEARL, PEARL.splits.test)
+    for name in ("returns", "floor", "optimum"):
+        np.testing.assert_array_equal(getattr(player, name), getattr(agent, name))
+    # An agent that has 20 environments a task is scored after 0, 20 and 40 episodes; the player's streams are its own.
+    wide = scored(Given(PEARL, {4: Beside(PEARL.players()["stand still"])}, lanes=20))
+    (best,) = player_evaluations([str(PEARL.optimum)], [wide], PEARL, PEARL.splits.test)
+    assert best.episodes == (0, 20, 40)
+    assert best.normalised is not None
+    assert best.normalised.tolist() == [1.0] * 3
+
+
+def test_a_reference_that_remembers_plays_every_episode_as_its_first() -> None:
+    bandit = make_family("metarl/BernoulliBandit-v0", "k5")
+    family, tasks = copy(bandit), bandit.splits.test[:200]
+    learnt = adaptation_curve(family.players()["greedy"], told, family, tasks, points=20, deterministic=False).returns
+    first = reference_returns(family, "greedy", tasks, episodes=range(20))
+    assert first is not None
+    np.testing.assert_array_equal(first[0], learnt[0])
+    assert learnt[10:].mean() > 0.65
+    assert first.mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_film_shows_an_episode_that_is_scored() -> None:
+    tasks, player = PEARL.splits.test[:3], PEARL.players()["stand still"]
+    shown = film(player, told(tasks), PEARL, tasks, points=2, lanes=1)
+    curve = adaptation_curve(player, told, PEARL, tasks, points=2)
+    for histories, trajectory in zip(shown.histories, curve.trajectories, strict=True):
+        starts = np.stack([history[0]["position"] for history in histories])
+        np.testing.assert_array_equal(starts, trajectory.observation[:, 0, 0, 0].numpy())
+
+
+def test_an_optimum_that_luck_can_beat_is_not_called_exact() -> None:
+    exact: Callable[[str, str], bool] = lambda name, variant: make_family(name, variant).exact_optimum  # noqa: E731
+    assert {variant for name, variant in REFERENCED if not exact(name, variant)} == {"promp", "reversed"}
+    evaluation = scored(Given(PEARL, {0: PEARL.players()["stand still"]}))
+    assert evaluation.exact_optimum
