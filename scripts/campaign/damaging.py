@@ -102,9 +102,15 @@ def subjects(stage: Stage) -> list[Subject]:
 
 def _of_results(folder: str, other: str) -> list[Subject]:
     kind = "few-shot result's " if "shot" in folder else "result's "
+    published = readers.published_learner if "shot" in folder else readers.published
+    weights = ("weights-0.safetensors", f"{folder}/**/weights-1*", f"{other}/**/weights-*")
     return [
-        Subject(kind + name, folder, f"**/{name}", readers.results, weight, (f"{other}/**/{name}",))
-        for name, weight in (("summary.json", 6), ("curve.csv", 6), ("config.json", 2), ("curve.png", 1))
+        Subject(kind + "weights", folder, f"**/{weights[0]}", published, 8, weights[1:]),
+        Subject(kind + "SHA256SUMS", folder, "SHA256SUMS", readers.results, 2, (f"{other}/SHA256SUMS",), missing=False),
+        *(
+            Subject(kind + name, folder, f"**/{name}", readers.results, weight, (f"{other}/**/{name}",))
+            for name, weight in (("summary.json", 6), ("curve.csv", 6), ("config.json", 2), ("curve.png", 1))
+        ),
     ]
 
 

@@ -16,7 +16,9 @@ from metarl.evaluate.run import evaluate_run, evaluation_of
 from metarl.evaluate.scores import Evaluation
 from metarl.fewshot import evaluation as fewshot
 from metarl.fewshot.model import FewShot
+from metarl.fewshot.published import open_fewshot_run
 from metarl.fewshot.runs import FewShotRun
+from metarl.published import open_run
 from metarl.runs import Run
 
 Numbers = Any  # JSON
@@ -91,6 +93,20 @@ def results(path: Path) -> Numbers:
         ]
         for each in load_results(path)
     ]
+
+
+def published(path: Path) -> Numbers:
+    """The agents of a result's weights."""
+    (folder,) = path.glob("*/*")
+    run = open_run(folder)
+    return [run.family_name, run.variant, [_agent(run.trained(seed)) for seed in run.seeds]]
+
+
+def published_learner(path: Path) -> Numbers:
+    """The few-shot learners of a result's weights."""
+    (folder,) = path.glob("fewshot/*/*")
+    run = open_fewshot_run(folder)
+    return [run.source_name, [_learner(run.trained(seed)) for seed in run.seeds]]
 
 
 def _agent(made: Any) -> Numbers:

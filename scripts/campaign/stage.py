@@ -15,6 +15,8 @@ from metarl.agents.rl2.config import RL2Config
 from metarl.evaluate.results import write_result
 from metarl.evaluate.run import evaluate_run, save_evaluation
 from metarl.evaluate.summaries import figure, summary
+from metarl.evaluate.sums import record_sums
+from metarl.evaluate.weights import save_weights
 from metarl.fewshot.episodes import Shape
 from metarl.fewshot.evaluation import evaluation_of
 from metarl.fewshot.presets import recipe
@@ -23,7 +25,7 @@ from metarl.fewshot.runs import FewShotRun
 from metarl.runs import Run
 
 SETTING, EPISODES = Shape(5, 1, 2), 4
-_FACTS = {"command": "campaign", "machine": "campaign"}
+_FACTS = {"command": "campaign", "machine": "campaign", "tuned_on": "val"}
 _RL2 = RL2Config(
     tasks=4, episodes=2, width=4, embedding=4, head=(4,), epochs=1, minibatches=2, total_timesteps=6 * 4 * 2 * 20
 )
@@ -77,15 +79,18 @@ def _half(trainee: Trainee, path: Path) -> None:
 def _evaluated(run: Run, results: Path) -> None:
     outcome = evaluate_run(run)
     save_evaluation(run, outcome)
-    asked: list[dict[str, Any]] = [
-        {"name": "return episode 1", "asked": ">= -1000"},
-        {"name": "normalised", "asked": ">= 0.5", "reference": 0.7},
+    targets: list[dict[str, Any]] = [
+        {"name": "return episode 1", "target": ">= -1000", "basis": "campaign"},
+        {"name": "normalised", "published": 0.7},
     ]
-    figures = [figure(outcome.evaluation, **each) for each in asked]
+    figures = [figure(outcome.evaluation, **each) for each in targets]
     content = summary(outcome.evaluation, version="0", figures=figures, **_FACTS)
-    write_result(results, outcome.evaluation, content, {"width": 4})
+    folder = write_result(results, outcome.evaluation, content, {"width": 4})
+    save_weights(folder, run)
+    record_sums(results, folder)
 
 
 def _scored(run: FewShotRun, results: Path) -> None:
     made = evaluation_of(run, SETTING, EPISODES, "test", "cpu", transductive=False)
-    publish(results, run, [made], asked=[{"name": "5w1s", "asked": ">= 90"}], **_FACTS)
+    target = {"name": "5w1s", "target": ">= 90", "basis": "campaign"}
+    publish(results, run, [made], targets=[target], **_FACTS)
