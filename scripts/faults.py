@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Annotated
@@ -23,20 +24,13 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import torch
 import tyro
-from campaign.calls import calls
-from campaign.damaging import damaging
-from campaign.fuzz_commands import fuzz_commands
-from campaign.fuzz_configs import fuzz_configs
-from campaign.fuzz_tasks import fuzz_tasks
-from campaign.fuzz_views import fuzz_views
-from campaign.kills import kills
 from campaign.outcome import KINDS, Trial
 from campaign.trainees import Trainee, agents, learners, warm
 from rich.console import Console
 from rich.table import Table
 
-_KILLS, _DAMAGES = 8, 2400  # of each trainee; in all
-_EXAMPLES = {"configs": 3200, "tasks": 1600, "views": 1400, "commands": 900}
+_KILLS = 8  # of each trainee
+_COUNTS = {"damage": 2400, "configs": 3200, "tasks": 1600, "views": 1400, "commands": 900}  # in all
 _TRAPPED = ("maml", "maml sinusoid")
 _SHOWN = 20  # of the faults that failed
 
@@ -57,24 +51,30 @@ class Options:
     """print the counts and what failed as JSON"""
 
 
-def parts(options: Options, work: Path) -> dict[str, Callable[[Random], Iterator[Trial]]]:
-    """Every part by its name."""
-    share = options.fraction
-    trainees = [each for each in (*agents(), *learners()) if options.only in each.name]
-    short: Sequence[Trainee] = [each for each in (*agents(3), *learners(3)) if each.name in _TRAPPED]
+# Imported when it is their turn, for that takes seconds.
+_MODULES = {
+    "kills": "kills",
+    "calls": "calls",
+    "damage": "damaging",
+    "configs": "fuzz_configs",
+    "tasks": "fuzz_tasks",
+    "views": "fuzz_views",
+    "commands": "fuzz_commands",
+}
 
-    def examples(part: str) -> int:
-        return max(1, round(share * _EXAMPLES[part]))
 
-    return {
-        "kills": lambda random: kills(trainees, max(1, round(share * _KILLS)), random, work),
-        "calls": lambda random: calls(short, min(1.0, share), random, work),
-        "damage": lambda random: damaging(round(share * _DAMAGES), random, work),
-        "configs": lambda random: fuzz_configs(examples("configs"), random),
-        "tasks": lambda random: fuzz_tasks(examples("tasks"), random),
-        "views": lambda random: fuzz_views(examples("views"), random),
-        "commands": lambda random: fuzz_commands(examples("commands"), random, work),
-    }
+def trials_of(part: str, options: Options, trainees: Sequence[Trainee], work: Path) -> Iterator[Trial]:
+    """The trials of a part."""
+    run: Callable[..., Iterator[Trial]] = getattr(import_module(f"campaign.{_MODULES[part]}"), _MODULES[part])
+    share, random = options.fraction, Random(f"{options.seed} {part}")
+    if part == "kills":
+        return run(trainees, max(1, round(share * _KILLS)), random, work)
+    if part == "calls":
+        return run(
+            [each for each in (*agents(3), *learners(3)) if each.name in _TRAPPED], min(1.0, share), random, work
+        )
+    count = max(1, round(share * _COUNTS[part]))
+    return run(count, random, work) if part in ("damage", "commands") else run(count, random)
 
 
 def main(options: Options) -> int:
@@ -84,13 +84,13 @@ def main(options: Options) -> int:
     trials: list[Trial] = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        known = parts(options, work)
-        if unknown := set(options.parts) - set(known):
-            sys.exit(f"error: {sorted(unknown)} are no parts; choose from {', '.join(known)}.")
-        warm(work / "warm")
-        for name in options.parts or known:
+        trainees = [each for each in (*agents(), *learners()) if options.only in each.name]
+        if unknown := set(options.parts) - set(_MODULES):
+            sys.exit(f"error: {sorted(unknown)} are no parts; choose from {', '.join(_MODULES)}.")
+        warm(trainees, work / "warm")
+        for name in options.parts or _MODULES:
             started = time.monotonic()
-            trials += known[name](Random(f"{options.seed} {name}"))
+            trials += trials_of(name, options, trainees, work)
             print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     failed = [trial for trial in trials if trial.bad]
     if options.json:

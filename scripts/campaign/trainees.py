@@ -1,7 +1,7 @@
 """What is killed: every agent and every few-shot learner, so small that it trains in about a second."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from functools import cache
@@ -148,10 +148,11 @@ def keep_sources() -> None:
     SOURCES["strokes"] = made
 
 
-def warm(work: Path) -> None:
+def warm(trainees: Sequence[Trainee], work: Path) -> None:
     """Import what is imported only when something trains, or every child would do so anew."""
     keep_sources()
-    chosen = {each.name: each for each in (*agents(), *learners())}
+    named = {each.name: each for each in trainees}
+    several = ("maml", "varibad", "multitask ppo", "multitask sac", "maml strokes")
     with open(os.devnull, "w") as silence, redirect_stderr(silence):
-        for name in ("maml", "varibad", "multitask ppo", "multitask sac", "maml strokes"):
-            chosen[name].train(work / name)
+        for name in [each for each in several if each in named] or named:
+            named[name].train(work / name)
