@@ -70,9 +70,9 @@ def trials_of(part: str, options: Options, trainees: Sequence[Trainee], work: Pa
     if part == "kills":
         return run(trainees, max(1, round(share * _KILLS)), random, work)
     if part == "calls":
-        return run(
-            [each for each in (*agents(3), *learners(3)) if each.name in _TRAPPED], min(1.0, share), random, work
-        )
+        # Two iterations: a first checkpoint, and one that takes the place of another.
+        short = [each for each in (*agents(2), *learners(2)) if each.name in _TRAPPED]
+        return run(short, min(1.0, share), random, work)
     count = max(1, round(share * _COUNTS[part]))
     return run(count, random, work) if part in ("damage", "commands") else run(count, random)
 
