@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from metarl import signals
 from metarl.errors import MetaRLError
-from metarl.files import using
+from metarl.files import refused, using
 from metarl.logs import RunLogger
 from metarl.options import SECONDS_BETWEEN_CHECKPOINTS
 from metarl.process import log_mujoco_in, prepare_process
@@ -202,8 +202,8 @@ def _child(run: RunFolder, train: TrainSeed, seed: int, messages: Any, how: How)
         train(run, seed, lambda *report: messages.put(report), how)
     except signals.Interrupted as stop:
         raise SystemExit(stop.exit_code) from None
-    except MetaRLError as error:
-        messages.put((seed, _FAILED, str(error)))
+    except (MetaRLError, OSError) as error:
+        messages.put((seed, _FAILED, str(refused(error) if isinstance(error, OSError) else error)))
         raise SystemExit(1) from None
 
 

@@ -16,6 +16,7 @@ for argument in "$@"; do
     case $argument in
         --check) check=yes ;;
         -*) echo "error: $argument is unknown; there are --check and a folder" >&2; exit 2 ;;
+        /* | *..*) echo "error: $argument is outside of the tree; name a folder in it" >&2; exit 2 ;;
         *) folder=$argument ;;
     esac
 done

@@ -1,6 +1,7 @@
 """An agent has Stable-Baselines3's verbs: learn with its callbacks and loggers, predict, save, load; and adapt."""
 
 import csv
+import errno
 import math
 import random
 from collections.abc import Iterator
@@ -380,10 +381,10 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     save_checkpoint(path, {"a": torch.ones(2)}, {"n": 1})
 
     def full(_descriptor: int) -> None:
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(MetaRLError, match="No space left on device; make room"):
         save_checkpoint(path, {"a": torch.zeros(2)}, {"n": 2})
     tensors, about = load_checkpoint(path)
     assert (tensors["a"].tolist(), about) == ([1.0, 1.0], {"n": 1})

@@ -338,7 +338,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 BAD_EVALUATIONS: dict[str, tuple[list[str], str]] = {
     "split": (["--split", "best"], "Split 'best' is unknown; choose one of"),
-    "training split": (["--split", "train"], "choose --split test or --split ood"),
+    "training split": (["--split", "train"], "choose --split val, test or ood"),
     "no tasks": (["--tasks", "0"], "at least 1"),
     "too many tasks": (["--tasks", "100"], "ask for fewer"),
     "no points": (["--points", "0"], "at least one"),

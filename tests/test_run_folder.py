@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metarl.agents.maml import MAML
@@ -276,9 +278,6 @@ def test_a_damaged_log_is_named_and_left_as_it_is(
 
 
 def test_a_log_is_the_same_after_it_was_read_back(tmp_path: Path) -> None:
-    import numpy as np
-    import torch
-
     values = [0.1, np.float32(0.1), np.float64(1 / 3), 7, np.int64(8), "two\nlines", torch.ones(3, 3), None, 1e-300]
     output = ResumableCSV(tmp_path / "a.csv", 0)
     for step in range(1, 4):
@@ -439,6 +438,35 @@ def test_what_kills_leave_half_written_is_removed_at_the_next_start(
     assert [name for name in listing(runs / "one") if name.endswith(".tmp")] == ["notes.tmp"]
 
 
+def test_mujoco_warns_into_the_run_folder(runs: Path, command: Command) -> None:
+    import mujoco
+
+    from metarl.envs.engine import physics  # noqa: F401 - what every family on MuJoCo imports
+
+    model = mujoco.MjModel.from_xml_string(
+        '<mujoco><worldbody><body><freejoint/><geom size=".1"/></body></worldbody></mujoco>'
+    )
+
+    def break_down() -> None:
+        data = mujoco.MjData(model)
+        data.qpos[0] = np.nan
+        mujoco.mj_step(model, data)
+
+    before = mujoco.MjLogConfig.get()
+    try:
+        break_down()
+        assert not Path("MUJOCO_LOG.TXT").exists()
+        assert command(*train(runs / "one", "--resume", "--seed", 0, 5)).code == 0
+        break_down()
+        assert (runs / "one" / "seed-5" / "MUJOCO_LOG.TXT").exists()
+        assert command("evaluate", runs / "one", "--points", 1).code == 0
+        break_down()
+        assert (runs / "one" / "MUJOCO_LOG.TXT").exists()
+        assert not Path("MUJOCO_LOG.TXT").exists()
+    finally:
+        before.set()
+
+
 # TensorBoard's files
 
 
@@ -532,9 +560,11 @@ def test_a_run_of_ones_own_family_works_from_another_folder(
 
 
 @pytest.mark.parametrize("saved", ["my_code:metarl/PointNavigation-v0", "my_code:mine/Walk-v0"])
-def test_a_checkpoint_imports_nothing(saved: str, module: Path, trained: Path, tmp_path: Path) -> None:
-    tensors, about = load_checkpoint(trained / "one" / "seed-0" / "checkpoint.safetensors")
+def test_a_checkpoint_imports_nothing(saved: str, module: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
+    MAML("my_code:mine/Walk-v0").save(path)
+    tensors, about = load_checkpoint(path)
+    forget(module)
     save_checkpoint(path, tensors, {**about, "family": saved})
     with pytest.raises(MetaRLError, match=f"names the family '{saved}', whose module 'my_code' is not installed"):
         MAML.load(path)

@@ -80,7 +80,7 @@ class TaskFamily(ABC):
 
     @cached_property
     def splits(self) -> Split:
-        """The preset's train, test and ood tasks."""
+        """The preset's train, val, test and ood tasks."""
         return self.make_split()
 
     def make_split(self, test: int | None = None) -> Split:

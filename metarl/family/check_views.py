@@ -58,7 +58,7 @@ def single_and_batch(subject: Subject) -> Iterator[Found]:
     family, tasks, actions = subject.family, subject.tasks[-_N:], subject.actions[:, -_N:]
     as_given = partial(to_gymnasium, family.action_space)
     batched = play(subject.batch(tasks, gymnasium_keys(_SEED, _N)), actions)
-    vector = TaskVectorEnv(family, _N)
+    vector = TaskVectorEnv(family, _N, evaluation=True)  # the tasks are of every part
     seen, _ = vector.reset(seed=_SEED, options={"task": tasks})
     envs = [TaskEnv(family, task=task) for task in tasks]
     alone = np.stack([env.reset(seed=_SEED + i)[0] for i, env in enumerate(envs)])

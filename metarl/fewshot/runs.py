@@ -84,6 +84,12 @@ class FewShotRun(RunFolder):
         """Where its tasks come from."""
         return make_source(self.source_name)
 
+    def new_model(self, seed: int, device: str | torch.device = "cpu") -> FewShot:
+        """One seed's learner as it was before training."""
+        model = FewShot(self.config, self.source(), seed=seed, device=device)
+        model.run_id = self.id
+        return model
+
     def trained(self, seed: int, device: str | torch.device = "cpu") -> FewShot:
         """One seed's learner as its checkpoint has it."""
         path = self.trained_checkpoint(seed)
@@ -104,11 +110,7 @@ def train_seed(run: FewShotRun, seed: int, report: Report, how: How) -> None:
     """Train one seed to the config's number of iterations, from its checkpoint if there is one."""
     prepare_process(how.threads)
     source, checkpoint = run.source(), run.checkpoint(seed)
-    if checkpoint.exists():
-        model = run.trained(seed, how.device)
-    else:
-        model = FewShot(run.config, source, seed=seed, device=how.device)
-        model.run_id = run.id
+    model = (run.trained if checkpoint.exists() else run.new_model)(seed, how.device)
     signals.stop_if_asked()
     folder = run.seed_folder(seed)
     with using(folder):

@@ -84,7 +84,7 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """The error in a line."""
     crash = getattr(report.longrepr, "reprcrash", None)
     lines = str(report.longrepr).strip().splitlines() if crash is None else crash.message.splitlines()[:1]
-    return str(lines[-1])[:300] if lines else "an error without a word"
+    return str(lines[-1]).removeprefix("E").strip()[:300] if lines else "an error without a word"
 
 
 def _place(item: Any) -> int:

@@ -10,10 +10,13 @@ from importlib.metadata import distribution
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-THERE = ("torch", "numpy", "scipy")
-# Together with their own requirements they are 60 MB. Stable-Baselines3 logs without TensorBoard; figures are drawn and
-# beliefs probed where the numbers are brought back to; MuJoCo's studio is a program; OpenGL is for rendering.
-LEFT_OUT = ("matplotlib", "scikit-learn", "tensorboard", "imageio", "mujoco-studio", "pyopengl")
+THERE = ("torch", "numpy", "scipy", "setuptools")
+# Together with their own requirements they are 50 MB. Figures are drawn and beliefs probed where the numbers are
+# brought back to; MuJoCo's studio is a program, OpenGL is for rendering, and the last two are TensorBoard's server.
+LEFT_OUT = (
+    *("matplotlib", "scikit-learn", "imageio", "mujoco-studio", "pyopengl"),
+    *("grpcio", "tensorboard-data-server"),
+)
 _ROOTS = ("metarl-suite", "pytest")
 _PLACE = {
     "python_version": "3.12",

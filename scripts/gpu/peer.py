@@ -4,7 +4,8 @@ import os
 
 from gpu.record import Job, Record
 
-_TRIALS, _SECONDS = 512, 30  # and of measuring, once it is compiled
+_TRIALS, _MINIBATCHES = 512, 4
+_SECONDS = 30  # of measuring, once it is compiled
 
 
 def measure(job: Job, record: Record) -> None:
@@ -18,7 +19,7 @@ def measure(job: Job, record: Record) -> None:
         note = f"{iterations} iterations of {trials} × 100 in {seconds:.1f} s; a trial earned {earned:.1f} in the last"
         record.number("steps a second", rate, "steps/s", note)
 
-    trials = job.size(_TRIALS, 4)
+    trials = job.size(_TRIALS, _MINIBATCHES) // _MINIBATCHES * _MINIBATCHES
     platform, compiling = jax_bandit(trials, _SECONDS * job.scale, lambda: job.left(2.0), told)
     record.number("compiling", compiling, "s", f"JAX on {platform}")
     if job.on_gpu and platform != "gpu":

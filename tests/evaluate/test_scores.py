@@ -181,11 +181,20 @@ def test_json_is_lossless(make_evaluation, tmp_path: Path) -> None:
         (lambda text: text.replace(', "streams": 2', ""), "another version.* evaluate the run again"),
     ],
 )
-def test_damaged_json_is_refused_with_its_path(make_evaluation, tmp_path: Path, damage, message: str) -> None:
+def test_json_of_something_else_is_refused(make_evaluation, damage, message: str) -> None:
+    with pytest.raises(MetaRLError, match=message):
+        Evaluation.from_json(damage(make_evaluation().to_json()))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, -1])
+def test_a_damaged_file_is_refused_with_its_path(make_evaluation, tmp_path: Path, cut: int) -> None:
     path = tmp_path / "evaluation.json"
-    path.write_text(damage(make_evaluation().to_json()))
-    with pytest.raises(MetaRLError, match=rf"evaluation\.json: .*{message}"):
-        Evaluation.load(path)
+    make_evaluation().save(path)
+    text = path.read_text()
+    for damaged in (text[:cut], text.replace("0", "1"), make_evaluation().to_json()):
+        path.write_text(damaged)
+        with pytest.raises(MetaRLError, match=r"evaluation\.json: .*checksum.*; evaluate the run again"):
+            Evaluation.load(path)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_the_episode_that_is_drawn_is_the_first_that_was_scored(
 
 def test_a_run_that_is_not_finished_is_scored_with_a_warning(runs: Path, tmp_path: Path) -> None:
     run = FewShotRun.create(tmp_path / "run", FewShotRun.open(runs / "maml-strokes").config, "strokes", (0,))
-    FewShot(run.config, run.source()).fit(run.source(), iterations=2).save(made_folder(run.checkpoint(0)))
+    run.new_model(0).fit(run.source(), iterations=2).save(made_folder(run.checkpoint(0)))
     for _ in range(2):  # scored, and then what was saved
         with pytest.warns(UnfinishedRun, match=r"Seed 0 of .*run has 2 of its 6 iterations; --resume"):
             evaluation_of(run, Shape(5, 1, 2), 5, "test", "cpu", transductive=False)

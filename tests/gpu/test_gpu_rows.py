@@ -285,10 +285,13 @@ def test_what_is_carried(gpu: Any, root: Path) -> None:
     assert {"gymnasium", "mujoco", "mujoco-core", "stable-baselines3", "tyro", "rich", "pytest", "pillow"} <= set(needs)
     assert not {"metarl-suite", *gpu.needs.THERE, *gpu.needs.LEFT_OUT, "contourpy", "grpcio"} & set(needs)
     subprocess.run(["bash", "-n", str(root / "scripts" / "gpu_prepare.sh")], check=True)
-    said = subprocess.run(
-        ["bash", str(root / "scripts" / "gpu_prepare.sh"), "--wrong"], capture_output=True, text=True, check=False
-    )
-    assert (said.returncode, said.stderr) == (2, "error: --wrong is unknown; there are --check and a folder\n")
+    for word, expected in (
+        ("--wrong", "error: --wrong is unknown; there are --check and a folder\n"),
+        ("/elsewhere", "error: /elsewhere is outside of the tree; name a folder in it\n"),
+    ):
+        command = ["bash", str(root / "scripts" / "gpu_prepare.sh"), word]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (said.returncode, said.stderr) == (2, expected)
 
 
 def test_a_captured_step_is_fewer_than_40_kernels(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
