@@ -18,6 +18,7 @@ from metarl.family.base import TaskFamily
 from metarl.family.observed import with_task
 from metarl.family.registry import make_family
 from metarl.family.vector import TaskVectorEnv
+from metarl.family.views import check_seed
 from metarl.tasks import Tasks
 
 Array = NDArray[Any]
@@ -83,7 +84,7 @@ class TaskVecEnv(VecEnv):
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed environment i with ``seed`` + i, at the next reset."""
-        return super().seed(None if seed is None else int(seed))
+        return super().seed(check_seed(seed))
 
     def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
         """The next reset's tasks: ``{"task": {...}}`` for all, or a list with one for each."""
@@ -162,12 +163,21 @@ class TaskVecEnv(VecEnv):
     def _scaled(self, actions: Array) -> Array:
         """Actions of the family's own space."""
         if isinstance(self.action_space, Discrete):
-            return np.asarray(self._map.to_env(torch.as_tensor(actions)))
-        given = torch.tensor(np.asarray(actions, dtype=np.float32))
+            given = self._numbers(actions, np.int64)
+            return np.asarray(self._map.to_env(given))
+        given = self._numbers(actions, np.float32)
         wanted = (self.num_envs, *(self.action_space.shape or ()))
         if given.shape != wanted:
             raise MetaRLError(f"Actions have shape {tuple(given.shape)}, they must have {wanted}.")
         return np.asarray(self._map.to_env(given).numpy())
+
+    def _numbers(self, actions: Any, dtype: Any) -> torch.Tensor:
+        """Actions as a tensor of its own; raises for what is no array of such numbers."""
+        try:
+            return torch.from_numpy(np.array(actions).astype(dtype, casting="same_kind", copy=False))
+        except (TypeError, ValueError, RuntimeError) as error:
+            kind = "integers" if dtype is np.int64 else "numbers"
+            raise MetaRLError(f"Actions {shown(actions)} are no {kind}; give an array of {self.num_envs}.") from error
 
     def _infos(self, info: Info, ended: NDArray[np.bool_], out_of_time: NDArray[np.bool_]) -> list[Info]:
         """SB3's list of dicts from Gymnasium's dict of arrays, where an ended episode's numbers are in ``final_info``.

@@ -26,6 +26,7 @@ from metarl.evaluate.plots import learning_figure, overview_figure
 from metarl.evaluate.results import write_result
 from metarl.evaluate.run import belief_figures, evaluate_run
 from metarl.evaluate.summaries import figure, summary
+from metarl.evaluate.sums import record_sums
 from metarl.evaluate.tables import title
 from metarl.evaluate.weights import save_weights
 from metarl.fewshot.episodes import Shape
@@ -107,6 +108,7 @@ def main(
             write_atomic(folder / "probe.csv", read.to_csv())
             for name, drawn in belief_figures(beliefs, read, title(evaluation)).items():
                 save_figure(drawn, folder / name)
+        record_sums(results, folder)
         if picture is not None and paths is not None:
             save_figure(overview_figure(evaluation, paths.positions, paths.goals, paths.valid), picture)
     except (MetaRLError, UnfinishedRun) as error:

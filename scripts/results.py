@@ -9,12 +9,15 @@ from metarl.envs import FAMILIES
 from metarl.errors import MetaRLError
 from metarl.evaluate.report import fewshot_table, figures_table, insert_table, results_table, write_results_readme
 from metarl.evaluate.results import load_results
+from metarl.evaluate.sums import record_sums
 from metarl.family.listing import families, families_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main(results: Path = ROOT / "results", readme: Path = ROOT / "README.md", check: bool = False) -> int:
+def main(
+    results: Path = ROOT / "results", readme: Path = ROOT / "README.md", check: bool = False, accept: bool = False
+) -> int:
     """Check the results and write the tables made from them.
 
     Args:
@@ -22,8 +25,11 @@ def main(results: Path = ROOT / "results", readme: Path = ROOT / "README.md", ch
         readme: the file with the markers <!-- results:begin --> and <!-- results:end -->, and so for figures, fewshot
             and families.
         check: write nothing, and exit with 1 if something would change.
+        accept: take the results as they are: record the checksums of their files anew. Publishing does so by itself.
     """
     try:
+        if accept and not check:
+            record_sums(results)
         checked = load_results(results)
         tables = {
             "results": results_table(checked),

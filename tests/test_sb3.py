@@ -290,6 +290,29 @@ def test_a_seed_is_a_stream(seeds: tuple[int, int]) -> None:
     assert same(one[0][:, seeds[1]], other[0][:, 0])
 
 
+@pytest.mark.parametrize("seed", ["1", -1, float("nan"), [4], 1j])
+def test_what_is_no_seed_is_refused(seed: Any) -> None:
+    with pytest.raises(MetaRLError, match="give an integer of at least 0, or None"):
+        TaskVecEnv(Drift(), N).seed(seed)
+
+
+@pytest.mark.parametrize("actions", ["left", None, 1j, {1}, [[0.0, 0.0], [0.0]], [None] * N, b""], ids=repr)
+@pytest.mark.parametrize("family", [Drift, "metarl/BernoulliBandit-v0"])
+def test_what_are_no_actions_is_refused(actions: Any, family: Any) -> None:
+    envs = TaskVecEnv(family if isinstance(family, str) else family(), N)
+    envs.reset()
+    with pytest.raises(MetaRLError, match=r"are no (numbers|integers); give an array of 4"):
+        envs.step(actions)
+
+
+def test_actions_that_are_no_integers_are_refused_where_integers_are_chosen_from() -> None:
+    envs = TaskVecEnv("metarl/BernoulliBandit-v0", N)
+    envs.reset()
+    with pytest.raises(MetaRLError, match="are no integers"):
+        envs.step(np.full(N, 0.5))
+    envs.step(np.zeros(N, np.int32))
+
+
 def play(envs: VecEnv) -> list[NDArray[Any]]:
     rows = [envs.reset(), *(envs.step(np.zeros((N, 2), np.float32))[0] for _ in range(15))]
     return [np.stack(rows)]  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The curve.csv of a few-shot learner's result, which must bear out the figures of its summary."""
 
 import csv
+import io
 from collections import defaultdict
 from pathlib import Path
 
@@ -20,14 +21,15 @@ def check_fewshot_curve(path: Path, content: Summary) -> None:
     """
     means: dict[str, list[float]] = defaultdict(list)
     seeds = set()
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(), newline=""))
         if reader.fieldnames != _COLUMNS:
             raise MetaRLError(f"curve.csv has columns {reader.fieldnames}; a few-shot learner's are {_COLUMNS}")
-        try:
-            rows = [(row["figure"], int(row["seed"]), int(row["step"]), float(row["mean"])) for row in reader]
-        except (TypeError, ValueError) as error:
-            raise MetaRLError(f"curve.csv is damaged ({error}); write it again") from error
+        rows = [(row["figure"], int(row["seed"]), int(row["step"]), float(row["mean"])) for row in reader]
+    except (TypeError, ValueError, csv.Error) as error:
+        if isinstance(error, MetaRLError):
+            raise
+        raise MetaRLError(f"curve.csv is damaged ({error}); write it again") from error
     last = {(figure, seed): step for figure, seed, step, _ in rows}  # the file has them in order
     for figure, seed, step, mean in rows:
         seeds.add(seed)

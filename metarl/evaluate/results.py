@@ -3,10 +3,11 @@
 ``results/AGENT/FAMILY[-VARIANT]/`` and ``results/fewshot/LEARNER/SOURCE/`` hold config.json, curve.csv, curve.png and
 summary.json each, and the weights of every seed (``weights.py``), which those published earlier lack. ``schema.py`` has
 the schema of summary.json, ``summaries.py`` makes one of an evaluation; ``report.py`` makes the tables that people
-read.
+read. ``sums.py`` keeps checksums of all files.
 """
 
 import csv
+import io
 import json
 import math
 import re
@@ -23,6 +24,7 @@ from metarl.evaluate.fewshot_curve import check_fewshot_curve
 from metarl.evaluate.plots import curve_figure, save_figure
 from metarl.evaluate.schema import Summary, check_summary
 from metarl.evaluate.scores import Evaluation, short_name
+from metarl.evaluate.sums import check_sums
 from metarl.evaluate.weights import remove_weights, weights_files
 from metarl.files import write_atomic
 
@@ -101,6 +103,7 @@ def load_results(results_dir: str | Path) -> list[Result]:
         for path in sorted(root.rglob("summary.json"))
         if path.parent not in folders
     ]
+    faults += check_sums(root)
     results = []
     for folder in sorted(folders):
         try:
@@ -143,16 +146,17 @@ def _json(path: Path) -> dict[str, Any]:
 def _read_curve(path: Path, content: Summary) -> dict[tuple[int, int], dict[str, float]]:
     """Means over seeds and tasks of the columns of curve.csv, which must bear out the summary's curve and seeds."""
     columns: dict[str, list[str]] = defaultdict(list)
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(), newline=""))
         if not set(reader.fieldnames or ()) >= COLUMNS:
             raise MetaRLError(f"curve.csv has columns {reader.fieldnames}; it needs {', '.join(sorted(COLUMNS))}")
         for row in reader:
             for name, cell in row.items():
                 columns[name].append(cell)
-    try:
         values = {name: np.array([float(cell or "nan") for cell in cells]) for name, cells in columns.items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, csv.Error) as error:
+        if isinstance(error, MetaRLError):
+            raise
         raise MetaRLError(f"curve.csv is damaged ({error}); write it again") from error
     # Means over very many tasks belong to none.
     needed = NEEDED if np.isnan(values.get("task", 0.0)).all() else (*NEEDED, "task")

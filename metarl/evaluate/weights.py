@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from metarl.checkpoint import load_checkpoint
 from metarl.errors import MetaRLError
+from metarl.evaluate.sums import check_published
 
 MOST_BYTES = 6 * 2**20  # of one seed: three layers of 300 need as much, and nothing that is published needs more
 _NAME = re.compile(r"weights-(\d+)\.safetensors")
@@ -72,4 +73,9 @@ def about_published(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, A
     files = weights_files(folder)
     if not files:
         raise MetaRLError(f"{folder} keeps no weights; train it again to score it: {command}")
-    return summary, {seed: load_checkpoint(file)[1] for seed, file in files.items()}
+    check_published(folder)
+    abouts = {seed: load_checkpoint(file)[1] for seed, file in files.items()}
+    for seed, about in abouts.items():
+        if (found := about.get("fewshot", about).get("seed")) != seed:
+            raise MetaRLError(f"{files[seed]} holds the weights of seed {found}; restore it.")
+    return summary, abouts

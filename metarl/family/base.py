@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 from metarl.rollout.batch import Batch
 from metarl.rollout.random import stream_keys
 from metarl.tasks import Fresh, Split, SplitRule, Task, Tasks, TaskSpace
@@ -49,8 +49,8 @@ class TaskFamily(ABC):
     def __init__(self, variant: str | None = None) -> None:
         known = dict(self.presets) or {_DEFAULT_VARIANT: {}}
         self.variant = next(iter(known)) if variant is None else variant
-        if self.variant not in known:
-            raise MetaRLError(f"{self.id} has no variant {self.variant!r}; choose one of {', '.join(known)}.")
+        if not isinstance(self.variant, str) or self.variant not in known:
+            raise MetaRLError(f"{self.id} has no variant {shown(self.variant)}; choose one of {', '.join(known)}.")
         for name, value in known[self.variant].items():
             if not hasattr(type(self), name) and name not in TaskFamily.__annotations__:
                 raise MetaRLError(

@@ -20,6 +20,7 @@ from metarl.family.views import (
     check_finite,
     check_options,
     check_render_mode,
+    check_seed,
     to_numpy,
 )
 from metarl.tasks import Task, Tasks
@@ -80,6 +81,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
         tasks = None if given is None else Tasks.stack([self.family.validate(given)])
         if tasks is not None:
             self._trials.check(tasks)
+        seed = check_seed(seed)
         super().reset(seed=seed)
         self._trials.seed(_ROW, [seed], self.np_random)
         self._trials.begin(self._batch, _ROW, tasks)

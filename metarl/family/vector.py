@@ -24,6 +24,7 @@ from metarl.family.views import (
     check_finite,
     check_options,
     check_render_mode,
+    check_seed,
     to_numpy,
     whole_number,
 )
@@ -198,7 +199,7 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
         if seed is None or isinstance(seed, int):
-            seeds: Sequence[int | None] = [None if seed is None else seed + i for i in range(self.num_envs)]
+            seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
         else:
             try:
                 seeds = list(seed)
@@ -206,10 +207,7 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
                 raise MetaRLError(f"seed={shown(seed)}: give an integer, or a list with one for each.") from error
         if len(seeds) != self.num_envs:
             raise MetaRLError(f"{len(seeds)} seeds for {self.num_envs} environments; give one for each, or one number.")
-        wrong = [s for s in seeds if s is not None and (not isinstance(s, int) or s < 0)]
-        if wrong:
-            raise MetaRLError(f"Seeds must be Python integers of at least 0, got {wrong[0]!r}.")
-        return seeds
+        return [check_seed(each) for each in seeds]
 
     def _mask(self, mask: Any) -> Mask:
         if (

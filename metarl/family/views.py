@@ -119,7 +119,7 @@ class Trials:
 
     def batch(self, device: torch.device | str, dtype: torch.dtype) -> ViewBatch:
         """The engine's environments."""
-        return cast(ViewBatch, self.family.batch(Tasks(self.tasks), self.keys, device, dtype))
+        return cast(ViewBatch, self.family.batch(Tasks(self.tasks), self.keys, device, check_dtype(dtype)))
 
     def _next(self, rows: Mask, trial: NDArray[np.int64]) -> Tasks:
         if self._listed is None:
@@ -220,12 +220,28 @@ def check_finite(family: TaskFamily, **values: NDArray[Any]) -> None:
 def check_render_mode(family: TaskFamily, mode: str | None) -> dict[str, Any]:
     """The view's metadata; raises where the family has no pictures of that mode."""
     modes = METADATA["render_modes"] if type(family).render is not TaskFamily.render else []
-    if mode is not None and mode not in modes:
+    if mode is not None and not (isinstance(mode, str) and mode in modes):
         raise MetaRLError(
-            f"render_mode={mode!r}: {family.name} renders {', '.join(modes) or 'nothing'}; "
+            f"render_mode={shown(mode)}: {family.name} renders {', '.join(modes) or 'nothing'}; "
             + ("choose that." if modes else "define render(history, task) in the family.")
         )
     return {"render_modes": list(modes), "render_fps": family.render_fps}
+
+
+def check_seed(seed: Any) -> int | None:
+    """A seed as Gymnasium takes it: an integer of at least 0, or None."""
+    if seed is None:
+        return None
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise MetaRLError(f"seed={shown(seed)}: give an integer of at least 0, or None.")
+    return int(seed)
+
+
+def check_dtype(dtype: Any) -> torch.dtype:
+    """The type of an engine's numbers, which must be one of torch's floating ones."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise MetaRLError(f"dtype={shown(dtype)}: give torch.float32 or torch.float64.")
+    return dtype
 
 
 def whole_number(name: str, value: Any) -> int:

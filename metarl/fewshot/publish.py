@@ -14,6 +14,7 @@ from metarl.evaluate.results import write_files
 from metarl.evaluate.schema import check_summary
 from metarl.evaluate.scores import STREAMS
 from metarl.evaluate.summaries import entry
+from metarl.evaluate.sums import record_sums
 from metarl.evaluate.weights import save_weights
 from metarl.fewshot.drawing import pictures, steps
 from metarl.fewshot.evaluation import FewShotEvaluation
@@ -89,6 +90,7 @@ def publish(
     if by_step:
         save_figure(_learning(run), folder / "learning.png")
     save_weights(folder, run)
+    record_sums(results, folder)
     return folder
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from metarl.errors import MetaRLError
+from metarl.errors import MetaRLError, shown
 from metarl.files import write_atomic
 from metarl.rollout.random import Domain, stream_keys, uniforms64
 from metarl.tasks.space import Task, Tasks, TaskSpace
@@ -50,6 +50,9 @@ class Split:
             raise MetaRLError(
                 f"A {kind} split {'draws' if kind == 'fresh' else 'needs'} its training tasks; see train_set."
             )
+        for part, tasks in (("train", train_set), ("val", val), ("test", test), ("ood", ood)):
+            if not isinstance(tasks, Tasks) and (tasks is not None or part == "test"):
+                raise MetaRLError(f"The {part} part of a split is {shown(tasks)}; give Tasks.")
         self.kind, self.space, self.test, self.train_set, self.ood, self.val = kind, space, test, train_set, ood, val
         self._held_out = {"test": set(test.rows()), "val": set() if val is None else set(val.rows())}
         if kind != "closed" and self._held_out["test"] & self._held_out["val"]:
@@ -95,8 +98,8 @@ class Split:
 
     def part(self, name: str) -> Tasks:
         """The finite tasks of ``val``, ``test`` or ``ood``, or of ``train`` where that is finite."""
-        if name not in PARTS:
-            raise MetaRLError(f"Split {name!r} is unknown; choose one of {', '.join(PARTS)}.")
+        if not isinstance(name, str) or name not in PARTS:
+            raise MetaRLError(f"Split {shown(name)} is unknown; choose one of {', '.join(PARTS)}.")
         tasks = {"train": self.train_set, "val": self.val, "test": self.test, "ood": self.ood}[name]
         if tasks is None:
             why = {
@@ -157,11 +160,14 @@ class SplitRule:
     ood: int = 100
     kind: ClassVar[Kind]
 
+    def __post_init__(self) -> None:
+        for name in ("test", "ood", "total"):
+            if hasattr(self, name):
+                object.__setattr__(self, name, _number(name, getattr(self, name)))
+
     def make(self, name: str, space: TaskSpace, ood: TaskSpace | None = None, test: int | None = None) -> Split:
         """The split of the preset called ``name``; ``test`` asks for another number of test tasks."""
-        n_test = self.test if test is None else test
-        if n_test < 1:
-            raise MetaRLError(f"{n_test} test tasks were asked for; ask for at least 1.")
+        n_test = self.test if test is None else _number("test", test)
         train_set, tests, val = self._parts(name, space, n_test)
         outside = None if ood is None else _outside(name, space, ood, self.ood)
         return Split(self.kind, space, tests, train_set, outside, val)
@@ -238,6 +244,13 @@ def _spared(tasks: Tasks, most: int) -> tuple[Tasks, Tasks | None]:
     """The tasks but for the last eighth, at most ``most``, and those; None where there are too few."""
     n = min(most, len(tasks) // _SHARE)
     return (tasks[: len(tasks) - n], tasks[len(tasks) - n :]) if n else (tasks, None)
+
+
+def _number(name: str, value: Any) -> int:
+    """How many tasks, if it is an integer of at least 1."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise MetaRLError(f"{name}={shown(value)} tasks were asked for; ask for at least 1, as an integer.")
+    return int(value)
 
 
 def _outside(name: str, space: TaskSpace, ood: TaskSpace, n: int) -> Tasks:

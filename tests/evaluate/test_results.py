@@ -25,6 +25,7 @@ from metarl.evaluate.report import (
 from metarl.evaluate.results import FILES, check_result, extras, load_results, write_result
 from metarl.evaluate.schema import check_summary
 from metarl.evaluate.summaries import figure, summary
+from metarl.evaluate.sums import record_sums
 from metarl.evaluate.tables import number
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -309,8 +310,12 @@ def test_few_shot_results_have_a_folder_and_a_curve_of_their_own(results: Path, 
         bad = {**changed, "fewshot": {**changed["fewshot"], **wrong}}
         with pytest.raises(MetaRLError, match=message):
             check_summary(bad)
-    for line, message in (("5w1s,2,10,1000,97.2,98,2", "the summary says 5w1s 98.2"), ("a,b", "is damaged")):
-        (folder / "curve.csv").write_text(curve.replace(curve.splitlines()[-1], line))
+    for line, message in (
+        ("5w1s,2,10,1000,97.2,98,2", "the summary says 5w1s 98.2"),
+        ("a,b", "is damaged"),
+        ("\udcff", "is damaged"),
+    ):
+        (folder / "curve.csv").write_text(curve.replace(curve.splitlines()[-1], line), errors="surrogateescape")
         with pytest.raises(MetaRLError, match=message):
             load_results(results)
 
@@ -460,6 +465,28 @@ def test_the_script_refuses_a_faulty_result_and_writes_nothing(results: Path, ma
     assert "label it 'below'" in capsys.readouterr().err
     assert readme.read_text() == README
     assert not (results / "README.md").exists()
+
+
+def test_the_script_accepts_a_change_only_when_told_to(results: Path, main, capsys) -> None:
+    readme = results.parent / "README.md"
+    readme.write_text(README)
+    record_sums(results)
+    picture = next(results.glob("*/*/curve.png"))
+    picture.write_bytes(picture.read_bytes() + b" ")
+    assert main(results, readme) == 1
+    assert main(results, readme, check=True, accept=True) == 1
+    assert "--accept" in capsys.readouterr().err
+    assert main(results, readme, accept=True) == 0
+    assert main(results, readme, check=True) == 0
+
+
+def test_a_curve_that_is_no_text_is_named(results: Path) -> None:
+    folder = results / "maml" / "PointNavigation-maml"
+    whole = (folder / "curve.csv").read_bytes()
+    for damaged in (b"\xff,1\n", whole[:-3] + b"\xb0" + whole[-3:]):
+        (folder / "curve.csv").write_bytes(damaged)
+        with pytest.raises(MetaRLError, match=r"curve\.csv is damaged"):
+            check_result(folder, results)
 
 
 def test_the_script_runs_from_the_command_line(results: Path) -> None:

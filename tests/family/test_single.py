@@ -203,6 +203,8 @@ def test_a_task_set_by_options_lasts_a_trial_where_tasks_change() -> None:
         ({"tasks": Tasks({"goal": [(0, 9)], "scale": [1]})}, "lies outside"),
         ({"episodes_per_trial": 0}, "at least one"),
         ({"family": SLOTS, "render_mode": "rgb_array"}, "define render"),
+        ({"render_mode": np.array([1, 2])}, r"render_mode=array\(\[1, 2\]\)"),
+        ({"variant": ["fresh"]}, r"no variant \['fresh'\]"),
         ({"device": "tpu9"}, "use 'cpu'"),
     ],
 )
@@ -232,6 +234,21 @@ def test_what_is_no_action_is_one_line(action: Any, family: str) -> None:
         with pytest.raises(MetaRLError, match=r"does not fit (Box|Discrete)|actions for 1 env") as raised:
             step(given)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("seed", ["1", -1, 1.0, True, [4], (0, 1), np.float32(1), 1j])
+def test_what_is_no_seed_is_refused_and_changes_nothing(seed: Any) -> None:
+    env, other = make(), make()
+    env.reset(seed=0), other.reset(seed=0)
+    with pytest.raises(MetaRLError, match="give an integer of at least 0, or None"):
+        env.reset(seed=seed)
+    assert same(env.reset(), other.reset())
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, torch.int64, None])
+def test_numbers_of_another_type_than_torchs_floats_are_refused(dtype: Any) -> None:
+    with pytest.raises(MetaRLError, match=r"give torch\.float32 or torch\.float64"):
+        make(dtype=dtype)
 
 
 @pytest.mark.parametrize("options", [["task"], "task", 3, {"task": 3}, {"task": ["goal"]}], ids=repr)

@@ -202,7 +202,7 @@ def test_gymnasiums_wrappers_count_its_episodes() -> None:
         (lambda: make(num_envs=0), "at least one"),
         (lambda: make().step(np.zeros((N, 2))), "before reset"),
         (lambda: make().reset(seed=[1, 2]), "2 seeds for 4 environments"),
-        (lambda: make().reset(seed=[1, 2, 3, -4]), "at least 0, got -4"),
+        (lambda: make().reset(seed=[1, 2, 3, -4]), "seed=-4: give an integer of at least 0"),
         (lambda: make().reset(options={"reset_mask": np.ones(2, bool)}), r"bool array \(4,\)"),
         (lambda: make().reset(options={"reset_mask": np.zeros(N, bool)}), "a true element"),
         (lambda: make().reset(options={"reset_mask": np.arange(N) > 1}), "first reset is of all"),

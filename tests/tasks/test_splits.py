@@ -93,6 +93,17 @@ def test_another_number_of_test_tasks_keeps_the_first_ones() -> None:
         Disjoint().make("a", FINITE, test=10)
 
 
+@pytest.mark.parametrize("rule", [Fresh, Disjoint, Closed])
+@pytest.mark.parametrize("number", [None, 0, -1, 1.5, "3", (2,), True, float("nan")])
+def test_numbers_of_tasks_are_integers_of_at_least_one(rule: type[SplitRule], number: Any) -> None:
+    for name in ("test", "ood", *(["total"] if rule is not Fresh else [])):
+        with pytest.raises(MetaRLError, match=rf"{name}=.* asked for; ask for at least 1, as an integer"):
+            rule(**{name: number})
+    if number is not None:
+        with pytest.raises(MetaRLError, match="ask for at least 1, as an integer"):
+            rule().make("a", LINE, test=number)
+
+
 @pytest.mark.parametrize("rule", [Fresh(test=7), Disjoint(test=7)], ids=lambda rule: rule.kind)
 @pytest.mark.parametrize("space", [LINE, TaskSpace(x=Grid(0, 1, 64))], ids=["continuous", "finite"])
 def test_validation_tasks_are_neither_trained_nor_tested_on(rule: SplitRule, space: TaskSpace) -> None:
@@ -145,9 +156,14 @@ def test_a_finite_space_of_few_tasks_spares_none() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("train", "draws from the distribution"), ("ood", "no ood range"), ("tset", "train, val, test, ood")],
+    [
+        ("train", "draws from the distribution"),
+        ("ood", "no ood range"),
+        ("tset", "train, val, test, ood"),
+        (["test"], "train, val, test, ood"),
+    ],
 )
-def test_a_part_that_is_not_there_is_refused(name: str, message: str) -> None:
+def test_a_part_that_is_not_there_is_refused(name: Any, message: str) -> None:
     with pytest.raises(MetaRLError, match=message):
         Fresh().make("a", LINE).part(name)
 
@@ -233,6 +249,10 @@ def test_nonsense_is_refused() -> None:
         Split("closed", FINITE, tasks)
     with pytest.raises(MetaRLError, match="fresh split draws its training tasks"):
         Split("fresh", FINITE, tasks[:2], tasks[2:])
+    with pytest.raises(MetaRLError, match=r"The train part of a split is \(1, 2\); give Tasks"):
+        Split("closed", FINITE, tasks, (1, 2))  # type: ignore[arg-type]
+    with pytest.raises(MetaRLError, match="The test part of a split is None"):
+        Split("fresh", FINITE, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rule", [Fresh(), Disjoint(), Closed()], ids=lambda rule: rule.kind)
