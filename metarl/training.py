@@ -111,7 +111,7 @@ def train_run(
     """
     if threads < 1 or (jobs is not None and jobs < 1):
         raise MetaRLError(f"--threads {threads} --jobs {jobs}: both must be at least 1.")
-    if seconds < 0:
+    if not seconds >= 0:  # NaN too
         raise MetaRLError(f"--checkpoint-seconds {seconds}: it must be 0, for every iteration, or more.")
     how = How(device, threads, seconds, compile)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -320,6 +320,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "threads": ([*TRAIN, "--threads", "0"], "at least 1"),
     "jobs": ([*TRAIN, "--jobs", "0"], "at least 1"),
     "checkpoint seconds": ([*TRAIN, "--checkpoint-seconds", "-1"], "--checkpoint-seconds -1"),
+    "checkpoint seconds that are no number": ([*TRAIN, "--checkpoint-seconds", "nan"], "--checkpoint-seconds nan"),
+    "tasks to show": (["render", "metarl/PointNavigation-v0", "--envs", "100000000"], "at most 100"),
     "run": (["evaluate", "nowhere"], "no run folder.*train first"),
     "compared run": (["compare", "nowhere"], "no run folder.*train first"),
     "family to check": (["check", "metarl/Nowhere-v0"], "is unknown"),

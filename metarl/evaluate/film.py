@@ -22,6 +22,8 @@ from metarl.tasks import Tasks
 
 _RANDOM = "random"
 
+_MOST_TASKS = 100  # side by side in one picture
+
 
 @dataclass(frozen=True)
 class Film:
@@ -99,8 +101,8 @@ def frames(film: Film, steps: int | None = None) -> list[Frame]:
 
 
 def _tasks(family: TaskFamily, split: str, n: int) -> Tasks:
-    if n < 1:
-        raise MetaRLError(f"envs={n}: show at least one task.")
+    if not 1 <= n <= _MOST_TASKS:
+        raise MetaRLError(f"envs={n}: show at least one task and at most {_MOST_TASKS}.")
     tasks = held_out(family, split, None)
     return tasks[[i % len(tasks) for i in range(n)]]
 
