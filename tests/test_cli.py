@@ -321,6 +321,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "jobs": ([*TRAIN, "--jobs", "0"], "at least 1"),
     "checkpoint seconds": ([*TRAIN, "--checkpoint-seconds", "-1"], "--checkpoint-seconds -1"),
     "run": (["evaluate", "nowhere"], "no run folder.*train first"),
+    "compare nothing": (["compare"], "Name the run folders: metarl compare RUN RUN"),
+    "a line end in an argument": (["compare", "a\nb"], "a b is no run folder"),
     "compared run": (["compare", "nowhere"], "no run folder.*train first"),
     "family to check": (["check", "metarl/Nowhere-v0"], "is unknown"),
     "variant to check": (["check", NAVIGATION, "--variant", "best"], "no variant 'best'"),
