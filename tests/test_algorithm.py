@@ -130,7 +130,7 @@ def test_a_callback_that_swaps_the_training_tasks_ends_the_training_before_they_
         return True
 
     with pytest.raises(MetaRLError, match="its tasks were swapped"):
-        agent.learn(10**6, swapping)
+        agent.learn(2 * ITERATION, swapping)
     assert set(iterations) == {1}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from metarl.errors import MetaRLError
 from metarl.evaluate.labels import label
 from metarl.evaluate.schema import Summary, check_summary
-from metarl.evaluate.scores import STREAMS, Evaluation, PointScore
+from metarl.evaluate.scores import Evaluation, PointScore
 from metarl.evaluate.statistics import Estimate
 
 _NAME = re.compile(
@@ -142,7 +142,7 @@ def summary(
             "family": evaluation.family,
             "variant": evaluation.variant,
             "split": evaluation.split_label,
-            "streams": STREAMS,
+            "streams": evaluation.streams,
             "tuned_on": tuned_on,
             "seeds": list(evaluation.seeds),
             "steps": evaluation.steps,

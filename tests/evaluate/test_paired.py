@@ -35,6 +35,7 @@ class Given:
     """A run whose agents are given: what ``evaluate_run`` needs of one."""
 
     label = "given"
+    keeps_evaluations = False
 
     def __init__(self, family: TaskFamily, learners: dict[int, Any], lanes: int = 1, points: int = 3) -> None:
         self._family, self._learners, self.seeds = family, learners, tuple(learners)
@@ -47,6 +48,9 @@ class Given:
         facts = {**self._facts, "family": self._family, "describe": lambda states: {}}
         learner = self._learners[seed]
         return SimpleNamespace(learner=learner, params=told, **facts)
+
+    def fingerprint(self) -> str:
+        return ""
 
     def warn_if_unfinished(self, *_: Any) -> None:
         """Nothing was trained."""

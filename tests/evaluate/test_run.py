@@ -14,6 +14,7 @@ from metarl.evaluate.scores import Evaluation
 from metarl.family import make_family
 from metarl.run_folder import UnfinishedRun
 from metarl.runs import Run
+from metarl.sealed import seal
 from metarl.training import train_run
 
 CONFIG = FineTuneConfig(
@@ -75,8 +76,8 @@ def test_a_saved_evaluation_on_other_streams_is_refused(run: Run) -> None:
     save_evaluation(run, evaluate_run(run, "test", 3, 2))
     file = run.path / "evaluation-test.json"
     content = json.loads(file.read_text())
-    del content["streams"], content["exact_optimum"]
-    file.write_text(json.dumps(content))
+    del content["streams"], content["exact_optimum"], content["sha256"]
+    file.write_text(seal(json.dumps(content)))
     with pytest.raises(MetaRLError, match=r"evaluation-test\.json: .* other random streams; evaluate the run again"):
         evaluation_of(run)
 
