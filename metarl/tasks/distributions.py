@@ -177,10 +177,10 @@ class Dirichlet(Distribution):
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape_of(self.shape))
         _check_numbers(self, concentration=self.concentration)
-        if self.concentration <= 0 or not self.shape:
+        if self.concentration < _LEAST or not self.shape:
             raise MetaRLError(
-                f"Dirichlet({self.concentration}, shape={self.shape}): the concentration must be positive "
-                "and the shape have the axis that sums to one, e.g. shape=(10,)."
+                f"Dirichlet({self.concentration}, shape={self.shape}): the concentration must be positive, at least "
+                f"{_LEAST:.1e}, and the shape have the axis that sums to one, e.g. shape=(10,)."
             )
 
     def quantile(self, u: Array) -> Array:

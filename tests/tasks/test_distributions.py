@@ -150,6 +150,7 @@ def test_contains_refuses_what_lies_outside() -> None:
         (lambda: Dirichlet(1, shape=(-3,)), r"shape=\(-3,\)"),
         (lambda: Dirichlet(np.inf, shape=(3,)), "concentration=inf"),
         (lambda: Dirichlet(None, shape=(3,)), "concentration=None"),
+        (lambda: Dirichlet(5e-324, shape=(3,)), "at least 1.2e-38"),
     ],
 )
 def test_nonsense_is_refused_at_construction(make, message: str) -> None:
