@@ -88,6 +88,8 @@ def evaluate(arguments: Sequence[str]) -> None:
 def compare(arguments: Sequence[str]) -> None:
     """Several runs in one table and one plot."""
     options = tyro.cli(CompareOptions, args=list(arguments), prog="metarl compare")
+    if not options.runs:
+        raise MetaRLError("Name the run folders: metarl compare RUN RUN ...")
     from metarl.device import check_device
     from metarl.evaluate.drawing import save_figure
     from metarl.evaluate.plots import comparison_figure
@@ -200,14 +202,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             else:
                 dispatch(COMMANDS, given, "metarl")
     except MetaRLError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(str(error))
         raise SystemExit(2) from None
     except OSError as error:
-        print(f"error: {refused(error)}", file=sys.stderr)
+        _say(str(refused(error)))
         raise SystemExit(2) from None
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         raise SystemExit(stop.exit_code) from None
+
+
+def _say(error: str) -> None:
+    """An error on one line, also where an argument with line ends stands in it."""
+    print(f"error: {' '.join(error.splitlines())}", file=sys.stderr)
 
 
 def _preset(agent: str, name: str) -> Any:

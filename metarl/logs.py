@@ -34,7 +34,8 @@ class ResumableCSV(KVWriter):
         self.path, self._columns, self._rows = path, list[str](), list[dict[str, Any]]()
         self._hash = hashlib.sha256()
         if path.exists() and num_timesteps:
-            self._columns, self._rows = _kept(path, num_timesteps)
+            with using(path):
+                self._columns, self._rows = _kept(path, num_timesteps)
             for row in self._rows:
                 self._hash.update(_canonical(row))
             if digest and self.digest != digest:

@@ -323,6 +323,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "checkpoint seconds that are no number": ([*TRAIN, "--checkpoint-seconds", "nan"], "--checkpoint-seconds nan"),
     "tasks to show": (["render", "metarl/PointNavigation-v0", "--envs", "100000000"], "at most 100"),
     "run": (["evaluate", "nowhere"], "no run folder.*train first"),
+    "compare nothing": (["compare"], "Name the run folders: metarl compare RUN RUN"),
+    "a line end in an argument": (["compare", "a\nb"], "a b is no run folder"),
     "compared run": (["compare", "nowhere"], "no run folder.*train first"),
     "family to check": (["check", "metarl/Nowhere-v0"], "is unknown"),
     "variant to check": (["check", NAVIGATION, "--variant", "best"], "no variant 'best'"),

@@ -277,6 +277,13 @@ def test_a_damaged_log_is_named_and_left_as_it_is(
     train_run(run, jobs=1, train=seed)
 
 
+def test_a_folder_in_the_place_of_a_log_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").mkdir()
+    for steps in (0, 3):
+        with pytest.raises(MetaRLError, match=r"a\.csv"):
+            ResumableCSV(tmp_path / "a.csv", steps)
+
+
 def test_a_log_is_the_same_after_it_was_read_back(tmp_path: Path) -> None:
     values = [0.1, np.float32(0.1), np.float64(1 / 3), 7, np.int64(8), "two\nlines", torch.ones(3, 3), None, 1e-300]
     output = ResumableCSV(tmp_path / "a.csv", 0)

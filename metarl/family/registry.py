@@ -54,7 +54,8 @@ def family_class(family_id: str) -> type[TaskFamily]:
 def make_family(family: "str | TaskFamily", variant: str | None = None) -> TaskFamily:
     """The family with a variant, from ``id``, ``module:id`` or a family itself."""
     if isinstance(family, TaskFamily):
-        return family if variant in (None, family.variant) else type(family)(variant)
+        same = variant is None or (isinstance(variant, str) and variant == family.variant)
+        return family if same else type(family)(variant)
     if not isinstance(family, str):
         raise MetaRLError(f"family={shown(family)}: give an id such as 'metarl/PointNavigation-v0', or a TaskFamily.")
     return family_class(family)(variant)

@@ -5,7 +5,7 @@ by version.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from operator import index
@@ -177,10 +177,10 @@ class Dirichlet(Distribution):
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape_of(self.shape))
         _check_numbers(self, concentration=self.concentration)
-        if self.concentration <= 0 or not self.shape:
+        if self.concentration < _LEAST or not self.shape:
             raise MetaRLError(
-                f"Dirichlet({self.concentration}, shape={self.shape}): the concentration must be positive "
-                "and the shape have the axis that sums to one, e.g. shape=(10,)."
+                f"Dirichlet({self.concentration}, shape={self.shape}): the concentration must be positive, at least "
+                f"{_LEAST:.1e}, and the shape have the axis that sums to one, e.g. shape=(10,)."
             )
 
     def quantile(self, u: Array) -> Array:
@@ -200,13 +200,18 @@ class Choice(Distribution):
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        if isinstance(self.values, str) or not isinstance(self.values, Iterable):
+        try:
+            values = () if isinstance(self.values, str) else tuple(self.values)
+        except TypeError:
+            values = ()
+        if not values and not isinstance(self.values, tuple | list):
             raise MetaRLError(f"Choice({shown(self.values)}): give a tuple of values, such as Choice((0.0, 1.0)).")
-        object.__setattr__(self, "values", tuple(self.values))
+        object.__setattr__(self, "values", values)
         if not self.values:
             raise MetaRLError("Choice() has no values; give at least one.")
         try:
-            arrays = [np.asarray(value) for value in self.values]
+            # What is masked is no number, whatever stands behind the mask.
+            arrays = [np.asarray(None if isinstance(value, np.ma.MaskedArray) else value) for value in self.values]
         except ValueError:  # lists of different lengths within one value
             arrays = [np.zeros(0), np.zeros(1)]
         if len({each.shape for each in arrays}) > 1:
@@ -253,4 +258,4 @@ class Grid(Choice):
             raise MetaRLError(f"Grid(low={low}, high={high}, num={shown(num)}): needs num >= 1 points and low <= high.")
         for name, value in {"low": low, "high": high, "num": num}.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "values", tuple(np.linspace(low, high, num).tolist()))
+        object.__setattr__(self, "values", tuple(np.linspace(float(low), float(high), num).tolist()))

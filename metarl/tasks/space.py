@@ -164,6 +164,13 @@ class TaskSpace:
             raise MetaRLError(f"A task needs the parameters {sorted(self.parameters)}, got {sorted(map(str, task))}.")
         return {name: self._validate_value(name, task[name]) for name in self.parameters}
 
+    def check_shapes(self, what: str, tasks: Tasks) -> None:
+        """Raise where a batch of tasks, which the error calls ``what``, has other parameters than this space's."""
+        wanted = {name: distribution.shape for name, distribution in self.parameters.items()}
+        found = {name: value.shape[1:] for name, value in tasks.values.items()}
+        if found != wanted:
+            raise MetaRLError(f"The {what} tasks have parameters of shapes {found}; this space has {wanted}.")
+
     def _validate_value(self, name: str, given: ArrayLike) -> Array:
         distribution = self.parameters[name]
         try:

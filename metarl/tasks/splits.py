@@ -44,8 +44,8 @@ class Split:
         ood: Tasks | None = None,
         val: Tasks | None = None,
     ) -> None:
-        if kind not in ("fresh", "disjoint", "closed"):
-            raise MetaRLError(f"Split kind {kind!r} is unknown; choose fresh, disjoint or closed.")
+        if not isinstance(kind, str) or kind not in ("fresh", "disjoint", "closed"):
+            raise MetaRLError(f"Split kind {shown(kind)} is unknown; choose fresh, disjoint or closed.")
         if (train_set is None) != (kind == "fresh"):
             raise MetaRLError(
                 f"A {kind} split {'draws' if kind == 'fresh' else 'needs'} its training tasks; see train_set."
@@ -53,6 +53,8 @@ class Split:
         for part, tasks in (("train", train_set), ("val", val), ("test", test), ("ood", ood)):
             if not isinstance(tasks, Tasks) and (tasks is not None or part == "test"):
                 raise MetaRLError(f"The {part} part of a split is {shown(tasks)}; give Tasks.")
+            if tasks is not None:
+                space.check_shapes(part, tasks)
         self.kind, self.space, self.test, self.train_set, self.ood, self.val = kind, space, test, train_set, ood, val
         self._held_out = {"test": set(test.rows()), "val": set() if val is None else set(val.rows())}
         if kind != "closed" and self._held_out["test"] & self._held_out["val"]:

@@ -22,7 +22,7 @@ def calls(trainees: Sequence[Trainee], share: float, random: Random, work: Path)
         forked(lambda trainee=trainee, wanted=wanted: trainee.train(wanted))
         # The resumed one starts from the leavings of a kill just before a checkpoint takes its name.
         names = _counted(trainee, work / "counted")
-        renames = [i for i, name in enumerate(names) if name in ("replace", "rename")]
+        renames = [i for i, name in enumerate(names) if name in ("replace", "rename")] or range(len(names))
         middle = renames[len(renames) // 2]
         for what, prepare in (("", None), (" resumed", middle)):
             yield from _all_calls(trainee, what, prepare, share, random, work, wanted)

@@ -71,7 +71,7 @@ def score_learner(path: Path) -> Numbers:
 def compare_learner(path: Path) -> Numbers:
     """A few-shot run's evaluation, saved before or made anew."""
     run = FewShotRun.open(path)
-    file = fewshot.evaluation_file(run, SETTING, "test", False)
+    file = fewshot.evaluation_file(run.path, SETTING, "test", False)
     before = file.read_bytes() if file.is_file() else b""
     made = fewshot.evaluation_of(run, SETTING, EPISODES, "test", "cpu", transductive=False)
     return _scores(made, measured=file.read_bytes() == before)

@@ -52,6 +52,8 @@ def test_a_family_is_made_from_an_id_or_from_itself() -> None:
     family = make_family(WALK)
     assert make_family(family) is family
     assert make_family(family, "fresh") is family
+    with pytest.raises(MetaRLError, match="no variant array"):
+        make_family(family, np.array(["fresh"]))  # type: ignore[arg-type]
     assert make_family(family, "closed").variant == "closed"
     assert family.name == "test/Walk-v0:fresh"
 

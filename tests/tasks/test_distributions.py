@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from metarl.errors import MetaRLError
@@ -126,6 +127,9 @@ def test_contains_refuses_what_lies_outside() -> None:
         (lambda: Choice(((), ())), r"value \[\]"),
         (lambda: Choice(((1, (2, 3)),)), "differ in shape"),
         (lambda: Choice(3), "give a tuple"),
+        (lambda: Choice(np.array(1.0)), "give a tuple"),
+        (lambda: Choice(torch.tensor(1.0)), "give a tuple"),
+        (lambda: Choice((np.ma.masked, 0)), "value None"),
         (lambda: LogUniform(5e-324, 1e67), r"LogUniform\(high=1e\+67\)"),
         (lambda: LogUniform(5e-324, 1), "no scale left"),
         (lambda: Ring(0, 1e308), r"Ring\(high=1e\+308\): give finite numbers of at most 3.4e\+38"),
@@ -146,6 +150,7 @@ def test_contains_refuses_what_lies_outside() -> None:
         (lambda: Dirichlet(1, shape=(-3,)), r"shape=\(-3,\)"),
         (lambda: Dirichlet(np.inf, shape=(3,)), "concentration=inf"),
         (lambda: Dirichlet(None, shape=(3,)), "concentration=None"),
+        (lambda: Dirichlet(5e-324, shape=(3,)), "at least 1.2e-38"),
     ],
 )
 def test_nonsense_is_refused_at_construction(make, message: str) -> None:

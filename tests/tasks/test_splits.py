@@ -253,6 +253,11 @@ def test_nonsense_is_refused() -> None:
         Split("closed", FINITE, tasks, (1, 2))  # type: ignore[arg-type]
     with pytest.raises(MetaRLError, match="The test part of a split is None"):
         Split("fresh", FINITE, None)  # type: ignore[arg-type]
+    with pytest.raises(MetaRLError, match="choose fresh, disjoint or closed"):
+        Split(np.array([1, 2]), FINITE, tasks)  # type: ignore[arg-type]
+    for other in (Tasks({"y": [0.0]}), Tasks({"x": [[0.0, 0.0]]}), Tasks({"x": [0.0], "y": [0.0]})):
+        with pytest.raises(MetaRLError, match="The test tasks have parameters of shapes"):
+            Split("fresh", FINITE, other)
 
 
 @pytest.mark.parametrize("rule", [Fresh(), Disjoint(), Closed()], ids=lambda rule: rule.kind)
