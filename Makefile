@@ -6,7 +6,10 @@ INSTALLED := $(VENV)/.metarl-installed
 SOURCES := metarl envs agents scripts tests
 # Test processes, one torch thread each.
 WORKERS ?= 2
-QUICK := "not slow and not learning and not heavy"
+# Tests that start processes, train whole runs or step MuJoCo: what `make quick` leaves out beside learning.
+HEAVY := tests/gpu tests/packaging tests/test_cli.py tests/test_readme.py tests/test_registry_contract.py \
+	tests/test_training.py tests/envs/test_mujoco_*.py tests/evaluate/test_results.py tests/evaluate/test_trials.py \
+	tests/fewshot/test_devices.py tests/fewshot/test_runs.py
 
 # The first Python that is new enough; looked for only when the virtual environment has to be made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -25,8 +28,8 @@ train: install  ## train MAML on point navigation and evaluate it on held-out ta
 	$(BIN)/python scripts/train.py maml metarl/PointNavigation-v0 --seed 0 --name first --overwrite
 	$(BIN)/python scripts/evaluate.py runs/first --split test
 
-quick: install  ## the tests of an inner loop: nothing that trains for long or starts processes
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m $(QUICK)
+quick: install  ## most fast tests, in less than a minute
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow and not learning" $(addprefix --ignore=,$(wildcard $(HEAVY)))
 
 test: install  ## the fast tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -449,11 +448,9 @@ def test_a_family_that_has_changed_since(
     assert_refused(command("evaluate", run), "the family has changed. Train anew")
 
 
-def test_nothing_is_left_of_a_run_that_fails_at_once_side_by_side(folder: Path) -> None:
-    metarl = Path(sys.executable).with_name("metarl")
+def test_nothing_is_left_of_a_run_that_fails_at_once_side_by_side(folder: Path, command: Callable[..., Said]) -> None:
     words = ["train", "maml", f"{MODULE}:mine/NaNReward-v0", "--seed", "0", "1", "--jobs", "2", *SMALL]
-    done = subprocess.run([metarl, *words], capture_output=True, text=True)
-    assert_refused(Said(done.stdout, done.stderr, done.returncode), r"seed [01]: .* reward .*not finite")
+    assert_refused(command(*words), r"seed [01]: .* reward .*not finite")
     assert not list((folder / "runs").iterdir())
 
 

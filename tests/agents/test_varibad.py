@@ -190,7 +190,8 @@ def test_training_resumes_bit_for_bit(ragged: Families, tmp_path: Path) -> None:
 
 def test_the_belief_comes_to_know_what_the_last_step_pays(ragged: Families, learns: Learns) -> None:
     """The family hides one number, which an episode's last reward tells: one episode is enough to know it."""
-    config = replace(SMALL, tasks=64, vae_tasks=32, buffer=256, vae_updates=20, vae_learning_rate=5e-3, kl_coef=0.01)
+    learned = {"decoder": (16, 16), "kl_coef": 0.001, "vae_learning_rate": 1e-2}
+    config = replace(SMALL, tasks=64, vae_tasks=32, buffer=256, vae_updates=20, **learned)
 
     def score(seed: int) -> dict[str, float]:
         agent = VariBAD(ragged("gaussian"), config, seed=seed)
