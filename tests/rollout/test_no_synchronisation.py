@@ -23,7 +23,7 @@ from metarl.algorithm import Algorithm
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.family.registry import family_class
-from metarl.rollout import recording
+from metarl.rollout import random, recording
 from metarl.rollout.random import Domain, stream_keys, uniforms
 from metarl.rollout.recording import Recording
 from metarl.rollout.rollout import rollout, to_env
@@ -114,7 +114,13 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Algorithm], list[int]]:
     monkeypatch.setattr("metarl.rollout.rollout.ActionMap", action_map)
     # Ten rounds of operations that are slow on this device; they have a test of their own.
     numbers = "metarl.rollout.random.philox"
-    monkeypatch.setattr(numbers, lambda counter, key: torch.broadcast_tensors(*counter, *key)[:4])
+    drawn = random.philox
+
+    def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        # Splits are drawn on the CPU, where equal numbers would put one task into two parts.
+        return torch.broadcast_tensors(*counter, *key)[:4] if counter[0].is_meta else drawn(counter, key)
+
+    monkeypatch.setattr(numbers, philox)
     reads: list[int] = []
 
     def read(flags: Tensor) -> list[int]:
