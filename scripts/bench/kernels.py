@@ -13,11 +13,12 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metarl.agents.maml import MAML
 from metarl.family import make_family
-from metarl.rollout import recording
+from metarl.rollout import random, recording
 from metarl.rollout.compiled import Graph, Tensors, Way, compiled_step
 from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
@@ -68,6 +69,13 @@ class Kernels:
         return f"{self.total} kernels a step: {' and '.join(parts)}"
 
 
+def _numbers(
+    philox: Callable[..., tuple[Tensor, ...]], counter: tuple[Tensor, ...], key: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Return any numbers on the meta device, and the generator's own on the CPU, where splits are drawn."""
+    return torch.broadcast_tensors(*counter, *key)[:4] if counter[0].is_meta else philox(counter, key)
+
+
 def kernels_of_a_step() -> Kernels:
     """A captured step of point navigation with a policy of 64 × 64 for each task."""
     _counted(_SHORT)  # makes what is kept, such as the limits of the actions
@@ -111,7 +119,7 @@ def _pretended(capture: Any, steps: int) -> Iterator[None]:
     with (
         patch("metarl.envs.engine.torch.check_device", torch.device),
         patch("metarl.rollout.rollout.way_to_compile", lambda *_: "captured"),
-        patch("metarl.rollout.random.philox", lambda counter, key: torch.broadcast_tensors(*counter, *key)[:4]),
+        patch("metarl.rollout.random.philox", partial(_numbers, random.philox)),
         patch.object(Graph, "capture", staticmethod(capture)),
         patch.object(recording, "read", lambda _: [steps, 1]),
     ):
