@@ -18,7 +18,8 @@ from metarl.tasks import Tasks
 
 Learns = Callable[..., None]
 CONFIG = MAMLConfig(tasks=16, episodes=10, hidden=(32,), inner_steps=1, learning_rate=2e-2, total_timesteps=200_000)
-TRPO = {"outer": "trpo", "outer_steps": "last", "max_kl": 0.05, "cg_iterations": 5, "total_timesteps": 9_600}
+TRPO = {"outer": "trpo", "outer_steps": "last", "max_kl": 0.05, "cg_iterations": 5}
+TRPO |= {"episodes": 20, "total_timesteps": 24_000}
 
 
 class ShortNavigation(PointNavigation):
