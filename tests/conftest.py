@@ -3,6 +3,7 @@ data or a device is missing."""
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -124,3 +125,19 @@ def learns(request: pytest.FixtureRequest) -> Callable[..., None]:
             assert sign * median(values) > sign * bound, f"{name}: the median of {values} is not {side} {bound}"
 
     return judge
+
+
+@pytest.fixture
+def heard_signals() -> Iterator[None]:
+    """Set the default handlers of signals that this process was started to ignore, as nohup and `&` in a script do."""
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    ignored = [number for number in defaults if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, defaults[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)

@@ -22,6 +22,8 @@ from metarl.fewshot.model import FewShot
 from metarl.lock import locked
 from metarl.runs import Run
 
+pytestmark = pytest.mark.usefixtures("heard_signals")
+
 FAMILY = "metarl/PointNavigation-v0"
 ITERATION = 2 * 3 * 20 * 4  # steps
 SMALL = ["--config.tasks", "2", "--config.episodes", "3", "--config.hidden", "4", "--variant", "pearl"]

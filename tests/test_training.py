@@ -24,6 +24,8 @@ from metarl.logs import STEPS, ResumableCSV, RunLogger
 from metarl.runs import Run
 from metarl.training import How, train_run, train_seed
 
+pytestmark = pytest.mark.usefixtures("heard_signals")
+
 FAMILY = "metarl/PointNavigation-v0"
 CONFIG = MAMLConfig(tasks=2, episodes=3, hidden=(4,), inner_steps=1, epochs=1)
 ITERATION = 2 * 3 * 20 * 2  # steps
