@@ -320,7 +320,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "jobs": ([*TRAIN, "--jobs", "0"], "at least 1"),
     "checkpoint seconds": ([*TRAIN, "--checkpoint-seconds", "-1"], "--checkpoint-seconds -1"),
     "checkpoint seconds that are no number": ([*TRAIN, "--checkpoint-seconds", "nan"], "--checkpoint-seconds nan"),
-    "tasks to show": (["render", "metarl/PointNavigation-v0", "--envs", "100000000"], "at most 100"),
+    "tasks to show": (["render", "metarl/PointNavigation-v0", "--envs", "100000000"], "at most 1000"),
     "run": (["evaluate", "nowhere"], "no run folder.*train first"),
     "compare nothing": (["compare"], "Name the run folders: metarl compare RUN RUN"),
     "a line end in an argument": (["compare", "a\nb"], "a b is no run folder"),

@@ -63,6 +63,7 @@ def test_the_pages_run(
 ) -> None:
     (code,) = blocks(root, "python", f"docs/{page}.md")
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)  # where Python looks first when a script lies there
     exec(compile(code, page, "exec"), {"__name__": "__main__"})
     if page == "register_a_family":
         shown = capsys.readouterr().out

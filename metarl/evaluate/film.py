@@ -22,7 +22,7 @@ from metarl.tasks import Tasks
 
 _RANDOM = "random"
 
-_MOST_TASKS = 100  # side by side in one picture
+_MOST_TASKS = 1000  # side by side in one picture
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def test_weights_of_several_makings_or_of_unknown_code_are_refused(folder: Path)
     with pytest.raises(MetaRLError, match="differ in variant"):
         open_run(folder)
     for seed in (0, 3):
-        save_checkpoint(weights_file(folder, seed), tensors, {**about, "family": "payload:metarl/X-v0"})
+        save_checkpoint(weights_file(folder, seed), tensors, {**about, "seed": seed, "family": "payload:metarl/X-v0"})
     with pytest.raises(MetaRLError, match="family payload:metarl/X-v0, which is not installed"):
         open_run(folder)
     for seed in (0, 3):
