@@ -24,8 +24,7 @@ INTRODUCTION = """# What the learning tests reach
 Written by `scripts/learning_table.py`: {seeds} seeds of every fast test marked `learning`, with the rounding of
 `make learning` and with this machine's own kernels, which are {capability}. A test judges the median of three seeds,
 and its bound lies where not one of these {seeds} comes to. "> 0.65" bounds from below, "< 0.45" from above; the other
-numbers are the least, the median and the greatest over the seeds.{missing}
-"""
+numbers are the least, the median and the greatest over the seeds.{missing}"""
 Row = dict[str, Any]
 
 
@@ -66,7 +65,11 @@ def read(record: Path) -> dict[str, Row]:
 def page(rows: dict[str, dict[str, Row]], seeds: int, capability: str) -> str:
     """The page's Markdown: a table for each file of tests, a line in it for each number that is bounded."""
     first, *others = rows.values()
-    native = "" if "native" in rows else f" Those are the same kernels as {capability}'s, so they have no column."
+    native = (
+        ""
+        if "native" in rows
+        else f" This machine's own kernels are {capability}'s,\nso they have no column of their own."
+    )
     lines = [INTRODUCTION.format(seeds=seeds, capability=capability, missing=native)]
     file = ""
     for test in sorted(first.keys() & set.intersection(*(set(other) for other in others))):
