@@ -36,7 +36,7 @@ class TaskVecEnv(VecEnv):
 
     Args:
         tasks: where a new task comes from every ``episodes_per_trial`` episodes (the family's number unless given):
-            "train", or "test" and "ood" for evaluation, or a ``Tasks`` batch. None with ``task``: one task for good,
+            "train", or "val", "test" and "ood" for evaluation, or a ``Tasks`` batch. None with ``task``: one task for good,
             the family's default unless given.
         evaluation: that the environments are there to score policies on. Only so are test and ood tasks taken, in
             ``tasks``, ``task`` and ``set_options``. SB3's own ``learn`` cannot be kept from training on them; ours is.
