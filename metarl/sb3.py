@@ -36,9 +36,9 @@ class TaskVecEnv(VecEnv):
 
     Args:
         tasks: where a new task comes from every ``episodes_per_trial`` episodes (the family's number unless given):
-            "train", or "val", "test" and "ood" for evaluation, or a ``Tasks`` batch. None with ``task``: one task for good,
-            the family's default unless given.
-        evaluation: that the environments are there to score policies on. Only so are test and ood tasks taken, in
+            "train", or "val", "test" and "ood" for evaluation, or a ``Tasks`` batch. None with ``task``: one task for
+            good, the family's default unless given.
+        evaluation: that the environments are there to score policies on. Only so are val, test and ood tasks taken, in
             ``tasks``, ``task`` and ``set_options``. SB3's own ``learn`` cannot be kept from training on them; ours is.
         observe_task: whether the observation ends with the task vector (``with_task``).
     """
