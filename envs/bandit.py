@@ -9,11 +9,11 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.envs.bandit_players import Gittins, Greedy, Thompson
+from metarl.envs.bandit_policies import Gittins, Greedy, Thompson
 from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, SUCCESS, Canvas
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.players import Player, RandomPlayer, Reflex
+from metarl.family.reference_policies import Player, RandomPlayer, Reflex
 from metarl.tasks import Fresh, Task, TaskSpace, Uniform
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from metarl.envs.drawing import AGENT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.players import Player, RandomPlayer, Reflex
+from metarl.family.reference_policies import Player, RandomPlayer, Reflex
 from metarl.tasks import Choice, Task, TaskSpace, Uniform
 
 _TIME_STEP = 0.02  # s

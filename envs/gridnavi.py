@@ -9,11 +9,11 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.core.learner import Outputs, Params, Transition
 from metarl.envs.drawing import AGENT, FAINT, GOAL, PANEL, PAPER, RULE, Canvas
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.players import Player, RandomPlayer, Reflex
-from metarl.learner import Outputs, Params, Transition
+from metarl.family.reference_policies import Player, RandomPlayer, Reflex
 from metarl.tasks import Choice, Closed, Task, Tasks, TaskSpace
 
 _SIZE = 5

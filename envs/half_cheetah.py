@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from metarl.envs.engine.arrays import Array, join
-from metarl.envs.engine.marks import Heading, History, Mark, View
+from metarl.envs.engine.overlays import Heading, History, Mark, View
 from metarl.envs.engine.physics import Data, MujocoFamily, TaskArrays
 from metarl.family import register_family
 from metarl.tasks import Choice, Closed, Disjoint, Task, TaskSpace, Uniform

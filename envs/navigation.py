@@ -12,7 +12,7 @@ from torch import Tensor
 from metarl.envs.drawing import GOAL, plane, travel
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.players import Player, Reflex
+from metarl.family.reference_policies import Player, Reflex
 from metarl.tasks import Choice, Closed, Disjoint, Task, Tasks, TaskSpace, Uniform
 
 _CORNERS = ((-2.0, -2.0), (-2.0, 2.0), (2.0, -2.0), (2.0, 2.0))

@@ -9,11 +9,11 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.core.learner import Outputs, Params, Transition
 from metarl.envs.drawing import GOAL, MUTED, plane, travel
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.players import Player, Reflex
-from metarl.learner import Outputs, Params, Transition
+from metarl.family.reference_policies import Player, Reflex
 from metarl.tasks import Disjoint, Fresh, Grid, Task, Tasks, TaskSpace, Uniform
 
 _GOAL_RADIUS = 0.2  # the sparse reward is paid within it

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from metarl.core.random import to_normal
 from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas, blend
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.envs.tabular_players import PSRL, Planner
+from metarl.envs.tabular_policies import PSRL, Planner
 from metarl.family import register_family
-from metarl.family.players import Player, RandomPlayer
-from metarl.rollout.random import to_normal
+from metarl.family.reference_policies import Player, RandomPlayer
 from metarl.tasks import Dirichlet, Normal, Task, TaskSpace
 
 _STATES, _ACTIONS = 10, 5

@@ -6,18 +6,18 @@ Importing it tells Gymnasium the families' ids; what stands on torch is imported
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from metarl.errors import MetaRLError
-from metarl.plugins import register_declared
+from metarl.core.errors import MetaRLError
+from metarl.core.plugins import register_declared
 
 if TYPE_CHECKING:
     from metarl.family.base import TaskFamily
-    from metarl.family.check import check_family
+    from metarl.family.checks.check import check_family
     from metarl.family.listing import families
     from metarl.family.observed import with_task
     from metarl.family.registry import make_family, register_family
-    from metarl.family.video import grid, save_video
-    from metarl.rollout.recorded import Episode
-    from metarl.sb3 import TaskVecEnv
+    from metarl.family.views.sb3 import TaskVecEnv
+    from metarl.plotting.video import grid, save_video
+    from metarl.rollout.logged_episodes import Episode
     from metarl.tasks.space import Tasks, TaskSpace
 
 __version__ = "0.1.0"
@@ -39,17 +39,17 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Episode": "metarl.rollout.recorded",
+    "Episode": "metarl.rollout.logged_episodes",
     "TaskFamily": "metarl.family.base",
     "TaskSpace": "metarl.tasks.space",
-    "TaskVecEnv": "metarl.sb3",
+    "TaskVecEnv": "metarl.family.views.sb3",
     "Tasks": "metarl.tasks.space",
-    "check_family": "metarl.family.check",
+    "check_family": "metarl.family.checks.check",
     "families": "metarl.family.listing",
-    "grid": "metarl.family.video",
+    "grid": "metarl.plotting.video",
     "make_family": "metarl.family.registry",
     "register_family": "metarl.family.registry",
-    "save_video": "metarl.family.video",
+    "save_video": "metarl.plotting.video",
     "with_task": "metarl.family.observed",
 }
 

@@ -21,8 +21,8 @@ from bench.scale import bench_scale, bench_simulated
 from rich.console import Console
 from rich.table import Table
 
-from metarl.device import check_device
-from metarl.process import prepare_process
+from metarl.core.device import check_device
+from metarl.core.process import prepare_process
 
 PARTS: dict[str, Callable[[Options], list[Row]]] = {
     "rollout": bench_rollout,

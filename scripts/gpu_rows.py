@@ -14,7 +14,7 @@ from gpu.installed import check_installed
 from gpu.plan import ROWS, Place, run_rows
 from gpu.record import DONE
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,7 +60,7 @@ def main(
         if not 0 < scale <= 1:
             raise MetaRLError(f"--scale {scale:g}: it is above 0 and at most 1.")
         check_installed(ROOT)
-        from metarl.device import check_device  # not before: a plan needs no torch
+        from metarl.core.device import check_device  # not before: a plan needs no torch
 
         check_device(device)
         states = run_rows(rows, Place(output, device, scale), 60 * minutes)

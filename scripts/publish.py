@@ -15,29 +15,29 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
+from results.files import write_result
+from results.summaries import figure, summary
 from targets import FEWSHOT_TARGETS, TARGETS
 from targets import tuned_on as known_tuning
 
 from metarl import __version__
-from metarl.device import check_device
-from metarl.errors import MetaRLError
-from metarl.evaluate.drawing import save_figure
-from metarl.evaluate.plots import learning_figure, overview_figure
-from metarl.evaluate.results import write_result
+from metarl.core.device import check_device
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
+from metarl.core.process import prepare_process
+from metarl.evaluate.fewshot import evaluation_of, setting_of
 from metarl.evaluate.run import belief_figures, evaluate_run
-from metarl.evaluate.summaries import figure, summary
 from metarl.evaluate.sums import record_sums
 from metarl.evaluate.tables import title
 from metarl.evaluate.weights import save_weights
-from metarl.fewshot.episodes import Shape
-from metarl.fewshot.evaluation import evaluation_of, setting_of
+from metarl.experiments.fewshot_run import FewShotRun
+from metarl.experiments.run import Run
+from metarl.experiments.run_folder import UnfinishedRun
+from metarl.fewshot.data.episodes import Shape
 from metarl.fewshot.presets import label
-from metarl.fewshot.publish import publish
-from metarl.fewshot.runs import FewShotRun
-from metarl.files import write_atomic
-from metarl.process import prepare_process
-from metarl.run_folder import UnfinishedRun
-from metarl.runs import Run
+from metarl.plotting.curves import learning_figure, overview_figure
+from metarl.plotting.style import save_figure
+from results.fewshot import publish
 
 _STEPS, _ROWS = "time/total_timesteps", 100
 _EPISODES = 1000  # of a few-shot learner

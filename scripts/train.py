@@ -2,7 +2,7 @@
 
 import sys
 
-from metarl.cli import main
+from metarl.cli.main import main
 
 if __name__ == "__main__":
     main(["train", *sys.argv[1:]])

@@ -11,23 +11,23 @@ import torch
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Tuple
 from torch import Tensor
 
-from metarl.actions import ActionLayout, ActionMap, to_gymnasium
 from metarl.agents.baselines import MultiTask
 from metarl.agents.maml import MAML
 from metarl.agents.rl2 import RL2
 from metarl.agents.rl2.config import RL2Config
+from metarl.core.actions import ActionLayout, ActionMap, to_gymnasium
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Noise
+from metarl.core.random import stream_keys
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.errors import MetaRLError
 from metarl.evaluate.driver import adaptation_curve
 from metarl.family import register_family
-from metarl.family.check import check_family
-from metarl.family.players import RandomPlayer
-from metarl.family.single import TaskEnv
-from metarl.family.vector import TaskVectorEnv
-from metarl.learner import Noise
-from metarl.rollout.random import stream_keys
+from metarl.family.checks.check import check_family
+from metarl.family.reference_policies import RandomPlayer
+from metarl.family.views.sb3 import TaskVecEnv
+from metarl.family.views.single import TaskEnv
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.rollout.rollout import rollout
-from metarl.sb3 import TaskVecEnv
 from metarl.tasks import Choice, Closed, TaskSpace
 
 Learns = Callable[..., None]

@@ -24,17 +24,17 @@ from stable_baselines3.common.callbacks import (
 from stable_baselines3.common.logger import configure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from metarl.agent_registry import agent_class, agent_names
 from metarl.agents.baselines import FineTune
 from metarl.agents.maml import MAML
 from metarl.agents.maml.config import MAMLConfig
-from metarl.checkpoint import config_from, load_checkpoint, save_checkpoint
+from metarl.algorithm.registry import agent_class, agent_names
+from metarl.core.checkpoint import config_from, load_checkpoint, save_checkpoint
+from metarl.core.errors import MetaRLError
+from metarl.core.random import gymnasium_keys, stream_keys
 from metarl.envs.navigation import PointNavigation
-from metarl.errors import MetaRLError
-from metarl.rollout.random import gymnasium_keys, stream_keys
+from metarl.family.views.sb3 import TaskVecEnv
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
-from metarl.sb3 import TaskVecEnv
 from metarl.tasks import Closed, Tasks
 
 NAVIGATION, GRID = "metarl/PointNavigation-v0", "metarl/GridNavi-v0"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from metarl.cli import main
+from metarl.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("installed_families_only")
 
@@ -85,7 +85,10 @@ def test_a_name_that_is_none_is_one_line(given: str, words: str, said) -> None:
     ("words", "unbuffered"), [(["families", "--json"], ""), (["families"], "1"), (["--version"], "")], ids=str
 )
 def test_a_reader_that_has_gone_is_no_error(words: list[str], unbuffered: str) -> None:
-    command, variables = [sys.executable, "-m", "metarl.cli", *words], {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    command, variables = (
+        [sys.executable, "-m", "metarl.cli.main", *words],
+        {**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=variables, **pipes) as process:
         assert process.stdout is not None
@@ -96,7 +99,7 @@ def test_a_reader_that_has_gone_is_no_error(words: list[str], unbuffered: str) -
 
 
 def test_what_goes_wrong_is_still_said_when_nobody_reads_the_rest() -> None:
-    command = [sys.executable, "-m", "metarl.cli", "check", ":x"]
+    command = [sys.executable, "-m", "metarl.cli.main", "check", ":x"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.checkpoint import checkpoint_checksum, load_checkpoint, save_checkpoint
-from metarl.errors import MetaRLError
-from metarl.sealed import seal, unseal
+from metarl.core.checked_json import seal, unseal
+from metarl.core.checkpoint import checkpoint_checksum, load_checkpoint, save_checkpoint
+from metarl.core.errors import MetaRLError
 
 TENSORS = {
     "params.weight": torch.tensor([[1.5, -2.0], [0.25, 3.0]]),

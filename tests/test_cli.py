@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from metarl import __version__
-from metarl.checkpoint import load_checkpoint, save_checkpoint
-from metarl.cli import COMMANDS, main
-from metarl.errors import MetaRLError
-from metarl.runs import Run
+from metarl.cli.main import COMMANDS, main
+from metarl.core.checkpoint import load_checkpoint, save_checkpoint
+from metarl.core.errors import MetaRLError
+from metarl.experiments.run import Run
 
 pytestmark = pytest.mark.usefixtures("installed_families_only")
 
@@ -289,7 +289,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "command": (["trian"], "'trian' is unknown; choose one of train, evaluate, compare, render, fewshot"),
     "agent": (["train", "malm", NAVIGATION], "Agent 'malm' is unknown; known are .*maml"),
     "agent's module": (["train", "nowhere:Agent", NAVIGATION], "no module 'nowhere'"),
-    "no agent": (["train", "metarl.errors:MetaRLError", NAVIGATION], "must be a subclass"),
+    "no agent": (["train", "metarl.core.errors:MetaRLError", NAVIGATION], "must be a subclass"),
     "preset": ([*TRAIN, "--preset", "best"], "no preset 'best'; choose one of default"),
     "family": (
         ["train", "maml", "metarl/Nowhere-v0"],

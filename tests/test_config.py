@@ -12,12 +12,12 @@ from metarl.agents.maml.config import MAMLConfig
 from metarl.agents.pearl.config import PEARLConfig
 from metarl.agents.rl2.config import RL2Config
 from metarl.agents.varibad.config import VariBADConfig
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.episodes import Shape
-from metarl.fewshot.finetuning import FineTuningConfig
-from metarl.fewshot.gradient import GradientConfig
-from metarl.fewshot.remembering import RememberingConfig
+from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.learners.finetuning import FineTuningConfig
+from metarl.fewshot.learners.gradient import GradientConfig
+from metarl.fewshot.learners.memory import RememberingConfig
 
 CONFIGS = [
     *(MAMLConfig, FineTuneConfig, RL2Config, VariBADConfig, PEARLConfig, SB3Config, PPOConfig, SACConfig),

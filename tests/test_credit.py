@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.credit import (
+from metarl.core.advantages import (
     discounted_returns,
     generalised_advantage,
     linear_baseline,

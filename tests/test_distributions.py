@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution, kl_divergence
 
-from metarl.distributions import (
+from metarl.core.distributions import (
     ActionDistribution,
     Categorical,
     Gaussian,
@@ -18,8 +18,8 @@ from metarl.distributions import (
     SquashedGaussian,
     distribution_of,
 )
-from metarl.learner import Outputs
-from metarl.rollout.random import Domain, stream_keys, to_normal, uniforms
+from metarl.core.learner import Outputs
+from metarl.core.random import Domain, stream_keys, to_normal, uniforms
 
 SHAPE = (2, 5)  # task, lane
 

@@ -11,13 +11,13 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from metarl.adapt.gradient import InnerLoop
-from metarl.credit import normalised
-from metarl.distributions import ActionDistribution, distribution_of
+from metarl.core.advantages import normalised
+from metarl.core.distributions import ActionDistribution, distribution_of
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, Noise, Outputs, Params, Transition, keep_where
+from metarl.core.random import stream_keys
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.errors import MetaRLError
 from metarl.evaluate.driver import Curve, adaptation_curve
-from metarl.learner import MetaLearner, Noise, Outputs, Params, Transition, keep_where
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Grid, Tasks, TaskSpace, Uniform

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from metarl.networks import MLP
+from metarl.core.networks import MLP
 
 Activation = Literal["tanh", "relu"]
 activations = pytest.mark.parametrize("activation", ["tanh", "relu"])

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from metarl.learner import Params
-from metarl.optimiser import Adam
+from metarl.core.learner import Params
+from metarl.core.optimiser import Adam
 
 
 def params() -> Params:

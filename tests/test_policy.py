@@ -12,12 +12,12 @@ from torch import Tensor
 
 from metarl import Episode
 from metarl.agents.pearl import PEARL, PEARLConfig
-from metarl.distributions import ActionDistribution, distribution_of
-from metarl.errors import MetaRLError
+from metarl.algorithm.adapted_policy import AdaptedPolicy
+from metarl.core.distributions import ActionDistribution, distribution_of
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, Noise, Outputs, Params, State, Transition
+from metarl.core.random import gymnasium_keys, stream_keys
 from metarl.family import TaskFamily, make_family
-from metarl.learner import MetaLearner, Noise, Outputs, Params, State, Transition
-from metarl.policy import AdaptedPolicy
-from metarl.rollout.random import gymnasium_keys, stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metarl.cli import main
+from metarl.cli.main import main
 
 # The same commands on less work.
 SMALL = {

@@ -3,10 +3,10 @@
 import gymnasium
 import pytest
 
+from metarl.core.plugins import FAMILIES, declared
 from metarl.envs.engine.physics import MujocoFamily
 from metarl.family import TaskFamily, family_class, make_family
-from metarl.family.check import check_family
-from metarl.plugins import FAMILIES, declared
+from metarl.family.checks.check import check_family
 
 
 def marks(family_id: str, variant: str) -> list[pytest.MarkDecorator]:

@@ -16,18 +16,18 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metarl.agents.maml import MAML
-from metarl.checkpoint import load_checkpoint, save_checkpoint
-from metarl.cli import main
-from metarl.errors import MetaRLError
+from metarl.cli.main import main
+from metarl.core.checkpoint import load_checkpoint, save_checkpoint
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
+from metarl.core.lock import locked
 from metarl.evaluate.run import evaluation_of
+from metarl.experiments.fewshot_run import FewShotRun
+from metarl.experiments.fewshot_run import train_seed as train_fewshot
+from metarl.experiments.logs import STEPS, ResumableCSV, RunLogger
+from metarl.experiments.run import Run
+from metarl.experiments.training import train_run, train_seed
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.runs import FewShotRun
-from metarl.fewshot.runs import train_seed as train_fewshot
-from metarl.files import write_atomic
-from metarl.lock import locked
-from metarl.logs import STEPS, ResumableCSV, RunLogger
-from metarl.runs import Run
-from metarl.training import train_run, train_seed
 
 pytestmark = pytest.mark.usefixtures("installed_families_only")
 

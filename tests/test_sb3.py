@@ -17,13 +17,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 from torch import Tensor
 
 import metarl
-from metarl.actions import ActionMap
+from metarl.core.actions import ActionMap
+from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.errors import MetaRLError
 from metarl.family.observed import with_task
-from metarl.family.single import TaskEnv
-from metarl.family.vector import TaskVectorEnv
-from metarl.sb3 import TaskVecEnv
+from metarl.family.views.sb3 import TaskVecEnv
+from metarl.family.views.single import TaskEnv
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Choice, Closed, Disjoint, TaskSpace, Uniform
 
 N = 4

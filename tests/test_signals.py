@@ -16,11 +16,11 @@ import torch
 
 from metarl import signals
 from metarl.agents.maml import MAML
-from metarl.checkpoint import load_checkpoint
-from metarl.cli import main
+from metarl.cli.main import main
+from metarl.core.checkpoint import load_checkpoint
+from metarl.core.lock import locked
+from metarl.experiments.run import Run
 from metarl.fewshot.model import FewShot
-from metarl.lock import locked
-from metarl.runs import Run
 
 pytestmark = pytest.mark.usefixtures("heard_signals")
 
@@ -217,7 +217,7 @@ def test_seeds_that_only_begin_print_no_traceback(tmp_path: Path, capfd: pytest.
 def test_seeds_that_only_begin_end_with_a_killed_parent(tmp_path: Path) -> None:
     words = train(tmp_path / "run", "--seed", 0, 1, "--jobs", 2, "--json")
     with (tmp_path / "said").open("w") as said:
-        process = subprocess.Popen([sys.executable, "-m", "metarl.cli", *words], stdout=said, stderr=said)
+        process = subprocess.Popen([sys.executable, "-m", "metarl.cli.main", *words], stdout=said, stderr=said)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     started: list[int] = []
     while len(started) < 3:  # the two, and the helper of their semaphores

@@ -16,13 +16,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metarl.agents.maml.config import MAMLConfig
-from metarl.checkpoint import load_checkpoint
-from metarl.cli import main
-from metarl.errors import MetaRLError
-from metarl.files import write_atomic
-from metarl.logs import STEPS, ResumableCSV, RunLogger
-from metarl.runs import Run
-from metarl.training import How, train_run, train_seed
+from metarl.cli.main import main
+from metarl.core.checkpoint import load_checkpoint
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
+from metarl.experiments.logs import STEPS, ResumableCSV, RunLogger
+from metarl.experiments.run import Run
+from metarl.experiments.training import How, train_run, train_seed
 
 pytestmark = pytest.mark.usefixtures("heard_signals")
 
@@ -140,7 +140,7 @@ def kill_in_the_middle(command: list[str], path: Path, seeds: tuple[int, ...], a
 
     Returns the processes that it had started.
     """
-    process = subprocess.Popen([sys.executable, "-m", "metarl.cli", *command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "metarl.cli.main", *command], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
         while not any(

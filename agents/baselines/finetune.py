@@ -9,10 +9,10 @@ import torch
 from metarl.adapt.gradient import STEP_SIZE
 from metarl.agents.maml.agent import MAML
 from metarl.agents.maml.config import MAMLConfig
-from metarl.config import Limit, above, at_least, check_config, items
+from metarl.core.config import Limit, above, at_least, check_config, items
+from metarl.core.learner import Params
+from metarl.core.random import stream_keys
 from metarl.evaluate.driver import adaptation_curve
-from metarl.learner import Params
-from metarl.rollout.random import stream_keys
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from torch import Tensor
 from metarl.agents.baselines.sb3_config import PRESETS, PPOConfig, SACConfig, SB3Config
 from metarl.agents.baselines.sb3_learner import Moments, SB3Learner, policy_arguments
 from metarl.agents.baselines.sb3_state import Model, OwnRandomness, load_model_tensors, model_tensors
-from metarl.algorithm import Algorithm
-from metarl.errors import MetaRLError
-from metarl.learner import Params
-from metarl.rollout.random import stream_keys
-from metarl.sb3 import TaskVecEnv, sb3_action_space
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params
+from metarl.core.random import stream_keys
+from metarl.family.views.sb3 import TaskVecEnv, sb3_action_space
 
 _NEVER = sys.maxsize  # SB3 logs on its own every so many episodes or iterations
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from metarl.config import Limit, above, at_least, between, check_config
-from metarl.errors import MetaRLError
+from metarl.core.config import Limit, above, at_least, between, check_config
+from metarl.core.errors import MetaRLError
 
 Activation = Literal["tanh", "relu"]
 

@@ -9,10 +9,10 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metarl.actions import ActionLayout
 from metarl.agents.baselines.sb3_config import PPOConfig, SACConfig
-from metarl.distributions import ActionDistribution, distribution_of
-from metarl.learner import MetaLearner, Outputs, Params, State
+from metarl.core.actions import ActionLayout
+from metarl.core.distributions import ActionDistribution, distribution_of
+from metarl.core.learner import MetaLearner, Outputs, Params, State
 
 _MEAN, _VARIANCE = "normaliser.mean", "normaliser.variance"
 _EPSILON, _CLIP = 1e-8, 10.0  # VecNormalize's

@@ -11,9 +11,9 @@ from metarl.agents.maml.learner import LOG_STD, MAMLLearner
 from metarl.agents.maml.outer import collect
 from metarl.agents.maml.ppo import PPO
 from metarl.agents.maml.trpo import TRPO
-from metarl.algorithm import Algorithm
-from metarl.learner import Params, State
-from metarl.rollout.random import stream_keys
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.learner import Params, State
+from metarl.core.random import stream_keys
 
 
 class MAML(Algorithm):

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from metarl.agents.maml.surrogates import Surrogate
-from metarl.config import Limit, above, at_least, between, check_config
-from metarl.errors import MetaRLError
+from metarl.core.config import Limit, above, at_least, between, check_config
+from metarl.core.errors import MetaRLError
 
 
 @dataclass(frozen=True, kw_only=True)

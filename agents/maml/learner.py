@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.actions import ActionLayout
 from metarl.adapt.gradient import COUNT, InnerLoop
 from metarl.agents.maml.config import MAMLConfig
 from metarl.agents.maml.surrogates import SURROGATES
-from metarl.credit import (
+from metarl.core.actions import ActionLayout
+from metarl.core.advantages import (
     discounted_returns,
     generalised_advantage,
     linear_baseline,
     next_value_finite_horizon,
     normalised,
 )
-from metarl.distributions import ActionDistribution, distribution_of
-from metarl.learner import MetaLearner, Outputs, Params, State
-from metarl.networks import MLP
+from metarl.core.distributions import ActionDistribution, distribution_of
+from metarl.core.learner import MetaLearner, Outputs, Params, State
+from metarl.core.networks import MLP
 from metarl.rollout.trajectory import Trajectory
 
 POLICY = "policy."

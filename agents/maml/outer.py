@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from metarl.agents.maml.learner import MAMLLearner
-from metarl.distributions import ActionDistribution
-from metarl.learner import Outputs, Params
-from metarl.losses import masked_mean
+from metarl.core.distributions import ActionDistribution
+from metarl.core.learner import Outputs, Params
+from metarl.core.losses import masked_mean
 from metarl.rollout.batch import Batch
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory

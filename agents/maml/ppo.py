@@ -6,10 +6,10 @@ from torch import Tensor
 from metarl.adapt.gradient import meta_gradient
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, kl
-from metarl.distributions import ActionDistribution
-from metarl.learner import Params
-from metarl.losses import clipped_surrogate, masked_mean
-from metarl.optimiser import Adam, falling
+from metarl.core.distributions import ActionDistribution
+from metarl.core.learner import Params
+from metarl.core.losses import clipped_surrogate, masked_mean
+from metarl.core.optimiser import Adam, falling
 
 
 class PPO:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metarl.losses import masked_mean
+from metarl.core.losses import masked_mean
 
 Surrogate = Literal["lvc", "dice", "loglik"]
 

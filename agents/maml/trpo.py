@@ -14,9 +14,9 @@ from torch import Tensor
 from metarl.adapt.gradient import COUNT, chunks
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, kl
-from metarl.distributions import ActionDistribution
-from metarl.learner import Outputs, Params
-from metarl.losses import masked_mean
+from metarl.core.distributions import ActionDistribution
+from metarl.core.learner import Outputs, Params
+from metarl.core.losses import masked_mean
 from metarl.rollout.trajectory import Trajectory
 
 Vector = list[Tensor]  # one tensor for each parameter

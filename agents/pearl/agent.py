@@ -11,11 +11,11 @@ from metarl.agents.pearl.config import PRESETS, PEARLConfig
 from metarl.agents.pearl.learner import PEARLLearner
 from metarl.agents.pearl.replay import ContextReplay, TaskReplay
 from metarl.agents.pearl.sac import SAC
-from metarl.algorithm import Algorithm
-from metarl.checkpoint import prefixed, with_prefix
-from metarl.errors import MetaRLError
-from metarl.learner import Params
-from metarl.rollout.random import stream_keys
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.checkpoint import prefixed, with_prefix
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params
+from metarl.core.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from metarl.config import above, at_least, between, check_config
+from metarl.core.config import above, at_least, between, check_config
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.adapt.inference import Attention, GaussianProduct, Mean, Pool
-from metarl.adapt.transitions import TransitionInput
+from metarl.adapt.memory.transitions import TransitionInput
 from metarl.agents.pearl.config import PEARLConfig
-from metarl.distributions import ActionDistribution, distribution_of
-from metarl.errors import MetaRLError
-from metarl.learner import MetaLearner, Noise, Outputs, Params, State
-from metarl.networks import MLP
+from metarl.core.distributions import ActionDistribution, distribution_of
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, Noise, Outputs, Params, State
+from metarl.core.networks import MLP
 from metarl.rollout.trajectory import Trajectory
 
 ENCODER, ACTOR = "encoder.", "actor."

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from metarl.adapt.inference import kl_to_standard_normal
 from metarl.agents.pearl.learner import ENCODER, PEARLLearner
-from metarl.distributions import SquashedGaussian
-from metarl.learner import Params
-from metarl.networks import MLP
-from metarl.optimiser import Adam, falling
+from metarl.core.distributions import SquashedGaussian
+from metarl.core.learner import Params
+from metarl.core.networks import MLP
+from metarl.core.optimiser import Adam, falling
 from metarl.rollout.trajectory import Trajectory
 
 Q, V = "q.", "v."

@@ -9,10 +9,10 @@ from torch import Tensor
 from metarl.agents.rl2.config import PRESETS, RL2Config
 from metarl.agents.rl2.learner import LOG_STD, RL2Learner
 from metarl.agents.rl2.ppo import TrialPPO
-from metarl.algorithm import Algorithm
-from metarl.learner import Params
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.learner import Params
+from metarl.core.random import stream_keys
 from metarl.rollout.batch import Batch
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 

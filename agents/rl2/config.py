@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from metarl.config import above, at_least, between, check_config
-from metarl.errors import MetaRLError
+from metarl.core.config import above, at_least, between, check_config
+from metarl.core.errors import MetaRLError
 
 
 @dataclass(frozen=True, kw_only=True)

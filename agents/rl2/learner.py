@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.adapt.memories import make_memory
-from metarl.adapt.transitions import TransitionInput
+from metarl.adapt.memory.registry import make_memory
+from metarl.adapt.memory.transitions import TransitionInput
 from metarl.agents.rl2.config import RL2Config
-from metarl.distributions import ActionDistribution, distribution_of
-from metarl.learner import MetaLearner, Outputs, Params, State, Transition
-from metarl.moments import trained
-from metarl.networks import MLP
+from metarl.core.distributions import ActionDistribution, distribution_of
+from metarl.core.learner import MetaLearner, Outputs, Params, State, Transition
+from metarl.core.networks import MLP
+from metarl.core.normalisation import trained
 from metarl.rollout.trajectory import Trajectory
 
 START = "start"

@@ -12,7 +12,7 @@ from metarl.agents.varibad.buffer import TrialBuffer
 from metarl.agents.varibad.config import PRESETS, VariBADConfig
 from metarl.agents.varibad.elbo import BeliefTraining
 from metarl.agents.varibad.learner import VariBADLearner
-from metarl.checkpoint import prefixed, with_prefix
+from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.rollout.trajectory import Trajectory
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from metarl.agents.rl2.config import RL2Config
-from metarl.config import above, at_least, between, check_config, items
+from metarl.core.config import above, at_least, between, check_config, items
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.agents.varibad.learner import VariBADLearner
-from metarl.learner import Params
-from metarl.moments import trained
-from metarl.networks import MLP
-from metarl.optimiser import Adam, falling
+from metarl.core.learner import Params
+from metarl.core.networks import MLP
+from metarl.core.normalisation import trained
+from metarl.core.optimiser import Adam, falling
 from metarl.rollout.trajectory import Trajectory
 
 DECODER = "decoder."

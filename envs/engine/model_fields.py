@@ -10,8 +10,8 @@ from mujoco.batch import MODEL_FIELDS
 from mujoco.batch import Batch as Simulations
 from numpy.typing import NDArray
 
+from metarl.core.errors import MetaRLError
 from metarl.envs.engine.physics import MujocoFamily
-from metarl.errors import MetaRLError
 
 _POSITIVE = ("body_mass", "body_inertia")  # of every body that has any
 _BYTES = 8  # of one of MuJoCo's numbers

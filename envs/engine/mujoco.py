@@ -10,14 +10,14 @@ from mujoco.batch import SimulationError
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.device import check_device
+from metarl.core.device import check_device
+from metarl.core.errors import MetaRLError
+from metarl.core.process import engine_threads
+from metarl.core.random import Domain, uniforms
 from metarl.envs.engine.clock import Clock
 from metarl.envs.engine.model_fields import check_fields, check_fits_memory, write_fields
 from metarl.envs.engine.physics import MujocoFamily
-from metarl.errors import MetaRLError
-from metarl.process import engine_threads
 from metarl.rollout.batch import Step
-from metarl.rollout.random import Domain, uniforms
 from metarl.tasks import Tasks
 
 _NO_STAGE = mujoco.mjtStage.mjSTAGE_NONE.value

@@ -7,7 +7,7 @@ from typing import Any
 
 import mujoco
 
-from metarl.errors import NoGraphicsError
+from metarl.core.errors import NoGraphicsError
 
 _OFF = ("disable", "disabled", "off", "false", "0")
 _REMEDY = (

@@ -16,13 +16,13 @@ from mujoco.batch import DATA_FIELDS
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.core.errors import MetaRLError
+from metarl.core.process import no_mujoco_log
+from metarl.core.random import to_normal
 from metarl.envs.engine.arrays import Array, namespace
-from metarl.envs.engine.marks import History, Mark, View
-from metarl.errors import MetaRLError
+from metarl.envs.engine.overlays import History, Mark, View
 from metarl.family.base import TaskFamily
-from metarl.family.players import Player, RandomPlayer, Reflex
-from metarl.process import no_mujoco_log
-from metarl.rollout.random import to_normal
+from metarl.family.reference_policies import Player, RandomPlayer, Reflex
 from metarl.tasks import Task, Tasks
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl.core.errors import MetaRLError
 from metarl.envs.drawing import AGENT, GOAL, PALE, Colour, annotate, blend
-from metarl.envs.engine.looks import HEIGHT, WIDTH, dress, rgba
-from metarl.envs.engine.marks import Heading, History, Mark, Place, Spot, Tint, View, Way
+from metarl.envs.engine.materials import HEIGHT, WIDTH, dress, rgba
 from metarl.envs.engine.opengl import open_graphics
+from metarl.envs.engine.overlays import Heading, History, Mark, Place, Spot, Tint, View, Way
 from metarl.envs.engine.physics import MujocoFamily
-from metarl.errors import MetaRLError
 from metarl.tasks import Task, Tasks
 
 _MOST_STUDIOS = 4  # kept at a time: each holds a context, its textures and its buffers

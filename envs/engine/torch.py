@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.checkpoint import prefixed, with_prefix
-from metarl.device import check_device
+from metarl.core.checkpoint import prefixed, with_prefix
+from metarl.core.device import check_device
+from metarl.core.errors import MetaRLError
+from metarl.core.random import Domain, step_uniforms, uniforms
 from metarl.envs.engine.clock import Clock
-from metarl.errors import MetaRLError
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Step
-from metarl.rollout.random import Domain, step_uniforms, uniforms
 from metarl.rollout.streams import Stream
 from metarl.tasks import Tasks
 

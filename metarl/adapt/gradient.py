@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.errors import MetaRLError
-from metarl.learner import Outputs, Params, State
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Outputs, Params, State
 
 STEP_SIZE = "step_size."
 COUNT = "adaptations"

@@ -13,9 +13,9 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from metarl.adapt.gradient import InnerLoop
-from metarl.adapt.memory import LSTM, PREFIX
-from metarl.errors import MetaRLError
-from metarl.learner import Params, State
+from metarl.adapt.memory.base import LSTM, PREFIX
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params, State
 
 UPDATE = "update."  # before the names of the rule's parameters, which do not adapt, and of its state
 HIDDEN, CELL, GATES = UPDATE + "hidden", UPDATE + "cell", UPDATE + "gates"

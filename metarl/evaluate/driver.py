@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, Params, State
+from metarl.core.random import lane_keys
 from metarl.family.base import TaskFamily
-from metarl.learner import MetaLearner, Params, State
 from metarl.rollout.batch import Batch
-from metarl.rollout.random import lane_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks

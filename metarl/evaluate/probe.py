@@ -20,10 +20,10 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
 from metarl.evaluate.scores import evenly
 from metarl.evaluate.statistics import Array
-from metarl.files import write_atomic
 from metarl.tasks import Tasks
 
 FOLDS = 5

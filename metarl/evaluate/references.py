@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params
 from metarl.evaluate.driver import CHUNK, adaptation_curve, evaluation_keys, mean_returns
 from metarl.evaluate.scores import Evaluation
 from metarl.family.base import TaskFamily
-from metarl.family.players import told
-from metarl.learner import Params
+from metarl.family.reference_policies import told
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
 

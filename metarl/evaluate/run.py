@@ -9,20 +9,20 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from metarl.errors import MetaRLError
-from metarl.evaluate.belief_plot import belief_figure
-from metarl.evaluate.drawing import save_figure
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
+from metarl.core.process import log_mujoco_in
 from metarl.evaluate.driver import Curve, adaptation_curve
-from metarl.evaluate.plots import curve_figure, overview_figure
-from metarl.evaluate.posterior_plot import posterior_figure
 from metarl.evaluate.probe import Beliefs, Probe, parameter_names, probe
 from metarl.evaluate.references import reference_returns
 from metarl.evaluate.scores import Evaluation
 from metarl.evaluate.tables import title
+from metarl.experiments.run import Run
 from metarl.family.base import TaskFamily
-from metarl.files import write_atomic
-from metarl.process import log_mujoco_in
-from metarl.runs import Run
+from metarl.plotting.belief import belief_figure
+from metarl.plotting.curves import curve_figure, overview_figure
+from metarl.plotting.posterior import posterior_figure
+from metarl.plotting.style import save_figure
 from metarl.tasks import Tasks
 
 _TASKS_DRAWN = 6

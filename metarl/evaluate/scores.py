@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from metarl.errors import MetaRLError
+from metarl.core.checked_json import seal, unseal
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
 from metarl.evaluate.packing import pack, unpack
 from metarl.evaluate.scores_csv import scores_csv
 from metarl.evaluate.statistics import (
@@ -22,8 +24,6 @@ from metarl.evaluate.statistics import (
     estimate,
     interquartile_mean,
 )
-from metarl.files import write_atomic
-from metarl.sealed import seal, unseal
 
 SPLITS = ("train", "val", "test", "ood")
 SPLIT_KINDS = ("fresh", "disjoint", "closed")

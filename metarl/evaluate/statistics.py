@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 
 Array: TypeAlias = NDArray[np.float64]
 Statistic: TypeAlias = Callable[..., Array]

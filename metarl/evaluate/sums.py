@@ -4,8 +4,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from metarl.errors import MetaRLError
-from metarl.files import write_atomic
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
 
 SUMS = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.evaluate.scores import Evaluation, PointScore, evenly, short_name
 from metarl.evaluate.statistics import Estimate, intervals_touch
 

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any, Protocol
 
-from metarl.checkpoint import load_checkpoint
-from metarl.errors import MetaRLError
+from metarl.core.checkpoint import load_checkpoint
+from metarl.core.errors import MetaRLError
 from metarl.evaluate.sums import check_published
 
 MOST_BYTES = 6 * 2**20  # of one seed: three layers of 300 need as much, and nothing that is published needs more

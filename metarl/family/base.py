@@ -11,13 +11,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from metarl.errors import MetaRLError, shown
+from metarl.core.errors import MetaRLError, shown
+from metarl.core.random import stream_keys
 from metarl.rollout.batch import Batch
-from metarl.rollout.random import stream_keys
 from metarl.tasks import Fresh, Split, SplitRule, Task, Tasks, TaskSpace
 
 if TYPE_CHECKING:
-    from metarl.family.players import Player
+    from metarl.family.reference_policies import Player
 
 _DEFAULT_VARIANT = "default"
 

@@ -11,11 +11,11 @@ from gymnasium.spaces import Box
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Outputs, Params, State, Transition
 from metarl.family.base import TaskFamily
-from metarl.family.players import Player
-from metarl.family.views import ViewBatch
-from metarl.learner import Outputs, Params, State, Transition
+from metarl.family.reference_policies import Player
+from metarl.family.views.trials import ViewBatch
 from metarl.rollout.batch import Batch, Step
 from metarl.tasks import Split, Task, Tasks
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from metarl.errors import MetaRLError, shown
+from metarl.core.errors import MetaRLError, shown
+from metarl.core.plugins import FAMILIES, declared, import_module, register_gymnasium
 from metarl.family.base import TaskFamily
-from metarl.plugins import FAMILIES, declared, import_module, register_gymnasium
 
 _classes: dict[str, type[TaskFamily]] = {}
 F = TypeVar("F", bound=type[TaskFamily])

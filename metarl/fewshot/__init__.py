@@ -2,11 +2,11 @@
 
 from metarl.fewshot.adapted import Classifier, Regressor
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.episodes import Classes, Shape
+from metarl.fewshot.data.dataset import Kind, Source, make_source
+from metarl.fewshot.data.episodes import Classes, Shape
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.presets import recipe
-from metarl.fewshot.score import Scores
-from metarl.fewshot.sources import Kind, Source, make_source
+from metarl.fewshot.scoring import Scores
 
 __all__ = [
     "Classes",

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from metarl.errors import MetaRLError
-from metarl.fewshot.learner import LOGITS, VALUE, FewShotLearner
-from metarl.fewshot.neural_process import SCALE
-from metarl.learner import Outputs, Params, State
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Outputs, Params, State
+from metarl.fewshot.learners.base import LOGITS, VALUE, FewShotLearner
+from metarl.fewshot.learners.neural_process import SCALE
 
 
 class Adapted:

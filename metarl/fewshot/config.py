@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from metarl.config import above, at_least, between, check_config, one_of
-from metarl.errors import MetaRLError
-from metarl.fewshot.episodes import Shape
-from metarl.fewshot.finetuning import FineTuningConfig
-from metarl.fewshot.gradient import GradientConfig
-from metarl.fewshot.remembering import RememberingConfig
+from metarl.core.config import above, at_least, between, check_config, one_of
+from metarl.core.errors import MetaRLError
+from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.learners.finetuning import FineTuningConfig
+from metarl.fewshot.learners.gradient import GradientConfig
+from metarl.fewshot.learners.memory import RememberingConfig
 
 
 @dataclass(frozen=True, kw_only=True)

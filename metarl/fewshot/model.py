@@ -11,18 +11,18 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from metarl.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
-from metarl.device import check_device
-from metarl.errors import MetaRLError
+from metarl.core.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
+from metarl.core.device import check_device
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params, State
+from metarl.core.optimiser import Adam, falling
+from metarl.core.random import torch_generator
 from metarl.fewshot.adapted import Classifier, Regressor, as_rows
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.episodes import Shape, Support
-from metarl.fewshot.learners import make_learner
-from metarl.fewshot.score import Cost, Scores, cost_of, score
-from metarl.fewshot.sources import Kind, Part, Source
-from metarl.learner import Params, State
-from metarl.optimiser import Adam, falling
-from metarl.rollout.random import torch_generator
+from metarl.fewshot.data.dataset import Kind, Part, Source
+from metarl.fewshot.data.episodes import Shape, Support
+from metarl.fewshot.learners.registry import make_learner
+from metarl.fewshot.scoring import Cost, Scores, cost_of, score
 
 Callback = Callable[["FewShot", dict[str, float]], None]
 
@@ -130,7 +130,7 @@ class FewShot:
     def score(
         self, part: Part, shape: Shape, episodes: int = 600, seed: int = 0, *, transductive: bool = False
     ) -> Scores:
-        """Accuracies or squared errors on episodes of a part; see ``metarl.fewshot.score``."""
+        """Accuracies or squared errors on episodes of a part; see ``metarl.fewshot.scoring``."""
         if part.shape != self.kind.shape:
             raise MetaRLError(f"Samples have shape {part.shape}; this learner takes {self.kind.shape}.")
         learner = make_learner(self.config, self.kind, shape.largest.way)

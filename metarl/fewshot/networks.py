@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metarl.errors import MetaRLError
-from metarl.learner import Params
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params
 
 
 @dataclass(frozen=True)

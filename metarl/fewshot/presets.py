@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.fewshot.config import LEARNERS, FewShotConfig, used
-from metarl.fewshot.episodes import Shape
-from metarl.fewshot.finetuning import FineTuningConfig
-from metarl.fewshot.gradient import GradientConfig
-from metarl.fewshot.remembering import RememberingConfig
+from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.learners.finetuning import FineTuningConfig
+from metarl.fewshot.learners.gradient import GradientConfig
+from metarl.fewshot.learners.memory import RememberingConfig
 
 DEFAULT = "default"
 

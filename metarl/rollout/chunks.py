@@ -7,8 +7,8 @@ from weakref import finalize
 
 import torch
 
-from metarl.errors import MetaRLError
-from metarl.learner import MetaLearner, State
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, State
 from metarl.rollout.batch import Batch, PureBatch
 from metarl.rollout.trajectory import Trajectory
 

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metarl.checkpoint import prefixed, with_prefix
-from metarl.errors import MetaRLError
-from metarl.learner import Outputs, Params, State, Transition, keep_where
+from metarl.core.checkpoint import prefixed, with_prefix
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Outputs, Params, State, Transition, keep_where
 from metarl.rollout.batch import PureBatch, PureStep, Step
 
 Tensors = dict[str, Tensor]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metarl.errors import MetaRLError
-from metarl.learner import Outputs, Transition
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Outputs, Transition
 from metarl.rollout.batch import Step
 from metarl.rollout.trajectory import Trajectory
 

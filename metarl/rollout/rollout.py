@@ -7,14 +7,14 @@ import gymnasium
 import torch
 from torch import Tensor
 
-from metarl.actions import ActionMap
-from metarl.errors import MetaRLError
-from metarl.learner import MetaLearner, Params, State, keep_where
-from metarl.process import torch_beside
+from metarl.core.actions import ActionMap
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, Params, State, keep_where
+from metarl.core.process import torch_beside
+from metarl.core.random import Domain
 from metarl.rollout.batch import Batch, PureBatch
 from metarl.rollout.chunks import in_chunks
 from metarl.rollout.compiled import CompiledStep, Way, compiled_step, way_to_compile
-from metarl.rollout.random import Domain
 from metarl.rollout.recording import Recording
 from metarl.rollout.streams import Stream, noise_stream
 from metarl.rollout.trajectory import Trajectory

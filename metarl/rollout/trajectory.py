@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.errors import MetaRLError
-from metarl.learner import Transition
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Transition
 
 
 @dataclass(frozen=True, kw_only=True)

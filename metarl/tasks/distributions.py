@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from metarl.errors import MetaRLError, shown
+from metarl.core.errors import MetaRLError, shown
 
 Array = NDArray[np.float64]
 _ROUNDING = 1e-6  # values pass through float32 on the device and come back

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from metarl.errors import MetaRLError, shown
-from metarl.rollout.random import Domain, uniforms64
+from metarl.core.errors import MetaRLError, shown
+from metarl.core.random import Domain, uniforms64
 from metarl.tasks.distributions import Distribution
 
 Array = NDArray[np.float64]

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from metarl.errors import MetaRLError, shown
-from metarl.files import write_atomic
-from metarl.rollout.random import Domain, stream_keys, uniforms64
+from metarl.core.errors import MetaRLError, shown
+from metarl.core.files import write_atomic
+from metarl.core.random import Domain, stream_keys, uniforms64
 from metarl.tasks.space import Task, Tasks, TaskSpace
 
 Kind = Literal["fresh", "disjoint", "closed"]

@@ -2,8 +2,8 @@
 
 from bench.measure import Options, Row, in_turn
 
-from metarl.algorithm import Algorithm
-from metarl.process import torch_beside
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.process import torch_beside
 from metarl.rollout.batch import Batch
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory

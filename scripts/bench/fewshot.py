@@ -5,10 +5,10 @@ from bench.measure import Options, Row, in_turn
 from bench.peer_prototypical import bench_peer
 from torch.nn import functional
 
-from metarl.fewshot.episodes import Classes, Shape
-from metarl.fewshot.gradient import BODY, HEAD, MAML, GradientConfig
+from metarl.core.learner import Params
+from metarl.fewshot.data.episodes import Classes, Shape
+from metarl.fewshot.learners.gradient import BODY, HEAD, MAML, GradientConfig
 from metarl.fewshot.networks import Conv4
-from metarl.learner import Params
 
 _TASKS, _SIDE = 32, 28
 

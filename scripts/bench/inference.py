@@ -10,7 +10,7 @@ from bench.measure import Options, Row, in_turn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metarl.agents.pearl import PEARL
-from metarl.rollout.random import stream_keys
+from metarl.core.random import stream_keys
 
 _PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metarl.agents.maml import MAML
+from metarl.core.random import stream_keys
 from metarl.family import make_family
 from metarl.rollout import random, recording
 from metarl.rollout.compiled import Graph, Tensors, Way, compiled_step
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 
 _POINT, _TASKS, _LANES = "metarl/PointNavigation-v0", 4, 20
@@ -119,7 +119,7 @@ def _pretended(capture: Any, steps: int) -> Iterator[None]:
     with (
         patch("metarl.envs.engine.torch.check_device", torch.device),
         patch("metarl.rollout.rollout.way_to_compile", lambda *_: "captured"),
-        patch("metarl.rollout.random.philox", partial(_numbers, random.philox)),
+        patch("metarl.core.random.philox", partial(_numbers, random.philox)),
         patch.object(Graph, "capture", staticmethod(capture)),
         patch.object(recording, "read", lambda _: [steps, 1]),
     ):

@@ -14,11 +14,11 @@ from metarl.agents.maml import MAML
 from metarl.agents.maml.config import PRESETS
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, collect, kl
 from metarl.agents.maml.trpo import TRPO, Vector, conjugate_gradient, surrogate
+from metarl.core.learner import Outputs, Params
+from metarl.core.networks import MLP
+from metarl.core.random import Domain, stream_keys, to_normal, uniforms
 from metarl.family import make_family
 from metarl.family.base import TaskFamily
-from metarl.learner import Outputs, Params
-from metarl.networks import MLP
-from metarl.rollout.random import Domain, stream_keys, to_normal, uniforms
 from metarl.rollout.rollout import rollout
 
 FAMILY = "metarl/PointNavigation-v0"
@@ -164,7 +164,7 @@ def bench_threads(options: Options) -> list[Row]:
 
 def _train_processes(n: int) -> list[float]:
     code = (
-        "import time; from metarl.process import prepare_process; prepare_process(1); "
+        "import time; from metarl.core.process import prepare_process; prepare_process(1); "
         "from metarl.agents.maml import MAML; "
         f"agent = MAML({FAMILY!r}); agent.learn(150_000); started = time.perf_counter(); "
         "agent.learn(600_000, reset_num_timesteps=False); print(time.perf_counter() - started)"

@@ -16,12 +16,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metarl.fewshot.body import BODY
-from metarl.fewshot.episodes import Classes, Episodes, Shape
-from metarl.fewshot.metric import Prototypical
+from metarl.core.learner import Params
+from metarl.core.optimiser import Adam
+from metarl.fewshot.backbone import BODY
+from metarl.fewshot.data.episodes import Classes, Episodes, Shape
+from metarl.fewshot.learners.metric import Prototypical
 from metarl.fewshot.networks import Conv4
-from metarl.learner import Params
-from metarl.optimiser import Adam
 
 _EPISODE, _EPISODES, _SIDE = Shape(60, 1, 5), 4, 28  # of Snell et al. 2017, section 3.1; so many are timed at once
 

@@ -11,12 +11,12 @@ from bench.measure import Options, Row, in_turn
 from mujoco.batch import Batch as Simulations
 from torch import Tensor
 
+from metarl.core.networks import MLP
+from metarl.core.process import engine_threads, torch_beside
+from metarl.core.random import stream_keys
 from metarl.envs.engine.physics import MujocoFamily
 from metarl.family import TaskFamily, make_family
-from metarl.family.vector import TaskVectorEnv
-from metarl.networks import MLP
-from metarl.process import engine_threads, torch_beside
-from metarl.rollout.random import stream_keys
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks
 
 _N = 64

@@ -12,19 +12,19 @@ from bench.measure import Options, Row, best_of, way_of
 from bench.roofline import Roofline, Work, measure_roofline, policy_and_physics
 from torch import Tensor
 
-from metarl.actions import ActionMap
 from metarl.agents.maml import MAML
 from metarl.agents.maml.outer import collect
 from metarl.agents.maml.trpo import TRPO
+from metarl.core.actions import ActionMap
+from metarl.core.learner import Outputs, Params, State
+from metarl.core.random import stream_keys
 from metarl.envs import FAMILIES
 from metarl.envs.engine.physics import MujocoFamily
 from metarl.envs.engine.torch import TorchFamily
 from metarl.family import TaskFamily, make_family
 from metarl.family.registry import family_class
-from metarl.learner import Outputs, Params, State
 from metarl.rollout.chunks import Chunked
 from metarl.rollout.compiled import compile_rollouts
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 

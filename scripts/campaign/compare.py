@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from metarl.checkpoint import load_checkpoint
-from metarl.logs import STEPS
+from metarl.core.checkpoint import load_checkpoint
+from metarl.experiments.logs import STEPS
 
 CLOCKS = ("time/fps", "time/seconds")  # columns of a log that no two runs share
 _EVENTS = re.compile(r"events\.out\.tfevents\..*")

@@ -16,8 +16,8 @@ from campaign.stage import Stage
 from campaign.trainees import POINTS
 from hypothesis import strategies as st
 
-from metarl.cli import main
-from metarl.errors import MetaRLError
+from metarl.cli.main import main
+from metarl.core.errors import MetaRLError
 
 PART = "commands"
 _TEXT = [

@@ -17,12 +17,12 @@ from campaign.outcome import Trial
 from campaign.trainees import BANDIT, POINTS, agents, learners
 from hypothesis import strategies as st
 
-from metarl.agent_registry import agent_class, agent_names
-from metarl.checkpoint import config_from
+from metarl.algorithm.registry import agent_class, agent_names
+from metarl.core.checkpoint import config_from
+from metarl.experiments.fewshot_run import FewShotRun
+from metarl.experiments.run import Run
+from metarl.fewshot.data.dataset import make_source
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.runs import FewShotRun
-from metarl.fewshot.sources import make_source
-from metarl.runs import Run
 
 PART = "configs"
 _MOST = 12  # of a number in a config that something is trained with

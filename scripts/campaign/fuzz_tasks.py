@@ -10,8 +10,8 @@ from campaign.outcome import Trial
 from campaign.trainees import POINTS
 from hypothesis import strategies as st
 
+from metarl.core.random import stream_keys
 from metarl.family import make_family
-from metarl.rollout.random import stream_keys
 from metarl.tasks import (
     Choice,
     Closed,

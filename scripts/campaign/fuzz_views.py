@@ -12,12 +12,12 @@ from campaign.trainees import BANDIT, POINTS
 from gymnasium.spaces import Box, Discrete, Tuple
 from hypothesis import strategies as st
 
+from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, make_family
-from metarl.family.single import TaskEnv
-from metarl.family.vector import TaskVectorEnv
-from metarl.sb3 import TaskVecEnv
+from metarl.family.views.sb3 import TaskVecEnv
+from metarl.family.views.single import TaskEnv
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks, TaskSpace, Uniform
 
 PART = "views"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 
 Kind = Literal["same", "clean", "raw", "wrong"]
 KINDS: tuple[Kind, ...] = ("same", "clean", "raw", "wrong")

@@ -8,18 +8,18 @@ from typing import Any
 
 from campaign.compare import log_rows, without_clock
 from campaign.stage import EPISODES, SETTING, Stage
+from results.files import load_results
 
 from metarl.agents.rl2.agent import RL2
-from metarl.checkpoint import load_checkpoint
-from metarl.evaluate.results import load_results
+from metarl.core.checkpoint import load_checkpoint
+from metarl.evaluate.fewshot_published import open_fewshot_run
+from metarl.evaluate.published import open_run
 from metarl.evaluate.run import evaluate_run, evaluation_of
 from metarl.evaluate.scores import Evaluation
+from metarl.experiments.fewshot_run import FewShotRun
+from metarl.experiments.run import Run
 from metarl.fewshot import evaluation as fewshot
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.published import open_fewshot_run
-from metarl.fewshot.runs import FewShotRun
-from metarl.published import open_run
-from metarl.runs import Run
 
 Numbers = Any  # JSON
 

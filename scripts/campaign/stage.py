@@ -10,19 +10,19 @@ from campaign.calls import trapped
 from campaign.children import forked
 from campaign.trainees import POINTS, Trainee, agent, learner
 from campaign.trap import Trap
+from results.files import write_result
+from results.summaries import figure, summary
 
 from metarl.agents.rl2.config import RL2Config
-from metarl.evaluate.results import write_result
+from metarl.evaluate.fewshot import evaluation_of
 from metarl.evaluate.run import evaluate_run, save_evaluation
-from metarl.evaluate.summaries import figure, summary
 from metarl.evaluate.sums import record_sums
 from metarl.evaluate.weights import save_weights
-from metarl.fewshot.episodes import Shape
-from metarl.fewshot.evaluation import evaluation_of
+from metarl.experiments.fewshot_run import FewShotRun
+from metarl.experiments.run import Run
+from metarl.fewshot.data.episodes import Shape
 from metarl.fewshot.presets import recipe
-from metarl.fewshot.publish import publish
-from metarl.fewshot.runs import FewShotRun
-from metarl.runs import Run
+from results.fewshot import publish
 
 SETTING, EPISODES = Shape(5, 1, 2), 4
 _FACTS = {"command": "campaign", "machine": "campaign", "tuned_on": "val"}

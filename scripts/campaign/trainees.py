@@ -14,17 +14,17 @@ from metarl.agents.maml.config import MAMLConfig
 from metarl.agents.pearl.config import PEARLConfig
 from metarl.agents.rl2.config import RL2Config
 from metarl.agents.varibad.config import VariBADConfig
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
+from metarl.experiments.fewshot_run import FewShotRun
+from metarl.experiments.fewshot_run import train_seed as train_fewshot_seed
+from metarl.experiments.run import Run
+from metarl.experiments.run_folder import RunFolder
+from metarl.experiments.training import train_run, train_seed
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.episodes import Shape
-from metarl.fewshot.learners import make_learner
+from metarl.fewshot.data.dataset import SOURCES, make_source
+from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.presets import PRESETS
-from metarl.fewshot.runs import FewShotRun
-from metarl.fewshot.runs import train_seed as train_fewshot_seed
-from metarl.fewshot.sources import SOURCES, make_source
-from metarl.run_folder import RunFolder
-from metarl.runs import Run
-from metarl.training import train_run, train_seed
 
 POINTS, GRID, BANDIT = "metarl/PointNavigation-v0", "metarl/GridNavi-v0", "metarl/BernoulliBandit-v0"
 _ITERATIONS = 8

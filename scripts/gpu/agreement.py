@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from gpu.record import STOPPED, Job, Record
 
-from metarl.process import prepare_process
+from metarl.core.process import prepare_process
 
 _ROOT = Path(__file__).resolve().parents[2]
 # What was asked first, by parts of the tests' names, and what stands for the rest where time is short.

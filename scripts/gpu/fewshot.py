@@ -6,11 +6,11 @@ from dataclasses import replace
 import torch
 from gpu.record import Job, Record
 
-from metarl.fewshot.episodes import Shape
+from metarl.core.process import prepare_process
+from metarl.fewshot.data.dataset import Source, make_source
+from metarl.fewshot.data.episodes import Shape
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.presets import recipe
-from metarl.fewshot.sources import Source, make_source
-from metarl.process import prepare_process
 
 _ASKED = Shape(5, 1, 15)
 _LEARNERS = ("prototypical", "maml")

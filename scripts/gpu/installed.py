@@ -4,7 +4,7 @@ import filecmp
 import importlib.util
 from pathlib import Path
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 
 _FOLDERS = {"metarl": "metarl", "metarl/envs": "envs", "metarl/agents": "agents"}  # installed as, in the tree
 

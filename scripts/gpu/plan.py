@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gpu.record import DONE, FAILED, MOST_BYTES, RUNNING, STOPPED, Record
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 LOG = "log.txt"

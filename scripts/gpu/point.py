@@ -7,7 +7,7 @@ from bench.roofline import Roofline, measure_roofline
 from bench.scale import LANES, POINT, measure_point, parts_of
 from gpu.record import Job, Record, attempt
 
-from metarl.process import prepare_process
+from metarl.core.process import prepare_process
 from metarl.rollout.compiled import compiled_step
 
 _SIZES = (65_536, 4_096, 1_048_576)  # the one that has a figure to reach first

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metarl.files import write_atomic
+from metarl.core.files import write_atomic
 
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped at its bound", "failed"
 MOST_BYTES = 16 << 20  # of a file

@@ -11,8 +11,8 @@ from gpu.record import Job, Record
 from stable_baselines3.common.callbacks import BaseCallback
 
 from metarl.agents.rl2 import RL2
+from metarl.core.process import prepare_process
 from metarl.evaluate.driver import adaptation_curve
-from metarl.process import prepare_process
 from metarl.rollout.compiled import FellBack, compile_rollouts
 from metarl.tasks import Tasks
 

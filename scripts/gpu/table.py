@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from gpu.plan import ROWS
+from results.report import insert_table, markdown
 
-from metarl.errors import MetaRLError
-from metarl.evaluate.report import insert_table, markdown
+from metarl.core.errors import MetaRLError
 
 MARKER = "gpu"
 

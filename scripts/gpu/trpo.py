@@ -4,7 +4,7 @@ from bench.measure import Options, Steps
 from bench.scale import meta_iteration
 from gpu.record import Job, Record, attempt
 
-from metarl.process import prepare_process
+from metarl.core.process import prepare_process
 
 _TASKS, _EPISODES = 200, 20
 _WAYS: tuple[Steps, ...] = ("eager", "captured", "both")

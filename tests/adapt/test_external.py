@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.adapt.external import ATTENTION, LAST, MATRIX, USAGE, External
-from metarl.adapt.memories import make_memory
-from metarl.adapt.memory import CELL, HIDDEN
+from metarl.adapt.memory.base import CELL, HIDDEN
+from metarl.adapt.memory.external import ATTENTION, LAST, MATRIX, USAGE, External
+from metarl.adapt.memory.registry import make_memory
 from metarl.agents.rl2 import RL2Config
-from metarl.errors import MetaRLError
-from metarl.learner import Params, State
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params, State
 
 Array = NDArray[np.float64]
 

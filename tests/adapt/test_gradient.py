@@ -11,9 +11,9 @@ from torch import Tensor
 
 from metarl.adapt.gradient import COUNT, STEP_SIZE, InnerLoop, chunks, meta_gradient
 from metarl.adapt.learned_update import GATES, HIDDEN, LearnedUpdate, scaled
-from metarl.errors import MetaRLError
-from metarl.learner import MetaLearner, Outputs, Params, State
-from metarl.networks import MLP
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, Outputs, Params, State
+from metarl.core.networks import MLP
 
 Learns = Callable[..., None]
 Data = tuple[Tensor, Tensor]  # inputs and labels, (task, sample, 1)

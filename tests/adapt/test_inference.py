@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import softplus
 
 from metarl.adapt.inference import TOTAL, Attention, GaussianProduct, Mean, Pool, kl_to_standard_normal
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 
 POOLS = [Mean(4), Attention(4, heads=2), GaussianProduct(4), GaussianProduct(4, prior=True)]
 IDS = ["mean", "attention", "product", "product with prior"]

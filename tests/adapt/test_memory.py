@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.adapt.memories import MEMORIES, make_memory
-from metarl.adapt.memory import Memory
-from metarl.learner import Params, State, keep_where
+from metarl.adapt.memory.base import Memory
+from metarl.adapt.memory.registry import MEMORIES, make_memory
+from metarl.core.learner import Params, State, keep_where
 
 D, WIDTH, STEPS = 3, 8, 11
 # Those that are short forget within these trials.

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.adapt.snail import SEEN, SNAIL
-from metarl.errors import MetaRLError
-from metarl.learner import Params, keep_where
+from metarl.adapt.memory.snail import SEEN, SNAIL
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params, keep_where
 
 D, WIDTH = 3, 4
 

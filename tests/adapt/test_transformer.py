@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.adapt.transformer import COUNT, Transformer
-from metarl.errors import MetaRLError
-from metarl.learner import Params, State
+from metarl.adapt.memory.transformer import COUNT, Transformer
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params, State
 
 D, WIDTH = 3, 8
 

@@ -6,8 +6,8 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from metarl.adapt.transitions import TransitionInput
-from metarl.learner import Transition
+from metarl.adapt.memory.transitions import TransitionInput
+from metarl.core.learner import Transition
 from metarl.rollout.trajectory import Trajectory
 
 OBSERVATIONS = Box(-np.inf, np.inf, (2,), np.float32)

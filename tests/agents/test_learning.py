@@ -9,11 +9,11 @@ import pytest
 
 from metarl.agents.maml import MAML
 from metarl.agents.maml.config import MAMLConfig
-from metarl.algorithm import Algorithm
+from metarl.algorithm.algorithm import Algorithm
 from metarl.envs.engine.torch import TorchFamily
 from metarl.envs.navigation import PointNavigation
 from metarl.evaluate.driver import adaptation_curve
-from metarl.family.players import player_returns
+from metarl.family.reference_policies import player_returns
 from metarl.tasks import Tasks
 
 Learns = Callable[..., None]

@@ -14,9 +14,9 @@ from metarl.agents.maml.config import PRESETS, MAMLConfig
 from metarl.agents.maml.learner import LOG_STD, SHIFT, MAMLLearner
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, collect
 from metarl.agents.maml.ppo import PPO
-from metarl.errors import MetaRLError
-from metarl.learner import Params
-from metarl.rollout.random import stream_keys
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params
+from metarl.core.random import stream_keys
 from metarl.rollout.trajectory import Trajectory
 
 Mixed = Callable[[Tensor, Tensor, Tensor], Distribution]

@@ -17,11 +17,11 @@ from metarl.agents.pearl import PEARL, PEARLConfig
 from metarl.agents.pearl.learner import ACTOR, ENCODER, Z
 from metarl.agents.pearl.replay import ContextReplay, TaskReplay
 from metarl.agents.pearl.sac import SAC
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params
+from metarl.core.random import stream_keys
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.errors import MetaRLError
 from metarl.evaluate.driver import adaptation_curve
-from metarl.learner import Params
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Choice, Closed, TaskSpace

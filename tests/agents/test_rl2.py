@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from metarl.adapt.memories import MEMORIES
+from metarl.adapt.memory.registry import MEMORIES
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.learner import RL2Learner
 from metarl.agents.rl2.ppo import TrialPPO, trial_targets
+from metarl.core.learner import Outputs, Params, Transition
 from metarl.envs.engine.torch import TorchFamily
-from metarl.learner import Outputs, Params, Transition
 from metarl.rollout.trajectory import Trajectory
 
 Mixed = Callable[[Tensor, Tensor, Tensor], Distribution]

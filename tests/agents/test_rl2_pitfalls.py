@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.actions import ActionMap
-from metarl.adapt.memories import MEMORIES
+from metarl.adapt.memory.registry import MEMORIES
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.learner import START
-from metarl.distributions import Mixed, SquashedGaussian
+from metarl.algorithm.adapted_policy import AdaptedPolicy
+from metarl.core.actions import ActionMap
+from metarl.core.distributions import Mixed, SquashedGaussian
+from metarl.core.learner import Outputs, State
+from metarl.core.random import stream_keys
 from metarl.envs.engine.torch import TorchFamily
 from metarl.evaluate.driver import adaptation_curve
-from metarl.learner import Outputs, State
-from metarl.policy import AdaptedPolicy
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks

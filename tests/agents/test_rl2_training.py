@@ -11,11 +11,11 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from metarl.adapt.memories import MEMORIES
+from metarl.adapt.memory.registry import MEMORIES
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.config import PRESETS
+from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.errors import MetaRLError
 from metarl.evaluate.driver import adaptation_curve
 from metarl.tasks import Choice, Closed, TaskSpace
 

@@ -19,21 +19,21 @@ from metarl.agents.baselines import MultiTask, Oracle
 from metarl.agents.baselines.sb3 import InexactResume, SB3Agent
 from metarl.agents.baselines.sb3_config import PRESETS, PPOConfig, SACConfig, SB3Config
 from metarl.agents.maml.config import MAMLConfig
-from metarl.checkpoint import config_from, load_checkpoint
-from metarl.cli import main
+from metarl.cli.main import main
+from metarl.core.checkpoint import config_from, load_checkpoint
+from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.errors import MetaRLError
 from metarl.evaluate.driver import adaptation_curve
 from metarl.evaluate.run import evaluate_run
 from metarl.evaluate.tables import comparison_json
+from metarl.experiments.logs import STEPS
+from metarl.experiments.run import Run
+from metarl.experiments.training import train_run
 from metarl.family import TaskFamily, make_family
 from metarl.family.observed import with_task
-from metarl.family.single import TaskEnv
-from metarl.logs import STEPS
-from metarl.runs import Run
-from metarl.sb3 import TaskVecEnv
+from metarl.family.views.sb3 import TaskVecEnv
+from metarl.family.views.single import TaskEnv
 from metarl.tasks import Choice, Closed, TaskSpace
-from metarl.training import train_run
 
 FAMILY, VARIANT = "metarl/PointNavigation-v0", "pearl"
 Learns = Callable[..., None]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.functional import hessian, jacobian
 
 from metarl.agents.maml.surrogates import SURROGATES, dice, loglik, lvc
-from metarl.losses import masked_mean
+from metarl.core.losses import masked_mean
 
 # Two states, two actions, two steps; the first state is 0. All numbers are made up.
 NEXT = torch.tensor([[[0.8, 0.2], [0.3, 0.7]], [[0.6, 0.4], [0.1, 0.9]]], dtype=torch.float64)  # (state, action, next)

@@ -14,8 +14,8 @@ from metarl.agents.varibad import VariBAD, VariBADConfig
 from metarl.agents.varibad import elbo as elbo_module
 from metarl.agents.varibad.buffer import TrialBuffer
 from metarl.agents.varibad.elbo import ELBO
+from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import TorchFamily
-from metarl.errors import MetaRLError
 from metarl.rollout.trajectory import Trajectory
 
 Families = Callable[[str], TorchFamily]

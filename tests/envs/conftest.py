@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from metarl.core.random import stream_keys
 from metarl.family import TaskFamily
-from metarl.family.players import player_returns
-from metarl.rollout.random import stream_keys
+from metarl.family.reference_policies import player_returns
 from metarl.tasks import Tasks
 
 Sample = Callable[[TaskFamily, int], Tasks]

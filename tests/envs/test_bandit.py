@@ -9,7 +9,7 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from metarl.envs.bandit import BernoulliBandit
-from metarl.family.players import player_returns
+from metarl.family.reference_policies import player_returns
 from metarl.tasks import Tasks
 
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Transition
 from metarl.envs.bandit import BernoulliBandit
-from metarl.envs.bandit_players import Gittins, Greedy, Thompson, gittins_index
-from metarl.errors import MetaRLError
-from metarl.family.players import Player, player_returns
-from metarl.learner import Transition
+from metarl.envs.bandit_policies import Gittins, Greedy, Thompson, gittins_index
+from metarl.family.reference_policies import Player, player_returns
 from metarl.tasks import Tasks
 
 Sample = Callable[[BernoulliBandit, int], Tasks]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.envs.gridnavi import GridNavi
-from metarl.family.players import player_returns
+from metarl.family.reference_policies import player_returns
 
 Cell = tuple[float, float]
 NO_DRAW = torch.empty(1, 0)

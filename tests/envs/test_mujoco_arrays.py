@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from metarl.core.random import stream_keys
 from metarl.envs import FAMILIES
 from metarl.envs.engine.arrays import join, namespace
 from metarl.envs.engine.physics import MujocoFamily
 from metarl.family.registry import family_class
-from metarl.rollout.random import stream_keys
 
 N = 5
 CASES = [

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from metarl.core.errors import MetaRLError
+from metarl.core.random import stream_keys
 from metarl.envs.ant import Ant
 from metarl.envs.engine.arrays import Array
 from metarl.envs.engine.model_fields import check_fits_memory
 from metarl.envs.engine.mujoco import MujocoBatch
 from metarl.envs.engine.physics import MujocoFamily, TaskArrays
 from metarl.envs.half_cheetah import HalfCheetah
-from metarl.envs.random_physics import AntRandParams
-from metarl.errors import MetaRLError
-from metarl.family.single import TaskEnv
-from metarl.family.vector import TaskVectorEnv
-from metarl.rollout.random import stream_keys
+from metarl.envs.random_dynamics import AntRandParams
+from metarl.family.views.single import TaskEnv
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks, TaskSpace, Uniform
 
 N = 2

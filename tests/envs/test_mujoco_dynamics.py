@@ -15,9 +15,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from metarl.core.random import stream_keys
 from metarl.envs.engine.physics import MujocoFamily
 from metarl.family import make_family
-from metarl.rollout.random import stream_keys
 from metarl.tasks import Task, Tasks
 
 Array = NDArray[np.float64]

@@ -14,10 +14,10 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from metarl.core.random import Domain, stream_keys, uniforms
 from metarl.envs.engine.mujoco import MujocoBatch
 from metarl.family import make_family
-from metarl.family.vector import TaskVectorEnv
-from metarl.rollout.random import Domain, stream_keys, uniforms
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks
 
 N = 3
@@ -34,7 +34,7 @@ def somewhere_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    return lambda count: monkeypatch.setattr("metarl.process._threads", count)
+    return lambda count: monkeypatch.setattr("metarl.core.process._threads", count)
 
 
 def batch_of(family: str, n: int = N, vary: bool = True) -> MujocoBatch:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy import stats
 
+from metarl.core.random import Domain, stream_keys, uniforms
 from metarl.envs import FAMILIES
 from metarl.envs.engine.physics import MujocoFamily
 from metarl.family import family_class, make_family
-from metarl.rollout.random import Domain, stream_keys, uniforms
 from metarl.tasks import Tasks
 
 # Family and preset: size of the observation, horizon, seconds of a control step, physics steps in it, split, how many

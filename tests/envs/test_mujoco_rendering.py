@@ -13,16 +13,16 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv
 from numpy.typing import NDArray
 
+from metarl.core.errors import MetaRLError, NoGraphicsError
 from metarl.envs import FAMILIES
 from metarl.envs.engine import opengl, rendering
-from metarl.envs.engine.marks import History, Way
+from metarl.envs.engine.overlays import History, Way
 from metarl.envs.engine.physics import MujocoFamily
-from metarl.errors import MetaRLError, NoGraphicsError
 from metarl.family import make_family
-from metarl.family.check import check_family
+from metarl.family.checks.check import check_family
 from metarl.family.registry import family_class
-from metarl.family.single import TaskEnv
-from metarl.family.vector import TaskVectorEnv
+from metarl.family.views.single import TaskEnv
+from metarl.family.views.vector import TaskVectorEnv
 
 MUJOCO = [name for name in FAMILIES if issubclass(family_class(name), MujocoFamily)]
 CHEETAH = "metarl/HalfCheetahVel-v0"

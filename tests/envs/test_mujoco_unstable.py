@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from metarl.core.random import stream_keys
 from metarl.envs.engine.arrays import Array
 from metarl.envs.engine.mujoco import MujocoBatch
 from metarl.envs.engine.physics import TaskArrays
 from metarl.envs.half_cheetah import HalfCheetahVel
 from metarl.family import make_family
-from metarl.family.players import Reflex
-from metarl.family.single import TaskEnv
-from metarl.family.vector import TaskVectorEnv
-from metarl.rollout.random import stream_keys
+from metarl.family.reference_policies import Reflex
+from metarl.family.views.single import TaskEnv
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Task, Tasks, TaskSpace, Uniform
 

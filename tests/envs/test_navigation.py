@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from metarl.core.learner import Noise, Outputs, Params
 from metarl.envs.navigation import PointNavigation
-from metarl.family.players import Player, player_returns
-from metarl.learner import Noise, Outputs, Params
+from metarl.family.reference_policies import Player, player_returns
 from metarl.tasks import Tasks
 
 NO_DRAW = torch.empty(1, 0)

@@ -8,6 +8,7 @@ import torch
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
+from metarl.core.random import stream_keys
 from metarl.envs import FAMILIES
 from metarl.envs.bandit import BernoulliBandit
 from metarl.envs.cartpole import CartPole
@@ -19,8 +20,7 @@ from metarl.envs.semicircle import SparseSemicircle
 from metarl.envs.tabular import TabularMDP
 from metarl.family import TaskFamily
 from metarl.family.registry import family_class
-from metarl.family.views import ViewBatch
-from metarl.rollout.random import stream_keys
+from metarl.family.views.trials import ViewBatch
 from metarl.tasks import Tasks
 
 # Those of MuJoCo's models are in test_mujoco_rendering.py.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.envs.tabular import TabularMDP
-from metarl.family.players import player_returns
+from metarl.family.reference_policies import player_returns
 from metarl.tasks import Tasks
 
 

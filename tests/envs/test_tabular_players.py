@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from metarl.core.learner import Transition
 from metarl.envs.tabular import TabularMDP
-from metarl.envs.tabular_players import PSRL, plan
-from metarl.family.players import player_returns
-from metarl.learner import Transition
+from metarl.envs.tabular_policies import PSRL, plan
+from metarl.family.reference_policies import player_returns
 from metarl.tasks import Tasks
 
 Sample = Callable[[TabularMDP, int], Tasks]

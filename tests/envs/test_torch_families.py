@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from metarl.core.random import stream_keys
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
-from metarl.family.players import player_returns
+from metarl.family.reference_policies import player_returns
 from metarl.family.registry import family_class
-from metarl.rollout.random import stream_keys
 
 Start = tuple[TorchFamily, dict[str, Tensor], dict[str, Tensor], Tensor, list[Tensor]]
 OURS = [name for name in FAMILIES if issubclass(family_class(name), TorchFamily)]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.algorithm import Algorithm
-from metarl.learner import MetaLearner, Noise, Outputs, Params, State, Transition
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.learner import MetaLearner, Noise, Outputs, Params, State, Transition
 
 
 class Counting(MetaLearner):

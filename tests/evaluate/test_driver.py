@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, Params, State
 from metarl.evaluate import driver
 from metarl.evaluate.driver import Curve, adaptation_curve
 from metarl.family import make_family
-from metarl.family.players import player_returns, told
-from metarl.learner import MetaLearner, Params, State
+from metarl.family.reference_policies import player_returns, told
 from metarl.rollout.trajectory import Trajectory
 
 FAMILY = make_family("metarl/BernoulliBandit-v0", "k5")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metarl.cli import main
-from metarl.errors import MetaRLError
-from metarl.evaluate.film import film_player, film_run, frames
+from metarl.cli.main import main
+from metarl.core.errors import MetaRLError
+from metarl.experiments.run import Run
 from metarl.family import make_family
-from metarl.runs import Run
+from metarl.plotting.film import film_player, film_run, frames
 
 NAVIGATION = "metarl/PointNavigation-v0"
 SMALL = ["--config.tasks", "2", "--config.episodes", "3", "--config.hidden", "4", "--config.total-timesteps", "500"]

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.agent_registry import agent_class
+from metarl.algorithm.registry import agent_class
+from metarl.core.learner import MetaLearner, Params, State
+from metarl.core.random import stream_keys
 from metarl.evaluate.driver import adaptation_curve, evaluation_keys
-from metarl.evaluate.film import film
 from metarl.evaluate.references import player_evaluations, reference_returns
 from metarl.evaluate.run import evaluate_run, held_out
 from metarl.family import TaskFamily, make_family
 from metarl.family.listing import families
 from metarl.family.observed import with_task
-from metarl.family.players import told
-from metarl.learner import MetaLearner, Params, State
-from metarl.rollout.random import stream_keys
+from metarl.family.reference_policies import told
+from metarl.plotting.film import film
 
 PEARL = make_family("metarl/PointNavigation-v0", "pearl")  # its starts are random
 OTHERS = ("val", "ood")  # splits

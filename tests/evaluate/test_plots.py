@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.evaluate import drawing
-from metarl.evaluate.drawing import GOAL, LABEL_GAP, spread, step_colours
-from metarl.evaluate.paths import paths_figure
-from metarl.evaluate.plots import comparison_figure, curve_figure, learning_figure, overview_figure, save_figure
+from metarl.plotting.curves import comparison_figure, curve_figure, learning_figure, overview_figure, save_figure
+from metarl.plotting.paths import paths_figure
+from metarl.plotting.style import GOAL, LABEL_GAP, spread, step_colours
 
 
 def texts(axes: Axes) -> list[str]:

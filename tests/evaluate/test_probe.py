@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from metarl.errors import MetaRLError
-from metarl.evaluate.belief_plot import MOST_PANELS, _plane, belief_figure
-from metarl.evaluate.posterior_plot import posterior_figure
+from metarl.core.errors import MetaRLError
 from metarl.evaluate.probe import MOST_POINTS, PROBES, Beliefs, linear_reading, parameter_names, probe
+from metarl.plotting.belief import MOST_PANELS, _plane, belief_figure
+from metarl.plotting.posterior import posterior_figure
 from metarl.tasks import Tasks
 
 RNG = np.random.default_rng(0)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from metarl.errors import MetaRLError
-from metarl.evaluate.report import (
+from results.files import FILES, check_result, extras, load_results, write_result
+from results.report import (
     fewshot_table,
     figures_table,
     insert_table,
@@ -22,9 +21,10 @@ from metarl.evaluate.report import (
     results_table,
     write_results_readme,
 )
-from metarl.evaluate.results import FILES, check_result, extras, load_results, write_result
-from metarl.evaluate.schema import check_summary
-from metarl.evaluate.summaries import figure, summary
+from results.schema import check_summary
+from results.summaries import figure, summary
+
+from metarl.core.errors import MetaRLError
 from metarl.evaluate.sums import record_sums
 from metarl.evaluate.tables import number
 

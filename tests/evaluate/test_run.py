@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from metarl.agents.baselines.finetune import FineTuneConfig
-from metarl.cli import main
-from metarl.errors import MetaRLError
+from metarl.cli.main import main
+from metarl.core.checked_json import seal
+from metarl.core.errors import MetaRLError
 from metarl.evaluate.run import evaluate_run, evaluation_of, held_out, save_evaluation
 from metarl.evaluate.scores import Evaluation
+from metarl.experiments.run import Run
+from metarl.experiments.run_folder import UnfinishedRun
+from metarl.experiments.training import train_run
 from metarl.family import make_family
-from metarl.run_folder import UnfinishedRun
-from metarl.runs import Run
-from metarl.sealed import seal
-from metarl.training import train_run
 
 CONFIG = FineTuneConfig(
     total_timesteps=100, tasks=1, episodes=2, hidden=(4,), step_sizes=(0.1,), choice_tasks=1, choice_points=2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.evaluate.scores import Evaluation, normalised_score, short_name, split_label
 from metarl.evaluate.statistics import bootstrap_interval, interquartile_mean, t_interval
 from metarl.evaluate.tables import (

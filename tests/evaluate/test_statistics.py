@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.evaluate import statistics
 from metarl.evaluate.scores import normalised_score
 from metarl.evaluate.statistics import (

@@ -4,9 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from results.files import load_results
 
-from metarl.errors import MetaRLError
-from metarl.evaluate.results import load_results
+from metarl.core.errors import MetaRLError
 from metarl.evaluate.sums import SUMS, check_published, check_sums, record_sums
 
 ONE, OTHER = "maml/PointNavigation-maml", "fewshot/prototypical/omniglot"

@@ -11,19 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from results.files import check_result, write_result
+from results.report import write_results_readme
+from results.summaries import figure, summary
 from rich.console import Console
 
-from metarl.cli import main
-from metarl.errors import MetaRLError
+from metarl.cli.main import main
+from metarl.core.errors import MetaRLError
 from metarl.evaluate import packing, references, scores_csv
-from metarl.evaluate.plots import comparison_figure, curve_figure, learning_figure
 from metarl.evaluate.references import player_evaluations, reference_returns
-from metarl.evaluate.report import write_results_readme
-from metarl.evaluate.results import check_result, write_result
 from metarl.evaluate.run import evaluate_run, evaluation_of, save_evaluation
 from metarl.evaluate.scores import Evaluation, evenly
 from metarl.evaluate.statistics import estimate
-from metarl.evaluate.summaries import figure, summary
 from metarl.evaluate.tables import (
     as_json,
     comparison_csv,
@@ -32,9 +31,10 @@ from metarl.evaluate.tables import (
     separation_rows,
     trial_row,
 )
+from metarl.experiments.run import Run
+from metarl.experiments.training import train_run
 from metarl.family import make_family
-from metarl.runs import Run
-from metarl.training import train_run
+from metarl.plotting.curves import comparison_figure, curve_figure, learning_figure
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"command": "metarl train", "machine": "2 cores", "version": "0.1.0", "tuned_on": "val"}

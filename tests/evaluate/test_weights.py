@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from results.files import check_result, load_results
 
-from metarl.agent_registry import agent_class
-from metarl.algorithm import Algorithm
-from metarl.checkpoint import load_checkpoint, save_checkpoint
-from metarl.cli import main
-from metarl.errors import MetaRLError
+from metarl.algorithm.algorithm import Algorithm
+from metarl.algorithm.registry import agent_class
+from metarl.cli.main import main
+from metarl.core.checkpoint import load_checkpoint, save_checkpoint
+from metarl.core.errors import MetaRLError
 from metarl.evaluate import weights
 from metarl.evaluate.driver import adaptation_curve
-from metarl.evaluate.results import check_result, load_results
+from metarl.evaluate.published import PublishedRun, open_run
 from metarl.evaluate.run import evaluate_run
 from metarl.evaluate.weights import save_weights, weights_file, weights_files
-from metarl.published import PublishedRun, open_run
-from metarl.runs import Run
-from metarl.training import train_run
+from metarl.experiments.run import Run
+from metarl.experiments.training import train_run
 
 FAMILY = "metarl/PointNavigation-v0"
 # What each agent's published file may not hold: how the names of its critics begin.

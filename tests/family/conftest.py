@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.players import Player, Reflex
+from metarl.family.reference_policies import Player, Reflex
 from metarl.tasks import Choice, Closed, Disjoint, LogUniform, Task, TaskSpace, Uniform
 
 

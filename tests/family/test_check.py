@@ -15,8 +15,8 @@ from torch import Tensor
 
 from metarl.envs.engine.torch import TorchBatch, TorchFamily
 from metarl.family import check
-from metarl.family.check import check_family
-from metarl.family.players import Reflex
+from metarl.family.checks.check import check_family
+from metarl.family.reference_policies import Reflex
 from metarl.rollout.batch import Step
 from metarl.tasks import Fresh, Split, SplitRule, Tasks, TaskSpace, Uniform
 

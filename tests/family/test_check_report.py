@@ -11,10 +11,10 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
+from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import TorchBatch, TorchFamily
-from metarl.errors import MetaRLError
 from metarl.family import family_class, register_family
-from metarl.family.check import Problem, Report, check_family, check_variants
+from metarl.family.checks.check import Problem, Report, check_family, check_variants
 from metarl.rollout.batch import Step
 
 
@@ -32,7 +32,7 @@ def test_what_gymnasiums_checker_says_is_a_problem(monkeypatch: pytest.MonkeyPat
         gymnasium.logger.warn("the sky is falling")
         raise AssertionError("no\nground")
 
-    monkeypatch.setattr("metarl.family.check_views.check_env", complain)
+    monkeypatch.setattr("metarl.family.checks.views.check_env", complain)
     problems = [str(problem) for problem in check_family("check/Sound-v0").problems]
     assert problems == [
         "Gymnasium's check_env: it fails: no ground. Mend what it names.",
@@ -77,7 +77,7 @@ def test_a_batch_of_another_engine_is_checked_as_well(
     def batch(self: Any, tasks: Any, keys: Tensor, device: Any = "cpu", dtype: Any = torch.float32) -> TorchBatch:
         return WideRewards(self, tasks, keys, device, dtype)
 
-    monkeypatch.setattr("metarl.family.check_play.PURE", ("no such function",))
+    monkeypatch.setattr("metarl.family.checks.play.PURE", ("no such function",))
     assert check_family("check/Sound-v0").ok
     report = check_family(broken(batch=batch))
     assert "reward of the batch's step has shape (8, 1)" in str(report)

@@ -11,18 +11,18 @@ from gymnasium.utils.env_checker import data_equivalence
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.core.errors import MetaRLError
+from metarl.core.random import stream_keys
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.errors import MetaRLError
 from metarl.evaluate.driver import adaptation_curve
 from metarl.family import make_family
-from metarl.family.check_behaviour import BEHAVIOUR
-from metarl.family.check_play import Subject
-from metarl.family.check_views import VIEWS
+from metarl.family.checks.behaviour import BEHAVIOUR
+from metarl.family.checks.play import Subject
+from metarl.family.checks.views import VIEWS
 from metarl.family.observed import with_task
-from metarl.family.players import player_returns
-from metarl.family.single import TaskEnv
-from metarl.family.vector import TaskVectorEnv
-from metarl.rollout.random import stream_keys
+from metarl.family.reference_policies import player_returns
+from metarl.family.views.single import TaskEnv
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks, TaskSpace, Uniform
 
 WALK = "test/Walk-v0"

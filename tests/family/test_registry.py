@@ -7,12 +7,12 @@ import gymnasium
 import numpy as np
 import pytest
 
+from metarl.core.errors import MetaRLError
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
-from metarl.errors import MetaRLError
 from metarl.family import TaskFamily, family_class, family_ids, make_family, register_family
-from metarl.family.players import player_returns
-from metarl.family.single import TaskEnv
+from metarl.family.reference_policies import player_returns
+from metarl.family.views.single import TaskEnv
 from metarl.tasks import TaskSpace, Uniform
 
 WALK = "test/Walk-v0"

@@ -12,10 +12,10 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
+from metarl.core.random import gymnasium_keys
 from metarl.family import make_family
-from metarl.family.single import TaskEnv
-from metarl.rollout.random import gymnasium_keys
+from metarl.family.views.single import TaskEnv
 from metarl.tasks import Tasks
 
 WALK, SLOTS = "test/Walk-v0", "test/Slots-v0"

@@ -10,9 +10,9 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.family import make_family
-from metarl.family.vector import TaskVectorEnv
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks
 
 WALK, SLOTS = "test/Walk-v0", "test/Slots-v0"

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from metarl import grid, save_video
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.family import make_family
 from metarl.family.observed import with_task
-from metarl.family.single import TaskEnv
-from metarl.family.video import Frame, headed
+from metarl.family.views.single import TaskEnv
+from metarl.plotting.video import Frame, headed
 
 NAVIGATION = "metarl/PointNavigation-v0"
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from metarl.checkpoint import save_checkpoint
-from metarl.errors import MetaRLError
+from metarl.core.checkpoint import save_checkpoint
+from metarl.core.errors import MetaRLError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks processes and kills them")
 

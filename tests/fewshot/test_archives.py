@@ -16,13 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.fewshot import cifar, imagenet, places
-from metarl.fewshot.cifar import cifar10_parts, cifarfs_parts
-from metarl.fewshot.episodes import Classes, Shape
-from metarl.fewshot.imagenet import miniimagenet_parts, tieredimagenet_parts
-from metarl.fewshot.pickles import read_pickle
-from metarl.fewshot.sources import Source
+from metarl.fewshot.data.cifar import cifar10_parts, cifarfs_parts
+from metarl.fewshot.data.dataset import Source
+from metarl.fewshot.data.episodes import Classes, Shape
+from metarl.fewshot.data.imagenet import miniimagenet_parts, tieredimagenet_parts
+from metarl.fewshot.data.pickles import read_pickle
 
 MINI = {"train": ["n02", "n01"], "val": ["n03"], "test": ["n04", "n05"]}
 FS = {"train": ["owl", "ant"], "val": ["elk"], "test": ["cat"]}

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from metarl.fewshot.episodes import Episodes, Shape, Support
-from metarl.fewshot.learner import FewShotLearner
-from metarl.fewshot.learners import make_learner
-from metarl.fewshot.metric import Prototypical
+from metarl.core.learner import Params
+from metarl.fewshot.data.dataset import make_source
+from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.learners.base import FewShotLearner
+from metarl.fewshot.learners.metric import Prototypical
+from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.presets import PRESETS, recipe
-from metarl.fewshot.sources import make_source
-from metarl.learner import Params
 
 OF_NUMBERS = [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.errors import MetaRLError
-from metarl.fewshot.episodes import Classes, Shape
+from metarl.core.errors import MetaRLError
+from metarl.fewshot.data.episodes import Classes, Shape
 
 
 def numbered(counts: tuple[int, ...] = (4, 6, 5, 3, 6, 6)) -> Classes:

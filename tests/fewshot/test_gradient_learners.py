@@ -11,18 +11,18 @@ from torch.nn import functional
 
 from metarl.adapt import learned_update
 from metarl.adapt.gradient import COUNT, InnerLoop
-from metarl.errors import MetaRLError
-from metarl.fewshot.body import Dense
-from metarl.fewshot.episodes import Episodes, Shape, Support
-from metarl.fewshot.finetuning import FineTuning, FineTuningConfig
-from metarl.fewshot.gradient import MAML, GradientConfig, Reptile
-from metarl.fewshot.learner import LOGITS, FewShotLearner, accuracy
-from metarl.fewshot.meta_lstm import MetaLSTM
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params, State
+from metarl.core.optimiser import Adam
+from metarl.fewshot.backbone import Dense
+from metarl.fewshot.data.dataset import Source, of_arrays
+from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.synthetic_characters import stroke_classes
+from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy
+from metarl.fewshot.learners.finetuning import FineTuning, FineTuningConfig
+from metarl.fewshot.learners.gradient import MAML, GradientConfig, Reptile
+from metarl.fewshot.learners.meta_lstm import MetaLSTM
 from metarl.fewshot.networks import Conv4
-from metarl.fewshot.sources import Source, of_arrays
-from metarl.fewshot.strokes import stroke_classes
-from metarl.learner import Params, State
-from metarl.optimiser import Adam
 
 Learns = Callable[..., None]
 SHAPE = (28, 28)

@@ -12,22 +12,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.adapt import gradient, inference
-from metarl.errors import MetaRLError
-from metarl.fewshot.body import Dense
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params
+from metarl.fewshot.backbone import Dense
 from metarl.fewshot.config import LEARNERS
-from metarl.fewshot.context import FullContext
-from metarl.fewshot.episodes import Episodes, Shape, Support
-from metarl.fewshot.gradient import MAML, GradientConfig, Reptile
-from metarl.fewshot.learner import LOGITS
-from metarl.fewshot.learners import make_learner
-from metarl.fewshot.metric import Prototypical
+from metarl.fewshot.data.dataset import Kind, Source, of_arrays
+from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.synthetic_characters import stroke_classes
+from metarl.fewshot.learners.base import LOGITS
+from metarl.fewshot.learners.full_context import FullContext
+from metarl.fewshot.learners.gradient import MAML, GradientConfig, Reptile
+from metarl.fewshot.learners.metric import Prototypical
+from metarl.fewshot.learners.pairs import Matching, Siamese
+from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.networks import Conv4
-from metarl.fewshot.pairs import Matching, Siamese
 from metarl.fewshot.presets import recipe
-from metarl.fewshot.sources import Kind, Source, of_arrays
-from metarl.fewshot.strokes import stroke_classes
-from metarl.learner import Params
 
 Learns = Callable[..., None]
 SHAPE = (28, 28)

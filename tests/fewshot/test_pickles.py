@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metarl.errors import MetaRLError
-from metarl.fewshot.pickles import read_pickle
+from metarl.core.errors import MetaRLError
+from metarl.fewshot.data.pickles import read_pickle
 
 
 def written(path: Path, content: bytes) -> Path:

@@ -14,9 +14,8 @@ from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from metarl.errors import MetaRLError
-from metarl.evaluate.drawing import AGENTS, DPI, GOAL, INK
-from metarl.fewshot.pictures import (
+from metarl.core.errors import MetaRLError
+from metarl.plotting.fewshot.episode import (
     MOST_QUERIES,
     comparison_figure,
     embedding_figure,
@@ -25,7 +24,8 @@ from metarl.fewshot.pictures import (
     save_figure,
     steps_figure,
 )
-from metarl.fewshot.sheet import cut, text_width
+from metarl.plotting.fewshot.layout import cut, text_width
+from metarl.plotting.style import AGENTS, DPI, GOAL, INK
 
 TITLED: dict[str, Any] = {"title": "a title", "subtitle": "a subtitle"}
 ROWS = [("worst", 0.5, 0.4, 0.6, ""), ("best", 0.9, 0.85, 0.95, "a note"), ("middle", 0.7, 0.6, 0.75, "")]

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from metarl.adapt.inference import TOTAL
-from metarl.errors import MetaRLError
-from metarl.fewshot.episodes import Episodes, Shape, Support
-from metarl.fewshot.learner import VALUE
+from metarl.core.errors import MetaRLError
+from metarl.fewshot.data.dataset import Kind, make_source
+from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.functions import GaussianProcesses, Sinusoids
+from metarl.fewshot.learners.base import VALUE
+from metarl.fewshot.learners.neural_process import SCALE, NeuralProcess
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.neural_process import SCALE, NeuralProcess
 from metarl.fewshot.presets import recipe
-from metarl.fewshot.regression import GaussianProcesses, Sinusoids
-from metarl.fewshot.sources import Kind, make_source
 
 Learns = Callable[..., None]
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.adapt.memories import MEMORIES
-from metarl.errors import MetaRLError
-from metarl.fewshot.episodes import Episodes, Shape, Support
-from metarl.fewshot.learner import accuracy
+from metarl.adapt.memory.registry import MEMORIES
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params
+from metarl.core.optimiser import Adam
+from metarl.fewshot.data.dataset import Source, of_arrays
+from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.synthetic_characters import stroke_classes
+from metarl.fewshot.learners.base import accuracy
+from metarl.fewshot.learners.memory import Remembering, RememberingConfig, mixed
 from metarl.fewshot.networks import Conv4
-from metarl.fewshot.remembering import Remembering, RememberingConfig, mixed
-from metarl.fewshot.sources import Source, of_arrays
-from metarl.fewshot.strokes import stroke_classes
-from metarl.learner import Params
-from metarl.optimiser import Adam
 
 Learns = Callable[..., None]
 every_memory = pytest.mark.parametrize("memory", sorted(MEMORIES))

@@ -10,26 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from results.files import check_result, load_results
+from results.report import fewshot_table, results_table
 
-from metarl.checkpoint import load_checkpoint
-from metarl.cli import main
-from metarl.errors import MetaRLError
-from metarl.evaluate.plots import learning_figure
-from metarl.evaluate.report import fewshot_table, results_table
-from metarl.evaluate.results import check_result, load_results
+from metarl.cli.fewshot_options import EvaluateOptions
+from metarl.cli.main import main
+from metarl.core.checkpoint import load_checkpoint
+from metarl.core.errors import MetaRLError
+from metarl.evaluate.fewshot import FewShotEvaluation, evaluate_run, evaluation_of, setting_of
+from metarl.experiments.fewshot_run import FewShotRun, train_seed
+from metarl.experiments.run_folder import UnfinishedRun
+from metarl.experiments.training import How
 from metarl.fewshot import drawing
 from metarl.fewshot import score as scoring
-from metarl.fewshot.drawing import steps
-from metarl.fewshot.episodes import Shape
-from metarl.fewshot.evaluation import FewShotEvaluation, evaluate_run, evaluation_of, setting_of
+from metarl.fewshot.data.dataset import make_source
+from metarl.fewshot.data.episodes import Shape
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.options import EvaluateOptions
 from metarl.fewshot.presets import recipe
-from metarl.fewshot.publish import publish
-from metarl.fewshot.runs import FewShotRun, train_seed
-from metarl.fewshot.sources import make_source
-from metarl.run_folder import UnfinishedRun
-from metarl.training import How
+from metarl.plotting.curves import learning_figure
+from metarl.plotting.fewshot.run_figures import steps
+from results.fewshot import publish
 
 SMALL = [
     *("--config.episode.way", "5", "--config.episode.queries", "3", "--config.width", "8", "--config.strided"),

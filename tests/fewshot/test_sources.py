@@ -15,14 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.fewshot import places
-from metarl.fewshot.episodes import Classes, Shape
+from metarl.fewshot.data.dataset import Kind, Source, make_source, of_arrays
+from metarl.fewshot.data.episodes import Classes, Shape
+from metarl.fewshot.data.omniglot import omniglot_parts, read_archive
+from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.omniglot import omniglot_parts, read_archive
 from metarl.fewshot.presets import recipe
-from metarl.fewshot.sources import Kind, Source, make_source, of_arrays
-from metarl.fewshot.strokes import stroke_classes
 
 
 def classes(*names: str, side: int = 4) -> Classes:

@@ -18,17 +18,17 @@ from metarl.agents.maml import MAML
 from metarl.agents.pearl import PEARL
 from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
-from metarl.algorithm import Algorithm
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.random import stream_keys
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.evaluate.driver import adaptation_curve
 from metarl.family.registry import family_class
-from metarl.fewshot.episodes import Shape
+from metarl.fewshot.data.dataset import Source, make_source
+from metarl.fewshot.data.episodes import Shape
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.presets import PRESETS, recipe
-from metarl.fewshot.sources import Source, make_source
 from metarl.rollout import random, recording
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 
@@ -247,7 +247,7 @@ def meta(monkeypatch: pytest.MonkeyPatch) -> str:
             return answer(x) if x.is_meta else real(x, *a, **k)
 
         monkeypatch.setattr(Tensor, name, read)
-    for module in ("metarl.envs.engine.torch", "metarl.algorithm"):
+    for module in ("metarl.envs.engine.torch", "metarl.algorithm.algorithm"):
         monkeypatch.setattr(f"{module}.check_device", torch.device)
     # Ten rounds of operations that are slow on this device, and an optimiser in one kernel, which it does not have.
     philox = random.philox

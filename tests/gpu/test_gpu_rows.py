@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.rollout.compiled import FellBack
 
 

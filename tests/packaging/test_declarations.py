@@ -54,7 +54,7 @@ def test_entry_points_are_installed() -> None:
     (agents,) = (point for point in entry_points(group="metarl.agents") if point.name == "builtin")
     (command,) = entry_points(group="console_scripts", name="metarl")
     assert (families.value, agents.value) == ("metarl.envs:FAMILIES", "metarl.agents:AGENTS")
-    assert command.value == "metarl.cli:main"
+    assert command.value == "metarl.cli.main:main"
     assert callable(command.load())
 
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from metarl.agents.maml import MAML
 from metarl.agents.rl2 import RL2
-from metarl.algorithm import Algorithm
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.errors import MetaRLError
+from metarl.core.random import stream_keys
 from metarl.envs.engine.torch import TorchBatch
-from metarl.errors import MetaRLError
 from metarl.rollout import chunks
 from metarl.rollout.batch import Step
 from metarl.rollout.chunks import Chunked
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from metarl.agents.maml import MAML
 from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
-from metarl.algorithm import Algorithm
-from metarl.errors import MetaRLError
-from metarl.moments import initial_moments, with_data
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.errors import MetaRLError
+from metarl.core.normalisation import initial_moments, with_data
+from metarl.core.random import stream_keys
 from metarl.rollout import compiled
 from metarl.rollout.compiled import FellBack, Graph, Way, compile_rollouts, compiled_step, faster, way_to_compile
-from metarl.rollout.random import stream_keys
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 

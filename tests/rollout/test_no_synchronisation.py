@@ -13,18 +13,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from metarl.actions import ActionMap
 from metarl.agents.baselines import FineTune
 from metarl.agents.maml import MAML
 from metarl.agents.pearl import PEARL
 from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
-from metarl.algorithm import Algorithm
+from metarl.algorithm.algorithm import Algorithm
+from metarl.core.actions import ActionMap
+from metarl.core.random import Domain, stream_keys, uniforms
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.family.registry import family_class
 from metarl.rollout import random, recording
-from metarl.rollout.random import Domain, stream_keys, uniforms
 from metarl.rollout.recording import Recording
 from metarl.rollout.rollout import rollout, to_env
 from metarl.rollout.trajectory import Trajectory
@@ -113,7 +113,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Algorithm], list[int]]:
     monkeypatch.setattr("metarl.envs.engine.torch.check_device", torch.device)
     monkeypatch.setattr("metarl.rollout.rollout.ActionMap", action_map)
     # Ten rounds of operations that are slow on this device; they have a test of their own.
-    numbers = "metarl.rollout.random.philox"
+    numbers = "metarl.core.random.philox"
     drawn = random.philox
 
     def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from metarl.rollout.random import (
+from metarl.core.random import (
     Domain,
     gymnasium_keys,
     philox,

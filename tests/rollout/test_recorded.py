@@ -13,10 +13,10 @@ from gymnasium.spaces import Box, Discrete, Tuple
 from metarl import Episode, MetaRLError
 from metarl.agents.pearl import PEARL, PEARLConfig
 from metarl.agents.rl2 import RL2, RL2Config
+from metarl.core.learner import MetaLearner
+from metarl.core.random import stream_keys
 from metarl.family import make_family
-from metarl.learner import MetaLearner
-from metarl.rollout.random import stream_keys
-from metarl.rollout.recorded import recorded_trajectory
+from metarl.rollout.logged_episodes import recorded_trajectory
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.rollout.random import Domain, stream_keys, to_normal, uniforms
+from metarl.core.random import Domain, stream_keys, to_normal, uniforms
 from metarl.rollout.streams import Stream
 
 KEYS = stream_keys(3, "streams")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.errors import MetaRLError
+from metarl.core.errors import MetaRLError
 from metarl.rollout.trajectory import Trajectory
 
 # (task, lane, episode): two tasks, two lanes, three episodes.

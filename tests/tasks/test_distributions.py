@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from metarl.errors import MetaRLError
-from metarl.rollout.random import Domain, stream_keys, uniforms64
+from metarl.core.errors import MetaRLError
+from metarl.core.random import Domain, stream_keys, uniforms64
 from metarl.tasks import Choice, Dirichlet, Distribution, Grid, LogUniform, Normal, Ring, Uniform
 
 EVERY = [

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.errors import MetaRLError
-from metarl.rollout.random import stream_keys
+from metarl.core.errors import MetaRLError
+from metarl.core.random import stream_keys
 from metarl.tasks import Choice, Grid, Normal, Tasks, TaskSpace, Uniform
 
 SPACE = TaskSpace(goal=Uniform(-1, 1, shape=(2,)), gain=Normal(1, 0.5))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metarl.errors import MetaRLError
-from metarl.rollout.random import stream_keys
+from metarl.core.errors import MetaRLError
+from metarl.core.random import stream_keys
 from metarl.tasks import Closed, Disjoint, Fresh, Grid, LogUniform, Split, SplitRule, Tasks, TaskSpace, Uniform
 
 LINE = TaskSpace(x=Uniform(-1, 1))

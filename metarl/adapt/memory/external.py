@@ -1,0 +1,111 @@
+"""A memory apart from the network: a matrix that an LSTM writes into and reads from by likeness."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.adapt.memory.base import CELL, HIDDEN, LSTM, PREFIX, Memory
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params, State
+from metarl.core.networks import MLP
+
+MATRIX, USAGE = PREFIX + "matrix", PREFIX + "usage"
+ATTENTION, LAST = PREFIX + "attention", PREFIX + "last"  # where each head read, and what
+DECAY = 0.99  # of the usage, γ
+_INTERFACE = PREFIX + "interface."
+# A cosine divides by no shorter a length, or traces in rows that are all but empty would be as like a key as what was
+# written: with 32 slots nothing was learned of drawn characters.
+_SHORTEST = 0.1
+_ALONE = -3.0  # α at first: nearly all goes into the least used slot
+_SHARPNESS = 10.0  # of a softmax over cosines, at first
+_FIRST = 1e-5  # so much more used a slot counts than the one before it
+
+
+class External(Memory):
+    """Memory-augmented neural network (Santoro et al. 2016, section 3): least recently used access.
+
+    A matrix of ``slots`` rows of ``slot_width`` numbers, and ``reads`` heads. At every input the controller, an LSTM
+    that sees the input and what was read last, puts out a key, a gate σ(α) and a sharpness for each head. A head reads
+    the rows that are like its key (equations 2 to 4), and writes the key: to the gate's part where it read last, and
+    for the rest into a slot that was used least, which is erased before (equations 5 to 8). Where slots were used
+    equally little the first is taken: they rank by their usage and 1e-5 of their number, so that which one it is is not
+    up to rounding. No gradient goes through that choice.
+
+    It reads what earlier inputs have left: after writing, what is most like a key would be that key. And cosines are
+    multiplied by a learned sharpness (Graves et al. 2014, equation 5), 10 at first. Without, as in equation 3, a
+    softmax over numbers from -1 to 1 tells hardly anything apart: of drawn characters nothing was learned in 120
+    iterations, after which it is otherwise right in 60 % of five ways.
+
+    ``width`` numbers are read: the controller's hidden ones, and ``reads`` × ``slot_width`` from the matrix. The
+    state is the matrix ``(task, slot, slot_width)``, its usage ``(task, slot)``, where each head read ``(task, head,
+    slot)`` and what, and the controller's two.
+    """
+
+    def __init__(self, n_inputs: int, width: int, *, slots: int, slot_width: int, reads: int) -> None:
+        super().__init__(n_inputs, width)
+        if slot_width < 1 or not 1 <= reads <= slots:
+            raise MetaRLError(
+                f"External(slots={slots}, slot_width={slot_width}, reads={reads}): all at least 1, and no more reads "
+                "than slots, for each head writes into one of its own."
+            )
+        hidden = width - reads * slot_width
+        if hidden < 1:
+            raise MetaRLError(
+                f"External(width={width}): reads={reads} of slot_width={slot_width} leave {hidden} numbers to the "
+                f"controller; take a width above {reads * slot_width}, fewer reads or narrower slots."
+            )
+        self.slots, self.slot_width, self.reads = slots, slot_width, reads
+        self.controller = LSTM(n_inputs + reads * slot_width, hidden)
+        self.interface = MLP((hidden, reads * (slot_width + 2)), output_gain=2.0)
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Those of the controller, and orthogonal weights of what it puts out, biases zero but for the gates'."""
+        interface = self.interface.init(generator)
+        interface["0.bias"].unflatten(0, (self.reads, -1))[:, -2] = _ALONE
+        named = {_INTERFACE + name: value for name, value in interface.items()}
+        return {**self.controller.init(generator), **named}
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        controller = self.controller.initial(params, n_tasks)
+        zeros = controller[HIDDEN].new_zeros
+        return {
+            **controller,
+            MATRIX: zeros(n_tasks, self.slots, self.slot_width),
+            USAGE: zeros(n_tasks, self.slots),
+            ATTENTION: zeros(n_tasks, self.reads, self.slots),
+            LAST: zeros(n_tasks, self.reads * self.slot_width),
+        }
+
+    def read(self, params: Params, state: State) -> Tensor:
+        """The controller's hidden numbers, then what each head has read."""
+        return torch.cat([state[HIDDEN], state[LAST]], -1)
+
+    def step(self, params: Params, state: State, x: Tensor) -> State:
+        before = {name: state[name] for name in (HIDDEN, CELL)}
+        controller = self.controller.step(params, before, torch.cat([x, state[LAST]], -1))
+        said = self.interface(params, controller[HIDDEN], _INTERFACE).unflatten(-1, (self.reads, -1))
+        key, gate, sharpness = said.split([self.slot_width, 1, 1], -1)
+        key, gate, sharpness = key.tanh(), gate.sigmoid(), functional.softplus(_SHARPNESS + sharpness)
+        matrix = state[MATRIX]
+        attention = (sharpness * (_direction(key) @ _direction(matrix).transpose(1, 2))).softmax(-1)
+        unused = self.least_used(state[USAGE]).to(x.dtype)
+        write = gate * state[ATTENTION] + (1 - gate) * unused  # equation 7
+        erased = matrix * (1 - unused.sum(1))[..., None]
+        return {
+            **controller,
+            MATRIX: torch.baddbmm(erased, write.transpose(1, 2), key),  # equation 8
+            # Only choices are made by the usage, so nothing of its making is kept for a gradient.
+            USAGE: DECAY * state[USAGE] + (attention + write).detach().sum(1),
+            ATTENTION: attention,
+            LAST: (attention @ matrix).flatten(1),
+        }
+
+    def least_used(self, usage: Tensor) -> Tensor:
+        """The slot that each head is given, one-hot ``(task, head, slot)``, the least used one first (equation 6)."""
+        rank = usage + _FIRST * torch.arange(self.slots, device=usage.device)
+        chosen = rank.topk(self.reads, largest=False).indices[..., None]
+        return (chosen == torch.arange(self.slots, device=usage.device)).to(torch.int64)
+
+
+def _direction(x: Tensor) -> Tensor:
+    return functional.normalize(x, dim=-1, eps=_SHORTEST)

@@ -1,0 +1,1 @@
+"""Agents with the verbs of Stable-Baselines3: learn, predict, adapt, save, load."""

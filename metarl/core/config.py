@@ -1,0 +1,128 @@
+"""Configurations are frozen dataclasses; this is how they refuse values of another type or out of range."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from metarl.core.errors import MetaRLError, shown
+
+_MOST = 2**63 - 1  # of what torch can count with
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What values a field may have beyond its type, in words and as a test; of a tuple, each of its items."""
+
+    words: str
+    holds: Callable[[Any], bool]
+    of_the_tuple: bool = False  # the test is of the tuple as a whole
+
+
+def at_least(low: float) -> Limit:
+    """``low`` or more."""
+    return Limit(f"at least {low}", lambda value: value >= low)
+
+
+def above(low: float, up_to: float = math.inf) -> Limit:
+    """More than ``low``, and no more than ``up_to``."""
+    words = f"above {low}" + ("" if math.isinf(up_to) else f" and at most {up_to}")
+    return Limit(words, lambda value: low < value <= up_to)
+
+
+def between(low: float, high: float) -> Limit:
+    """From ``low`` to ``high``, both included."""
+    return Limit(f"from {low} to {shown(high)}", lambda value: low <= value <= high)
+
+
+def one_of(words: Sequence[str]) -> Limit:
+    """One of these words."""
+    return Limit(f"one of {', '.join(words)}", lambda value: value in words)
+
+
+def items(limit: Limit, least: int = 1) -> Limit:
+    """A tuple of at least so many items, all of them within the limit."""
+    return Limit(
+        f"at least {least} of them, each {limit.words}",
+        lambda value: len(value) >= least and all(map(limit.holds, value)),
+        of_the_tuple=True,
+    )
+
+
+def check_config(config: Any, limits: Mapping[str, Limit]) -> None:
+    """Raise, naming every field of another type than declared, or beyond its limit, and what it may be.
+
+    Lists become tuples and NumPy's numbers Python's, as which a file gives them back.
+    """
+    kinds = _kinds(type(config))
+    for name, value in vars(config).items():
+        object.__setattr__(config, name, _plain(value))
+    given = vars(config)
+    wrong = [name for name, kind in kinds.items() if not kind.holds(given[name])]
+    wrong = wrong or [name for name, limit in limits.items() if not _within(limit, given[name])]
+    if not wrong:
+        return
+    named = ", ".join(f"{name}={shown(given[name])}" for name in wrong)
+    allowed = "; ".join(f"{name} must be {_allowed(kinds[name], limits.get(name))}" for name in wrong)
+    raise MetaRLError(f"{type(config).__name__}({named}) is out of range: {allowed}.")
+
+
+def _within(limit: Limit, value: Any) -> bool:
+    if isinstance(value, tuple) and not limit.of_the_tuple:
+        return all(map(limit.holds, value))
+    return value is None or limit.holds(value)  # where None is no choice, the type has refused it
+
+
+def _allowed(kind: Limit, limit: Limit | None) -> str:
+    if limit is None:
+        return kind.words
+    each = "each " if kind.of_the_tuple and not limit.of_the_tuple else ""
+    return f"{kind.words}, {each}{limit.words}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _kinds(config_class: Any) -> dict[str, Limit]:
+    """What each field's annotation allows."""
+    hints = get_type_hints(config_class)
+    return {field.name: _kind(hints[field.name]) for field in fields(config_class)}
+
+
+def _kind(hint: Any) -> Limit:
+    if get_origin(hint) is Literal:
+        allowed = get_args(hint)
+        return Limit(" or ".join(map(repr, allowed)), lambda value: isinstance(value, str) and value in allowed)
+    if get_origin(hint) in (Union, UnionType):
+        kinds = [_kind(each) for each in get_args(hint)]
+        return Limit(" or ".join(kind.words for kind in kinds), lambda value: any(k.holds(value) for k in kinds))
+    if get_origin(hint) is tuple:
+        each = _kind(get_args(hint)[0])
+        words = f"a tuple of {each.words.removeprefix('an ').removeprefix('a ')}s"
+        return Limit(words, lambda value: isinstance(value, tuple) and all(map(each.holds, value)), of_the_tuple=True)
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    return Limit(f"a {hint.__name__}", lambda value: isinstance(value, hint))
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+_PLAIN: dict[Any, Limit] = {
+    int: Limit("an integer", _is_integer),
+    float: Limit("a finite number", _is_finite),
+    bool: Limit("True or False", lambda value: isinstance(value, bool)),
+    str: Limit("a string", lambda value: isinstance(value, str)),
+    NoneType: Limit("None", lambda value: value is None),
+}

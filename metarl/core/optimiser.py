@@ -1,0 +1,73 @@
+"""Adam on a flat dict of parameters, resumed exactly."""
+
+import torch
+from torch import Tensor
+
+from metarl.core.learner import Params
+
+_SLOTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def falling(value: float, final: float, progress: float) -> float:
+    """``value`` at the start of training, linearly to its share ``final`` at the end; ``progress`` is in [0, 1]."""
+    return value * (1 - (1 - final) * min(progress, 1.0))
+
+
+class Adam:
+    """Copies of parameters that ``step`` changes, with the moments that belong to them."""
+
+    def __init__(self, params: Params, learning_rate: float, max_norm: float | None = None) -> None:
+        self.params = {
+            name: value.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
+            for name, value in params.items()
+        }
+        self._optimizer = torch.optim.Adam(self.params.values(), lr=learning_rate, fused=True)
+        self._max_norm = max_norm
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+
+    def step(self, gradients: Params) -> None:
+        """One step down the gradients, scaled to ``max_norm`` where their norm is greater; what has none stays."""
+        for name, value in self.params.items():
+            gradient = gradients.get(name)
+            # The fused step reads memory in order: a transposed gradient would be taken for another without a word.
+            value.grad = None if gradient is None else gradient.contiguous()
+        if self._max_norm is not None:
+            torch.nn.utils.clip_grad_norm_(list(self.params.values()), self._max_norm)
+        self._optimizer.step()
+
+    def minimise(self, loss: Tensor) -> None:
+        """One step down the gradient of a loss; parameters without a part in it stay."""
+        gradients = torch.autograd.grad(loss, list(self.params.values()), allow_unused=True)
+        # Not zeros where there is no gradient: Adam would go on by what it remembers of earlier ones.
+        self.step({n: value for n, value in zip(self.params, gradients, strict=True) if value is not None})
+
+    def values(self) -> Params:
+        """The parameters as they are now, of which later steps change nothing."""
+        return {name: value.detach().clone() for name, value in self.params.items()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Adam's moments, for an exact resume; later steps change nothing of them."""
+        return {
+            f"{slot}.{name}": self._optimizer.state[value][slot].clone()
+            for name, value in self.params.items()
+            for slot in _SLOTS
+            if value in self._optimizer.state
+        }
+
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict``."""
+        for name, value in self.params.items():
+            if f"step.{name}" in saved:
+                # Copies, for Adam writes to them.
+                self._optimizer.state[value] = {
+                    slot: saved[f"{slot}.{name}"].to(value.device, copy=True) for slot in _SLOTS
+                }

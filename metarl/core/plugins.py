@@ -1,0 +1,119 @@
+"""What installed packages declare through entry points: families and agents, by name."""
+
+import importlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from types import ModuleType
+
+import gymnasium
+
+from metarl.core.errors import MetaRLError
+
+FAMILIES = "metarl.families"  # each entry point gives a mapping from ids to the modules that register them
+AGENTS = "metarl.agents"  # each entry point gives a mapping from names to "module:Class"
+
+
+def declared(group: str) -> dict[str, str]:
+    """Name -> where it is, joined over the packages; each entry point of the group gives such a mapping."""
+    found: dict[str, str] = {}
+    for point in entry_points(group=group):
+        try:
+            mapping = point.load()
+        except Exception as error:  # a package of somebody else's can raise anything
+            raise MetaRLError(
+                f"Entry point {point.value} of {group} cannot be loaded: {type(error).__name__}: {error}; uninstall or "
+                "mend its package."
+            ) from error
+        if not isinstance(mapping, Mapping):
+            raise MetaRLError(
+                f"Entry point {point.value} of {group} must give a dict of name -> module, got {mapping!r}."
+            )
+        found.update(mapping)
+    return found
+
+
+def trusted(group: str, saved: str, path: str | os.PathLike[str], named: Sequence[str] = ()) -> str:
+    """The name by which a family or an agent that a file names is imported, so that no file decides what runs.
+
+    Args:
+        group: FAMILIES or AGENTS.
+        saved: an id or a name, or ``module:id`` or ``module:Class``, as the file has it.
+        path: of the file.
+        named: what the caller names, and so trusts; one that ends as the saved one does takes its place.
+
+    Returns the name; raises where its module is neither installed as a plug-in, nor imported already, nor named.
+    """
+    module, _, own = saved.rpartition(":")
+    for name in named:
+        if name.rpartition(":")[2] == own:
+            return name
+    if module and module not in sys.modules:
+        # A family's module, or an agent's "module:Class".
+        installed = {target.partition(":")[0] for target in declared(group).values()}
+        if module not in installed:
+            word = {FAMILIES: "family", AGENTS: "agent"}[group]
+            raise MetaRLError(
+                f"{path} names the {word} {saved!r}, whose module {module!r} is not installed. Loading imports no "
+                f"module that you did not name: if you trust it, say --{word} {saved}, in Python {word}={saved!r}."
+            )
+    return saved
+
+
+def register_gymnasium(family_id: str) -> None:
+    """Tell Gymnasium a family's id. The engine truncates, so the spec has no time limit of its own."""
+    if family_id not in gymnasium.registry:
+        gymnasium.register(
+            family_id,
+            entry_point="metarl.family.views.single:TaskEnv",
+            vector_entry_point="metarl.family.views.vector:TaskVectorEnv",
+            kwargs={"family": family_id},
+        )
+
+
+def register_declared() -> None:
+    """Tell Gymnasium the ids of all installed families, without importing any of them."""
+    try:
+        known = declared(FAMILIES)
+    except Exception as error:  # a broken plug-in must not keep anyone from importing metarl
+        warnings.warn(f"The families of a plug-in could not be listed: {error}", stacklevel=2)
+        return
+    for family_id in known:
+        register_gymnasium(family_id)
+
+
+def import_module(module: str) -> ModuleType:
+    """Import a module, from the working folder too, or raise naming it."""
+    # A console command has no working folder on its path, but a user's family lies there.
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    if not all(module.split(".")) or set(module) & set("/\\\0"):
+        raise MetaRLError(f"{module!r} is no name of a module; write module:id, such as my_package.maze:me/Maze-v0.")
+    try:
+        return importlib.import_module(module)
+    except MetaRLError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise MetaRLError(f"There is no module {module!r} to import from {os.getcwd()}; check the name.") from error
+        raise _failed(module, error) from error
+    except (Exception, SystemExit) as error:  # a module of a user's own can raise anything
+        # MuJoCo loads the graphics library that this variable names when it is imported, and fails without it.
+        chosen = os.environ.get("MUJOCO_GL")
+        if not isinstance(error, AttributeError | RuntimeError) or "mujoco" in sys.modules or chosen is None:
+            raise _failed(module, error) from error
+        raise MetaRLError(
+            f"MuJoCo cannot be imported with MUJOCO_GL={chosen} ({error}); install what it names (apt install libegl1 "
+            "or libosmesa6), or unset it."
+        ) from error
+
+
+def _failed(module: str, error: BaseException) -> MetaRLError:
+    """What went wrong in a module, and in which line, on one line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"  # it says so itself
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return MetaRLError(f"Module {module!r} cannot be imported: {said}{where}; mend it, or name another.")

@@ -1,0 +1,77 @@
+"""Published results of agents as runs: their weights can be scored, compared and shown as those of one's own run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from metarl.algorithm.registry import agent_class
+from metarl.core.checkpoint import config_from
+from metarl.core.errors import MetaRLError
+from metarl.evaluate.weights import about_published, is_published, weights_file
+from metarl.experiments.run import Run
+from metarl.family import TaskFamily, make_family
+
+
+@dataclass(frozen=True)
+class PublishedRun(Run):
+    """A result's folder with weights, such as ``results/maml/PointNavigation-maml``. Nothing is written into it."""
+
+    about_file: ClassVar[str] = "summary.json"
+    keeps_evaluations: ClassVar[bool] = False
+    called: ClassVar[str] = "published result"
+
+    @classmethod
+    def open(cls, path: Path, *, family: str | None = None, agent: str | Sequence[str] = ()) -> Self:
+        """Open the result in a folder; raises where it keeps no weights, or those of several makings.
+
+        Args:
+            path: the result's folder.
+            family: ``module:id`` of a family that is not installed; no module is imported that is not named so.
+            agent: ``module:Class`` of an agent that is not installed, or several of which the result has one.
+        """
+        summary, abouts = about_published(path)
+        keys = ("agent", "family", "variant", "split", "config")
+        first = next(iter(abouts.values()))
+        if wrong := [
+            key for key in keys if key not in first or any(each.get(key) != first[key] for each in abouts.values())
+        ]:
+            raise MetaRLError(f"The weights in {path} differ in {', '.join(wrong)}, or do not say it; restore them.")
+        named = {"family": (family,), "agent": (agent,) if isinstance(agent, str) else tuple(agent)}
+        for key, allowed in named.items():
+            if ":" in str(first[key]) and first[key] not in allowed:  # importing what a file names would run code
+                raise MetaRLError(
+                    f"{path} is of {key} {first[key]}, which is not installed; allow it: --{key} {first[key]}."
+                )
+        return cls(
+            path=path,
+            agent=first["agent"],
+            family_name=first["family"],
+            variant=first["variant"],
+            config=config_from(agent_class(first["agent"]).config_class, first["config"]),
+            seeds=tuple(sorted(abouts)),
+            command=summary["command"],
+        )
+
+    def family(self) -> TaskFamily:
+        family = make_family(self.family_name, self.variant)
+        split = self.about_training(self.seeds[0])["split"]
+        if split != family.splits.hash:
+            raise MetaRLError(
+                f"{self.path} was trained with split {split}, but {family.name} has {family.splits.hash} now: the "
+                "family has changed. Go back to its version."
+            )
+        return family
+
+    def checkpoint(self, seed: int) -> Path:
+        return weights_file(self.path, seed)
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether a folder is a run or a published result."""
+    return Run.is_at(path) or is_published(Path(path))
+
+
+def open_run(path: Path, **named: Any) -> Run:
+    """The run or the published result in a folder; ``named`` is what ``Run.open`` takes beside the path."""
+    return PublishedRun.open(path) if not Run.is_at(path) and is_published(path) else Run.open(path, **named)

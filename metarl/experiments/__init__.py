@@ -1,0 +1,1 @@
+"""Run folders, the training of their seeds, and logs, for agents and few-shot learners alike."""

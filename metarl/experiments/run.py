@@ -1,0 +1,147 @@
+"""Run folders: one run of one or several seeds, with all that resuming and evaluating it need.
+
+runs/NAME/run.json, splits.json; of an evaluation evaluation-SPLIT.json and .csv, curve-SPLIT.png, where there are paths
+  overview-SPLIT.png, and where the agent has a belief beliefs-SPLIT.npz, probe-SPLIT.csv, belief-SPLIT.png (and where
+  that is a Gaussian, posterior-SPLIT.png)
+runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+
+from metarl.algorithm.algorithm import Algorithm
+from metarl.algorithm.registry import agent_class
+from metarl.core.checkpoint import check_owner, config_from, load_checkpoint
+from metarl.core.errors import MetaRLError
+from metarl.core.plugins import AGENTS, FAMILIES, trusted
+from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
+from metarl.family import TaskFamily, make_family
+from metarl.tasks import Split
+
+_SPLITS = "splits.json"
+
+
+@dataclass(frozen=True)
+class Run(RunFolder):
+    """A run folder. ``agent`` and ``family`` are as they were given, so ``module:id`` is found again."""
+
+    about_file: ClassVar[str] = "run.json"
+    called: ClassVar[str] = "run folder"
+    trained_by: ClassVar[str] = "metarl train AGENT FAMILY"
+    path: Path
+    agent: str
+    family_name: str
+    variant: str
+    config: Any
+    seeds: tuple[int, ...]
+    command: str
+    id: str = ""
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        agent: str,
+        family: str,
+        variant: str | None,
+        config: Any,
+        seeds: Sequence[int],
+        command: str = "",
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> "Run":
+        """Make the folder, or with ``resume`` open the one that is there, which must be of the same making.
+
+        A run that was killed before its folder was made begins anew, so that a job may always say ``--resume``.
+        """
+        made = make_family(family, variant)
+        check_seeds(seeds)
+        run = cls(path, agent, family, made.variant, config, tuple(seeds), command, new_id())
+        if resume and cls.is_at(path):
+            saved = cls.open(path, family=family, agent=agent)
+            run.check_same(saved, ("agent", "variant", "config", "seeds"))
+            saved.family()  # raises where its split has changed since
+            return saved
+        # Whatever is wrong with the family, its split or the agent shows here, before anything is written or removed.
+        agent_class(agent)(made, config)
+        split = made.splits
+        # A kill between the two writes below leaves no more than the first behind.
+        with run.in_making(overwrite, unfinished=(_SPLITS,)):
+            split.save(path / _SPLITS)
+            run._write_about({"agent": agent, "family": family, "variant": made.variant, "split": split.hash})
+        return run
+
+    @classmethod
+    def open(cls, path: Path, *, family: str | None = None, agent: str | Sequence[str] = ()) -> Self:
+        """The run in a folder; raises where there is none, or what it says of itself is damaged.
+
+        Opening imports no module that is neither installed as a plug-in nor imported already, unless it is named:
+        ``family`` as ``module:id``, ``agent`` as ``module:Class``, or several of which the run has one.
+        """
+        agents = [agent] if isinstance(agent, str) else list(agent)
+
+        def made_of(path: Path, about: dict[str, Any]) -> Any:
+            saved = about["family"]
+            if family is not None and family.rpartition(":")[2] != saved.rpartition(":")[2]:
+                raise MetaRLError(f"{path} holds family {saved}, not {family}; choose another --name.")
+            file = path / cls.about_file
+            names = {
+                "agent": trusted(AGENTS, about["agent"], file, agents),
+                "family": trusted(FAMILIES, saved, file, [] if family is None else [family]),
+            }
+            return cls._from_about(path, {**about, **names})
+
+        return cls._open(path, made_of)
+
+    @classmethod
+    def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
+        config = config_from(agent_class(about["agent"]).config_class, about["config"])
+        facts = (about["agent"], about["family"], about["variant"], config, tuple(about["seeds"]), about["command"])
+        return cls(path, *facts, about["id"])
+
+    @property
+    def budget(self) -> int:
+        return int(self.config.total_timesteps)
+
+    @property
+    def label(self) -> str:
+        """How results call the agent of this run."""
+        return agent_class(self.agent).label(self.config)
+
+    def family(self) -> TaskFamily:
+        """The family; raises where its split is no longer the one that the run was trained with."""
+        family = make_family(self.family_name, self.variant)
+        saved = Split.load(self.path / _SPLITS, family.tasks)
+        if saved.hash != family.splits.hash:
+            raise MetaRLError(
+                f"{self.path} was trained with split {saved.hash}, but {family.name} has {family.splits.hash} now: the "
+                "family has changed. Train anew, or go back to its version."
+            )
+        return family
+
+    def new_agent(self, seed: int, device: str | torch.device = "cpu") -> Algorithm:
+        """One seed's agent as it was before training."""
+        agent = agent_class(self.agent)(self.family(), self.config, seed=seed, device=device)
+        agent.run_id = self.id
+        return agent
+
+    def trained(self, seed: int, device: str | torch.device = "cpu") -> Algorithm:
+        """One seed's agent as its checkpoint has it."""
+        return self.new_agent(seed, device).restore(self.trained_checkpoint(seed))
+
+    def about_training(self, seed: int) -> dict[str, Any]:
+        """What the seed's checkpoint says of itself."""
+        about = load_checkpoint(self.trained_checkpoint(seed))[1]
+        check_owner(self.checkpoint(seed), (about.get("run", ""), about["seed"]), (self.id, seed))
+        return about
+
+    def log_digest(self, seed: int) -> str:
+        return str(self.about_training(seed)["log"])
+
+    def trained_amount(self, seed: int) -> int:
+        return int(self.about_training(seed)["num_timesteps"])

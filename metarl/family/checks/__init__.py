@@ -1,0 +1,1 @@
+"""Checks that a family keeps what its declaration promises."""

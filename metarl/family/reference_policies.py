@@ -1,0 +1,106 @@
+"""Reference players: what a task-blind or an informed player earns on the very tasks that are scored.
+
+A player is a ``MetaLearner`` without anything to learn, so the rollout that serves the agents serves it too. What it
+may know of the task reaches it in ``params``, under ``task.NAME``.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarl.core.actions import ActionLayout
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, Outputs, Params, State, Transition
+from metarl.core.random import stream_keys
+from metarl.rollout.rollout import rollout
+from metarl.tasks import Tasks
+
+if TYPE_CHECKING:
+    from metarl.family.base import TaskFamily
+
+_PREFIX = "task."
+
+
+class Player(MetaLearner):
+    """A player of fixed behaviour. A subclass defines ``act``, and ``observe`` where it remembers."""
+
+    online = True
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        return {"step": torch.zeros(n_tasks, dtype=torch.int64, device=_device(params))}
+
+    def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
+        return {**state, "step": torch.zeros_like(state["step"])}
+
+    def observe(self, params: Params, state: State, transition: Transition) -> State:
+        return {**state, "step": state["step"] + 1}
+
+    @staticmethod
+    def task(params: Params) -> dict[str, Tensor]:
+        """The true task, for players that are told it."""
+        return {name.removeprefix(_PREFIX): value for name, value in params.items() if name.startswith(_PREFIX)}
+
+
+class Reflex(Player):
+    """Plays ``choose(observation, task, step)``, a function of what it sees, the true task and the time.
+
+    ``observation`` is ``(task, 1, ...)``, each task parameter ``(task, ...)``, ``step`` ``(task,)``; the action, in
+    [-1, 1] or an index, is ``(task, 1[, d])``.
+    """
+
+    def __init__(self, choose: Callable[[Tensor, dict[str, Tensor], Tensor], Tensor]) -> None:
+        self._choose = choose
+
+    def act(
+        self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Outputs]:
+        return self._choose(observation, self.task(params), state["step"]), {}
+
+
+class RandomPlayer(Player):
+    """Uniform over the action space; for comparison only, since beside it everything looks good."""
+
+    def __init__(self, family: "TaskFamily") -> None:
+        self._layout = ActionLayout(family.action_space)
+        self.action_noise = self._layout.noise._replace(kind="uniform")
+
+    def act(
+        self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Outputs]:
+        index, vector = (noise[..., 0] * self._layout.choices).floor(), 2 * noise - 1
+        if not self._layout.axes:
+            return index.long(), {}
+        return (torch.cat([index[..., None], vector[..., 1:]], -1) if self._layout.choices else vector), {}
+
+
+def player_returns(
+    family: "TaskFamily", name: str, tasks: Tasks, *, episodes: int = 1, repeats: int = 1, seed: int = 0
+) -> NDArray[np.float64]:
+    """Mean return of a player, ``(task, episode)``, over ``repeats`` independent trials of each task.
+
+    Every player of a family meets the same starts and random streams. Scores are not made of this: their references
+    play the agents' own streams (``metarl.evaluate.references``).
+    """
+    players = family.players()
+    if name not in players:
+        raise MetaRLError(f"{family.name} has no player {name!r}; it has {', '.join(players) or 'none'}.")
+    every = tasks.repeat(repeats)
+    batch = family.batch(every, stream_keys(len(every), "player", family.name, seed))
+    params = told(every)
+    player = players[name]
+    trajectory, _ = rollout(player, params, player.initial(params, len(every)), batch, lanes=1, episodes=episodes)
+    returns = trajectory.returns[:, 0].double().unflatten(0, (len(tasks), repeats)).mean(1)
+    return np.asarray(returns.numpy())
+
+
+def told(tasks: Tasks) -> Params:
+    """Params from which a player knows its true task."""
+    return {_PREFIX + key: value for key, value in tasks.tensors().items()}
+
+
+def _device(params: Params) -> torch.device:
+    return next((value.device for value in params.values()), torch.device("cpu"))

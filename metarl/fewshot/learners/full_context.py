@@ -1,0 +1,51 @@
+"""Matching networks with full context embeddings: what a sample means depends on what lies beside it."""
+
+import torch
+from torch import Tensor
+
+from metarl.adapt.memory.base import CELL, HIDDEN, LSTM
+from metarl.core.checkpoint import prefixed, with_prefix
+from metarl.core.learner import Params, State
+from metarl.fewshot.backbone import Body
+from metarl.fewshot.learners.pairs import ENCODED, Matching
+
+_FORWARD, _BACKWARD, _READING = "forward", "backward", "reading"
+
+
+class FullContext(Matching):
+    """Matching networks with full context embeddings (Vinyals et al. 2016, appendices A.1 and A.2).
+
+    A bidirectional LSTM, the core's memory, passes over the support in the order of its samples; a query reads it in
+    ``reads`` rounds of attention. Each query is still by itself.
+    """
+
+    def __init__(self, body: Body, way: int, reads: int = 5) -> None:
+        super().__init__(body, way)
+        d = body.n_features
+        self.reads, self.passing, self.reading = reads, LSTM(d, d), LSTM(2 * d, d)
+
+    def init(self, generator: torch.Generator) -> Params:
+        parts = ((_FORWARD, self.passing), (_BACKWARD, self.passing), (_READING, self.reading))
+        made = [prefixed(name, memory.init(generator)) for name, memory in parts]
+        return {**super().init(generator), **{name: value for part in made for name, value in part.items()}}
+
+    def seen(self, params: Params, state: State) -> Tensor:
+        encoded = state[ENCODED]
+        lengths = torch.full((len(encoded),), encoded.shape[1], device=encoded.device)
+        total = encoded
+        for name, axes in ((_FORWARD, ()), (_BACKWARD, (1,))):
+            weights = with_prefix(name, params)
+            start = self.passing.initial(weights, len(encoded))
+            total = total + self.passing.sequence(weights, start, encoded.flip(axes), lengths)[0].flip(axes)
+        return total
+
+    def asked(self, encoded: Tensor, seen: Tensor, params: Params) -> Tensor:
+        weights, rows = with_prefix(_READING, params), encoded.flatten(0, 1)
+        state = self.reading.initial(weights, len(rows))
+        hidden, read = encoded, torch.zeros_like(encoded)
+        for _ in range(self.reads):
+            x = torch.cat([rows, read.flatten(0, 1)], -1)
+            state = self.reading.step(weights, {HIDDEN: hidden.flatten(0, 1), CELL: state[CELL]}, x)
+            hidden = state[HIDDEN].unflatten(0, encoded.shape[:2]) + encoded
+            read = (hidden @ seen.transpose(1, 2)).softmax(-1) @ seen
+        return hidden

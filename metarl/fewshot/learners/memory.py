@@ -1,0 +1,139 @@
+"""Learners that adapt by memory: they take in the support sample by sample, and then tell what they remember."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.adapt.memory.registry import make_memory
+from metarl.adapt.memory.transformer import COUNT
+from metarl.core.config import at_least, check_config
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Outputs, Params, State
+from metarl.core.networks import MLP
+from metarl.fewshot.backbone import BODY, Body
+from metarl.fewshot.data.episodes import Episodes, Support
+from metarl.fewshot.learners.base import LOGITS, FewShotLearner, check_labels
+from metarl.fewshot.learners.gradient import HEAD
+
+EMBEDDING = "embedding."
+_APART = 2654435761  # odd, so that different numbers times this stay different modulo 2³², and neighbours lie far apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class RememberingConfig:
+    """Which memory, and how large: ``external`` makes a memory-augmented network, ``snail`` SNAIL."""
+
+    memory: Literal["gru", "lstm", "transformer", "external", "snail"] = "snail"
+    embedding: int = 64  # numbers of a sample that the memory sees, beside its label
+    width: int = 128  # of the memory
+    layers: int = 2  # transformer, snail
+    heads: int = 1  # transformer; they share the width. external: its reads; they share half of the width
+    capacity: int = 32  # samples looked back on, the query among them; external: slots, up to 128
+
+    def __post_init__(self) -> None:
+        check_config(
+            self,
+            {
+                "embedding": at_least(1),
+                "width": at_least(1),
+                "layers": at_least(1),
+                "heads": at_least(1),
+                "capacity": at_least(1),
+            },
+        )
+
+
+class Remembering(FewShotLearner):
+    """A memory over labelled samples (Santoro et al. 2016, section 2; Mishra et al. 2018, section 5.1).
+
+    The memory sees the sample's features, mapped to fewer numbers, its label one-hot and whether it has one; in the
+    first paper a label comes with the next sample instead, for there every sample is a query too. Each query is taken
+    in after the support as if it were the only one: without a label, and what the memory then says gives the logits.
+    The same memories as of ``metarl.agents.rl2``; the state is theirs.
+    """
+
+    def __init__(self, body: Body, way: int, config: RememberingConfig) -> None:
+        if way < 1:
+            raise MetaRLError(f"Remembering(way={way}): needs a class to predict.")
+        self.body, self.way, self.config = body, way, config
+        self.embedding = MLP((body.n_features, config.embedding), output_gain=1.0)
+        self.memory = make_memory(
+            config.memory,
+            config.embedding + way + 1,
+            config.width,
+            layers=config.layers,
+            heads=config.heads,
+            capacity=config.capacity,
+        )
+        self.head = MLP((self.memory.width, way))
+
+    def init(self, generator: torch.Generator) -> Params:
+        params = {BODY + name: value for name, value in self.body.init(generator).items()}
+        params |= {EMBEDDING + name: value for name, value in self.embedding.init(generator).items()}
+        params |= self.memory.init(generator)
+        return {**params, **{HEAD + name: value for name, value in self.head.init(generator).items()}}
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        return self.memory.initial(params, n_tasks)
+
+    def adapt(self, params: Params, state: State, support: Support) -> State:
+        """Take in the samples in the order in which they are given; in several calls it is the same as in one.
+
+        Raises where there are other classes than ``way``, and for more samples than an attention's capacity.
+        """
+        inputs, targets = support
+        check_labels(targets, self.way)
+        if COUNT in state:
+            total = int(state[COUNT].max()) + targets.shape[1]
+            if total >= self.config.capacity:
+                raise MetaRLError(
+                    f"A support of {total} samples and a query do not fit into capacity={self.config.capacity}: the "
+                    f"first would be forgotten; train with at least {total + 1}."
+                )
+        labels = functional.one_hot(targets, self.way)
+        rows = self._rows(params, inputs, torch.cat([labels, torch.ones_like(labels[..., :1])], -1))
+        lengths = torch.full_like(targets[:, 0], targets.shape[1])
+        return self.memory.sequence(params, state, rows, lengths)[1]
+
+    def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
+        n_tasks, n = inputs.shape[:2]
+        rows = self._rows(params, inputs, inputs.new_zeros(n_tasks, n, self.way + 1))
+        each = {name: value.repeat_interleave(n, 0) for name, value in state.items()}
+        # A sequence of one, not a step: that looks back on empty places too, and here they are many.
+        one = torch.ones(len(rows.flatten(0, 1)), dtype=torch.int64, device=rows.device)
+        read = self.memory.sequence(params, each, rows.flatten(0, 1)[:, None], one)[0][:, 0]
+        return {LOGITS: self.head(params, read.unflatten(0, (n_tasks, n)), HEAD)}
+
+    def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
+        """That of the queries after a support in mixed order, where the episodes say which classes they are of."""
+        if episodes.classes is not None:
+            episodes = episodes._replace(support=mixed(episodes.support, episodes.classes))
+        return super().loss(params, episodes)
+
+    def _rows(self, params: Params, inputs: Tensor, label: Tensor) -> Tensor:
+        """What the memory sees of samples ``(task, n, *shape)``."""
+        embedded = self.embedding(params, self.body(params, inputs, BODY), EMBEDDING)
+        return torch.cat([embedded, label.to(embedded.dtype)], -1)
+
+
+def mixed(support: Support, classes: Tensor) -> Support:
+    """The samples in an order that says nothing of their labels, given each task's ``classes`` ``(task, way)``.
+
+    A drawn support lies class by class, first 0, then 1: a memory trained on it could go by how many samples came
+    before and never look at a label, and would fail on a support in another order. Nor may a learner draw an order.
+    But the labels are drawn already: which of a source's classes is called 0 is chance. So samples are sorted by a
+    number made of their class in the source and of how many of that class came before. Then every order of the labels
+    is as likely as any other, because every labelling of the classes is.
+    """
+    inputs, targets = support
+    before = (targets[:, :, None] == targets[:, None]).tril(-1).sum(-1)
+    key = classes.gather(1, targets) * targets.shape[1] + before
+    for _ in range(2):
+        key = key * _APART % 2**32
+        key = key ^ (key >> 16)
+    order = key.argsort(dim=1)
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return Support(inputs[rows, order], targets[rows, order])

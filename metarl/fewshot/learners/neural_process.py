@@ -1,0 +1,60 @@
+"""Conditional neural processes: regression by inference, one pass and no gradient step."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metarl.adapt.inference import Mean
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Outputs, Params, State
+from metarl.core.networks import MLP
+from metarl.fewshot.data.episodes import Episodes, Support
+from metarl.fewshot.learners.base import VALUE, FewShotLearner, error
+
+SCALE = "scale"  # the predicted standard deviation, beside VALUE
+_ENCODER, _DECODER = "encoder.", "decoder."
+_LEAST = 0.01  # of a standard deviation: functions without noise are known exactly where they were seen
+
+
+class NeuralProcess(FewShotLearner):
+    """A conditional neural process (Garnelo et al. 2018, equations 3 to 6): points are encoded and averaged.
+
+    The same pooling as of ``metarl.agents.pearl``; a decoder gives mean and standard deviation at any input.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int, width: int) -> None:
+        if n_inputs < 1 or n_outputs < 1:
+            raise MetaRLError(f"NeuralProcess(n_inputs={n_inputs}, n_outputs={n_outputs}): both must be at least 1.")
+        self.pool = Mean(width)
+        self.encoder = MLP((n_inputs + n_outputs, width, width, width), "relu", output_gain=1.0)
+        self.decoder = MLP((width + n_inputs, width, width, 2 * n_outputs), "relu", output_gain=0.1)
+
+    def init(self, generator: torch.Generator) -> Params:
+        parts = ((_ENCODER, self.encoder), (_DECODER, self.decoder))
+        return {prefix + name: value for prefix, net in parts for name, value in net.init(generator).items()}
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        return self.pool.initial(n_tasks, like=next(iter(params.values())).detach())
+
+    def adapt(self, params: Params, state: State, support: Support) -> State:
+        points = torch.cat([support.inputs.flatten(2), support.targets], -1)
+        return self.pool.add(state, self.encoder(params, points, _ENCODER))
+
+    def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
+        """``value`` and ``scale``, each ``(task, sample, n_outputs)``."""
+        seen = self.pool.read(state).expand(-1, inputs.shape[1], -1)
+        mean, spread = self.decoder(params, torch.cat([seen, inputs.flatten(2)], -1), _DECODER).chunk(2, -1)
+        return {VALUE: mean, SCALE: _LEAST + functional.softplus(spread + math.log(math.e - 1))}
+
+    def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
+        """The negative log-likelihood of support and query in nats, as the paper has it, a mean over samples."""
+        state = self.adapt(params, self.initial(params, len(episodes.support.targets)), episodes.support)
+        inputs, targets = (torch.cat(pair, 1) for pair in zip(episodes.support, episodes.query, strict=True))
+        outputs = self.query(params, state, inputs)
+        # Unchecked, for a check reads from the device; training stops where a loss is not finite.
+        normal = torch.distributions.Normal(outputs[VALUE], outputs[SCALE], validate_args=False)
+        found = normal.log_prob(targets)
+        asked = {VALUE: outputs[VALUE][:, episodes.support.inputs.shape[1] :]}
+        return -found.mean((1, 2)), {"loss": error(asked, episodes.query.targets)}

@@ -1,0 +1,144 @@
+"""Scoring a few-shot learner on episodes of a part, and what it costs to adapt to one task."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import Params
+from metarl.core.random import torch_generator
+from metarl.fewshot.data.dataset import Part
+from metarl.fewshot.data.episodes import Episodes, Shape
+from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy, error
+
+_AT_ONCE = 20  # tasks of an evaluation
+_EVERY = 10  # steps: beyond so many only multiples are scored, and the last
+_REPEATS = 5  # of an adaptation that is timed
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of each episode, after so many steps of adaptation; learners without steps have one point."""
+
+    measure: Literal["accuracy", "mse"]
+    adaptations: tuple[int, ...]
+    values: NDArray[np.float64]  # (point, episode)
+    transductive: bool  # whether queries were told apart with the help of one another
+
+    def at(self, step: int | None = None) -> NDArray[np.float64]:
+        """After so many steps, all of them unless given, ``(episode,)``."""
+        found: NDArray[np.float64] = self.values[-1 if step is None else point_of(self.adaptations, step)]
+        return found
+
+
+def point_of(adaptations: tuple[int, ...], step: int) -> int:
+    """Which point of a curve is after so many steps."""
+    if step not in adaptations:
+        raise MetaRLError(f"There is no step {step}; scored were {', '.join(map(str, adaptations))}.")
+    return adaptations.index(step)
+
+
+def score(
+    learner: FewShotLearner,
+    params: Params,
+    part: Part,
+    shape: Shape,
+    episodes: int = 600,
+    seed: int = 0,
+    *,
+    transductive: bool = False,
+) -> Scores:
+    """Adapt to the support of each episode and predict its queries.
+
+    Each query is predicted from the support alone: inductive. Samples that the shape leaves unlabelled refine the
+    state first; with ``transductive`` so do the queries themselves.
+    """
+    if episodes < 1:
+        raise MetaRLError(f"episodes={episodes}: score at least one.")
+    found: dict[int, list[Tensor]] = {}
+    for first in range(0, episodes, _AT_ONCE):
+        some = _drawn(part, shape, episodes, seed, first)
+        # Adapting by gradient needs one; what comes out of it does not.
+        with torch.no_grad():
+            points = learner.points(params, some.support)
+            following = next(points, None)
+            while following is not None:
+                (step, state), following = following, next(points, None)
+                # Predicting takes far longer than a step, and after so many of them little changes.
+                if step > _EVERY and step % _EVERY and following is not None:
+                    continue
+                for inputs in (some.unlabelled, some.query.inputs if transductive else None):
+                    state = state if inputs is None else learner.refine(params, state, inputs)
+                found.setdefault(step, []).append(_measured(learner.query(params, state, some.query.inputs), some))
+    values = np.stack([torch.cat(each).double().cpu().numpy() for each in found.values()])
+    return Scores("accuracy" if some.classes is not None else "mse", tuple(found), values, transductive)
+
+
+def first_scored(part: Part, shape: Shape, episodes: int, seed: int = 0) -> Episodes:
+    """The first of so many episodes that ``score`` draws."""
+    return _drawn(part, shape, episodes, seed, 0).rows(slice(0, 1))
+
+
+def _drawn(part: Part, shape: Shape, episodes: int, seed: int, first: int) -> Episodes:
+    generator = torch_generator(seed, "fewshot", "evaluate", first)
+    return part.draw(shape, min(_AT_ONCE, episodes - first), generator)
+
+
+def _measured(outputs: dict[str, Tensor], episodes: Episodes) -> Tensor:
+    if LOGITS not in outputs:
+        return error(outputs, episodes.query.targets)
+    assert episodes.classes is not None  # for mypy: logits are of classes
+    # A head may have more outputs than there are classes.
+    kept = {LOGITS: outputs[LOGITS][..., : episodes.classes.shape[1]]}
+    return accuracy(kept, episodes.query.targets)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of adapting to one task: seconds, the median of several, and the most bytes held beside the parameters."""
+
+    seconds: float
+    bytes: int
+
+
+def cost_of(learner: FewShotLearner, params: Params, part: Part, shape: Shape) -> Cost:
+    """What it takes to adapt to the support of one episode."""
+    support = part.draw(shape, 1, torch.Generator().manual_seed(0)).support
+    device = support.inputs.device
+
+    def adapt() -> None:
+        with torch.no_grad():
+            for _ in learner.points(params, support):
+                pass
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+    adapt()  # the first is slower: caches and buffers
+    taken = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        adapt()
+        taken.append(time.perf_counter() - started)
+    return Cost(float(np.median(taken)), _most_bytes(adapt, device))
+
+
+def _most_bytes(call: Callable[[], None], device: torch.device) -> int:
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler prints its stages
+    # Of one cycle all events are kept; without acc_events some versions of torch warn that they are not.
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as watched:
+        call()
+    taken = [each for each in watched.profiler.kineto_results.events() if each.name() == "[memory]"]
+    return int(max(np.cumsum([each.nbytes() for each in sorted(taken, key=lambda each: each.start_ns())]), default=0))

@@ -1,0 +1,1 @@
+"""Figures of few-shot learners."""

@@ -1,0 +1,140 @@
+"""Films: what a player, or an agent before and after adaptation, does on several tasks side by side."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import gymnasium
+import torch
+from torch import Tensor
+
+from metarl.core.errors import MetaRLError
+from metarl.core.learner import MetaLearner, Params
+from metarl.evaluate.driver import evaluation_keys
+from metarl.evaluate.run import held_out
+from metarl.experiments.run import Run
+from metarl.family.base import TaskFamily
+from metarl.family.reference_policies import RandomPlayer, told
+from metarl.family.views.trials import Snapshot, ViewBatch, check_render_mode, to_numpy
+from metarl.plotting.video import Frame, grid, headed
+from metarl.rollout.batch import Step
+from metarl.rollout.rollout import rollout
+from metarl.tasks import Tasks
+
+_RANDOM = "random"
+
+_MOST_TASKS = 1000  # side by side in one picture
+
+
+@dataclass(frozen=True)
+class Film:
+    """Episodes of every task, which pictures are drawn from; ``heads`` says of each what it shows."""
+
+    family: TaskFamily
+    tasks: Tasks
+    heads: tuple[str, ...]
+    histories: tuple[list[list[Snapshot]], ...]  # episode, task, step
+
+
+def film_run(run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, seed: int | None = None) -> Film:
+    """The agent of one seed of a run, before any adaptation and after each of ``points - 1``."""
+    if seed is not None and seed not in run.seeds:
+        raise MetaRLError(f"{run.path} has no seed {seed}; choose one of {', '.join(map(str, run.seeds))}.")
+    agent = run.trained(run.seeds[0] if seed is None else seed)
+    tasks = _tasks(agent.family, split, n_tasks)
+    return film(agent.learner, agent.params, agent.family, tasks, points, agent.lanes, part=split)
+
+
+def film_player(family: TaskFamily, player: str = _RANDOM, split: str = "test", n_tasks: int = 4) -> Film:
+    """One episode of a reference player, or of random actions."""
+    players = {_RANDOM: RandomPlayer(family), **family.players()}
+    if player not in players:
+        raise MetaRLError(f"{family.name} has no player {player!r}; choose one of {', '.join(players)}.")
+    tasks = _tasks(family, split, n_tasks)
+    return film(players[player], told(tasks), family, tasks, 1, 1, player, part=split)
+
+
+@torch.no_grad()
+def film(
+    learner: MetaLearner,
+    params: Params,
+    family: TaskFamily,
+    tasks: Tasks,
+    points: int,
+    lanes: int,
+    name: str = "",
+    *,
+    part: str = "test",
+) -> Film:
+    """The episodes that ``adaptation_curve`` scores on a part of the split; of those of a point the first is shown."""
+    check_render_mode(family, "rgb_array")
+    if points < 1:
+        raise MetaRLError(f"points={points}: a film has at least one, before any adaptation.")
+    keys = evaluation_keys(family, part, len(tasks), lanes)
+    batch = _Recorded(cast(ViewBatch, family.batch(tasks.repeat(lanes), keys)))
+    state = learner.initial(params, len(tasks))
+    heads, histories = [], []
+    for point in range(points):
+        trajectory, after = rollout(learner, params, state, batch, lanes=lanes, first_episode=point)
+        state = after if learner.online else learner.adapt(params, state, trajectory) if point + 1 < points else state
+        episodes = point * lanes
+        seen = f"after adaptation, {episodes} episode{'s' * (episodes > 1)}"
+        heads.append(name or (seen if point else "before adaptation"))
+        lengths = trajectory.lengths[:, 0, 0].tolist()
+        histories.append([batch.history(i * lanes, length) for i, length in enumerate(lengths)])
+    return Film(family, tasks, tuple(heads), tuple(histories))
+
+
+def frames(film: Film, steps: int | None = None) -> list[Frame]:
+    """The film's pictures, of each episode at most ``steps`` steps; an episode that is over stands still."""
+    if steps is not None and steps < 1:
+        raise MetaRLError(f"steps={steps}: show at least one.")
+    pictures = []
+    for head, histories in zip(film.heads, film.histories, strict=True):
+        last = [film.family.render(history[:1], task) for history, task in zip(histories, film.tasks, strict=True)]
+        longest = max(map(len, histories))
+        for step in range(longest if steps is None else min(longest, steps + 1)):
+            for i, history in enumerate(histories):
+                if 0 < step < len(history):
+                    last[i] = film.family.render(history[: step + 1], film.tasks[i])
+            pictures.append(headed(grid(last), head))
+    return pictures
+
+
+def _tasks(family: TaskFamily, split: str, n: int) -> Tasks:
+    if not 1 <= n <= _MOST_TASKS:
+        raise MetaRLError(f"envs={n}: show at least one task and at most {_MOST_TASKS}.")
+    tasks = held_out(family, split, None)
+    return tasks[[i % len(tasks) for i in range(n)]]
+
+
+class _Recorded:
+    """A batch that keeps the states of its current episode."""
+
+    def __init__(self, inner: ViewBatch) -> None:
+        self.inner = inner
+        self.observation_space: gymnasium.Space[object] = inner.observation_space
+        self.action_space: gymnasium.Space[object] = inner.action_space
+        self.horizon, self.keys, self.device = inner.horizon, inner.keys, inner.device
+        self._states: list[Snapshot] = []
+
+    @property
+    def num_envs(self) -> int:
+        return self.inner.num_envs
+
+    def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
+        observation = self.inner.reset(episode, rows)
+        self._states.clear()
+        self._keep()
+        return observation
+
+    def step(self, action: Tensor) -> Step:
+        outcome = self.inner.step(action)
+        self._keep()
+        return outcome
+
+    def history(self, i: int, steps: int) -> list[Snapshot]:
+        """States of one environment, from its reset to the end of its episode."""
+        return [{name: value[i] for name, value in state.items()} for state in self._states[: steps + 1]]
+
+    def _keep(self) -> None:
+        self._states.append({name: to_numpy(value) for name, value in self.inner.state.items()})

@@ -1,0 +1,195 @@
+"""Committed results: written as folders, and checked as a whole.
+
+``results/AGENT/FAMILY[-VARIANT]/`` and ``results/fewshot/LEARNER/SOURCE/`` hold config.json, curve.csv, curve.png and
+summary.json each, and the weights of every seed (``weights.py``), which those published earlier lack. ``schema.py`` has
+the schema of summary.json, ``summaries.py`` makes one of an evaluation; ``report.py`` makes the tables that people
+read. ``sums.py`` keeps checksums of all files.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from results.fewshot_curve import check_fewshot_curve
+from results.schema import Summary, check_summary
+
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
+from metarl.evaluate.scores import Evaluation, short_name
+from metarl.evaluate.sums import check_sums
+from metarl.evaluate.weights import remove_weights, weights_files
+from metarl.plotting.curves import curve_figure, save_figure
+
+FILES = ("config.json", "curve.csv", "curve.png", "summary.json")
+NEEDED = ("seed", "episodes", "adaptations", "return")
+COLUMNS = {*NEEDED, "task", "return_deterministic", "floor", "optimum"}  # those behind NEEDED may be empty
+TOLERANCE = 1e-6  # relative: curve.csv keeps 9 digits
+
+
+class Result(NamedTuple):
+    """A checked folder of results."""
+
+    folder: Path
+    name: str  # its path below results/
+    summary: Summary
+    points: dict[tuple[int, int], dict[str, float]]  # (episodes, adaptations) -> means of curve.csv's columns
+
+
+def write_result(results_dir: str | Path, evaluation: Evaluation, content: Summary, config: Mapping[str, Any]) -> Path:
+    """Write the four files of an evaluation's result, and check them; returns its folder."""
+    return write_files(results_dir, content, config, evaluation.to_csv(), curve_figure(evaluation))
+
+
+def write_files(
+    results_dir: str | Path, content: Summary, config: Mapping[str, Any], curve_csv: str, curve: Figure
+) -> Path:
+    """Write a result's four files, of an agent or of a few-shot learner, and check them; returns their folder."""
+    check_summary(content)
+    folder = Path(results_dir, *["fewshot"] * ("fewshot" in content), content["agent"], _folder_name(content))
+    remove_weights(folder)
+    write_atomic(folder / "config.json", json.dumps(dict(config), indent=2, sort_keys=True) + "\n")
+    write_atomic(folder / "curve.csv", curve_csv)
+    save_figure(curve, folder / "curve.png")
+    write_atomic(folder / "summary.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+    check_result(folder, results_dir)
+    return folder
+
+
+def check_result(folder: str | Path, results_dir: str | Path) -> Result:
+    """The result in a folder below results_dir, or a MetaRLError that says, with the path, what is wrong with it."""
+    place = Path(folder)
+    name = place.relative_to(results_dir).as_posix()
+    missing = [file for file in FILES if not (place / file).is_file()]
+    if missing:
+        raise MetaRLError(f"{place} lacks {', '.join(missing)}; a result has {', '.join(FILES)}")
+    try:
+        _json(place / "config.json")
+        content = check_summary(_json(place / "summary.json"))
+        expected = f"{content['agent']}/{_folder_name(content)}"
+        if name.removeprefix("fewshot/") != expected:
+            raise MetaRLError(f"agent, family and variant belong into {expected}; move the folder or mend summary.json")
+        if not (place / "curve.png").read_bytes().startswith(b"\x89PNG\r\n"):
+            raise MetaRLError("curve.png is no PNG picture; write it again")
+        # Few-shot learners earn accuracies and errors: their curve.csv has columns of its own.
+        fewshot = name.startswith("fewshot/")
+        if fewshot != ("fewshot" in content):
+            raise MetaRLError("what has few-shot's fields belongs below fewshot/, and nothing else; move the folder")
+        if fewshot:
+            check_fewshot_curve(place / "curve.csv", content)
+        points = {} if fewshot else _read_curve(place / "curve.csv", content)
+        weights = list(weights_files(place))
+        if weights and sorted(weights) != sorted(content["seeds"]):
+            raise MetaRLError(f"its weights are of seeds {weights}, its scores of {content['seeds']}; publish it again")
+    except MetaRLError as error:
+        raise MetaRLError(f"{place}: {error}") from error
+    return Result(place, name, content, points)
+
+
+def load_results(results_dir: str | Path) -> list[Result]:
+    """All results below a folder, checked, by family, variant, split and score; all their faults in one MetaRLError."""
+    root = Path(results_dir)
+    folders = [path for path in (*root.glob("*/*"), *root.glob("fewshot/*/*")) if path.is_dir()]
+    folders = [path for path in folders if path.parent != root / "fewshot"]
+    faults = [
+        f"{path} lies outside AGENT/FAMILY[-VARIANT]/ and fewshot/LEARNER/SOURCE/; move it there"
+        for path in sorted(root.rglob("summary.json"))
+        if path.parent not in folders
+    ]
+    faults += check_sums(root)
+    results = []
+    for folder in sorted(folders):
+        try:
+            results.append(check_result(folder, root))
+        except MetaRLError as error:
+            faults.append(str(error))
+    if faults:
+        raise MetaRLError("\n".join(faults))
+    return sorted(results, key=_rank)
+
+
+def extras(result: Result) -> dict[str, float]:
+    """The run's named numbers, such as its learnt sd: curve.csv's columns beside the ones that every curve has."""
+    first = next(iter(result.points.values()), {})
+    derived = {"normalised", "normalised_deterministic"}
+    return {k: v for k, v in first.items() if k not in COLUMNS | derived and not re.fullmatch(r"task_\d+", k)}
+
+
+def _rank(result: Result) -> tuple[Any, ...]:
+    """By family, variant and split, the best final score first."""
+    content = result.summary
+    normalised = (content.get("curve") or [{}])[-1].get("normalised") or {"mean": -np.inf}
+    return short_name(content["family"]), content["variant"], content["split"], -normalised["mean"], result.name
+
+
+def _folder_name(content: Summary) -> str:
+    return short_name(content["family"]) + (f"-{content['variant']}" if content["variant"] else "")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise MetaRLError(f"{path.name} is no JSON ({error}); write it again") from error
+    if not isinstance(content, dict):
+        raise MetaRLError(f"{path.name} holds a {type(content).__name__}; it must be an object")
+    return content
+
+
+def _read_curve(path: Path, content: Summary) -> dict[tuple[int, int], dict[str, float]]:
+    """Means over seeds and tasks of the columns of curve.csv, which must bear out the summary's curve and seeds."""
+    columns: dict[str, list[str]] = defaultdict(list)
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(), newline=""))
+        if not set(reader.fieldnames or ()) >= COLUMNS:
+            raise MetaRLError(f"curve.csv has columns {reader.fieldnames}; it needs {', '.join(sorted(COLUMNS))}")
+        for row in reader:
+            for name, cell in row.items():
+                columns[name].append(cell)
+        values = {name: np.array([float(cell or "nan") for cell in cells]) for name, cells in columns.items()}
+    except (TypeError, ValueError, csv.Error) as error:
+        if isinstance(error, MetaRLError):
+            raise
+        raise MetaRLError(f"curve.csv is damaged ({error}); write it again") from error
+    # Means over very many tasks belong to none.
+    needed = NEEDED if np.isnan(values.get("task", 0.0)).all() else (*NEEDED, "task")
+    if any(np.isnan(values.get(name, 0.0)).any() for name in needed):
+        raise MetaRLError(f"curve.csv lacks a number among {', '.join(needed)}; write it again")
+    if sorted(set(values.get("seed", ()))) != sorted(content["seeds"]):
+        raise MetaRLError(f"curve.csv has other seeds than the summary's {content['seeds']}; write both from one run")
+    points = {}
+    for key in dict.fromkeys(zip(values["episodes"].astype(int), values["adaptations"].astype(int), strict=True)):
+        here = (values["episodes"] == key[0]) & (values["adaptations"] == key[1])
+        mean = {name: float(column[here].mean()) for name, column in values.items()}
+        gap = mean["optimum"] - mean["floor"]
+        for name, returns in (("normalised", "return"), ("normalised_deterministic", "return_deterministic")):
+            mean[name] = (mean[returns] - mean["floor"]) / gap if gap > 0 else math.nan
+        points[int(key[0]), int(key[1])] = mean
+    trial = content.get("trial")
+    if trial is not None:
+        said, counted = trial["return"]["mean"], sum(mean["return"] for mean in points.values())
+        if trial["episodes"] != len(points) or not abs(said - counted) <= TOLERANCE * max(1.0, abs(counted)):
+            raise MetaRLError(
+                f"the summary says {said} for a trial of {trial['episodes']} episodes, curve.csv {counted} for "
+                f"{len(points)}; write both from one run"
+            )
+    claimed = {(point["episodes"], point["adaptations"]): point for point in content.get("curve", [])}
+    if claimed and set(claimed) != set(points):
+        raise MetaRLError(f"the summary's curve has points {sorted(claimed)}, curve.csv {sorted(points)}")
+    for key, point in claimed.items():
+        for name in ("return", "normalised"):
+            if point[name] is None:
+                continue
+            said, counted = point[name]["mean"], points[key][name]
+            if not abs(said - counted) <= TOLERANCE * max(1.0, abs(counted)):
+                raise MetaRLError(
+                    f"the summary says {name} {said} at {key}, curve.csv {counted}; write both from one run"
+                )
+    return points
