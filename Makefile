@@ -56,7 +56,7 @@ types: install typeview
 	$(BIN)/mypy
 
 results: install  ## check results/ and write its README.md
-	$(BIN)/python scripts/results.py
+	$(BIN)/python scripts/check_results.py
 
 clean:  ## remove what was generated, except the virtual environment and runs/
 	rm -rf build dist *.egg-info .typeview .mypy_cache .pytest_cache .ruff_cache

@@ -13,7 +13,7 @@ from metarl.envs.bandit_policies import Gittins, Greedy, Thompson
 from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, SUCCESS, Canvas
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.reference_policies import Player, RandomPlayer, Reflex
+from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
 from metarl.tasks import Fresh, Task, TaskSpace, Uniform
 
 
@@ -64,14 +64,14 @@ class BernoulliBandit(TorchFamily):
     def observe(self, state: State, task: TaskTensors) -> Tensor:
         return torch.zeros_like(state["reward"])[:, None]
 
-    def players(self) -> dict[str, Player]:
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
         (k,) = self.tasks.parameters["p"].shape
         return {
-            "random": RandomPlayer(self),
+            "random": RandomPolicy(self),
             "greedy": Greedy(k),
             "thompson": Thompson(k),
             "gittins": Gittins(k, self.episodes_per_trial),
-            "best arm": Reflex(lambda observation, task, step: task["p"].argmax(-1, keepdim=True)),
+            "best arm": FunctionPolicy(lambda observation, task, step: task["p"].argmax(-1, keepdim=True)),
         }
 
     def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Players of Bernoulli bandits: greedy, Thompson sampling, and the Gittins index of a finite horizon."""
+"""Reference policies of Bernoulli bandits: greedy, Thompson sampling, and the Gittins index of a finite horizon."""
 
 from functools import lru_cache
 from typing import TypeVar
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import Noise, Outputs, Params, Transition
-from metarl.family.reference_policies import Player
+from metarl.family.reference_policies import ReferencePolicy
 
 _LONGEST = 500  # pulls; n**3 / 6 indices take most of a minute then, half a second for 100
 _CELLS = 1024  # of the prices; of 100 pulls no index is then off by more than 5e-5
@@ -21,7 +21,7 @@ _CELLS = 1024  # of the prices; of 100 pulls no index is then off by more than 5
 T = TypeVar("T", int, Tensor)
 
 
-class _Counting(Player):
+class _Counting(ReferencePolicy):
     """Counts the rewards of each arm over the whole trial; a uniform prior makes its posterior a Beta distribution."""
 
     def __init__(self, k: int) -> None:

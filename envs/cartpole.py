@@ -13,7 +13,7 @@ from torch import Tensor
 from metarl.envs.drawing import AGENT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.reference_policies import Player, RandomPlayer, Reflex
+from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
 from metarl.tasks import Choice, Task, TaskSpace, Uniform
 
 _TIME_STEP = 0.02  # s
@@ -109,17 +109,17 @@ class CartPole(TorchFamily):
     def observe(self, state: State, task: TaskTensors) -> Tensor:
         return state["motion"]
 
-    def players(self) -> dict[str, Player]:
-        players: dict[str, Player] = {
-            "random": RandomPlayer(self),
-            "balance": Reflex(lambda observation, task, step: (_lean(observation, *_BALANCE) > 0).long()),
-            "switch": Reflex(lambda observation, task, step: _switch(_lean(observation, *_SWITCH)).long()),
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
+        reference_policies: dict[str, ReferencePolicy] = {
+            "random": RandomPolicy(self),
+            "balance": FunctionPolicy(lambda observation, task, step: (_lean(observation, *_BALANCE) > 0).long()),
+            "switch": FunctionPolicy(lambda observation, task, step: _switch(_lean(observation, *_SWITCH)).long()),
         }
         if "sign" in self.tasks.parameters:
-            players["balance, told the sign"] = Reflex(
+            reference_policies["balance, told the sign"] = FunctionPolicy(
                 lambda observation, task, step: (_lean(observation, *_BALANCE) * task["sign"][:, None] > 0).long()
             )
-        return players
+        return reference_policies
 
     def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
         of = {**_GYMNASIUM, **{name: float(value) for name, value in task.items()}}

@@ -13,7 +13,7 @@ from metarl.core.learner import Outputs, Params, Transition
 from metarl.envs.drawing import AGENT, FAINT, GOAL, PANEL, PAPER, RULE, Canvas
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.reference_policies import Player, RandomPlayer, Reflex
+from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
 from metarl.tasks import Choice, Closed, Task, Tasks, TaskSpace
 
 _SIZE = 5
@@ -69,11 +69,11 @@ class GridNavi(TorchFamily):
     def goals(self, tasks: Tasks) -> NDArray[np.float64]:
         return tasks.values["goal"]
 
-    def players(self) -> dict[str, Player]:
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
         return {
-            "random": RandomPlayer(self),
+            "random": RandomPolicy(self),
             "sweep": Sweep(),
-            "straight to the goal": Reflex(
+            "straight to the goal": FunctionPolicy(
                 lambda observation, task, step: _straight(observation, task["goal"][:, None])
             ),
         }
@@ -94,10 +94,10 @@ class GridNavi(TorchFamily):
         return canvas.array()
 
 
-class Sweep(Player):
+class Sweep(ReferencePolicy):
     """Visits cell after cell until it is rewarded, then stays; every episode it begins anew.
 
-    It remembers nothing of earlier episodes, and no player can earn more in a first one: 4.00.
+    It remembers nothing of earlier episodes, and no reference policy can earn more in a first one: 4.00.
     """
 
     def begin_episode(self, params: Params, state: dict[str, Tensor], noise: Tensor) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from metarl.envs.drawing import GOAL, plane, travel
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.reference_policies import Player, Reflex
+from metarl.family.reference_policies import FunctionPolicy, ReferencePolicy
 from metarl.tasks import Choice, Closed, Disjoint, Task, Tasks, TaskSpace, Uniform
 
 _CORNERS = ((-2.0, -2.0), (-2.0, 2.0), (2.0, -2.0), (2.0, 2.0))
@@ -102,13 +102,13 @@ class PointNavigation(TorchFamily):
     def goals(self, tasks: Tasks) -> NDArray[np.float64]:
         return tasks.values["goal"]
 
-    def players(self) -> dict[str, Player]:
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
         reach = float(self.action_space.high[0])
         return {
-            "stand still": Reflex(lambda observation, task, step: torch.zeros_like(observation)),
-            "go to the centre": Reflex(lambda observation, task, step: (-observation / reach).clamp(-1, 1)),
+            "stand still": FunctionPolicy(lambda observation, task, step: torch.zeros_like(observation)),
+            "go to the centre": FunctionPolicy(lambda observation, task, step: (-observation / reach).clamp(-1, 1)),
             # Each axis moves on its own, so going as far as the limit lets it on both is optimal.
-            "straight to the goal": Reflex(
+            "straight to the goal": FunctionPolicy(
                 lambda observation, task, step: ((task["goal"][:, None] - observation) / reach).clamp(-1, 1)
             ),
         }

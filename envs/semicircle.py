@@ -13,7 +13,7 @@ from metarl.core.learner import Outputs, Params, Transition
 from metarl.envs.drawing import GOAL, MUTED, plane, travel
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.reference_policies import Player, Reflex
+from metarl.family.reference_policies import FunctionPolicy, ReferencePolicy
 from metarl.tasks import Disjoint, Fresh, Grid, Task, Tasks, TaskSpace, Uniform
 
 _GOAL_RADIUS = 0.2  # the sparse reward is paid within it
@@ -87,12 +87,12 @@ class SparseSemicircle(TorchFamily):
     def goals(self, tasks: Tasks) -> NDArray[np.float64]:
         return goal_at(torch.from_numpy(tasks.values["angle"])).numpy()
 
-    def players(self) -> dict[str, Player]:
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
         return {
             "sweep": Sweep(0.9, 0.1, self.horizon),  # the same in every variant
             "best sweep": Sweep(*self.sweep, self.horizon),
             # Each axis moves on its own, so going as far as the limit lets it on both is optimal.
-            "straight to the goal": Reflex(
+            "straight to the goal": FunctionPolicy(
                 lambda observation, task, step: _towards(goal_at(task["angle"])[:, None], observation)
             ),
         }
@@ -109,7 +109,7 @@ class SparseSemicircle(TorchFamily):
         return canvas.array()
 
 
-class Sweep(Player):
+class Sweep(ReferencePolicy):
     """Walks along the arc until it is rewarded, then goes to the goal; every episode it begins anew.
 
     It remembers nothing of earlier episodes. It knows the arc, so one reward (its distance to the goal) leaves two

@@ -16,7 +16,7 @@ from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RUL
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.envs.tabular_policies import PSRL, Planner
 from metarl.family import register_family
-from metarl.family.reference_policies import Player, RandomPlayer
+from metarl.family.reference_policies import RandomPolicy, ReferencePolicy
 from metarl.tasks import Dirichlet, Normal, Task, TaskSpace
 
 _STATES, _ACTIONS = 10, 5
@@ -69,9 +69,9 @@ class TabularMDP(TorchFamily):
     def observe(self, state: State, task: TaskTensors) -> Tensor:
         return functional.one_hot(state["state"], _STATES).to(task["mean_reward"].dtype)
 
-    def players(self) -> dict[str, Player]:
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
         return {
-            "random": RandomPlayer(self),
+            "random": RandomPolicy(self),
             "psrl": PSRL(_STATES, _ACTIONS, self.horizon),
             "value iteration": Planner(self.horizon),
         }

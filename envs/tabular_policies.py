@@ -1,4 +1,4 @@
-"""Players of tabular Markov decision processes: one that knows the process, and posterior sampling."""
+"""Reference policies of tabular Markov decision processes: one that knows the process, and posterior sampling."""
 
 import torch
 from scipy import special
@@ -7,10 +7,10 @@ from torch.nn import functional
 
 from metarl.core.learner import Noise, Outputs, Params, Transition
 from metarl.core.random import to_normal
-from metarl.family.reference_policies import Player
+from metarl.family.reference_policies import ReferencePolicy
 
 
-class _Planning(Player):
+class _Planning(ReferencePolicy):
     """Follows ``plan`` ``(task, step, state)`` of its state."""
 
     def __init__(self, horizon: int) -> None:

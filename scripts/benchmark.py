@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 import tyro
+from rich.console import Console
+from rich.table import Table
+
 from bench.fewshot import bench_fewshot
 from bench.inference import bench_inference
 from bench.learning import bench_rollout, bench_threads, bench_trpo
@@ -18,9 +21,6 @@ from bench.measure import Options, Row
 from bench.memory import bench_memory
 from bench.physics import bench_physics
 from bench.scale import bench_scale, bench_simulated
-from rich.console import Console
-from rich.table import Table
-
 from metarl.core.device import check_device
 from metarl.core.process import prepare_process
 

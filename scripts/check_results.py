@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 
 import tyro
-from results.files import load_results
-from results.report import fewshot_table, figures_table, insert_table, results_table, write_results_readme
 
 from metarl.core.errors import MetaRLError
 from metarl.envs import FAMILIES
 from metarl.evaluate.sums import record_sums
 from metarl.family.listing import families, families_markdown
+from results.files import load_results
+from results.report import fewshot_table, figures_table, insert_table, results_table, write_results_readme
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -24,10 +24,11 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import torch
 import tyro
-from campaign.outcome import KINDS, Trial
-from campaign.trainees import Trainee, agents, learners, warm
 from rich.console import Console
 from rich.table import Table
+
+from campaign.outcome import KINDS, Trial
+from campaign.trainees import Trainee, agents, learners, warm
 
 _KILLS = 8  # of each trainee
 _COUNTS = {"damage": 2400, "configs": 3200, "tasks": 1600, "views": 1400, "commands": 900}  # in all

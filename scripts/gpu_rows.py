@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+
 from gpu.installed import check_installed
 from gpu.plan import ROWS, Place, run_rows
 from gpu.record import DONE
-
 from metarl.core.errors import MetaRLError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,10 +15,6 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
-from results.files import write_result
-from results.summaries import figure, summary
-from targets import FEWSHOT_TARGETS, TARGETS
-from targets import tuned_on as known_tuning
 
 from metarl import __version__
 from metarl.core.device import check_device
@@ -33,11 +29,15 @@ from metarl.evaluate.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import UnfinishedRun
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.presets import label
 from metarl.plotting.curves import learning_figure, overview_figure
 from metarl.plotting.style import save_figure
 from results.fewshot import publish
+from results.files import write_result
+from results.summaries import figure, summary
+from results.targets import FEWSHOT_TARGETS, TARGETS
+from results.targets import tuned_on as known_tuning
 
 _STEPS, _ROWS = "time/total_timesteps", 100
 _EPISODES = 1000  # of a few-shot learner
@@ -64,7 +64,7 @@ def main(
         episodes: of the trial, or points of the curve; the agent's unless given.
         deterministic: score also extra episodes without exploration noise, which takes twice the time.
         ablation: "wiped" or "shuffled", as of ``metarl evaluate``.
-        tuned_on: the split that the recipe was chosen by: train, val, test or "published recipe"; as scripts/targets.py
+        tuned_on: the split that the recipe was chosen by: train, val, test or "published recipe"; as scripts/results/targets.py
             knows it unless given.
         device: to evaluate on, and to name as the machine that it was trained on.
     """
@@ -122,12 +122,12 @@ def _fewshot(path: Path, results: Path, machine: str, device: str, tuned_on: str
     """Score a few-shot learner on every setting that something is asked of, and write its result."""
     run = FewShotRun.open(path)
     name = label(run.config)
-    targets = FEWSHOT_TARGETS.get((name, run.source_name), [])
-    functions = run.source().kind.outputs is not None
+    targets = FEWSHOT_TARGETS.get((name, run.dataset_name), [])
+    functions = run.dataset().kind.outputs is not None
     settings = dict.fromkeys(setting_of(each["name"], functions=functions) for each in targets)
     made = [
         evaluation_of(run, shape, _EPISODES, "test", device, transductive=False)
-        for shape in settings or [Shape(1, 10, 100) if functions else Shape(5, 1, 15)]
+        for shape in settings or [EpisodeSpec(1, 10, 100) if functions else EpisodeSpec(5, 1, 15)]
     ]
     ways = "" if functions else " --way {0.way}"
     scored = [f"metarl fewshot evaluate {path}{ways.format(each.shape)} --shot {each.shape.shot}" for each in made]

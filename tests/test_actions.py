@@ -23,7 +23,7 @@ from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.evaluate.driver import adaptation_curve
 from metarl.family import register_family
 from metarl.family.checks.check import check_family
-from metarl.family.reference_policies import RandomPlayer
+from metarl.family.reference_policies import RandomPolicy
 from metarl.family.views.sb3 import TaskVecEnv
 from metarl.family.views.single import TaskEnv
 from metarl.family.views.vector import TaskVectorEnv
@@ -159,8 +159,10 @@ def test_its_views_take_what_gymnasium_gives() -> None:
 
 def test_a_random_player_uses_all_of_it() -> None:
     family, keys = Darts(), stream_keys(300, "darts")
-    player = RandomPlayer(family)
-    played, _ = rollout(player, {}, player.initial({}, 300), family.batch(family.splits.train(keys), keys), lanes=1)
+    reference = RandomPolicy(family)
+    played, _ = rollout(
+        reference, {}, reference.initial({}, 300), family.batch(family.splits.train(keys), keys), n_envs=1
+    )
     index, vector = played.action.flatten(0, 3).unbind(-1)
     assert set(index.tolist()) == {0, 1, 2}
     assert -1 <= vector.min() < -0.9 < 0.9 < vector.max() <= 1

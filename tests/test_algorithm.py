@@ -432,7 +432,7 @@ def test_adapting_to_an_environment_is_what_training_does_in_a_batch() -> None:
     adapted = agent.adapt(env(task=goal), episodes=3)
     batch = agent.family.batch(Tasks.stack([goal]), gymnasium_keys(5))
     state = agent.learner.initial(agent.params, 1)
-    recorded, _ = rollout(agent.learner, agent.params, state, batch, lanes=1, episodes=3)
+    recorded, _ = rollout(agent.learner, agent.params, state, batch, n_envs=1, episodes=3)
     for name, value in agent.learner.adapt(agent.params, state, recorded).items():
         torch.testing.assert_close(adapted.state[name], value, msg=name)
     from_recording = agent.adapt(recorded)
@@ -445,7 +445,7 @@ def recordings(agent: MAML, n: int) -> Iterator[Trajectory]:
     tasks = agent.family.splits.test[:1]
     for i in range(n):
         batch = agent.family.batch(tasks, stream_keys(1, "recording", i))
-        yield rollout(agent.learner, agent.params, agent.learner.initial(agent.params, 1), batch, lanes=1)[0]
+        yield rollout(agent.learner, agent.params, agent.learner.initial(agent.params, 1), batch, n_envs=1)[0]
 
 
 def test_adapt_to_recorded_trajectories() -> None:

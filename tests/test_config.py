@@ -17,11 +17,11 @@ from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.episodes import Shape
 from metarl.fewshot.learners.finetuning import FineTuningConfig
 from metarl.fewshot.learners.gradient import GradientConfig
-from metarl.fewshot.learners.memory import RememberingConfig
+from metarl.fewshot.learners.memory import MemoryLearnerConfig
 
 CONFIGS = [
     *(MAMLConfig, FineTuneConfig, RL2Config, VariBADConfig, PEARLConfig, SB3Config, PPOConfig, SACConfig),
-    *(FewShotConfig, GradientConfig, RememberingConfig, FineTuningConfig, Shape),
+    *(FewShotConfig, GradientConfig, MemoryLearnerConfig, FineTuningConfig, Shape),
 ]
 NO_FIELDS_VALUE: list[Any] = [{}, object(), (None,), b"1", float("nan"), float("inf"), 10**5000, -(10**30), [["a"]]]
 

@@ -31,7 +31,7 @@ def mask(length: int, steps: int) -> Tensor:
 
 
 def ragged(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rewards, values, valid ``(task 3, lane 2, episode 4, step 6)`` with rubbish in the padding, and lengths."""
+    """Rewards, values, valid ``(task 3, env 2, episode 4, step 6)`` with rubbish in the padding, and lengths."""
     generator = torch.Generator().manual_seed(seed)
     shape = (3, 2, 4, 6)
     length = torch.randint(1, 7, shape[:3], generator=generator)

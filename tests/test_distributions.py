@@ -21,7 +21,7 @@ from metarl.core.distributions import (
 from metarl.core.learner import Outputs
 from metarl.core.random import Domain, stream_keys, to_normal, uniforms
 
-SHAPE = (2, 5)  # task, lane
+SHAPE = (2, 5)  # task, env
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -155,9 +155,9 @@ def tasks(n: int) -> Tasks:
 
 
 def curve_of(learner: Toy, n_tasks: int = 60, points: int = 5, **options: Any) -> Curve:
-    lanes = 1 if learner.online else 4
+    n_envs = 1 if learner.online else 4
     params = learner.init()
-    return adaptation_curve(learner, params, HiddenDirection(), tasks(n_tasks), points=points, lanes=lanes, **options)
+    return adaptation_curve(learner, params, HiddenDirection(), tasks(n_tasks), points=points, n_envs=n_envs, **options)
 
 
 @dataclass
@@ -171,13 +171,13 @@ class Play:
 
 
 def play(learner: Toy, n_tasks: int = 12) -> Play:
-    lanes = 1 if learner.online else 2
-    keys = stream_keys(n_tasks * lanes, "play")
-    batch = HiddenDirection().batch(tasks(n_tasks).repeat(lanes), keys)
+    n_envs = 1 if learner.online else 2
+    keys = stream_keys(n_tasks * n_envs, "play")
+    batch = HiddenDirection().batch(tasks(n_tasks).repeat(n_envs), keys)
     params = learner.init()
-    first, state = rollout(learner, params, learner.initial(params, n_tasks), batch, lanes=lanes)
+    first, state = rollout(learner, params, learner.initial(params, n_tasks), batch, n_envs=n_envs)
     before = state if learner.online else learner.adapt(params, state, first)
-    trajectory, after = rollout(learner, params, before, batch, lanes=lanes, episodes=3, first_episode=1)
+    trajectory, after = rollout(learner, params, before, batch, n_envs=n_envs, episodes=3, first_episode=1)
     assert len(trajectory.lengths.unique()) > 3  # episodes of different length
     return Play(params, before, trajectory, after)
 
@@ -205,10 +205,10 @@ def test_each_adapts(learner: Toy) -> None:
 def test_what_was_learnt_on_one_task_is_no_use_on_another(learner: Toy) -> None:
     """The control: it is the task that they adapt to."""
     curve, batch = curve_of(learner), tasks(60)
-    lanes = curve.trajectories[0].n_lanes
-    other = Tasks({**batch.values, "goal": -batch.values["goal"]}).repeat(lanes)
-    environments = HiddenDirection().batch(other, stream_keys(60 * lanes, "other"))
-    t, _ = rollout(learner, learner.init(), curve.states[-1], environments, lanes=lanes)
+    n_envs = curve.trajectories[0].n_envs
+    other = Tasks({**batch.values, "goal": -batch.values["goal"]}).repeat(n_envs)
+    environments = HiddenDirection().batch(other, stream_keys(60 * n_envs, "other"))
+    t, _ = rollout(learner, learner.init(), curve.states[-1], environments, n_envs=n_envs)
     assert t.returns.mean() < -0.8 * curve.returns[-1].mean()
 
 
@@ -218,8 +218,8 @@ def test_what_was_learnt_on_one_task_is_no_use_on_another(learner: Toy) -> None:
 @three_ways
 def test_a_point_of_the_curve_scores_its_own_episodes(learner: Toy) -> None:
     curve = curve_of(learner, n_tasks=7, points=3)
-    lanes = curve.trajectories[0].n_lanes
-    assert curve.episodes == (0, lanes, 2 * lanes)
+    n_envs = curve.trajectories[0].n_envs
+    assert curve.episodes == (0, n_envs, 2 * n_envs)
     assert curve.adaptations == (0, 1, 2)
     assert curve.returns.shape == (3, 7)
     for returns, t, state in zip(curve.returns, curve.trajectories, curve.states, strict=True):
@@ -257,8 +257,8 @@ def test_a_posterior_is_the_prior_and_every_transition_once() -> None:
     for t, state in zip(curve.trajectories, curve.states, strict=True):
         torch.testing.assert_close(state["precision"], precision)
         torch.testing.assert_close(state["evidence"], evidence)
-        for task, lane, episode, step in t.valid.nonzero().tolist():
-            at = (task, lane, episode, step)
+        for task, env, episode, step in t.valid.nonzero().tolist():
+            at = (task, env, episode, step)
             feature = t.observation[at] * t.action[at].clamp(-1, 1)
             precision[task] += torch.outer(feature, feature) / REWARD_SD**2
             evidence[task] += feature * t.reward[at] / REWARD_SD**2
@@ -299,7 +299,7 @@ def test_adapting_online_is_the_state_that_replay_ends_with() -> None:
     adapted = learner.adapt(played.params, played.before, played.trajectory)
     for name, value in played.after.items():
         torch.testing.assert_close(adapted[name], value)
-    with pytest.raises(MetaRLError, match=r"ByMemory adapts online and has one lane a task, got lanes=2.*lanes\(1\)"):
+    with pytest.raises(MetaRLError, match=r"ByMemory adapts online and has one env a task, got n_envs=2.*envs\(1\)"):
         learner.adapt(played.params, played.before, play(ByGradient()).trajectory)
 
 

@@ -222,12 +222,12 @@ def test_adapting_to_an_environment_is_a_rollout_and_an_adaptation(family: TaskF
     before = policy_of(learner, family, seed=5)
     after = before.adapt(make_env(), episodes=3)
     batch = family.batch(Tasks({"goal": [GOAL]}), gymnasium_keys(5))
-    t, _ = rollout(learner, {}, learner.initial({}, 1), batch, lanes=1, episodes=3)
+    t, _ = rollout(learner, {}, learner.initial({}, 1), batch, n_envs=1, episodes=3)
     torch.testing.assert_close(after.state["shift"], 0.1 * t.reward[t.valid].mean().reshape(1, 1))
     assert (after.episodes, before.episodes, before.state["shift"].item()) == (3, 0, 0)
     # It goes on from there, with the noise of the episodes that follow.
     again = after.adapt(make_env(), episodes=2)
-    t, _ = rollout(learner, {}, after.state, batch, lanes=1, episodes=2, first_episode=3)
+    t, _ = rollout(learner, {}, after.state, batch, n_envs=1, episodes=2, first_episode=3)
     torch.testing.assert_close(again.state["shift"], after.state["shift"] + 0.1 * t.reward[t.valid].mean())
     assert again.episodes == 5
     assert again.predict(seen(), deterministic=True)[0][0] != after.predict(seen(), deterministic=True)[0][0]
@@ -248,7 +248,7 @@ def test_adapting_to_recorded_trajectories_is_adapting_to_what_was_recorded(
     learner: MetaLearner, family: TaskFamily
 ) -> None:
     batch = family.batch(Tasks({"goal": [GOAL]}), stream_keys(1, "recorded"))
-    parts = [rollout(learner, {}, learner.initial({}, 1), batch, lanes=1, first_episode=i)[0] for i in range(3)]
+    parts = [rollout(learner, {}, learner.initial({}, 1), batch, n_envs=1, first_episode=i)[0] for i in range(3)]
     policy = policy_of(learner, family)
     listed = policy.adapt(parts)
     assert listed.episodes == 3
@@ -261,7 +261,7 @@ def test_adapting_to_recorded_trajectories_is_adapting_to_what_was_recorded(
 
 def test_recorded_lanes_are_episodes_of_interaction(family: TaskFamily) -> None:
     batch = family.batch(Tasks({"goal": [GOAL] * 4}), stream_keys(4, "recorded"))
-    t, _ = rollout(Offset(), {}, Offset().initial({}, 1), batch, lanes=4, episodes=2)
+    t, _ = rollout(Offset(), {}, Offset().initial({}, 1), batch, n_envs=4, episodes=2)
     assert policy_of(Offset(), family).adapt(t).episodes == 8
 
 
@@ -272,7 +272,7 @@ def test_what_cannot_be_adapted_to_is_refused(family: TaskFamily) -> None:
     with pytest.raises(MetaRLError, match=r"at least one trajectory, of one task each; got task rows \[\]"):
         policy.adapt([])
     batch = family.batch(Tasks({"goal": [GOAL] * 2}), stream_keys(2, "recorded"))
-    t, _ = rollout(Offset(), {}, Offset().initial({}, 2), batch, lanes=1)
+    t, _ = rollout(Offset(), {}, Offset().initial({}, 2), batch, n_envs=1)
     with pytest.raises(MetaRLError, match=r"got task rows \[2\]"):
         policy.adapt(t)
 

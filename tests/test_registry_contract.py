@@ -34,7 +34,7 @@ def test_it_has_pictures_a_source_a_default_task_and_players(family_id: str, var
     assert type(family).render is not TaskFamily.render
     assert family.paper
     assert family.floor is not None or isinstance(family, MujocoFamily)  # theirs is a trained policy: multitask
-    assert family.players()
+    assert family.reference_policies()
     family.tasks.validate(family.default())
     picture = gymnasium.make(family_id, variant=variant, render_mode="rgb_array")
     picture.reset(seed=0)

@@ -10,7 +10,7 @@ from metarl.adapt import gradient, inference, memory
 from metarl.agents.maml import MAML, MAMLConfig
 from metarl.agents.pearl import PEARL, PEARLConfig
 from metarl.agents.rl2 import RL2, RL2Config
-from metarl.fewshot import FewShot, Shape, make_source, recipe
+from metarl.fewshot import EpisodeSpec, FewShot, make_dataset, preset_config
 
 POINT = "metarl/PointNavigation-v0"
 PAIRS: dict[str, tuple[tuple[Any, Any, Any], str]] = {
@@ -54,9 +54,11 @@ def train_agent(kind: str) -> None:
 
 
 def train_few_shot(kind: str) -> None:
-    source = make_source("strokes")
-    config = replace(recipe(PAIRS[kind][1]), width=4, tasks=2, strided=True, episode=Shape(3, 1, 1), iterations=1)
-    FewShot(config, source).fit(source)
+    dataset = make_dataset("strokes")
+    config = replace(
+        preset_config(PAIRS[kind][1]), width=4, tasks=2, strided=True, episode=EpisodeSpec(3, 1, 1), iterations=1
+    )
+    FewShot(config, dataset).fit(dataset)
 
 
 @pytest.mark.parametrize("kind", PAIRS)

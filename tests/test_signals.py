@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from metarl import signals
 from metarl.agents.maml import MAML
 from metarl.cli.main import main
 from metarl.core.checkpoint import load_checkpoint
 from metarl.core.lock import locked
+from metarl.experiments import signals
 from metarl.experiments.run import Run
 from metarl.fewshot.model import FewShot
 
@@ -147,7 +147,7 @@ def test_what_nohup_has_ignored_stays_ignored() -> None:
 def test_a_second_signal_ends_at_once() -> None:
     code = """
 import os, signal, time
-from metarl import signals
+from metarl.experiments import signals
 with signals.deferring():
     os.kill(os.getpid(), signal.SIGINT)
     assert signals.asked() == signal.SIGINT

@@ -22,7 +22,7 @@ from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.experiments.logs import STEPS, ResumableCSV, RunLogger
 from metarl.experiments.run import Run
-from metarl.experiments.training import How, train_run, train_seed
+from metarl.experiments.training import TrainingOptions, train_run, train_seed
 
 pytestmark = pytest.mark.usefixtures("heard_signals")
 
@@ -226,7 +226,7 @@ def test_a_run_that_stops_between_two_checkpoints_goes_on_exactly(config: MAMLCo
 
         run = create(tmp_path / f"stopped-{last}", config)
         with pytest.raises(Stop):
-            train_seed(run, 0, report, How(seconds=0))
+            train_seed(run, 0, report, TrainingOptions(seconds=0))
         assert len(rows(run.path)) == last + 1
         assert run.about_training(0)["iteration"] == last
         train_run(create(run.path, config, resume=True))
@@ -259,10 +259,10 @@ def test_checkpoints_are_so_many_seconds_apart(tmp_path: Path, monkeypatch: pyte
     run = create(tmp_path / "run", replace(CONFIG, total_timesteps=4 * ITERATION))
     agent_class = type(run.new_agent(0))
     monkeypatch.setattr(agent_class, "save", lambda self, _path: saved.append(self.iteration))
-    train_seed(run, 0, lambda *_: None, How(seconds=1000))
+    train_seed(run, 0, lambda *_: None, TrainingOptions(seconds=1000))
     assert saved == [4]
     saved.clear()
-    train_seed(run, 0, lambda *_: None, How(seconds=0))
+    train_seed(run, 0, lambda *_: None, TrainingOptions(seconds=0))
     assert saved == [1, 2, 3, 4, 4]
 
 

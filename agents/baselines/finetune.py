@@ -64,7 +64,7 @@ class FineTune(MAML):
 
     def after_training(self) -> None:
         tasks = self.family.splits.train(stream_keys(self.config.choice_tasks, self.seed, "choose"))
-        keys = stream_keys(len(tasks) * self.lanes, "choose", self.family.name, self.seed)
+        keys = stream_keys(len(tasks) * self.n_envs, "choose", self.family.name, self.seed)
 
         def score(size: float) -> float:
             curve = adaptation_curve(
@@ -73,7 +73,7 @@ class FineTune(MAML):
                 self.family,
                 tasks,
                 points=self.config.choice_points,
-                lanes=self.lanes,
+                n_envs=self.n_envs,
                 keys=keys,
                 device=self.device,
                 deterministic=False,

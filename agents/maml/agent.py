@@ -37,7 +37,7 @@ class MAML(Algorithm):
         return self.learner.init(generator)
 
     @property
-    def lanes(self) -> int:
+    def envs(self) -> int:
         return self.config.episodes
 
     @property
@@ -48,10 +48,10 @@ class MAML(Algorithm):
         return self._outer
 
     def train_iteration(self) -> tuple[int, dict[str, float]]:
-        n_tasks, lanes = self.config.tasks, self.config.episodes
+        n_tasks, n_envs = self.config.tasks, self.config.episodes
         tasks = self.family.splits.train(stream_keys(n_tasks, self.seed, "task", self.iteration))
-        keys = stream_keys(n_tasks * lanes, self.seed, "train", self.iteration)
-        data = collect(self.learner, self.params, self.family.batch(tasks.repeat(lanes), keys, self.device))
+        keys = stream_keys(n_tasks * n_envs, self.seed, "train", self.iteration)
+        data = collect(self.learner, self.params, self.family.batch(tasks.repeat(n_envs), keys, self.device))
         self.params, logged = self.outer.update(data, self.progress)
         steps = sum(trajectory.environment_steps for trajectory in data.trajectories)
         metrics = {f"rollout/return_step_{k}": float(t.returns.mean()) for k, t in enumerate(data.trajectories)}

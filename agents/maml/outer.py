@@ -33,11 +33,11 @@ class MetaBatch:
 @torch.no_grad()
 def collect(learner: MAMLLearner, params: Params, batch: Batch) -> MetaBatch:
     """Roll out, adapt, roll out again, ``inner_steps`` times."""
-    lanes = learner.config.episodes
-    state = learner.initial(params, batch.num_envs // lanes)
+    n_envs = learner.config.episodes
+    state = learner.initial(params, batch.num_envs // n_envs)
     trajectories = []
     for k in range(learner.config.inner_steps + 1):
-        trajectory, _ = rollout(learner, params, state, batch, lanes=lanes, first_episode=k)
+        trajectory, _ = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=k)
         trajectories.append(learner.with_advantage(trajectory))
         if k < learner.config.inner_steps:
             state = learner.adapt(params, state, trajectories[-1])

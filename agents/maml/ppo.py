@@ -9,7 +9,7 @@ from metarl.agents.maml.outer import MetaBatch, adapted_outputs, kl
 from metarl.core.distributions import ActionDistribution
 from metarl.core.learner import Params
 from metarl.core.losses import clipped_surrogate, masked_mean
-from metarl.core.optimiser import Adam, falling
+from metarl.core.optimiser import Adam, linear_decay
 
 
 class PPO:
@@ -22,7 +22,7 @@ class PPO:
     def update(self, data: MetaBatch, progress: float) -> tuple[Params, dict[str, float]]:
         """New parameters, and what to log. ``progress`` is the share of training that is done."""
         config = self.config
-        self.adam.learning_rate = falling(config.learning_rate, config.final_learning_rate, progress)
+        self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
         old = self._collected(data) if self.config.inner_kl else []
         logged: dict[str, float] = {}
         for _ in range(self.config.epochs):

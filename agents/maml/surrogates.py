@@ -1,6 +1,6 @@
 """Inner-loop surrogates: losses ``(task,)`` whose gradient is the policy gradient, and that differ in the second one.
 
-Arguments are ``(task, lane, step)``. By exact enumeration of a two-step MDP, the error of the Hessian's expectation is
+Arguments are ``(task, env, step)``. By exact enumeration of a two-step MDP, the error of the Hessian's expectation is
 0 for DiCE; LVC's is smaller than the log-likelihood's, and its variance is lower than DiCE's.
 """
 

@@ -117,7 +117,7 @@ class PEARL(Algorithm):
         for first in (0, *range(config.prior_episodes, self.episodes)):
             episodes = 1 if first else config.prior_episodes
             part, state = rollout(
-                self.learner, self.params, state, batch, lanes=1, episodes=episodes, first_episode=first
+                self.learner, self.params, state, batch, n_envs=1, episodes=episodes, first_episode=first
             )
             parts.append(part)
             if first + episodes < self.episodes:

@@ -77,17 +77,17 @@ class PEARLLearner(MetaLearner):
         return {**state, Z: torch.where(explores, noise, mean + variance.sqrt() * noise)}
 
     def adapt(self, params: Params, state: State, support: Trajectory) -> State:
-        """The posterior of more transitions, every lane's and episode's."""
+        """The posterior of more transitions, every env's and episode's."""
         support = support.filled()
         elements = self.elements(support).flatten(1, 3)
         pooled = self.pool.add(state, self.encoder(params, elements, ENCODER), support.valid.flatten(1)[:, None])
-        return {**state, **pooled, EPISODES: state[EPISODES] + support.n_lanes * support.n_episodes}
+        return {**state, **pooled, EPISODES: state[EPISODES] + support.n_envs * support.n_episodes}
 
-    def explored(self, state: State) -> State:
+    def skip_exploration(self, state: State) -> State:
         return {**state, EPISODES: state[EPISODES].clamp(min=self.config.prior_episodes)}
 
     def elements(self, trajectory: Trajectory) -> Tensor:
-        """Transitions as the encoder sees them, ``(task, lane, episode, step, n_element)``."""
+        """Transitions as the encoder sees them, ``(task, env, episode, step, n_element)``."""
         parts = [
             self.inputs.observation({}, trajectory.observation),
             self.inputs.action(trajectory.action),

@@ -10,7 +10,7 @@ from metarl.agents.pearl.learner import ENCODER, PEARLLearner
 from metarl.core.distributions import SquashedGaussian
 from metarl.core.learner import Params
 from metarl.core.networks import MLP
-from metarl.core.optimiser import Adam, falling
+from metarl.core.optimiser import Adam, linear_decay
 from metarl.rollout.trajectory import Trajectory
 
 Q, V = "q.", "v."
@@ -54,7 +54,7 @@ class SAC:
         return {**encoder, **self.actor.values()}
 
     def rows(self, part: Trajectory, reward: Tensor) -> Tensor:
-        """Transitions with this ``reward`` as the rows that ``update`` takes, ``(task, lane, episode, step, row)``."""
+        """Transitions with this ``reward`` as the rows that ``update`` takes, ``(task, env, episode, step, row)``."""
         inputs = self.learner.inputs
         numbers = torch.stack([self.config.reward_scale * reward, (~part.terminated).to(reward.dtype)], -1)
         observation, after = (inputs.observation({}, seen) for seen in (part.observation, part.next_observation()))
@@ -69,7 +69,7 @@ class SAC:
         """
         config = self.config
         for adam in (self.critic, self.actor, self.entropy):
-            adam.learning_rate = falling(config.learning_rate, config.final_learning_rate, progress)
+            adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
         observation, action, reward, alive, after = batch.split(self.learner.row, -1)
 
         def normal(*shape: int) -> Tensor:

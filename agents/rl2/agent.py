@@ -75,8 +75,8 @@ class RL2(Algorithm):
     def collect(self) -> Trajectory:
         """Whole trials of new training tasks."""
         state = self.learner.initial(self.params, self.config.tasks)
-        trials, _ = rollout(self.learner, self.params, state, self.training_batch(), lanes=1, episodes=self.episodes)
-        return self.learner.judged(self.params, trials)
+        trials, _ = rollout(self.learner, self.params, state, self.training_batch(), n_envs=1, episodes=self.episodes)
+        return self.learner.with_log_probs_and_values(self.params, trials)
 
     def training_batch(self) -> Batch:
         """Environments with the tasks of this iteration."""

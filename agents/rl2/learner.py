@@ -92,12 +92,12 @@ class RL2Learner(MetaLearner):
     def act(
         self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
-        """Actions, and of what training needs only what they were chosen by: ``judged`` adds the rest."""
+        """Sample actions and record their log-probabilities; ``with_log_probs_and_values`` adds what training needs."""
         features = self._features_now(params, state, observation)
         distribution = self.distribution(self.actions(params, features))
         return distribution.mode() if deterministic else distribution.sample(noise), {FEATURES: features}
 
-    def judged(self, params: Params, trajectory: Trajectory) -> Trajectory:
+    def with_log_probs_and_values(self, params: Params, trajectory: Trajectory) -> Trajectory:
         """The trajectory with ``log_prob`` and ``value``, of all its steps at once rather than one after the other."""
         features = trajectory.record[FEATURES]
         with torch.no_grad():
@@ -117,7 +117,7 @@ class RL2Learner(MetaLearner):
 
     def features(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
         """What the heads see at every step, ``(task, 1, episode, step, feature)``, and the state at the end."""
-        self.check_lanes(trajectory)
+        self.check_n_envs(trajectory)
         trajectory = trajectory.filled()
         before, state = self.remember(params, state, trajectory)
         seen = self.inputs.observation(params, trajectory.observation)

@@ -11,7 +11,7 @@ from metarl.core.advantages import discounted_returns, generalised_advantage, ne
 from metarl.core.learner import Params
 from metarl.core.losses import clipped_surrogate, masked_mean
 from metarl.core.normalisation import deviation, initial_moments, with_data
-from metarl.core.optimiser import Adam, falling
+from metarl.core.optimiser import Adam, linear_decay
 from metarl.rollout.trajectory import Trajectory
 
 _RETURN = "return"  # the moments of the discounted return, by which rewards are scaled
@@ -19,7 +19,7 @@ _RETURN = "return"  # the moments of the discounted return, by which rewards are
 
 @dataclass(frozen=True)
 class Targets:
-    """What a trial's steps are worth, ``(task, lane, episode, step)``."""
+    """What a trial's steps are worth, ``(task, env, episode, step)``."""
 
     advantage: Tensor  # mean 0, standard deviation 1 over all of them
     value: Tensor  # what the value should have been
@@ -52,8 +52,8 @@ class TrialPPO:
         """New parameters after training on trials collected with ``params``, and what to log."""
         config = self.config
         trajectory = trajectory.filled()  # NaN in the padding would reach the gradient: zero times NaN is NaN
-        self.adam.learning_rate = falling(config.learning_rate, config.final_learning_rate, progress)
-        entropy_coef = falling(config.entropy_coef, config.final_entropy, progress)
+        self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
+        entropy_coef = linear_decay(config.entropy_coef, config.final_entropy, progress)
         if config.normalise_rewards:
             joined = trajectory.reward.flatten(2), trajectory.valid.flatten(2)
             self.moments = with_data(self.moments, _RETURN, discounted_returns(*joined, config.gamma), joined[1])

@@ -8,7 +8,7 @@ from metarl.agents.varibad.learner import VariBADLearner
 from metarl.core.learner import Params
 from metarl.core.networks import MLP
 from metarl.core.normalisation import trained
-from metarl.core.optimiser import Adam, falling
+from metarl.core.optimiser import Adam, linear_decay
 from metarl.rollout.trajectory import Trajectory
 
 DECODER = "decoder."
@@ -113,7 +113,7 @@ class BeliefTraining:
         """New parameters after one step on these trials, and what to log."""
         # It falls as the policy's does, which would otherwise end on beliefs that still move.
         config = self.elbo.config
-        self.adam.learning_rate = falling(config.vae_learning_rate, config.final_learning_rate, progress)
+        self.adam.learning_rate = linear_decay(config.vae_learning_rate, config.final_learning_rate, progress)
         loss, parts = self.elbo.loss({**params, **self.adam.params}, trajectory, generator)
         self.adam.minimise(loss)
         learned = self.adam.values()

@@ -22,7 +22,7 @@ from metarl.core.random import to_normal
 from metarl.envs.engine.arrays import Array, namespace
 from metarl.envs.engine.overlays import History, Mark, View
 from metarl.family.base import TaskFamily
-from metarl.family.reference_policies import Player, RandomPlayer, Reflex
+from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
 from metarl.tasks import Task, Tasks
 
 if TYPE_CHECKING:
@@ -114,10 +114,12 @@ class MujocoFamily(TaskFamily):
             raise MetaRLError(f"{self.name}: {self._path} is no MuJoCo model: {error}") from error
         return spec
 
-    def players(self) -> dict[str, Player]:
-        """For comparison only: neither is the best that a player can do who does not know the task."""
-        still = Reflex(lambda observation, task, step: observation.new_zeros(*observation.shape[:2], self.model.nu))
-        return {"random": RandomPlayer(self), "stand still": still}
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
+        """For comparison only: neither is the best that a reference policy can do who does not know the task."""
+        still = FunctionPolicy(
+            lambda observation, task, step: observation.new_zeros(*observation.shape[:2], self.model.nu)
+        )
+        return {"random": RandomPolicy(self), "stand still": still}
 
     def constant(self, name: str, like: Array) -> Array:
         """A field of the compiled model, as an array of the kind of ``like``."""

@@ -107,7 +107,7 @@ class AdaptedPolicy:
         """
         if not isinstance(data, gymnasium.Env):
             trajectory = self._recorded(data)
-            return self._after(trajectory, self.learner.explored(self._adapted(trajectory)), self._env)
+            return self._after(trajectory, self.learner.skip_exploration(self._adapted(trajectory)), self._env)
         if self.learner.each_episode and episodes > 1:
             policy = self
             for _ in range(episodes):
@@ -121,7 +121,7 @@ class AdaptedPolicy:
         return self.learner.adapt(self.params, self.state, trajectory.to(self._device))
 
     def _after(self, trajectory: Trajectory, state: State, env: "gymnasium.Env[Any, Any] | None") -> "AdaptedPolicy":
-        count = self.episodes + trajectory.n_episodes * trajectory.n_lanes
+        count = self.episodes + trajectory.n_episodes * trajectory.n_envs
         return AdaptedPolicy(self.learner, self.params, state, self.family, self.seed, count, env)
 
     def _collect(self, env: gymnasium.Env[Any, Any], episodes: int) -> tuple[Trajectory, State]:
@@ -132,7 +132,7 @@ class AdaptedPolicy:
         # Seeded anew, an environment would play the episodes over again that the policy has adapted to.
         batch = GymnasiumBatch(env, limit, self.seed, self._device, reseed=env is not self._env)
         return rollout(
-            self.learner, self.params, self.state, batch, lanes=1, episodes=episodes, first_episode=self.episodes
+            self.learner, self.params, self.state, batch, n_envs=1, episodes=episodes, first_episode=self.episodes
         )
 
     def _recorded(self, data: "Recording") -> Trajectory:

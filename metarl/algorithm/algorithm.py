@@ -89,7 +89,7 @@ class Algorithm(ABC):
         return torch_generator(self.seed, purpose, *counters)
 
     @property
-    def lanes(self) -> int:
+    def n_envs(self) -> int:
         """Environments side by side per task: episodes of interaction between two adaptations."""
         return 1
 
@@ -203,7 +203,7 @@ class Algorithm(ABC):
     def get_env(self) -> Any:
         """What SB3's callbacks ask of an environment: how many there are, and their spaces."""
         return SimpleNamespace(
-            num_envs=self.config.tasks * self.lanes,
+            num_envs=self.config.tasks * self.n_envs,
             observation_space=self.family.observation_space,
             action_space=self.family.action_space,
         )
@@ -232,7 +232,7 @@ class Algorithm(ABC):
 
     def adapt(self, data: "gymnasium.Env[Any, Any] | Recording", episodes: int | None = None) -> AdaptedPolicy:
         """A policy adapted to an environment by ``episodes`` of interaction, or to recorded episodes."""
-        return self.policy().adapt(data, self.lanes if episodes is None else episodes)
+        return self.policy().adapt(data, self.n_envs if episodes is None else episodes)
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""

@@ -47,7 +47,7 @@ def training_options(
     return tyro.cli(made, args=list(arguments), prog=prog)
 
 
-def train_and_say(
+def train_and_report(
     run: "RunFolder", options: RunOptions, train: "TrainSeed", next_step: str, *, compile: bool = False
 ) -> None:
     """Train a run's seeds; say what was done, and how to score it."""

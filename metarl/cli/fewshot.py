@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from metarl.cli.commands import Command, dispatch, run_name, show, train_and_say, training_options
+from metarl.cli.commands import Command, dispatch, run_name, show, train_and_report, training_options
 from metarl.cli.fewshot_options import CompareOptions, EvaluateOptions, TrainOptions
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
@@ -16,26 +16,26 @@ from metarl.evaluate.fewshot import FewShotEvaluation, evaluation_file, evaluati
 from metarl.evaluate.fewshot_published import open_fewshot_run
 from metarl.evaluate.fewshot_tables import rows, table, table_csv
 from metarl.experiments.fewshot_run import FewShotRun, train_seed
-from metarl.fewshot.presets import recipe
+from metarl.fewshot.presets import preset_config
 from metarl.plotting.fewshot.run_figures import comparison, pictures
 from metarl.plotting.style import save_figure
 
 
 def train(arguments: Sequence[str]) -> None:
-    """Train a few-shot learner on a source of tasks."""
-    options = training_options(TrainOptions, recipe, arguments, "metarl fewshot train", "the learner")
+    """Train a few-shot learner on a data set of tasks."""
+    options = training_options(TrainOptions, preset_config, arguments, "metarl fewshot train", "the learner")
     check_device(options.device)
-    source = options.source.rstrip("/").rpartition("/")[2].replace(":", "-")
+    dataset = options.dataset.rstrip("/").rpartition("/")[2].replace(":", "-")
     run = FewShotRun.create(
-        options.runs / run_name(options, options.learner, source),
+        options.runs / run_name(options, options.learner, dataset),
         options.config,
-        options.source,
+        options.dataset,
         options.seed,
         "metarl fewshot train " + shlex.join(arguments),
         resume=options.resume,
         overwrite=options.overwrite,
     )
-    train_and_say(run, options, train_seed, "Score it on unseen tasks: metarl fewshot evaluate")
+    train_and_report(run, options, train_seed, "Score it on unseen tasks: metarl fewshot evaluate")
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -57,8 +57,8 @@ def compare(arguments: Sequence[str]) -> None:
         raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
     prepare_process(options.threads)
     runs = [open_fewshot_run(path) for path in options.runs]
-    if len(sources := {run.source_name for run in runs}) > 1:
-        raise MetaRLError(f"The runs are of different sources, {', '.join(sorted(sources))}; compare those of one.")
+    if len(sources := {run.dataset_name for run in runs}) > 1:
+        raise MetaRLError(f"The runs are of different data sets, {', '.join(sorted(sources))}; compare those of one.")
     made = [_evaluation(run, options) for run in runs]
     show(options.json, rows(made), table(made))
     save_figure(comparison(made), options.output)
@@ -83,7 +83,7 @@ def _save(run: FewShotRun, made: FewShotEvaluation, options: EvaluateOptions) ->
 
 
 def _evaluation(run: FewShotRun, options: EvaluateOptions | CompareOptions) -> FewShotEvaluation:
-    shape = options.shape(functions=run.source().kind.outputs is not None)
+    shape = options.shape(functions=run.dataset().kind.outputs is not None)
     how = {"transductive": options.transductive}
     return evaluation_of(run, shape, options.episodes, options.part, options.device, **how)
 

@@ -7,16 +7,16 @@ from typing import Annotated
 import tyro
 
 from metarl.cli.options import Name, RunOptions, RunPath
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.episodes import EpisodeSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(RunOptions):
-    """Train a few-shot learner on a source of tasks."""
+    """Train a few-shot learner on a data set of tasks."""
 
     learner: Name
     """prototypical, maml, ...: an unknown one is answered with the list"""
-    source: str = "strokes"
+    dataset: str = "strokes"
     """strokes, which needs no file, omniglot, ..., or folder:PATH of your own images"""
 
 
@@ -40,12 +40,12 @@ class _Setting:
     json: bool = False
     """print the table's rows as JSON"""
 
-    def shape(self, *, functions: bool) -> Shape:
+    def shape(self, *, functions: bool) -> EpisodeSpec:
         """Of the scored episodes."""
         usual = (1, 10, 100) if functions else (5, 1, 15)  # Finn et al. score functions on 100 points
         given = (self.way, self.shot, self.queries)
         way, shot, queries = (other if mine is None else mine for mine, other in zip(given, usual, strict=True))
-        return Shape(way, shot, queries, self.unlabelled)
+        return EpisodeSpec(way, shot, queries, self.unlabelled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,6 @@ class CompareOptions(_Setting):
     """Several runs in one table and one plot."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run folders, or those of published results with weights, all of one source"""
+    """run folders, or those of published results with weights, all of one data set"""
     output: Path = Path("comparison.png")
     """the plot; beside it a CSV of the same name"""

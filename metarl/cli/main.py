@@ -17,7 +17,7 @@ from metarl.cli.commands import (
     quiet_without_a_reader,
     run_name,
     show,
-    train_and_say,
+    train_and_report,
     training_options,
 )
 from metarl.cli.options import (
@@ -56,7 +56,7 @@ def train(arguments: Sequence[str]) -> None:
         overwrite=options.overwrite,
     )
     score = "Score it on held-out tasks: metarl evaluate"
-    train_and_say(run, options, train_seed, score, compile=options.compile)
+    train_and_report(run, options, train_seed, score, compile=options.compile)
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -94,7 +94,7 @@ def compare(arguments: Sequence[str]) -> None:
     from metarl.core.files import write_atomic
     from metarl.core.process import prepare_process
     from metarl.evaluate.published import open_run
-    from metarl.evaluate.references import check_players, player_evaluations
+    from metarl.evaluate.references import check_reference_policies, reference_evaluations
     from metarl.evaluate.run import distinct, evaluation_of, held_out
     from metarl.evaluate.tables import check_comparable, comparison_csv, comparison_json, comparison_table
     from metarl.plotting.curves import comparison_figure
@@ -103,14 +103,14 @@ def compare(arguments: Sequence[str]) -> None:
     prepare_process(options.threads)
     check_device(options.device)
     runs = [open_run(path, family=options.family, agent=options.agent) for path in options.runs]
-    if options.players:
-        check_players(options.players, runs[0].family())
+    if options.reference_policies:
+        check_reference_policies(options.reference_policies, runs[0].family())
     evaluations = distinct([evaluation_of(run, options.split, options.device) for run in runs], runs)
     check_comparable(evaluations)
-    if options.players:
+    if options.reference_policies:
         family = runs[0].family()
         tasks = held_out(family, options.split)
-        evaluations += player_evaluations(options.players, evaluations, family, tasks, options.device)
+        evaluations += reference_evaluations(options.reference_policies, evaluations, family, tasks, options.device)
     show(options.json, comparison_json(evaluations), comparison_table(evaluations))
     save_figure(comparison_figure(evaluations), options.output)
     table = options.output.with_suffix(".csv")
@@ -125,18 +125,18 @@ def render(arguments: Sequence[str]) -> None:
     from metarl.core.process import prepare_process
     from metarl.evaluate.published import is_run, open_run
     from metarl.family import make_family
-    from metarl.plotting.film import film_player, film_run, frames
+    from metarl.plotting.film import film_run, frames, render_reference
     from metarl.plotting.video import check_video, save_video
 
     check_video(options.output)
     prepare_process(options.threads)
     if is_run(options.what):
         run = open_run(Path(options.what), family=options.family, agent=options.agent)
-        film = film_run(run, options.split, options.envs, options.points, options.seed)
+        render_policy = film_run(run, options.split, options.envs, options.points, options.seed)
     else:
         family = make_family(options.what, options.variant)
-        film = film_player(family, options.player, options.split, options.envs)
-    pictures, fps = frames(film, options.steps), film.family.render_fps
+        render_policy = render_reference(family, options.reference, options.split, options.envs)
+    pictures, fps = frames(render_policy, options.steps), render_policy.family.render_fps
     save_video(options.output, pictures, fps)
     done = {"video": str(options.output), "pictures": len(pictures), "fps": fps}
     show(options.json, done, f"Saved {options.output}: {len(pictures)} pictures, {fps} a second")

@@ -104,8 +104,8 @@ class CompareOptions(OwnCode):
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """run folders, or those of published results with weights"""
-    players: tuple[str, ...] = ()
-    """reference players of the family, scored beside the agents"""
+    reference_policies: tuple[str, ...] = ()
+    """reference policies of the family, scored beside the agents"""
     split: str = "test"
     """val, test or ood"""
     output: Path = Path("comparison.png")
@@ -145,8 +145,8 @@ class RenderOptions(OwnCode):
     adaptation and after"""
     variant: str | None = None
     """the family's preset; its first unless given"""
-    player: str = "random"
-    """without a run: random, or one of the family's own players"""
+    reference: str = "random"
+    """without a run: random, or one of the family's own reference policies"""
     split: str = "test"
     """val, test or ood"""
     envs: int = 4

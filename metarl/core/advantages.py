@@ -57,7 +57,7 @@ def next_value_trial(value: Tensor, valid: Tensor) -> Tensor:
 
 
 def linear_features(trajectory: Trajectory) -> Tensor:
-    """Features ``(task, lane, episode, step, 2 d + 4)`` of Duan et al. 2016: [s, s², t/100, (t/100)², (t/100)³, 1]."""
+    """Features ``(task, env, episode, step, 2 d + 4)`` of Duan et al. 2016: [s, s², t/100, (t/100)², (t/100)³, 1]."""
     observation = trajectory.observation.flatten(4).double()
     time = torch.arange(trajectory.n_steps, device=observation.device, dtype=torch.float64) / 100
     powers = torch.stack([time, time**2, time**3, torch.ones_like(time)], -1)
@@ -65,7 +65,7 @@ def linear_features(trajectory: Trajectory) -> Tensor:
 
 
 def linear_baseline(trajectory: Trajectory, returns: Tensor, ridge: float = 1e-5) -> Tensor:
-    """Values ``(task, lane, episode, step)``: a ridge regression of the returns on the features, one fit a task.
+    """Values ``(task, env, episode, step)``: a ridge regression of the returns on the features, one fit a task.
 
     Padding has no part in the fit, and value 0. In float64, for the features are nearly collinear.
     """

@@ -18,7 +18,7 @@ _NODES = 16  # of a quadrature, for an error of 1e-3 nats at a standard deviatio
 
 
 class ActionDistribution(ABC):
-    """A distribution over actions for every leading index (task, lane, ...)."""
+    """A distribution over actions for every leading index (task, env, ...)."""
 
     @abstractmethod
     def sample(self, noise: Tensor) -> Tensor:

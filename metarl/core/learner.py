@@ -1,6 +1,6 @@
 """The MetaLearner protocol: state in, state out, nothing hidden on ``self``, and no random numbers drawn.
 
-Axes: ``task`` is one adaptation to one sampled task; ``lane`` the environments of a task that run side by side.
+Axes: ``task`` is one adaptation to one sampled task; ``env`` the environments of a task that run side by side.
 ``params`` is a flat dict by module name; ``state`` a dict of tensors whose first axis is the task.
 """
 
@@ -29,7 +29,7 @@ class Noise(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """One step of every environment, ``(task, lane, ...)``."""
+    """One step of every environment, ``(task, env, ...)``."""
 
     observation: Tensor
     action: Tensor
@@ -94,7 +94,7 @@ class MetaLearner(ABC):
     def act(
         self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
-        """Actions ``(task, lane, ...)`` for observations of that shape, and what the trajectory records of them."""
+        """Actions ``(task, env, ...)`` for observations of that shape, and what the trajectory records of them."""
         outputs = self.policy(params, state, observation)
         distribution = self.distribution(outputs)
         action = distribution.mode() if deterministic else distribution.sample(noise)
@@ -107,7 +107,7 @@ class MetaLearner(ABC):
         """Take in one transition while acting; for online learners."""
         raise self._undefined("observe")
 
-    def explored(self, state: State) -> State:
+    def skip_exploration(self, state: State) -> State:
         """The state where data of others has been taken in, after which no episode is left for exploring."""
         return state
 
@@ -121,11 +121,11 @@ class MetaLearner(ABC):
     def replay(self, params: Params, state: State, trajectory: "Trajectory") -> tuple[Outputs, State]:
         """The differentiable pass over recorded trajectories.
 
-        Returns ``policy``'s outputs at every step, ``(task, lane, episode, step, ...)``, and the state at the end.
+        Returns ``policy``'s outputs at every step, ``(task, env, episode, step, ...)``, and the state at the end.
         This default is one batched pass per episode, or the fold of ``observe`` for online learners. Padding is cleared
         before anything is computed from it, for zero times NaN is NaN.
         """
-        self.check_lanes(trajectory)
+        self.check_n_envs(trajectory)
         trajectory = trajectory.filled()
         episodes: list[Outputs] = []
         for episode in range(trajectory.n_episodes):
@@ -134,18 +134,18 @@ class MetaLearner(ABC):
                 outputs, state = self._fold(params, state, trajectory, episode)
             else:
                 observation = trajectory.observation[:, :, episode]
-                lanes_steps = observation.shape[1:3]
+                envs_steps = observation.shape[1:3]
                 flat = self.policy(params, state, observation.flatten(1, 2))
-                outputs = {name: value.unflatten(1, lanes_steps) for name, value in flat.items()}
+                outputs = {name: value.unflatten(1, envs_steps) for name, value in flat.items()}
             episodes.append(outputs)
         return {name: torch.stack([o[name] for o in episodes], dim=2) for name in episodes[0]}, state
 
-    def check_lanes(self, trajectory: "Trajectory") -> None:
-        """Raise where an online learner is given several lanes."""
-        if self.online and trajectory.n_lanes != 1:
+    def check_n_envs(self, trajectory: "Trajectory") -> None:
+        """Raise where an online learner is given several envs."""
+        if self.online and trajectory.n_envs != 1:
             raise MetaRLError(
-                f"{type(self).__name__} adapts online and has one lane a task, got lanes={trajectory.n_lanes}; "
-                "take trajectory.lanes(1)."
+                f"{type(self).__name__} adapts online and has one env a task, got n_envs={trajectory.n_envs}; "
+                "take trajectory.envs(1)."
             )
 
     def _fold(self, params: Params, state: State, trajectory: "Trajectory", episode: int) -> tuple[Outputs, State]:

@@ -8,7 +8,7 @@ from metarl.core.learner import Params
 _SLOTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-def falling(value: float, final: float, progress: float) -> float:
+def linear_decay(value: float, final: float, progress: float) -> float:
     """``value`` at the start of training, linearly to its share ``final`` at the end; ``progress`` is in [0, 1]."""
     return value * (1 - (1 - final) * min(progress, 1.0))
 

@@ -58,12 +58,12 @@ def stream_keys(n: int, *purpose: int | str, device: torch.device | str = "cpu")
     return _keys(torch.arange(n, dtype=torch.int64, device=device), [_hash(purpose)])
 
 
-def lane_keys(n: int, lanes: int, *purpose: int | str) -> Tensor:
-    """Keys ``(n * lanes, 2)`` of the environments of n tasks, the lanes of a task side by side.
+def env_keys(n: int, n_envs: int, *purpose: int | str) -> Tensor:
+    """Keys ``(n * envs, 2)`` of the environments of n tasks, the envs of a task side by side.
 
-    Lane 0 has the keys of ``stream_keys(n, *purpose)``. The key of (task, lane) depends on neither n nor ``lanes``.
+    Lane 0 has the keys of ``stream_keys(n, *purpose)``. The key of (task, env) depends on neither n nor ``envs``.
     """
-    index = torch.arange(n, dtype=torch.int64)[:, None] + (torch.arange(lanes, dtype=torch.int64) << 32)
+    index = torch.arange(n, dtype=torch.int64)[:, None] + (torch.arange(n_envs, dtype=torch.int64) << 32)
     return _keys(index.flatten(), [_hash(purpose)])
 
 

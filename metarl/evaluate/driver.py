@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner, Params, State
-from metarl.core.random import lane_keys
+from metarl.core.random import env_keys
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Batch
 from metarl.rollout.rollout import rollout
@@ -36,13 +36,13 @@ class Curve:
     beliefs: NDArray[np.float32] | None = None  # (point + 1, task, d), before every point and after the last
 
 
-def evaluation_keys(family: TaskFamily, part: str, n_tasks: int, lanes: int = 1) -> Tensor:
-    """Keys ``(task * lane, 2)`` of the random streams that the first tasks of a split's part are scored on.
+def evaluation_keys(family: TaskFamily, part: str, n_tasks: int, n_envs: int = 1) -> Tensor:
+    """Keys ``(task * env, 2)`` of the random streams that the first tasks of a split's part are scored on.
 
-    They depend on the family, its variant, the part and the number of the task and lane alone, so every agent, every
-    training seed and every reference player meets the same starts, environment noise and exploration noise.
+    They depend on the family, its variant, the part and the number of the task and env alone, so every agent, every
+    training seed and every reference policy meets the same starts, environment noise and exploration noise.
     """
-    return lane_keys(n_tasks, lanes, "evaluate", family.name, part)
+    return env_keys(n_tasks, n_envs, "evaluate", family.name, part)
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def adaptation_curve(
     tasks: Tasks,
     *,
     points: int,
-    lanes: int = 1,
+    n_envs: int = 1,
     part: str = "test",
     keys: Tensor | None = None,
     device: torch.device | str = "cpu",
@@ -63,14 +63,14 @@ def adaptation_curve(
 ) -> Curve:
     """Adapt to every task and score the episodes of each point.
 
-    Point k scores the ``lanes`` episodes that follow k · ``lanes`` episodes of interaction; they are then what the
+    Point k scores the ``envs`` episodes that follow k · ``envs`` episodes of interaction; they are then what the
     learner adapts to. Scores with the noise off come from extra episodes that are thrown away: they are no interaction,
     and a noiseless policy would give a policy gradient nothing to go by.
 
     Args:
-        params: or a function of the tasks that gives them, such as ``told`` for players that know their task.
+        params: or a function of the tasks that gives them, such as ``privileged_params`` for policies that know it.
         part: of the split, which the tasks are the first of; it picks the random streams (``evaluation_keys``).
-        keys: other random streams ``(task * lane, 2)``, for what is no evaluation of a part.
+        keys: other random streams ``(task * env, 2)``, for what is no evaluation of a part.
         ablation: "wiped": an online learner's state goes back to ``initial`` before every episode. "shuffled": any
             other adapts to the episodes of another task: that half of the chunk away, for neighbours may be alike.
         chunk: tasks played at once. Every task has random streams of its own, so it bounds memory and changes nothing
@@ -82,16 +82,16 @@ def adaptation_curve(
         raise MetaRLError(f"chunk={chunk}: play at least one task at a time.")
     _check_ablation(ablation, learner, [min(chunk, len(tasks) - first) for first in range(0, len(tasks), chunk)])
     if keys is None:
-        keys = evaluation_keys(family, part, len(tasks), lanes)
-    if len(keys) != len(tasks) * lanes:
-        raise MetaRLError(f"{len(keys)} keys for {len(tasks)} tasks of {lanes} lanes; give one for each environment.")
+        keys = evaluation_keys(family, part, len(tasks), n_envs)
+    if len(keys) != len(tasks) * n_envs:
+        raise MetaRLError(f"{len(keys)} keys for {len(tasks)} tasks of {n_envs} envs; give one for each environment.")
     parts = []
     for first in range(0, len(tasks), chunk):
         rows = slice(first, first + chunk)
         some = tasks[rows]
-        batch = family.batch(some.repeat(lanes), keys[first * lanes : (first + chunk) * lanes], device)
+        batch = family.batch(some.repeat(n_envs), keys[first * n_envs : (first + chunk) * n_envs], device)
         mine = params(some) if callable(params) else params
-        play = _Play(learner, mine, batch, len(some), lanes, deterministic, ablation)
+        play = _Play(learner, mine, batch, len(some), n_envs, deterministic, ablation)
         parts.append(play.curve(points, max(0, KEPT - first)))
     return parts[0] if len(parts) == 1 else _joined(parts)
 
@@ -104,7 +104,7 @@ class _Play:
     params: Params
     batch: Batch
     n_tasks: int
-    lanes: int
+    n_envs: int
     deterministic: bool
     ablation: str | None
 
@@ -135,7 +135,7 @@ class _Play:
             if beliefs:
                 beliefs += self._belief(state, kept)
         return Curve(
-            episodes=tuple(point * self.lanes for point in range(points)),
+            episodes=tuple(point * self.n_envs for point in range(points)),
             adaptations=tuple(range(points)),
             returns=np.stack(returns),
             deterministic=np.stack(quiet) if quiet else None,
@@ -150,7 +150,7 @@ class _Play:
             self.params,
             state,
             self.batch,
-            lanes=self.lanes,
+            n_envs=self.n_envs,
             first_episode=point,
             deterministic=deterministic,
         )
@@ -180,7 +180,7 @@ def _check_ablation(ablation: str | None, learner: MetaLearner, chunks: list[int
 
 
 def mean_returns(returns: Tensor) -> NDArray[np.float64]:
-    """The mean of each task's returns ``(task, lane, episode)``: ``(task,)``."""
+    """The mean of each task's returns ``(task, env, episode)``: ``(task,)``."""
     return np.asarray(returns.mean((1, 2)).double().cpu().numpy())
 
 

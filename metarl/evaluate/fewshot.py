@@ -17,7 +17,7 @@ from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.evaluate.statistics import Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.presets import label
 from metarl.fewshot.scoring import Scores, point_of
 
@@ -27,9 +27,9 @@ class FewShotEvaluation:
     """The scores of a run. ``values`` are accuracies in percent, or squared errors."""
 
     learner: str
-    source: str
+    dataset: str
     part: str
-    shape: Shape
+    shape: EpisodeSpec
     measure: str  # accuracy or mse
     transductive: bool
     seeds: tuple[int, ...]
@@ -95,7 +95,7 @@ class FewShotEvaluation:
         """What ``save`` wrote."""
         try:
             content = json.loads(unseal(path.read_text(), "delete it and evaluate anew"))
-            values, shape = np.array(content.pop("values"), np.float64), config_from(Shape, content.pop("shape"))
+            values, shape = np.array(content.pop("values"), np.float64), config_from(EpisodeSpec, content.pop("shape"))
             tuples = {name: tuple(content[name]) for name in ("seeds", "adaptations")}
             return cls(**{**content, **tuples, "values": values, "shape": shape})
         except MetaRLError as error:
@@ -104,24 +104,24 @@ class FewShotEvaluation:
             raise MetaRLError(f"{path} is damaged ({error!r}); delete it and evaluate anew.") from error
 
 
-def figure_name(shape: Shape, measure: str) -> str:
+def figure_name(shape: EpisodeSpec, measure: str) -> str:
     """Such as 5w1s, or mse 10-shot."""
     return f"{shape.way}w{shape.shot}s" if measure == "accuracy" else f"mse {shape.shot}-shot"
 
 
-def setting_of(figure: str, *, functions: bool) -> Shape:
+def setting_of(figure: str, *, functions: bool) -> EpisodeSpec:
     """The episodes that a figure's name asks for, with 15 queries of a class or 100 of a function."""
     pattern = r"(?:median )?mse (\d+)-shot(?: step \d+)?" if functions else r"(\d+)w(\d+)s"
     match = re.fullmatch(pattern, figure)
     if match is None:
         raise MetaRLError(f"{figure!r} is no figure of {'functions' if functions else 'classes'}, such as 5w1s.")
     numbers = [int(each) for each in match.groups()]
-    return Shape(1, numbers[0], 100) if functions else Shape(numbers[0], numbers[1], 15)
+    return EpisodeSpec(1, numbers[0], 100) if functions else EpisodeSpec(numbers[0], numbers[1], 15)
 
 
 def evaluate_run(
     run: FewShotRun,
-    shape: Shape,
+    shape: EpisodeSpec,
     episodes: int = 600,
     part: str = "test",
     device: str = "cpu",
@@ -129,17 +129,17 @@ def evaluate_run(
     transductive: bool = False,
 ) -> FewShotEvaluation:
     """Score every seed of a run on the same episodes of a part that training has not seen."""
-    source = run.source()
+    dataset = run.dataset()
     if part == "train":
         raise MetaRLError("Scores are of classes that training has not seen; choose --part test or --part val.")
-    tasks = source.part(part)
+    tasks = dataset.part(part)
     made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
     scores: list[Scores] = [model.score(tasks, shape, episodes, transductive=transductive) for model in models]
     spent = models[0].cost(tasks, shape)
     return FewShotEvaluation(
         learner=label(run.config),
-        source=run.source_name,
+        dataset=run.dataset_name,
         part=part,
         shape=shape,
         measure=scores[0].measure,
@@ -157,7 +157,7 @@ def evaluate_run(
     )
 
 
-def evaluation_file(folder: Path, shape: Shape, part: str, transductive: bool) -> Path:
+def evaluation_file(folder: Path, shape: EpisodeSpec, part: str, transductive: bool) -> Path:
     """Where the evaluation of a setting lies in a folder."""
     name = f"{shape.way}w{shape.shot}s" if shape.way > 1 else f"{shape.shot}-shot"
     extra = [f"{shape.unlabelled}-unlabelled"] * bool(shape.unlabelled) + ["transductive"] * transductive
@@ -165,7 +165,7 @@ def evaluation_file(folder: Path, shape: Shape, part: str, transductive: bool) -
 
 
 def evaluation_of(
-    run: FewShotRun, shape: Shape, episodes: int, part: str, device: str, *, transductive: bool
+    run: FewShotRun, shape: EpisodeSpec, episodes: int, part: str, device: str, *, transductive: bool
 ) -> FewShotEvaluation:
     """The saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one, saved.
 

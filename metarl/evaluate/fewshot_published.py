@@ -30,7 +30,7 @@ class PublishedFewShotRun(FewShotRun):
         return cls(
             path=path,
             config=used(config_from(FewShotConfig, saved[0]["config"])),
-            source_name=summary["family"],
+            dataset_name=summary["family"],
             seeds=tuple(sorted(abouts)),
             command=summary["command"],
         )

@@ -39,7 +39,7 @@ def table(evaluations: Sequence[FewShotEvaluation]) -> Table:
     sizes = sorted({f"{row['seeds']} × {row['episodes']:,}" for row in made})
     marks = {row["mark"] for row in made}
     caption = (
-        f"{evaluations[0].source}, {evaluations[0].part} part; {', '.join(sizes)} seeds × episodes, "
+        f"{evaluations[0].dataset}, {evaluations[0].part} part; {', '.join(sizes)} seeds × episodes, "
         f"{' and '.join(sorted(marks))}. In brackets 95%. To adapt: to one task, and the memory it takes."
     )
     shown = Table(box=None, caption=caption, caption_justify="left")

@@ -1,4 +1,4 @@
-"""Reference players on the very tasks that agents are scored on: as floor and optimum, and as rows beside agents."""
+"""Reference policies on the tasks that agents are scored on: as floor and optimum, and as rows beside agents."""
 
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -13,7 +13,7 @@ from metarl.core.learner import Params
 from metarl.evaluate.driver import CHUNK, adaptation_curve, evaluation_keys, mean_returns
 from metarl.evaluate.scores import Evaluation
 from metarl.family.base import TaskFamily
-from metarl.family.reference_policies import told
+from metarl.family.reference_policies import privileged_params
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
 
@@ -21,15 +21,15 @@ from metarl.tasks import Tasks
 @torch.no_grad()
 def reference_returns(
     family: TaskFamily,
-    player: str | None,
+    reference: str | None,
     tasks: Tasks,
     *,
     part: str = "test",
     episodes: Sequence[int],
-    lanes: int = 1,
+    n_envs: int = 1,
     device: torch.device | str = "cpu",
 ) -> NDArray[np.float64] | None:
-    """What a player earns where agents are scored, ``(episode, task)``; None for no player.
+    """What a reference policy earns where agents are scored, ``(episode, task)``; None for no reference policy.
 
     It plays the very environments and random streams of the agents' scored episodes, each as if it were its first: it
     remembers nothing of the earlier ones.
@@ -37,54 +37,55 @@ def reference_returns(
     Args:
         tasks: the first ones of a ``part`` of the split.
         episodes: the numbers of the episodes, which are the points of an agent's curve.
-        lanes: environments of a task, over which the mean is taken.
+        envs: environments of a task, over which the mean is taken.
     """
-    if player is None:
+    if reference is None:
         return None
-    learner = family.players()[player]
-    keys = evaluation_keys(family, part, len(tasks), lanes)
+    learner = family.reference_policies()[reference]
+    keys = evaluation_keys(family, part, len(tasks), n_envs)
     parts = []
     for first in range(0, len(tasks), CHUNK):
-        some = tasks[first : first + CHUNK].repeat(lanes)
-        batch = family.batch(some, keys[first * lanes : first * lanes + len(some)], device)
+        some = tasks[first : first + CHUNK].repeat(n_envs)
+        batch = family.batch(some, keys[first * n_envs : first * n_envs + len(some)], device)
         params = told_on(device)(some)
         start = learner.initial(params, len(some))
         played = [
-            rollout(learner, params, start, batch, lanes=1, first_episode=number)[0].returns for number in episodes
+            rollout(learner, params, start, batch, n_envs=1, first_episode=number)[0].returns for number in episodes
         ]
-        parts.append(np.stack([mean_returns(returns.reshape(-1, lanes, 1)) for returns in played]))
+        parts.append(np.stack([mean_returns(returns.reshape(-1, n_envs, 1)) for returns in played]))
     return np.concatenate(parts, axis=1)
 
 
 def told_on(device: torch.device | str) -> Callable[[Tasks], Params]:
     """``told`` on a device."""
-    return lambda tasks: {name: value.to(device) for name, value in told(tasks).items()}
+    return lambda tasks: {name: value.to(device) for name, value in privileged_params(tasks).items()}
 
 
-def check_players(names: Sequence[str], family: TaskFamily) -> None:
-    """Raise for names that are not players of the family, with those that are."""
-    known = family.players()
+def check_reference_policies(names: Sequence[str], family: TaskFamily) -> None:
+    """Raise for names that are not reference policies of the family, with those that are."""
+    known = family.reference_policies()
     unknown = [name for name in names if name not in known]
     if unknown:
         raise MetaRLError(
-            f"{family.name} has no player {', '.join(map(repr, unknown))}; it has {', '.join(known) or 'none'}."
+            f"{family.name} has no reference policy {', '.join(map(repr, unknown))}; "
+            f"it has {', '.join(known) or 'none'}."
         )
 
 
-def player_evaluations(
+def reference_evaluations(
     names: Sequence[str],
     evaluations: Sequence[Evaluation],
     family: TaskFamily,
     tasks: Tasks,
     device: torch.device | str = "cpu",
 ) -> list[Evaluation]:
-    """What a family's players earn on the tasks of some agents' evaluations, after as many episodes as the agents.
+    """Score a family's reference policies on the tasks of agents' evaluations, after as many episodes as the agents.
 
     They are played by the agents' own driver, as the online learners that they are, on the same random streams as the
     agents; nothing is known of seeds. Their episode n is number n of its environment's streams, as it is of an agent
     that has one environment a task.
     """
-    check_players(names, family)
+    check_reference_policies(names, family)
     like = evaluations[0]
     wanted = sorted({count for each in evaluations for count in each.episodes})
     floor, optimum = (
@@ -93,11 +94,11 @@ def player_evaluations(
     )
     lasting = copy(family)
     lasting.episodes_per_trial = wanted[-1] + 1  # Gittins plans for as many pulls as there are
-    players = lasting.players()
+    reference_policies = lasting.reference_policies()
     found = []
     for name in dict.fromkeys(names):
         curve = adaptation_curve(
-            players[name],
+            reference_policies[name],
             told_on(device),
             family,
             tasks,
@@ -109,7 +110,7 @@ def player_evaluations(
         found.append(
             replace(
                 like,
-                agent=f"{name} (player)",
+                agent=f"{name} (reference policy)",
                 seeds=(0,),
                 episodes=tuple(wanted),
                 adaptations=tuple(wanted),
@@ -121,7 +122,7 @@ def player_evaluations(
                 wall_seconds=0.0,
                 extra={},
                 trial=wanted == list(range(len(wanted))),
-                player=True,
+                reference=True,
             )
         )
     return found

@@ -32,9 +32,9 @@ _TASKS_DRAWN = 6
 class Paths:
     """Paths in the plane of a few tasks, for the picture."""
 
-    positions: NDArray[np.float64]  # (step, task, lane, time, 2), the start and the end included
+    positions: NDArray[np.float64]  # (step, task, env, time, 2), the start and the end included
     goals: NDArray[np.float64]  # (task, 2)
-    valid: NDArray[np.bool_]  # (step, task, lane, time)
+    valid: NDArray[np.bool_]  # (step, task, env, time)
 
 
 class Outcome(NamedTuple):
@@ -78,7 +78,7 @@ def evaluate_run(
             agent.family,  # an oracle's shows it the task
             tasks,
             points=agent.evaluation_points if points is None else points,
-            lanes=agent.lanes,
+            n_envs=agent.n_envs,
             part=split,
             device=device,
             deterministic=deterministic,
@@ -90,14 +90,14 @@ def evaluate_run(
     floor, optimum = (
         reference_returns(
             family,
-            player,
+            reference,
             tasks,
             part=split,
             episodes=range(len(curves[0].episodes)),
-            lanes=agents[0].lanes,
+            n_envs=agents[0].n_envs,
             device=device,
         )
-        for player in (family.floor, family.optimum)
+        for reference in (family.floor, family.optimum)
     )
     quiet = [curve.deterministic for curve in curves if curve.deterministic is not None]
     beliefs = _beliefs(run.seeds, curves, tasks, agents[0].learner.gaussian_belief)
@@ -123,7 +123,7 @@ def evaluate_run(
         steps=int(np.mean([agent.num_timesteps for agent in agents])),
         wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),
         extra=extra if read is None else {**extra, **read.last},
-        trial=agents[0].lanes == 1,
+        trial=agents[0].n_envs == 1,
         made_of=made_of,
     )
     return Outcome(evaluation, _paths(family, tasks, curves[0]), beliefs, read)
@@ -217,7 +217,7 @@ def _beliefs(seeds: tuple[int, ...], curves: list[Curve], tasks: Tasks, gaussian
         return None
     seen = tasks[: known[0].shape[1]]
     # Before each point, and after the last.
-    counts = tuple(i * (curves[0].trajectories[0].n_lanes) for i in range(len(curves[0].episodes) + 1))
+    counts = tuple(i * (curves[0].trajectories[0].n_envs) for i in range(len(curves[0].episodes) + 1))
     names = parameter_names(seen)
     values = np.stack(known)
     return Beliefs(values=values, episodes=counts, seeds=seeds, tasks=seen.vector, names=names, gaussian=gaussian)

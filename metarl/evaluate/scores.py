@@ -28,8 +28,10 @@ from metarl.evaluate.statistics import (
 SPLITS = ("train", "val", "test", "ood")
 SPLIT_KINDS = ("fresh", "disjoint", "closed")
 SPEED_FRACTIONS = (0.5, 0.9)
-# 1: the streams of an evaluation hashed the training seed, and reference players played on other starts than the agent.
-# 2: they depend on split and task alone, so that agents, seeds and reference players meet the same starts (paired).
+# 1: the streams of an evaluation hashed the training seed, and reference policies played on other starts than the
+# agent.
+# 2: they depend on split and task alone, so that agents, seeds and reference policies meet the same starts
+# (paired).
 STREAMS = 2
 ARRAYS = ("returns", "returns_deterministic", "floor", "optimum", "task_vectors")
 T = TypeVar("T")
@@ -50,7 +52,7 @@ def short_name(family: str) -> str:
 def normalised_score(scores: Array, floor: Array, optimum: Array) -> Array:
     """(R - floor) / (optimum - floor), a ratio of means over tasks: (..., seed, task), (..., task) twice -> (...).
 
-    0 is the floor player, 1 the optimum, on the very tasks and random streams that are scored. A mean of ratios would
+    0 is the floor, 1 the optimum, on the very tasks and random streams that are scored. A mean of ratios would
     let the tasks whose floor lies beside their optimum decide. It is not finite where floor and optimum earn the same.
     """
     base = floor.mean(axis=-1)
@@ -83,9 +85,9 @@ class PointScore:
 class Evaluation:
     """The raw outcome of the evaluation driver: one run, pooled over its seeds, on one split.
 
-    Floor and optimum are what those players earned on the very tasks and random streams of each point's scored
-    episodes; where either is unknown there is no normalised score, nor at a point where they earn the same on all
-    tasks. Raises MetaRLError for shapes that do not fit, NaN, or an optimum that is not above the floor.
+    Floor and optimum are what those reference policies earned on the very tasks and random streams of each point's
+    scored episodes; where either is unknown there is no normalised score, nor at a point where they earn the same on
+    all tasks. Raises MetaRLError for shapes that do not fit, NaN, or an optimum that is not above the floor.
     """
 
     agent: str
@@ -98,9 +100,9 @@ class Evaluation:
     adaptations: tuple[int, ...]  # (point,)
     returns: Array  # (seed, point, task) mean return, exploration noise on
     returns_deterministic: Array | None = None  # the same with the noise off
-    floor: Array | None = None  # (point, task) return of the best task-blind player
+    floor: Array | None = None  # (point, task) return of the best task-blind reference policy
     optimum: Array | None = None  # (point, task) return of the optimum, or of a sound oracle
-    exact_optimum: bool = False  # whether no player can earn more on average, so that intervals end there
+    exact_optimum: bool = False  # whether no reference policy can earn more on average, so that intervals end there
     floor_name: str = ""
     optimum_name: str = ""
     task_vectors: Array  # (task, d)
@@ -110,7 +112,7 @@ class Evaluation:
     trial: bool = (
         False  # whether the points are the successive episodes of one trial, so that their sum means something
     )
-    player: bool = False  # whether a reference player earned it, which nobody trained
+    reference: bool = False  # whether a reference policy earned it, which nobody trained
     streams: int = STREAMS  # which random streams the scored episodes were played on
     made_of: str = ""  # the run and the checkpoints that were scored; see RunFolder.fingerprint
 
@@ -144,7 +146,7 @@ class Evaluation:
         if self.floor is not None and self.optimum is not None and not self.optimum.mean() > self.floor.mean():
             raise MetaRLError(
                 f"the optimum's mean return {self.optimum.mean():.4g} is not above the floor's "
-                f"{self.floor.mean():.4g}; score more tasks, or check the family's reference players"
+                f"{self.floor.mean():.4g}; score more tasks, or check the family's reference policies"
             )
         for name, value in {**self.extra, "wall_seconds": self.wall_seconds}.items():
             if not np.isfinite(value):

@@ -56,7 +56,7 @@ def check_sums(results_dir: str | Path, below: str = "") -> list[str]:
         for name in known.keys() & files.keys()
         if _sum(files[name]) != known[name]
     }
-    remedy = "restore it, or publish it again; if it was meant to change: python scripts/results.py --accept"
+    remedy = "restore it, or publish it again; if it was meant to change: python scripts/check_results.py --accept"
     return [f"{root / name} {words}; {remedy}" for name, words in sorted(wrong.items())]
 
 

@@ -23,7 +23,7 @@ MOST_ROWS = 8  # of one curve in a table for the terminal
 
 def legend(*evaluations: Evaluation) -> str:
     """Say what the intervals of evaluations on the same tasks are, and once that a single seed has no t interval."""
-    trained = [len(each.seeds) for each in evaluations if not each.player]  # a player has no seeds
+    trained = [len(each.seeds) for each in evaluations if not each.reference]  # a reference policy has no seeds
     fixed = evaluations[0].fixed_tasks and max(trained, default=1) > 1
     over = "seeds" if fixed else "seeds × tasks"
     t = ", t over seeds" * (max(trained, default=1) > 1)
@@ -101,13 +101,13 @@ def curve_table(evaluation: Evaluation) -> RenderableType:
 def separation_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     """For each two evaluations and each number of episodes that both have: who is ahead, and whether intervals touch.
 
-    Players are compared with agents, not with one another. The scores are normalised ones where both are known, else
-    returns, the intervals the wider ones. Trials of as many episodes are compared by their totals too, whose
-    ``episodes`` is "trial".
+    Reference policies are compared with agents, not with one another. The scores are normalised ones where both are
+    known, else returns, the intervals the wider ones. Trials of as many episodes are compared by their totals too,
+    whose ``episodes`` is "trial".
     """
     rows = []
     for first, second in combinations(evaluations, 2):
-        if first.player and second.player:
+        if first.reference and second.reference:
             continue
         points = {point.episodes: point for point in second.points}
         pairs: list[tuple[int | str, PointScore, PointScore]] = [
@@ -147,8 +147,8 @@ def comparison_csv(evaluations: Sequence[Evaluation]) -> str:
             for score in (point.returns, point.normalised):
                 known = ["", "", ""] if score is None else [score.value, *score.interval]
                 cells += [cell if isinstance(cell, str) else f"{cell:.9g}" for cell in known]
-            seeds = "" if each.player else len(each.seeds)
-            writer.writerow([each.agent, int(each.player), seeds, episodes, adaptations, *cells])
+            seeds = "" if each.reference else len(each.seeds)
+            writer.writerow([each.agent, int(each.reference), seeds, episodes, adaptations, *cells])
     return text.getvalue()
 
 
@@ -197,7 +197,7 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
 def _shown(evaluation: Evaluation) -> list[Row]:
     total = trial_row(evaluation)
     rows = [*evenly(curve_rows(evaluation), MOST_ROWS), *([] if total is None else [total])]
-    return [{**row, "player": evaluation.player} for row in rows]
+    return [{**row, "player": evaluation.reference} for row in rows]
 
 
 def _point_row(point: PointScore) -> Row:
@@ -262,7 +262,7 @@ def _notes(evaluation: Evaluation) -> str:
     content = as_json(evaluation)
     effort = f"{evaluation.steps:,} steps and {evaluation.wall_seconds / 60:.1f} min a seed"
     played = f"{len(evaluation.task_vectors)} tasks, not trained"
-    parts = [played if evaluation.player else f"{replicates(evaluation)}, {effort}"]
+    parts = [played if evaluation.reference else f"{replicates(evaluation)}, {effort}"]
     for kind in ("floor", "optimum"):
         if content[kind] is not None:
             name = "" if content[kind]["name"] in ("", kind) else f" ({content[kind]['name']})"

@@ -13,16 +13,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from metarl import signals
 from metarl.core.checkpoint import check_owner, config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.files import using
 from metarl.core.process import prepare_process
+from metarl.experiments import signals
 from metarl.experiments.logs import RunLogger
 from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
-from metarl.experiments.training import How, Report
+from metarl.experiments.training import Report, TrainingOptions
 from metarl.fewshot.config import FewShotConfig, used
-from metarl.fewshot.data.dataset import Source, make_source
+from metarl.fewshot.data.dataset import FewShotDataset, make_dataset
 from metarl.fewshot.model import FewShot
 
 _ROWS = 1000  # of a training's log, each the mean of the iterations since the last one
@@ -40,7 +40,7 @@ class FewShotRun(RunFolder):
     trained_by: ClassVar[str] = "metarl fewshot train LEARNER"
     path: Path
     config: FewShotConfig
-    source_name: str
+    dataset_name: str
     seeds: tuple[int, ...]
     command: str
     id: str = ""
@@ -50,7 +50,7 @@ class FewShotRun(RunFolder):
         cls,
         path: Path,
         config: FewShotConfig,
-        source: str,
+        dataset: str,
         seeds: Sequence[int],
         command: str = "",
         *,
@@ -59,16 +59,16 @@ class FewShotRun(RunFolder):
     ) -> "FewShotRun":
         """Make the folder, or with ``resume`` open the one that is there, which must be of the same making."""
         check_seeds(seeds)
-        run = cls(path, used(config), source, tuple(seeds), command, new_id())
+        run = cls(path, used(config), dataset, tuple(seeds), command, new_id())
         if resume and cls.is_at(path):
             saved = cls.open(path)
             run.check_same(saved, ("config", "source_name", "seeds"))
             return saved
-        # Whatever is wrong with the source or the learner shows here, before anything is written or removed.
-        made = run.source()
+        # Whatever is wrong with the data set or the learner shows here, before anything is written or removed.
+        made = run.dataset()
         FewShot(config, made).check(made.part("train"), config.episode)
         with run.in_making(overwrite):
-            run._write_about({"source": source})
+            run._write_about({"source": dataset})
         return run
 
     @classmethod
@@ -80,13 +80,13 @@ class FewShotRun(RunFolder):
     def budget(self) -> int:
         return self.config.iterations
 
-    def source(self) -> Source:
+    def dataset(self) -> FewShotDataset:
         """Where its tasks come from."""
-        return make_source(self.source_name)
+        return make_dataset(self.dataset_name)
 
     def new_model(self, seed: int, device: str | torch.device = "cpu") -> FewShot:
         """One seed's learner as it was before training."""
-        model = FewShot(self.config, self.source(), seed=seed, device=device)
+        model = FewShot(self.config, self.dataset(), seed=seed, device=device)
         model.run_id = self.id
         return model
 
@@ -106,10 +106,10 @@ class FewShotRun(RunFolder):
         return self.trained(seed).log_digest
 
 
-def train_seed(run: FewShotRun, seed: int, report: Report, how: How) -> None:
+def train_seed(run: FewShotRun, seed: int, report: Report, how: TrainingOptions) -> None:
     """Train one seed to the config's number of iterations, from its checkpoint if there is one."""
     prepare_process(how.threads)
-    source, checkpoint = run.source(), run.checkpoint(seed)
+    dataset, checkpoint = run.dataset(), run.checkpoint(seed)
     model = (run.trained if checkpoint.exists() else run.new_model)(seed, how.device)
     signals.stop_if_asked()
     folder = run.seed_folder(seed)
@@ -146,7 +146,7 @@ def train_seed(run: FewShotRun, seed: int, report: Report, how: How) -> None:
 
     try:
         begun = model.iteration
-        model.fit(source, callback=after)
+        model.fit(dataset, callback=after)
         # What was finished before stays as it is, and its evaluations newer than it.
         if model.iteration > begun or not checkpoint.exists():
             save()

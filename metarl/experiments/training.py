@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
-from metarl import signals
 from metarl.cli.options import SECONDS_BETWEEN_CHECKPOINTS
 from metarl.core.errors import MetaRLError
 from metarl.core.files import refused, using
 from metarl.core.process import log_mujoco_in, prepare_process
+from metarl.experiments import signals
 from metarl.experiments.logs import RunLogger
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import RunFolder
@@ -28,7 +28,7 @@ Report = Callable[[int, int, str], None]  # seed, steps so far, a few words
 
 
 @dataclass(frozen=True)
-class How:
+class TrainingOptions:
     """How a seed is trained, whatever it is: threads of torch, seconds between checkpoints, steps compiled or not."""
 
     device: str = "cpu"
@@ -37,7 +37,7 @@ class How:
     compile: bool = False  # rollouts; see metarl.rollout.compiled
 
 
-TrainSeed = Callable[[Any, int, Report, How], None]  # as train_seed; a function that a process can be given
+TrainSeed = Callable[[Any, int, Report, TrainingOptions], None]  # as train_seed; a function that a process can be given
 
 
 class _Checkpoints(BaseCallback):
@@ -67,7 +67,7 @@ class _Checkpoints(BaseCallback):
         self._saved = time.monotonic()
 
 
-def train_seed(run: Run, seed: int, report: Report, how: How) -> None:
+def train_seed(run: Run, seed: int, report: Report, how: TrainingOptions) -> None:
     """Train one seed to the config's number of steps, from its checkpoint if there is one."""
     prepare_process(how.threads)
     compile_rollouts(how.compile)
@@ -106,14 +106,14 @@ def train_run(
     """Train every seed of a run, ``jobs`` processes at a time; as many as the cores allow unless given.
 
     ``compile`` has rollouts step as compiled functions; see ``metarl.rollout.compiled``. Signals are answered as
-    ``metarl.experiments.signals.deferring`` says: after the first, every seed that is in training is saved at the end of its
-    iteration, and Interrupted raised. Raises where another process trains the run, or its folder is gone.
+    ``metarl.experiments.signals.deferring`` says: after the first, every seed that is in training is saved at the end
+    of its iteration, and Interrupted raised. Raises where another process trains the run, or its folder is gone.
     """
     if threads < 1 or (jobs is not None and jobs < 1):
         raise MetaRLError(f"--threads {threads} --jobs {jobs}: both must be at least 1.")
     if not seconds >= 0:  # NaN too
         raise MetaRLError(f"--checkpoint-seconds {seconds}: it must be 0, for every iteration, or more.")
-    how = How(device, threads, seconds, compile)
+    how = TrainingOptions(device, threads, seconds, compile)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_jobs = min(len(run.seeds), jobs if jobs is not None else max(1, cores // threads))
     console = Console(stderr=True)
@@ -139,7 +139,7 @@ def train_run(
             raise
 
 
-def _side_by_side(run: RunFolder, train: TrainSeed, report: Report, how: How, n_jobs: int) -> None:
+def _side_by_side(run: RunFolder, train: TrainSeed, report: Report, how: TrainingOptions, n_jobs: int) -> None:
     context = multiprocessing.get_context("spawn")
     with signals.blocked():  # the helper process of its semaphores must outlive a terminal that is closed
         messages: Any = context.Queue()
@@ -191,7 +191,7 @@ def _read(messages: Any, report: Report, wait: float) -> None:
         return
 
 
-def _child(run: RunFolder, train: TrainSeed, seed: int, messages: Any, how: How) -> None:
+def _child(run: RunFolder, train: TrainSeed, seed: int, messages: Any, how: TrainingOptions) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     if not parent.is_alive():

@@ -17,7 +17,7 @@ from metarl.rollout.batch import Batch
 from metarl.tasks import Fresh, Split, SplitRule, Task, Tasks, TaskSpace
 
 if TYPE_CHECKING:
-    from metarl.family.reference_policies import Player
+    from metarl.family.reference_policies import ReferencePolicy
 
 _DEFAULT_VARIANT = "default"
 
@@ -41,9 +41,11 @@ class TaskFamily(ABC):
     action_space: gymnasium.Space[Any]  # Discrete, a bounded Box, or a Tuple of one of each
     horizon: int  # control steps an episode; the engine truncates there
     episodes_per_trial: int = 1  # consecutive episodes on one task before it changes
-    floor: str | None = None  # the best task-blind player, by its name in players()
-    optimum: str | None = None  # the optimal player, by its name in players()
-    exact_optimum: bool = False  # whether no player can earn more than the optimum on average: scores then end at 1
+    floor: str | None = None  # the best task-blind reference policy, by its name in reference_policies()
+    optimum: str | None = None  # the optimal reference policy, by its name in reference_policies()
+    exact_optimum: bool = (
+        False  # whether no reference policy can earn more than the optimum on average: scores then end at 1
+    )
     render_fps: int = 30  # pictures a second in a video
 
     def __init__(self, variant: str | None = None) -> None:
@@ -108,8 +110,8 @@ class TaskFamily(ABC):
     ) -> Batch:
         """Environments with these tasks and random streams, one for each row."""
 
-    def players(self) -> "dict[str, Player]":
-        """Reference players by name; ``floor`` and ``optimum`` name two of them."""
+    def reference_policies(self) -> "dict[str, ReferencePolicy]":
+        """Reference reference policies by name; ``floor`` and ``optimum`` name two of them."""
         return {}
 
     def goals(self, tasks: Tasks) -> NDArray[np.float64] | None:

@@ -32,8 +32,8 @@ class VariantInfo:
     action: str
     horizon: int  # control steps an episode
     episodes_per_trial: int
-    floor: str | None  # the best task-blind player
-    optimum: str | None  # the optimal player
+    floor: str | None  # the best task-blind reference policy
+    optimum: str | None  # the optimal reference policy
     paper: str
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import Outputs, Params, State, Transition
 from metarl.family.base import TaskFamily
-from metarl.family.reference_policies import Player
+from metarl.family.reference_policies import ReferencePolicy
 from metarl.family.views.trials import ViewBatch
 from metarl.rollout.batch import Batch, Step
 from metarl.tasks import Split, Task, Tasks
@@ -77,9 +77,9 @@ class _WithTask(TaskFamily):
         inner = cast(ViewBatch, self.inner.batch(tasks, keys, device, dtype))
         return TaskBatch(inner, self.observation_space, tasks, dtype)
 
-    def players(self) -> dict[str, Player]:
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
         shape = self.inner.observation_space.shape or ()
-        return {name: _Unaware(player, shape) for name, player in self.inner.players().items()}
+        return {name: _Unaware(reference, shape) for name, reference in self.inner.reference_policies().items()}
 
     def goals(self, tasks: Tasks) -> NDArray[np.float64] | None:
         return self.inner.goals(tasks)
@@ -149,12 +149,12 @@ class TaskBatch:
         return torch.as_tensor(tasks.vector, dtype=self._dtype, device=self.device)
 
 
-class _Unaware(Player):
-    """A reference player of the family itself, which sees what it sees there."""
+class _Unaware(ReferencePolicy):
+    """A reference policy of the family itself, which sees what it sees there."""
 
-    def __init__(self, player: Player, shape: tuple[int, ...]) -> None:
-        self._player, self._shape = player, shape
-        self.action_noise, self.episode_noise = player.action_noise, player.episode_noise
+    def __init__(self, reference: ReferencePolicy, shape: tuple[int, ...]) -> None:
+        self._player, self._shape = reference, shape
+        self.action_noise, self.episode_noise = reference.action_noise, reference.episode_noise
 
     def initial(self, params: Params, n_tasks: int) -> State:
         return self._player.initial(params, n_tasks)

@@ -1,7 +1,7 @@
-"""Reference players: what a task-blind or an informed player earns on the very tasks that are scored.
+"""Reference policies: what a task-blind or an informed policy earns on the very tasks that are scored.
 
-A player is a ``MetaLearner`` without anything to learn, so the rollout that serves the agents serves it too. What it
-may know of the task reaches it in ``params``, under ``task.NAME``.
+A reference policy is a ``MetaLearner`` without anything to learn, so the rollout that serves the agents serves it too.
+What it may know of the task reaches it in ``params``, under ``task.NAME``.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _PREFIX = "task."
 
 
-class Player(MetaLearner):
-    """A player of fixed behaviour. A subclass defines ``act``, and ``observe`` where it remembers."""
+class ReferencePolicy(MetaLearner):
+    """A reference policy of fixed behaviour. A subclass defines ``act``, and ``observe`` where it remembers."""
 
     online = True
 
@@ -41,11 +41,11 @@ class Player(MetaLearner):
 
     @staticmethod
     def task(params: Params) -> dict[str, Tensor]:
-        """The true task, for players that are told it."""
+        """The true task, for reference policies that are told it."""
         return {name.removeprefix(_PREFIX): value for name, value in params.items() if name.startswith(_PREFIX)}
 
 
-class Reflex(Player):
+class FunctionPolicy(ReferencePolicy):
     """Plays ``choose(observation, task, step)``, a function of what it sees, the true task and the time.
 
     ``observation`` is ``(task, 1, ...)``, each task parameter ``(task, ...)``, ``step`` ``(task,)``; the action, in
@@ -61,7 +61,7 @@ class Reflex(Player):
         return self._choose(observation, self.task(params), state["step"]), {}
 
 
-class RandomPlayer(Player):
+class RandomPolicy(ReferencePolicy):
     """Uniform over the action space; for comparison only, since beside it everything looks good."""
 
     def __init__(self, family: "TaskFamily") -> None:
@@ -77,28 +77,32 @@ class RandomPlayer(Player):
         return (torch.cat([index[..., None], vector[..., 1:]], -1) if self._layout.choices else vector), {}
 
 
-def player_returns(
+def policy_returns(
     family: "TaskFamily", name: str, tasks: Tasks, *, episodes: int = 1, repeats: int = 1, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Mean return of a player, ``(task, episode)``, over ``repeats`` independent trials of each task.
+    """Mean return of a reference policy, ``(task, episode)``, over ``repeats`` independent trials of each task.
 
-    Every player of a family meets the same starts and random streams. Scores are not made of this: their references
-    play the agents' own streams (``metarl.evaluate.references``).
+    Every reference policy of a family meets the same starts and random streams. Scores are not made of this: their
+    references play the agents' own streams (``metarl.evaluate.references``).
     """
-    players = family.players()
-    if name not in players:
-        raise MetaRLError(f"{family.name} has no player {name!r}; it has {', '.join(players) or 'none'}.")
+    reference_policies = family.reference_policies()
+    if name not in reference_policies:
+        raise MetaRLError(
+            f"{family.name} has no reference policy {name!r}; it has {', '.join(reference_policies) or 'none'}."
+        )
     every = tasks.repeat(repeats)
     batch = family.batch(every, stream_keys(len(every), "player", family.name, seed))
-    params = told(every)
-    player = players[name]
-    trajectory, _ = rollout(player, params, player.initial(params, len(every)), batch, lanes=1, episodes=episodes)
+    params = privileged_params(every)
+    reference = reference_policies[name]
+    trajectory, _ = rollout(
+        reference, params, reference.initial(params, len(every)), batch, n_envs=1, episodes=episodes
+    )
     returns = trajectory.returns[:, 0].double().unflatten(0, (len(tasks), repeats)).mean(1)
     return np.asarray(returns.numpy())
 
 
-def told(tasks: Tasks) -> Params:
-    """Params from which a player knows its true task."""
+def privileged_params(tasks: Tasks) -> Params:
+    """Params from which a reference policy knows its true task."""
     return {_PREFIX + key: value for key, value in tasks.tensors().items()}
 
 

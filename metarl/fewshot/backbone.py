@@ -11,10 +11,10 @@ from metarl.core.learner import Params
 from metarl.core.networks import MLP
 from metarl.fewshot.networks import Conv4
 
-BODY = "body."  # before the names of a body's parameters, among those of a learner
+BACKBONE = "body."  # before the names of a backbone's parameters, among those of a learner
 
 
-class Body(Protocol):
+class Backbone(Protocol):
     """Pure functions of parameters, shared or of each task."""
 
     @property
@@ -48,7 +48,7 @@ class Dense:
         return torch.relu(MLP(self.sizes, "relu")(params, inputs.flatten(2), prefix))
 
 
-def body_for(shape: tuple[int, ...], width: int = 64, strided: bool = True) -> Body:
+def backbone_for(shape: tuple[int, ...], width: int = 64, strided: bool = True) -> Backbone:
     """Convolutions for images of at least 16 × 16, hidden layers for anything else."""
     if len(shape) >= 2 and min(shape[-2:]) >= 16:
         return Conv4(shape, width, strided=strided)

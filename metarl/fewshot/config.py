@@ -5,10 +5,10 @@ from typing import Any
 
 from metarl.core.config import above, at_least, between, check_config, one_of
 from metarl.core.errors import MetaRLError
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.finetuning import FineTuningConfig
 from metarl.fewshot.learners.gradient import GradientConfig
-from metarl.fewshot.learners.memory import RememberingConfig
+from metarl.fewshot.learners.memory import MemoryLearnerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class FewShotConfig:
     learner: str = "prototypical"
     iterations: int = 5000
     tasks: int = 1  # an iteration's
-    episode: Shape = field(default_factory=lambda: Shape(way=20, shot=1, queries=5))  # in training
+    episode: EpisodeSpec = field(default_factory=lambda: EpisodeSpec(way=20, shot=1, queries=5))  # in training
     width: int = 64  # channels of the convolutions, or units of hidden layers
     strided: bool = False  # convolutions, in place of pooling: a sixth of the work, and less learned from each task
     learning_rate: float = 1e-3
@@ -27,7 +27,7 @@ class FewShotConfig:
     chunk: int | None = None  # tasks at once, where memory is short
     gradient: GradientConfig = field(default_factory=GradientConfig)  # of learners that adapt by gradient
     update_width: int = 8  # meta-lstm: units of the learned update for every element of a parameter
-    memory: RememberingConfig = field(default_factory=RememberingConfig)  # of mann and snail
+    memory: MemoryLearnerConfig = field(default_factory=MemoryLearnerConfig)  # of mann and snail
     tuning: FineTuningConfig = field(default_factory=FineTuningConfig)  # of the finetune learners
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Two verbs over few-shot learners: ``fit`` a source, and ``adapt`` to a support of one's own."""
+"""Two verbs over few-shot learners: ``fit`` a data set, and ``adapt`` to a support of one's own."""
 
 import os
 import time
@@ -15,12 +15,12 @@ from metarl.core.checkpoint import config_from, load_checkpoint, prefixed, save_
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import Params, State
-from metarl.core.optimiser import Adam, falling
+from metarl.core.optimiser import Adam, linear_decay
 from metarl.core.random import torch_generator
 from metarl.fewshot.adapted import Classifier, Regressor, as_rows
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.dataset import Kind, Part, Source
-from metarl.fewshot.data.episodes import Shape, Support
+from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, Part
+from metarl.fewshot.data.episodes import EpisodeSpec, Support
 from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.scoring import Cost, Scores, cost_of, score
 
@@ -32,13 +32,18 @@ class FewShot:
 
     Args:
         config: see ``metarl.fewshot.recipe`` for each learner's.
-        source: that it is made for, or only its ``Kind``.
+        data set: that it is made for, or only its ``Kind``.
     """
 
     def __init__(
-        self, config: FewShotConfig, source: Source | Kind, *, seed: int = 0, device: torch.device | str = "cpu"
+        self,
+        config: FewShotConfig,
+        dataset: FewShotDataset | DataSpec,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.kind = source.kind if isinstance(source, Source) else source
+        self.kind = dataset.kind if isinstance(dataset, FewShotDataset) else dataset
         self.config, self.seed, self.device = config, seed, check_device(device)
         self.learner = make_learner(config, self.kind)
         made = self.learner.init(torch_generator(seed, "fewshot", "init"))
@@ -56,21 +61,21 @@ class FewShot:
             self._adam = Adam(self.params, self.config.learning_rate, self.config.max_norm)
         return self._adam
 
-    def fit(self, source: Source, *, iterations: int | None = None, callback: Callback | None = None) -> Self:
-        """Train on the source's training part, up to the config's iterations or for as many further ones as given.
+    def fit(self, dataset: FewShotDataset, *, iterations: int | None = None, callback: Callback | None = None) -> Self:
+        """Train on the data set's training part, up to the config's iterations or for as many further ones as given.
 
         ``callback`` is called after each with what there is to log.
         """
-        if source.kind != self.kind:
-            raise MetaRLError(f"{source.name} has {source.kind}; this learner was made for {self.kind}.")
-        config, part = self.config, source.part("train").to(self.device)
+        if dataset.kind != self.kind:
+            raise MetaRLError(f"{dataset.name} has {dataset.kind}; this learner was made for {self.kind}.")
+        config, part = self.config, dataset.part("train").to(self.device)
         last = config.iterations if iterations is None else self.iteration + iterations
         while self.iteration < last:
             started = time.perf_counter()
             generator = torch_generator(self.seed, "fewshot", "train", self.iteration)
             episodes = part.draw(config.episode, config.tasks, generator)
             progress = self.iteration / config.iterations
-            self.adam.learning_rate = falling(config.learning_rate, config.final_learning_rate, progress)
+            self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
             gradient, logged = self.learner.gradient(self.params, episodes, config.chunk)
             if not np.isfinite(logged["objective"]):
                 raise MetaRLError(
@@ -122,13 +127,13 @@ class FewShot:
             *_, (_, state) = learner.points(self.params, support)
             return state if unlabelled is None else learner.refine(self.params, state, unlabelled)
 
-    def check(self, part: Part, shape: Shape) -> None:
+    def check(self, part: Part, shape: EpisodeSpec) -> None:
         """Raise where ``score`` would: before a training rather than after it."""
         make_learner(self.config, self.kind, shape.largest.way)
         part.draw(shape, 1, torch.Generator())
 
     def score(
-        self, part: Part, shape: Shape, episodes: int = 600, seed: int = 0, *, transductive: bool = False
+        self, part: Part, shape: EpisodeSpec, episodes: int = 600, seed: int = 0, *, transductive: bool = False
     ) -> Scores:
         """Accuracies or squared errors on episodes of a part; see ``metarl.fewshot.scoring``."""
         if part.shape != self.kind.shape:
@@ -137,12 +142,12 @@ class FewShot:
         part = part.to(self.device)
         return score(learner, self.params, part, shape, episodes, seed, transductive=transductive)
 
-    def cost(self, part: Part, shape: Shape) -> Cost:
+    def cost(self, part: Part, shape: EpisodeSpec) -> Cost:
         """What adapting to one task of a part takes."""
         learner = make_learner(self.config, self.kind, shape.largest.way)
         return cost_of(learner, self.params, part.to(self.device), shape)
 
-    def evaluate(self, part: Part, shape: Shape, episodes: int = 600, seed: int = 0) -> NDArray[np.float64]:
+    def evaluate(self, part: Part, shape: EpisodeSpec, episodes: int = 600, seed: int = 0) -> NDArray[np.float64]:
         """The accuracy, or squared error, of each of so many episodes, once adapted ``(episode,)``."""
         return self.score(part, shape, episodes, seed).at()
 
@@ -168,7 +173,7 @@ class FewShot:
         if "fewshot" not in about:
             raise MetaRLError(f"{path} is the checkpoint of an agent, not of a few-shot learner; load it with its own.")
         saved = about["fewshot"]
-        config, kind = config_from(FewShotConfig, saved["config"]), config_from(Kind, saved["kind"])
+        config, kind = config_from(FewShotConfig, saved["config"]), config_from(DataSpec, saved["kind"])
         model = cls(config, kind, seed=saved["seed"], device=device)
         params, weights_only = with_prefix("params", tensors), about.get("weights_only", False)
         if weights_only:

@@ -5,10 +5,10 @@ from typing import Any
 
 from metarl.core.errors import MetaRLError
 from metarl.fewshot.config import LEARNERS, FewShotConfig, used
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.finetuning import FineTuningConfig
 from metarl.fewshot.learners.gradient import GradientConfig
-from metarl.fewshot.learners.memory import RememberingConfig
+from metarl.fewshot.learners.memory import MemoryLearnerConfig
 
 DEFAULT = "default"
 
@@ -20,7 +20,7 @@ _GRADIENT = FewShotConfig(
     learner="maml",
     iterations=6000,
     tasks=8,
-    episode=Shape(way=5, shot=1, queries=5),
+    episode=EpisodeSpec(way=5, shot=1, queries=5),
     strided=True,
     learning_rate=2e-3,
 )
@@ -38,7 +38,7 @@ _CHARACTERS: dict[str, FewShotConfig] = {
         _GRADIENT,
         learner="reptile",
         tasks=5,
-        episode=Shape(way=5, shot=5, queries=1),
+        episode=EpisodeSpec(way=5, shot=5, queries=1),
         gradient=GradientConfig(steps=5, test_steps=20, step_size=0.05, first_order=True),
     ),
     "meta-lstm": replace(
@@ -54,9 +54,9 @@ _CHARACTERS: dict[str, FewShotConfig] = {
     "finetune-whole": replace(
         _PRETRAINED, learner="finetune-whole", tuning=FineTuningConfig(adapts="all", steps=15, step_size=0.01)
     ),
-    "mann": replace(_NARROW, learner="mann", memory=RememberingConfig(memory="external", width=128, capacity=6)),
+    "mann": replace(_NARROW, learner="mann", memory=MemoryLearnerConfig(memory="external", width=128, capacity=6)),
     "snail": replace(
-        _NARROW, learner="snail", memory=RememberingConfig(memory="snail", width=64, layers=1, capacity=32)
+        _NARROW, learner="snail", memory=MemoryLearnerConfig(memory="snail", width=64, layers=1, capacity=32)
     ),
 }
 # As many iterations as one core of an AMD EPYC does in four minutes, so that learners can be compared.
@@ -85,7 +85,7 @@ def _sinusoid(learner: str, gradient: GradientConfig, **more: Any) -> FewShotCon
     made: dict[str, Any] = {
         "iterations": 60_000,
         "tasks": 25,
-        "episode": Shape(way=1, shot=10, queries=10),
+        "episode": EpisodeSpec(way=1, shot=10, queries=10),
         "width": 40,
         **more,
     }
@@ -97,17 +97,17 @@ def _sinusoid(learner: str, gradient: GradientConfig, **more: Any) -> FewShotCon
 _STEPS = GradientConfig(steps=3, step_size=0.005, each_step=True)
 # The literature's budgets: Finn et al. 2017, appendix A.1, and Snell et al. 2017, section 3.1.
 _PAPER_MAML = replace(_GRADIENT, iterations=60_000, tasks=32, learning_rate=1e-3)
-_PAPER_METRIC = replace(_METRIC, iterations=20_000, episode=Shape(way=60, shot=1, queries=5))
+_PAPER_METRIC = replace(_METRIC, iterations=20_000, episode=EpisodeSpec(way=60, shot=1, queries=5))
 _LONG = ("matching", "relation", "siamese", "fomaml", "meta-sgd", "anil", "reptile", "snail", "mann")
 _MORE: dict[str, dict[str, FewShotConfig]] = {
     "maml": {
         "sinusoid": _sinusoid("maml", _STEPS),
         "paper": _PAPER_MAML,
-        "paper-5-shot": replace(_PAPER_MAML, episode=Shape(way=5, shot=5, queries=5)),
+        "paper-5-shot": replace(_PAPER_MAML, episode=EpisodeSpec(way=5, shot=5, queries=5)),
         "paper-20-way": replace(
             _PAPER_MAML,
             tasks=16,
-            episode=Shape(way=20, shot=1, queries=5),
+            episode=EpisodeSpec(way=20, shot=1, queries=5),
             gradient=GradientConfig(steps=5, step_size=0.1),
         ),
     },
@@ -123,7 +123,7 @@ _MORE: dict[str, dict[str, FewShotConfig]] = {
     },
     "prototypical": {
         "paper": _PAPER_METRIC,
-        "paper-5-shot": replace(_PAPER_METRIC, episode=Shape(way=60, shot=5, queries=5)),
+        "paper-5-shot": replace(_PAPER_METRIC, episode=EpisodeSpec(way=60, shot=5, queries=5)),
     },
 }
 
@@ -142,7 +142,7 @@ PRESETS: dict[str, dict[str, FewShotConfig]] = {
 assert set(PRESETS) == set(LEARNERS)
 
 
-def recipe(learner: str, preset: str = DEFAULT) -> FewShotConfig:
+def preset_config(learner: str, preset: str = DEFAULT) -> FewShotConfig:
     """The config of a learner by its name and its preset's."""
     if learner not in PRESETS:
         raise MetaRLError(f"Learner {learner!r} is unknown; known are {', '.join(PRESETS)}.")

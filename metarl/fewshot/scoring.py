@@ -16,7 +16,7 @@ from metarl.core.errors import MetaRLError
 from metarl.core.learner import Params
 from metarl.core.random import torch_generator
 from metarl.fewshot.data.dataset import Part
-from metarl.fewshot.data.episodes import Episodes, Shape
+from metarl.fewshot.data.episodes import Episodes, EpisodeSpec
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy, error
 
 _AT_ONCE = 20  # tasks of an evaluation
@@ -50,7 +50,7 @@ def score(
     learner: FewShotLearner,
     params: Params,
     part: Part,
-    shape: Shape,
+    shape: EpisodeSpec,
     episodes: int = 600,
     seed: int = 0,
     *,
@@ -82,12 +82,12 @@ def score(
     return Scores("accuracy" if some.classes is not None else "mse", tuple(found), values, transductive)
 
 
-def first_scored(part: Part, shape: Shape, episodes: int, seed: int = 0) -> Episodes:
+def first_scored(part: Part, shape: EpisodeSpec, episodes: int, seed: int = 0) -> Episodes:
     """The first of so many episodes that ``score`` draws."""
     return _drawn(part, shape, episodes, seed, 0).rows(slice(0, 1))
 
 
-def _drawn(part: Part, shape: Shape, episodes: int, seed: int, first: int) -> Episodes:
+def _drawn(part: Part, shape: EpisodeSpec, episodes: int, seed: int, first: int) -> Episodes:
     generator = torch_generator(seed, "fewshot", "evaluate", first)
     return part.draw(shape, min(_AT_ONCE, episodes - first), generator)
 
@@ -109,7 +109,7 @@ class Cost:
     bytes: int
 
 
-def cost_of(learner: FewShotLearner, params: Params, part: Part, shape: Shape) -> Cost:
+def cost_of(learner: FewShotLearner, params: Params, part: Part, shape: EpisodeSpec) -> Cost:
     """What it takes to adapt to the support of one episode."""
     support = part.draw(shape, 1, torch.Generator().manual_seed(0)).support
     device = support.inputs.device

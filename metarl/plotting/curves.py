@@ -57,7 +57,7 @@ def curve_figure(evaluation: Evaluation) -> Figure:
 def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
     """Several agents on the same tasks, each labelled where it ends: normalised scores where known, else returns.
 
-    Reference players are dashed. Raises MetaRLError where their tasks differ.
+    Reference reference policies are dashed. Raises MetaRLError where their tasks differ.
     """
     check_comparable(evaluations)
     first = evaluations[0]
@@ -69,7 +69,7 @@ def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
     for each, colour in zip(evaluations, agent_colours(len(evaluations)), strict=True):
         mean, low, high = _band([point.normalised if known else point.returns for point in each.points])
         axes.fill_between(each.episodes, low, high, color=colour, alpha=0.18, linewidth=0)
-        dashes: dict[str, Any] = {"linestyle": (0, (2.5, 1.5))} if each.player else {}
+        dashes: dict[str, Any] = {"linestyle": (0, (2.5, 1.5))} if each.reference else {}
         marker = "o" if len(mean) <= FEW else ""
         axes.plot(each.episodes, mean, color=colour, linewidth=2, label=each.agent, marker=marker, **dashes)
         ends.append(End(float(mean[-1]), each.agent, colour))
@@ -82,7 +82,7 @@ def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
         _level(axes, np.ones(1), first.optimum_name, above=True)
     _x_ticks(axes, sorted({count for each in evaluations for count in each.episodes}))
     label_ends(axes, ends)
-    trained = [each for each in evaluations if not each.player] or evaluations
+    trained = [each for each in evaluations if not each.reference] or evaluations
     heading(axes, title(first).removeprefix(f"{first.agent} on "), f"{replicates(*trained)}, 95% intervals")
     return figure
 
@@ -135,14 +135,14 @@ def learning_figure(
 
 
 def overview_figure(
-    evaluation: Evaluation, paths: Array, goals: Array, valid: NDArray[np.bool_] | None = None, *, lanes: int = 1
+    evaluation: Evaluation, paths: Array, goals: Array, valid: NDArray[np.bool_] | None = None, *, n_envs: int = 1
 ) -> Figure:
     """Paths on the left (see ``paths_figure``), the curve on the right, steps in the same colours: 12 x 4.8 inches."""
     figure = Figure(figsize=(12, 4.8))
     variant = f" ({evaluation.variant})" if evaluation.variant else ""
     name = f"{evaluation.agent} on {short_name(evaluation.family)}{variant}"
     names = [f"episode {count + 1}" for count in evaluation.episodes] if evaluation.trial else []
-    draw_paths(figure, paths, goals, valid, lanes=lanes, heading=name, names=names)
+    draw_paths(figure, paths, goals, valid, n_envs=n_envs, heading=name, names=names)
     axes = figure.add_axes((6.85 / 12, 0.6 / 4.8, 4.4 / 12, 3.35 / 4.8))
     _draw_curve(axes, evaluation, coloured=True)
     heading(axes, f"Return, {evaluation.split_label}", _caption(evaluation))

@@ -1,4 +1,4 @@
-"""Films: what a player, or an agent before and after adaptation, does on several tasks side by side."""
+"""Films: what a reference policy, or an agent before and after adaptation, does on several tasks side by side."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -13,7 +13,7 @@ from metarl.evaluate.driver import evaluation_keys
 from metarl.evaluate.run import held_out
 from metarl.experiments.run import Run
 from metarl.family.base import TaskFamily
-from metarl.family.reference_policies import RandomPlayer, told
+from metarl.family.reference_policies import RandomPolicy, privileged_params
 from metarl.family.views.trials import Snapshot, ViewBatch, check_render_mode, to_numpy
 from metarl.plotting.video import Frame, grid, headed
 from metarl.rollout.batch import Step
@@ -41,26 +41,30 @@ def film_run(run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, s
         raise MetaRLError(f"{run.path} has no seed {seed}; choose one of {', '.join(map(str, run.seeds))}.")
     agent = run.trained(run.seeds[0] if seed is None else seed)
     tasks = _tasks(agent.family, split, n_tasks)
-    return film(agent.learner, agent.params, agent.family, tasks, points, agent.lanes, part=split)
+    return render_policy(agent.learner, agent.params, agent.family, tasks, points, agent.n_envs, part=split)
 
 
-def film_player(family: TaskFamily, player: str = _RANDOM, split: str = "test", n_tasks: int = 4) -> Film:
-    """One episode of a reference player, or of random actions."""
-    players = {_RANDOM: RandomPlayer(family), **family.players()}
-    if player not in players:
-        raise MetaRLError(f"{family.name} has no player {player!r}; choose one of {', '.join(players)}.")
+def render_reference(family: TaskFamily, reference: str = _RANDOM, split: str = "test", n_tasks: int = 4) -> Film:
+    """One episode of a reference policy, or of random actions."""
+    reference_policies = {_RANDOM: RandomPolicy(family), **family.reference_policies()}
+    if reference not in reference_policies:
+        raise MetaRLError(
+            f"{family.name} has no reference policy {reference!r}; choose one of {', '.join(reference_policies)}."
+        )
     tasks = _tasks(family, split, n_tasks)
-    return film(players[player], told(tasks), family, tasks, 1, 1, player, part=split)
+    return render_policy(
+        reference_policies[reference], privileged_params(tasks), family, tasks, 1, 1, reference, part=split
+    )
 
 
 @torch.no_grad()
-def film(
+def render_policy(
     learner: MetaLearner,
     params: Params,
     family: TaskFamily,
     tasks: Tasks,
     points: int,
-    lanes: int,
+    n_envs: int,
     name: str = "",
     *,
     part: str = "test",
@@ -69,33 +73,36 @@ def film(
     check_render_mode(family, "rgb_array")
     if points < 1:
         raise MetaRLError(f"points={points}: a film has at least one, before any adaptation.")
-    keys = evaluation_keys(family, part, len(tasks), lanes)
-    batch = _Recorded(cast(ViewBatch, family.batch(tasks.repeat(lanes), keys)))
+    keys = evaluation_keys(family, part, len(tasks), n_envs)
+    batch = _Recorded(cast(ViewBatch, family.batch(tasks.repeat(n_envs), keys)))
     state = learner.initial(params, len(tasks))
     heads, histories = [], []
     for point in range(points):
-        trajectory, after = rollout(learner, params, state, batch, lanes=lanes, first_episode=point)
+        trajectory, after = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=point)
         state = after if learner.online else learner.adapt(params, state, trajectory) if point + 1 < points else state
-        episodes = point * lanes
+        episodes = point * n_envs
         seen = f"after adaptation, {episodes} episode{'s' * (episodes > 1)}"
         heads.append(name or (seen if point else "before adaptation"))
         lengths = trajectory.lengths[:, 0, 0].tolist()
-        histories.append([batch.history(i * lanes, length) for i, length in enumerate(lengths)])
+        histories.append([batch.history(i * n_envs, length) for i, length in enumerate(lengths)])
     return Film(family, tasks, tuple(heads), tuple(histories))
 
 
-def frames(film: Film, steps: int | None = None) -> list[Frame]:
+def frames(render_policy: Film, steps: int | None = None) -> list[Frame]:
     """The film's pictures, of each episode at most ``steps`` steps; an episode that is over stands still."""
     if steps is not None and steps < 1:
         raise MetaRLError(f"steps={steps}: show at least one.")
     pictures = []
-    for head, histories in zip(film.heads, film.histories, strict=True):
-        last = [film.family.render(history[:1], task) for history, task in zip(histories, film.tasks, strict=True)]
+    for head, histories in zip(render_policy.heads, render_policy.histories, strict=True):
+        last = [
+            render_policy.family.render(history[:1], task)
+            for history, task in zip(histories, render_policy.tasks, strict=True)
+        ]
         longest = max(map(len, histories))
         for step in range(longest if steps is None else min(longest, steps + 1)):
             for i, history in enumerate(histories):
                 if 0 < step < len(history):
-                    last[i] = film.family.render(history[: step + 1], film.tasks[i])
+                    last[i] = render_policy.family.render(history[: step + 1], render_policy.tasks[i])
             pictures.append(headed(grid(last), head))
     return pictures
 

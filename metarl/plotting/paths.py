@@ -18,17 +18,17 @@ _MOST_NAMED = 3  # steps that a legend has room for beside the goal; of one more
 PATHS_WIDTH, HEAD, MARGIN, GAP = 5.85, 0.85, 0.12, 0.1  # inches: of all panels, above, around and between them
 
 
-def paths_figure(paths: Array, goals: Array, valid: NDArray[np.bool_] | None = None, *, lanes: int = 1) -> Figure:
+def paths_figure(paths: Array, goals: Array, valid: NDArray[np.bool_] | None = None, *, n_envs: int = 1) -> Figure:
     """Paths in the plane after each adaptation step, one small panel a task.
 
     Args:
-        paths: (step, task, lane, time, 2) positions, the start included. All tasks are drawn: give about six.
+        paths: (step, task, env, time, 2) positions, the start included. All tasks are drawn: give about six.
         goals: (task, 2), drawn as stars.
-        valid: (step, task, lane, time), False where an episode has ended; None where all are real.
-        lanes: how many lanes of each task are drawn.
+        valid: (step, task, env, time), False where an episode has ended; None where all are real.
+        envs: how many envs of each task are drawn.
     """
     figure = Figure(figsize=(PATHS_WIDTH + 0.3, 4.8))
-    draw_paths(figure, paths, goals, valid, lanes=lanes)
+    draw_paths(figure, paths, goals, valid, n_envs=n_envs)
     return figure
 
 
@@ -38,7 +38,7 @@ def draw_paths(
     goals: Array,
     valid: NDArray[np.bool_] | None = None,
     *,
-    lanes: int = 1,
+    n_envs: int = 1,
     heading: str = "Paths before and after adaptation",
     names: Sequence[str] = (),
 ) -> None:
@@ -49,9 +49,9 @@ def draw_paths(
     Raises MetaRLError for arrays whose shapes do not fit.
     """
     if paths.ndim != 5 or paths.shape[-1] != 2 or goals.shape != (paths.shape[1], 2):
-        raise MetaRLError(f"paths {paths.shape}, goals {goals.shape}; give (step, task, lane, time, 2) and (task, 2)")
+        raise MetaRLError(f"paths {paths.shape}, goals {goals.shape}; give (step, task, env, time, 2) and (task, 2)")
     if valid is not None and valid.shape != paths.shape[:-1]:
-        raise MetaRLError(f"valid {valid.shape} beside paths {paths.shape}; give (step, task, lane, time)")
+        raise MetaRLError(f"valid {valid.shape} beside paths {paths.shape}; give (step, task, env, time)")
     n_steps, n_tasks = paths.shape[:2]
     centre = paths[0, :, :, 0].mean(axis=(0, 1))
     # The goals decide what is shown: a path before adaptation may wander out of its panel.
@@ -63,9 +63,9 @@ def draw_paths(
         for step, colour in enumerate(colours):
             # Early paths are long and wild, late ones short: thicker lines keep them in sight.
             width = 1 + 1.4 * step / max(1, n_steps - 1)
-            for lane in range(min(lanes, paths.shape[2])):
-                path = paths[step, task, lane]
-                path = path if valid is None else path[valid[step, task, lane]]
+            for env in range(min(n_envs, paths.shape[2])):
+                path = paths[step, task, env]
+                path = path if valid is None else path[valid[step, task, env]]
                 axes.plot(*path.T, color=colour, linewidth=width, solid_joinstyle="round", zorder=2 + step)
                 axes.plot(*path[-1], "o", color=colour, markersize=5.5, markeredgecolor="white", zorder=20 + step)
         axes.plot(*goals[task], "*", color=GOAL, markersize=15, markeredgecolor="white", zorder=40)

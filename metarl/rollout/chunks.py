@@ -24,46 +24,46 @@ class Chunked(UserWarning):
     """A rollout did not fit into the device's memory and is played in parts."""
 
 
-def in_chunks(play: Play, learner: MetaLearner, state: State, batch: Batch, lanes: int) -> Played:
+def in_chunks(play: Play, learner: MetaLearner, state: State, batch: Batch, n_envs: int) -> Played:
     """``play(batch, state)``; where memory runs short for one part of the tasks after the other, halved until it fits.
 
     Raises where one task alone does not fit.
     """
-    n_tasks = batch.num_envs // lanes
-    size = min(n_tasks, max(1, _fitted.get(id(learner), batch.num_envs) // lanes))
+    n_tasks = batch.num_envs // n_envs
+    size = min(n_tasks, max(1, _fitted.get(id(learner), batch.num_envs) // n_envs))
     parts: list[Played] = []
     start = 0
     while start < n_tasks:
-        played = _attempt(play, state, batch, slice(start, min(start + size, n_tasks)), lanes)
+        played = _attempt(play, state, batch, slice(start, min(start + size, n_tasks)), n_envs)
         if played is not None:
             parts.append(played)
             start += size
         elif size == 1 or not isinstance(batch, PureBatch):
             raise MetaRLError(
-                f"A rollout of {size * lanes} environments does not fit into the memory of {batch.device}; take fewer "
-                "episodes or lanes, or another device."
+                f"A rollout of {size * n_envs} environments does not fit into the memory of {batch.device}; take fewer "
+                "episodes or envs, or another device."
             )
         else:
             size = (size + 1) // 2
             if id(learner) not in _fitted:
                 finalize(learner, _fitted.pop, id(learner), None)
-            _fitted[id(learner)] = size * lanes
+            _fitted[id(learner)] = size * n_envs
             warnings.warn(
                 f"A rollout of {batch.num_envs:,} environments does not fit into the memory of {batch.device}; it is "
-                f"played in parts of {size * lanes:,}, which gives the same numbers and takes longer.",
+                f"played in parts of {size * n_envs:,}, which gives the same numbers and takes longer.",
                 Chunked,
                 stacklevel=3,
             )
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
-def _attempt(play: Play, state: State, batch: Batch, tasks: slice, lanes: int) -> Played | None:
+def _attempt(play: Play, state: State, batch: Batch, tasks: slice, n_envs: int) -> Played | None:
     """The rollout of some tasks; None where the memory runs out."""
     try:
-        if (tasks.start, tasks.stop * lanes) == (0, batch.num_envs):
+        if (tasks.start, tasks.stop * n_envs) == (0, batch.num_envs):
             return play(batch, state)
         assert isinstance(batch, PureBatch)  # only such are played in parts
-        part = batch.part(slice(tasks.start * lanes, tasks.stop * lanes))
+        part = batch.part(slice(tasks.start * n_envs, tasks.stop * n_envs))
         return play(part, {name: value[tasks] for name, value in state.items()})
     except torch.OutOfMemoryError:
         pass

@@ -18,7 +18,7 @@ class Recording:
         self.rows = rows
         self._on_cpu = device.type == "cpu"
         self._nothing_ended = torch.zeros(rows, dtype=torch.bool, device=device)
-        self.ended = self._nothing_ended  # (task, lane)
+        self.ended = self._nothing_ended  # (task, env)
         # Reading the flags would stop a GPU; there states are always masked, and the padding is cut off afterwards.
         self.some_ended, self.all_ended = not self._on_cpu, False
         self._episodes: list[list[_Recorded]] = []
@@ -119,9 +119,9 @@ def _not_finite(trajectory: Trajectory) -> MetaRLError:
     for order, (name, value) in enumerate(given):
         bad = ~torch.isfinite(value.flatten(4) if value.ndim > 4 else value[..., None]).all(-1)
         last = order == len(given) - 1
-        for task, lane, episode, step in bad.nonzero().tolist():
-            after = int(trajectory.lengths[task, lane, episode]) if last else step
-            found.append((after, order % 3, name, f"task {task}, lane {lane}, episode {episode}, step {after}"))
+        for task, env, episode, step in bad.nonzero().tolist():
+            after = int(trajectory.lengths[task, env, episode]) if last else step
+            found.append((after, order % 3, name, f"task {task}, env {env}, episode {episode}, step {after}"))
     _, _, name, place = min(found)
     count = f"{sum(each[2] == name for each in found)} times; first in {place}"
     if name == "action":

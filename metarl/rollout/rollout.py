@@ -1,4 +1,4 @@
-"""The one rollout: a learner acts in batched environments, all tasks and lanes in lockstep, on one device."""
+"""The one rollout: a learner acts in batched environments, all tasks and envs in lockstep, on one device."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ def rollout(
     state: State,
     batch: Batch,
     *,
-    lanes: int,
+    n_envs: int,
     episodes: int = 1,
     first_episode: int = 0,
     deterministic: bool = False,
@@ -35,7 +35,7 @@ def rollout(
 ) -> tuple[Trajectory, State]:
     """Collect ``episodes`` whole episodes of every environment; returns them and the learner's state afterwards.
 
-    ``batch`` holds task × lane environments, the lanes of a task side by side; ``first_episode`` is the number of the
+    ``batch`` holds task × env environments, the envs of a task side by side; ``first_episode`` is the number of the
     first episode, which picks its random numbers. The state changes only in ``begin_episode`` and, for online
     learners, in ``observe``. Raises where an observation or a reward is not finite.
 
@@ -45,29 +45,29 @@ def rollout(
     """
     if episodes < 1:
         raise MetaRLError(f"episodes={episodes}: a rollout has at least one.")
-    if lanes < 1 or batch.num_envs % lanes:
-        raise MetaRLError(f"{batch.num_envs} environments do not divide into lanes of {lanes}; take a multiple.")
-    if learner.online and lanes != 1:
-        raise MetaRLError(f"{type(learner).__name__} adapts online and has one lane a task, got lanes={lanes}.")
+    if n_envs < 1 or batch.num_envs % n_envs:
+        raise MetaRLError(f"{batch.num_envs} environments do not divide into envs of {n_envs}; take a multiple.")
+    if learner.online and n_envs != 1:
+        raise MetaRLError(f"{type(learner).__name__} adapts online and has one env a task, got n_envs={n_envs}.")
     numbers = range(first_episode, first_episode + episodes)
     way = way_to_compile(compile, batch.device)
 
     def play(batch: Batch, state: State) -> tuple[Trajectory, State]:
-        return _Player(learner, params, batch, lanes, deterministic, way).play(state, numbers)
+        return _Rollout(learner, params, batch, n_envs, deterministic, way).play(state, numbers)
 
-    return in_chunks(play, learner, state, batch, lanes)
+    return in_chunks(play, learner, state, batch, n_envs)
 
 
-class _Player:
+class _Rollout:
     """A learner in its environments."""
 
     def __init__(
-        self, learner: MetaLearner, params: Params, batch: Batch, lanes: int, deterministic: bool, way: Way | None
+        self, learner: MetaLearner, params: Params, batch: Batch, n_envs: int, deterministic: bool, way: Way | None
     ) -> None:
         self.learner, self.params, self.batch, self.deterministic = learner, params, batch, deterministic
-        self.rows = (batch.num_envs // lanes, lanes)
+        self.rows = (batch.num_envs // n_envs, n_envs)
         self.action_noise = noise_stream(learner.action_noise, batch.keys, Domain.ACTION, batch.horizon)
-        self.episode_noise = noise_stream(learner.episode_noise, batch.keys[::lanes], Domain.EPISODE, 1)
+        self.episode_noise = noise_stream(learner.episode_noise, batch.keys[::n_envs], Domain.EPISODE, 1)
         self.recording = Recording(self.rows, batch.device)
         self.to_env = to_env(batch.action_space, batch.device)
         self.compiled: CompiledStep | None = None

@@ -1,4 +1,4 @@
-"""Trajectories: recorded episodes with the axes (task, lane, episode, step), padded and masked."""
+"""Trajectories: recorded episodes with the axes (task, env, episode, step), padded and masked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -19,16 +19,16 @@ class Trajectory:
     recorded (``log_prob``, ``value``), ``extras`` the family's named extras.
     """
 
-    observation: Tensor  # (task, lane, episode, step, *observation)
-    action: Tensor  # (task, lane, episode, step[, action])
-    reward: Tensor  # (task, lane, episode, step)
-    terminated: Tensor  # (task, lane, episode, step), bool
-    truncated: Tensor  # (task, lane, episode, step), bool
-    valid: Tensor  # (task, lane, episode, step), bool
-    final_observation: Tensor  # (task, lane, episode, *observation), after the last valid step
+    observation: Tensor  # (task, env, episode, step, *observation)
+    action: Tensor  # (task, env, episode, step[, action])
+    reward: Tensor  # (task, env, episode, step)
+    terminated: Tensor  # (task, env, episode, step), bool
+    truncated: Tensor  # (task, env, episode, step), bool
+    valid: Tensor  # (task, env, episode, step), bool
+    final_observation: Tensor  # (task, env, episode, *observation), after the last valid step
     episode_noise: Tensor  # (task, episode, n)
-    record: dict[str, Tensor] = field(default_factory=dict)  # (task, lane, episode, step, ...)
-    extras: dict[str, Tensor] = field(default_factory=dict)  # (task, lane, episode, step, ...)
+    record: dict[str, Tensor] = field(default_factory=dict)  # (task, env, episode, step, ...)
+    extras: dict[str, Tensor] = field(default_factory=dict)  # (task, env, episode, step, ...)
 
     @property
     def n_tasks(self) -> int:
@@ -36,7 +36,7 @@ class Trajectory:
         return self.reward.shape[0]
 
     @property
-    def n_lanes(self) -> int:
+    def n_envs(self) -> int:
         """Number of environments side by side per task."""
         return self.reward.shape[1]
 
@@ -52,7 +52,7 @@ class Trajectory:
 
     @property
     def lengths(self) -> Tensor:
-        """Valid steps of each episode, ``(task, lane, episode)``."""
+        """Valid steps of each episode, ``(task, env, episode)``."""
         return self.valid.sum(-1)
 
     @property
@@ -62,7 +62,7 @@ class Trajectory:
 
     @property
     def returns(self) -> Tensor:
-        """Undiscounted return of each episode, ``(task, lane, episode)``."""
+        """Undiscounted return of each episode, ``(task, env, episode)``."""
         return self.reward.masked_fill(~self.valid, 0).sum(-1)
 
     def next_observation(self) -> Tensor:
@@ -97,7 +97,7 @@ class Trajectory:
         return self._map(fill)
 
     def episodes(self) -> "Trajectory":
-        """Lanes and episodes joined in one lane axis, one episode each: for baselines and gradients."""
+        """Lanes and episodes joined in one env axis, one episode each: for baselines and gradients."""
 
         def join(value: Tensor) -> Tensor:
             return value.flatten(1, 2).unsqueeze(2)
@@ -120,8 +120,8 @@ class Trajectory:
             chosen[f.name] = {k: v[rows] for k, v in value.items()} if isinstance(value, dict) else value[rows]
         return Trajectory(**chosen)
 
-    def lanes(self, n: int) -> "Trajectory":
-        """The first n lanes of every task."""
+    def envs(self, n: int) -> "Trajectory":
+        """The first n envs of every task."""
         return replace(self._map(lambda value: value[:, :n]), final_observation=self.final_observation[:, :n])
 
     def cut(self, steps: int) -> "Trajectory":

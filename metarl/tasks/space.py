@@ -103,7 +103,7 @@ class Tasks:
         return sorted(set(mine.tolist()))
 
     def repeat(self, n: int) -> "Tasks":
-        """Each task n times in a row: the environments of its lanes."""
+        """Each task n times in a row: the environments of its envs."""
         return Tasks({name: np.repeat(value, n, axis=0) for name, value in self.values.items()})
 
     def tensors(

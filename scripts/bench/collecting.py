@@ -1,7 +1,6 @@
 """An agent's rollout, against the same actions in the same environments without anything else."""
 
 from bench.measure import Options, Row, in_turn
-
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.process import torch_beside
 from metarl.rollout.batch import Batch
@@ -15,7 +14,7 @@ def collecting(options: Options, agent: Algorithm, batch: Batch, recorded: Traje
 
     def acting() -> None:
         state = agent.learner.initial(agent.params, n)
-        rollout(agent.learner, agent.params, state, batch, lanes=1)
+        rollout(agent.learner, agent.params, state, batch, n_envs=1)
 
     def physics() -> None:
         with torch_beside(getattr(batch, "threads", 1)):

@@ -1,13 +1,13 @@
 """Few-shot learning: MAML's meta-iteration over all tasks at once against a loop of autograd over them, and a peer."""
 
 import torch
-from bench.measure import Options, Row, in_turn
-from bench.peer_prototypical import bench_peer
 from torch.nn import functional
 
+from bench.measure import Options, Row, in_turn
+from bench.peer_prototypical import bench_peer
 from metarl.core.learner import Params
-from metarl.fewshot.data.episodes import Classes, Shape
-from metarl.fewshot.learners.gradient import BODY, HEAD, MAML, GradientConfig
+from metarl.fewshot.data.episodes import Classes, EpisodeSpec
+from metarl.fewshot.learners.gradient import BACKBONE, HEAD, MAML, GradientConfig
 from metarl.fewshot.networks import Conv4
 
 _TASKS, _SIDE = 32, 28
@@ -22,7 +22,7 @@ def bench_fewshot(options: Options) -> list[Row]:
     params = learner.init(random)
     rows = []
     for queries in (1, 15):
-        episodes = classes.draw(Shape(5, 1, queries), _TASKS, random)
+        episodes = classes.draw(EpisodeSpec(5, 1, queries), _TASKS, random)
 
         def ours() -> None:
             learner.gradient(params, episodes)  # noqa: B023 - called before the next round
@@ -43,4 +43,4 @@ def bench_fewshot(options: Options) -> list[Row]:
 
 
 def _logits(learner: MAML, params: Params, images: torch.Tensor) -> torch.Tensor:
-    return learner.head(params, learner.body(params, images[None], BODY), HEAD)[0]
+    return learner.head(params, learner.backbone(params, images[None], BACKBONE), HEAD)[0]

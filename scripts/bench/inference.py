@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from bench.collecting import collecting
-from bench.measure import Options, Row, in_turn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.collecting import collecting
+from bench.measure import Options, Row, in_turn
 from metarl.agents.pearl import PEARL
 from metarl.core.random import stream_keys
 

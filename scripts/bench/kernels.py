@@ -106,7 +106,7 @@ def _play(device: str, steps: int, way: Way) -> None:
     batch = family.batch(tasks, stream_keys(_TASKS * _LANES, 0, "kernels"), device)
     state = {name: value.contiguous() for name, value in agent.learner.initial(params, _TASKS).items()}
     compiled_step.cache_clear()
-    rollout(agent.learner, params, state, batch, lanes=_LANES, compile=way)
+    rollout(agent.learner, params, state, batch, n_envs=_LANES, compile=way)
     compiled_step.cache_clear()
 
 

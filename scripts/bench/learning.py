@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from bench.measure import Options, Row, in_turn
 from torch import Tensor
 
+from bench.measure import Options, Row, in_turn
 from metarl.agents.maml import MAML
 from metarl.agents.maml.config import PRESETS
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, collect, kl
@@ -25,24 +25,24 @@ FAMILY = "metarl/PointNavigation-v0"
 
 
 def bench_rollout(options: Options) -> list[Row]:
-    """40 tasks × 20 lanes with a policy of 100 × 100 for each task, against a bare loop of the same operations."""
-    family, n_tasks, lanes = make_family(FAMILY), 40, 20
+    """40 tasks × 20 envs with a policy of 100 × 100 for each task, against a bare loop of the same operations."""
+    family, n_tasks, n_envs = make_family(FAMILY), 40, 20
     config = replace(PRESETS["default"], hidden=(100, 100))
     agent = MAML(family, config, device=options.device)
-    tasks = family.splits.train(stream_keys(n_tasks, 0, "benchmark")).repeat(lanes)
-    keys = stream_keys(n_tasks * lanes, 0, "benchmark")
+    tasks = family.splits.train(stream_keys(n_tasks, 0, "benchmark")).repeat(n_envs)
+    keys = stream_keys(n_tasks * n_envs, 0, "benchmark")
     batch = family.batch(tasks, keys, options.device)
     state = {name: value.contiguous() for name, value in agent.learner.initial(agent.params, n_tasks).items()}
     goal = tasks.tensors(options.device)["goal"]
 
     def ours() -> None:
-        rollout(agent.learner, agent.params, state, batch, lanes=lanes)
+        rollout(agent.learner, agent.params, state, batch, n_envs=n_envs)
 
     def bare() -> None:
-        _bare_rollout(family, agent.learner.network, state, goal, batch.keys, (n_tasks, lanes))
+        _bare_rollout(family, agent.learner.network, state, goal, batch.keys, (n_tasks, n_envs))
 
     mine, theirs = in_turn(4 * options.repeats, ours, bare)
-    speed = n_tasks * lanes * family.horizon / mine / 1e6
+    speed = n_tasks * n_envs * family.horizon / mine / 1e6
     return [Row("rollout, 40 × 20 environments", mine, theirs, "bare loop", 0.85, f"{speed:.2f} million steps/s")]
 
 

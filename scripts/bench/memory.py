@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import torch
+
 from bench.collecting import collecting
 from bench.measure import Options, Row, in_turn
-
 from metarl.adapt.memory.gru import gru_sequence
 from metarl.agents.rl2 import RL2
 

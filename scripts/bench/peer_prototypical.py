@@ -11,19 +11,23 @@ from unittest.mock import MagicMock, patch
 
 import numpy as np
 import torch
-from bench.measure import Options, Row, in_turn
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.measure import Options, Row, in_turn
 from metarl.core.learner import Params
 from metarl.core.optimiser import Adam
-from metarl.fewshot.backbone import BODY
-from metarl.fewshot.data.episodes import Classes, Episodes, Shape
+from metarl.fewshot.backbone import BACKBONE
+from metarl.fewshot.data.episodes import Classes, Episodes, EpisodeSpec
 from metarl.fewshot.learners.metric import Prototypical
 from metarl.fewshot.networks import Conv4
 
-_EPISODE, _EPISODES, _SIDE = Shape(60, 1, 5), 4, 28  # of Snell et al. 2017, section 3.1; so many are timed at once
+_EPISODE, _EPISODES, _SIDE = (
+    EpisodeSpec(60, 1, 5),
+    4,
+    28,
+)  # of Snell et al. 2017, section 3.1; so many are timed at once
 
 
 def bench_peer(options: Options, classes: Classes) -> list[Row]:
@@ -98,7 +102,7 @@ class _Network(nn.Module):
     def __init__(self, params: Params) -> None:
         super().__init__()
         self.weights = nn.ParameterDict(
-            {name.removeprefix(BODY).replace(".", "_"): value.clone() for name, value in params.items()}
+            {name.removeprefix(BACKBONE).replace(".", "_"): value.clone() for name, value in params.items()}
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ import gymnasium
 import mujoco
 import numpy as np
 import torch
-from bench.measure import Options, Row, in_turn
 from mujoco.batch import Batch as Simulations
 from torch import Tensor
 
+from bench.measure import Options, Row, in_turn
 from metarl.core.networks import MLP
 from metarl.core.process import engine_threads, torch_beside
 from metarl.core.random import stream_keys

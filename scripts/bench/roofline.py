@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+
 from bench.measure import best_of
 
 _COPY = {"cuda": 1 << 28, "cpu": 1 << 24}  # float32 numbers: more than any cache holds

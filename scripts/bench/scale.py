@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from bench.measure import Options, Row, best_of, way_of
-from bench.roofline import Roofline, Work, measure_roofline, policy_and_physics
 from torch import Tensor
 
+from bench.measure import Options, Row, best_of, way_of
+from bench.roofline import Roofline, Work, measure_roofline, policy_and_physics
 from metarl.agents.maml import MAML
 from metarl.agents.maml.outer import collect
 from metarl.agents.maml.trpo import TRPO
@@ -127,7 +127,7 @@ def parts_of(name: str, n: int, options: Options) -> Parts:
         action = to_env(learner.act(params, state, seen, noise)[0].flatten(0, 1))
 
     def play() -> Trajectory:
-        return rollout(learner, params, state, batch, lanes=LANES, compile=way_of(options.steps))[0]
+        return rollout(learner, params, state, batch, n_envs=LANES, compile=way_of(options.steps))[0]
 
     played = play()
     taken = int(played.lengths.sum())
@@ -172,7 +172,7 @@ class Measured:
 
 
 def measure_point(n: int, roof: Roofline, options: Options) -> Measured:
-    """So many environments, or the next lower multiple of the lanes of a task."""
+    """So many environments, or the next lower multiple of the envs of a task."""
     n -= n % LANES
     parts = parts_of(POINT, n, options)
     seconds, physics, acting = parts.measure(options)

@@ -16,7 +16,7 @@ from campaign.outcome import SECONDS, Kind, judged
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: ``killed`` by a signal, or with what ``judged`` says of its call."""
+    """How a child ended: ``killed`` by a signal, or with what ``with_log_probs_and_values`` says of its call."""
 
     killed: bool
     kind: Kind

@@ -8,9 +8,10 @@ from typing import Any
 import hypothesis
 import numpy as np
 import torch
-from campaign.outcome import Kind, Trial, judged
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
+
+from campaign.outcome import Kind, Trial, judged
 
 ODD: list[Any] = [
     *(None, True, False, -1, 0, 1, 2, 3, 7, 10**30, -(10**30), 2**63, 2**31),

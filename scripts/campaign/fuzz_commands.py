@@ -10,12 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from hypothesis import strategies as st
+
 from campaign.examples import Wrong, fuzzed
 from campaign.outcome import Trial
 from campaign.stage import Stage
 from campaign.trainees import POINTS
-from hypothesis import strategies as st
-
 from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
 

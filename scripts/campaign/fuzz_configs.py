@@ -12,11 +12,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
+from hypothesis import strategies as st
+
 from campaign.examples import Wrong, fuzzed, odd
 from campaign.outcome import Trial
 from campaign.trainees import BANDIT, POINTS, agents, learners
-from hypothesis import strategies as st
-
 from metarl.algorithm.registry import agent_class, agent_names
 from metarl.core.checkpoint import config_from
 from metarl.experiments.fewshot_run import FewShotRun

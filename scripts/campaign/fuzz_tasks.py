@@ -5,11 +5,11 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
+
 from campaign.examples import Wrong, fuzzed, odd
 from campaign.outcome import Trial
 from campaign.trainees import POINTS
-from hypothesis import strategies as st
-
 from metarl.core.random import stream_keys
 from metarl.family import make_family
 from metarl.tasks import (

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from campaign.examples import Wrong, fuzzed, odd
-from campaign.outcome import Trial
-from campaign.trainees import BANDIT, POINTS
 from gymnasium.spaces import Box, Discrete, Tuple
 from hypothesis import strategies as st
 
+from campaign.examples import Wrong, fuzzed, odd
+from campaign.outcome import Trial
+from campaign.trainees import BANDIT, POINTS
 from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import TaskFamily, make_family

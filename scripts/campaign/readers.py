@@ -8,8 +8,6 @@ from typing import Any
 
 from campaign.compare import log_rows, without_clock
 from campaign.stage import EPISODES, SETTING, Stage
-from results.files import load_results
-
 from metarl.agents.rl2.agent import RL2
 from metarl.core.checkpoint import load_checkpoint
 from metarl.evaluate.fewshot_published import open_fewshot_run
@@ -20,6 +18,7 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.fewshot import evaluation as fewshot
 from metarl.fewshot.model import FewShot
+from results.files import load_results
 
 Numbers = Any  # JSON
 

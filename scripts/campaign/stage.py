@@ -10,9 +10,6 @@ from campaign.calls import trapped
 from campaign.children import forked
 from campaign.trainees import POINTS, Trainee, agent, learner
 from campaign.trap import Trap
-from results.files import write_result
-from results.summaries import figure, summary
-
 from metarl.agents.rl2.config import RL2Config
 from metarl.evaluate.fewshot import evaluation_of
 from metarl.evaluate.run import evaluate_run, save_evaluation
@@ -21,15 +18,17 @@ from metarl.evaluate.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.fewshot.data.episodes import Shape
-from metarl.fewshot.presets import recipe
+from metarl.fewshot.presets import preset_config
 from results.fewshot import publish
+from results.files import write_result
+from results.summaries import figure, summary
 
 SETTING, EPISODES = Shape(5, 1, 2), 4
 _FACTS = {"command": "campaign", "machine": "campaign", "tuned_on": "val"}
 _RL2 = RL2Config(
     tasks=4, episodes=2, width=4, embedding=4, head=(4,), epochs=1, minibatches=2, total_timesteps=6 * 4 * 2 * 20
 )
-_SHOT = replace(recipe("maml"), iterations=6, tasks=2, episode=SETTING, width=4)
+_SHOT = replace(preset_config("maml"), iterations=6, tasks=2, episode=SETTING, width=4)
 
 
 class Stage:

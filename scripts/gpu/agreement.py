@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpu.record import STOPPED, Job, Record
 
+from gpu.record import STOPPED, Job, Record
 from metarl.core.process import prepare_process
 
 _ROOT = Path(__file__).resolve().parents[2]

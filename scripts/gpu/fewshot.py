@@ -4,15 +4,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 import torch
+
 from gpu.record import Job, Record
-
 from metarl.core.process import prepare_process
-from metarl.fewshot.data.dataset import Source, make_source
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.dataset import FewShotDataset, make_dataset
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import recipe
+from metarl.fewshot.presets import preset_config
 
-_ASKED = Shape(5, 1, 15)
+_ASKED = EpisodeSpec(5, 1, 15)
 _LEARNERS = ("prototypical", "maml")
 _WARM_UP, _TIMED = 5, 20  # iterations by which the rest is planned
 _SCORING = 4.0  # seconds kept for the score of each
@@ -21,27 +21,27 @@ _SCORING = 4.0  # seconds kept for the score of each
 def measure(job: Job, record: Record) -> None:
     """Each learner has the same share of what is left."""
     prepare_process(1)
-    source = make_source("omniglot")
+    dataset = make_dataset("omniglot")
     for place, learner in enumerate(_LEARNERS):
-        _train(learner, source, job, record, job.left(1.0) / (len(_LEARNERS) - place))
+        _train(learner, dataset, job, record, job.left(1.0) / (len(_LEARNERS) - place))
 
 
-def _train(learner: str, source: Source, job: Job, record: Record, seconds: float) -> None:
+def _train(learner: str, dataset: FewShotDataset, job: Job, record: Record, seconds: float) -> None:
     """The literature's settings, for as many iterations as there is time for: the step size falls to its end."""
-    config = recipe(learner, "paper")
+    config = preset_config(learner, "paper")
     config = replace(config, tasks=job.size(config.tasks))
     if job.scale < 1:
         config = replace(config, width=8, episode=replace(config.episode, way=min(config.episode.way, 20)))
     end = job.left() - seconds
-    FewShot(config, source, device=job.device).fit(source, iterations=_WARM_UP)
+    FewShot(config, dataset, device=job.device).fit(dataset, iterations=_WARM_UP)
     _wait(job)
     started = job.left()
-    FewShot(config, source, device=job.device).fit(source, iterations=_TIMED)
+    FewShot(config, dataset, device=job.device).fit(dataset, iterations=_TIMED)
     _wait(job)
     rate = _TIMED / (started - job.left())
     record.number(f"{learner}, iterations a second", rate, "1/s", f"{config.tasks} tasks of {config.episode.way} ways")
     planned = max(1, min(job.size(config.iterations), int(rate * min(job.training(0), job.left() - end - _SCORING))))
-    model = FewShot(replace(config, iterations=planned), source, device=job.device)
+    model = FewShot(replace(config, iterations=planned), dataset, device=job.device)
     began, last = job.left(), [job.left()]
 
     def logged(model: FewShot, metrics: dict[str, float]) -> None:
@@ -53,12 +53,12 @@ def _train(learner: str, source: Source, job: Job, record: Record, seconds: floa
             raise _TimeIsUp
 
     with suppress(_TimeIsUp):
-        model.fit(source, callback=logged)
+        model.fit(dataset, callback=logged)
     _wait(job)
     took = began - job.left()
     record.number(f"{learner}, trained", model.iteration, "iterations", f"in {took:.1f} s, {planned} were planned")
     episodes = job.size(600, 20)
-    accuracy = model.score(source.part("test"), _ASKED, episodes).at()
+    accuracy = model.score(dataset.part("test"), _ASKED, episodes).at()
     half = 1.96 * accuracy.std(ddof=1) / len(accuracy) ** 0.5
     note = f"± {100 * half:.1f}; {episodes} episodes with 15 queries a class, after {took:.0f} s"
     record.number(f"{learner}, 5w1s", 100 * float(accuracy.mean()), "%", note)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpu.record import DONE, FAILED, MOST_BYTES, RUNNING, STOPPED, Record
-
 from metarl.core.errors import MetaRLError
 
 SCRIPTS = Path(__file__).resolve().parents[1]

@@ -1,12 +1,12 @@
 """Steps of point navigation a second, with a policy of 64 × 64 for each task, and their share of the roofline."""
 
 import torch
+
 from bench.kernels import kernels_of_a_step
 from bench.measure import Options, Steps
 from bench.roofline import Roofline, measure_roofline
 from bench.scale import LANES, POINT, measure_point, parts_of
 from gpu.record import Job, Record, attempt
-
 from metarl.core.process import prepare_process
 from metarl.rollout.compiled import compiled_step
 

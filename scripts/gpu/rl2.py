@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from gpu.record import Job, Record
 from stable_baselines3.common.callbacks import BaseCallback
 
+from gpu.record import Job, Record
 from metarl.agents.rl2 import RL2
 from metarl.core.process import prepare_process
 from metarl.evaluate.driver import adaptation_curve

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gpu.plan import ROWS
-from results.report import insert_table, markdown
-
 from metarl.core.errors import MetaRLError
+from results.report import insert_table, markdown
 
 MARKER = "gpu"
 

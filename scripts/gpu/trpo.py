@@ -3,7 +3,6 @@
 from bench.measure import Options, Steps
 from bench.scale import meta_iteration
 from gpu.record import Job, Record, attempt
-
 from metarl.core.process import prepare_process
 
 _TASKS, _EPISODES = 200, 20

@@ -6,10 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from results.files import write_files
-from results.schema import check_summary
-from results.summaries import entry
-
 from metarl import __version__
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.fewshot import FewShotEvaluation
@@ -21,6 +17,9 @@ from metarl.experiments.logs import STEPS
 from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot.run_figures import pictures, steps
 from metarl.plotting.style import save_figure
+from results.files import write_files
+from results.schema import check_summary
+from results.summaries import entry
 
 
 def publish(
@@ -57,7 +56,7 @@ def publish(
     kind = "fresh" if first.measure == "mse" else "disjoint"
     content = {
         "agent": first.learner,
-        "family": first.source,
+        "family": first.dataset,
         "variant": "",
         "split": f"{first.part} ({kind})",
         "streams": STREAMS,

@@ -6,9 +6,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from results.schema import Summary
 
 from metarl.core.errors import MetaRLError
+from results.schema import Summary
 
 _COLUMNS = ["figure", "seed", "step", "episodes", "mean", "median", "sd"]
 _TOLERANCE = 1e-6  # relative: curve.csv keeps 9 digits

@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from results.fewshot_curve import check_fewshot_curve
-from results.schema import Summary, check_summary
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
@@ -27,6 +25,8 @@ from metarl.evaluate.scores import Evaluation, short_name
 from metarl.evaluate.sums import check_sums
 from metarl.evaluate.weights import remove_weights, weights_files
 from metarl.plotting.curves import curve_figure, save_figure
+from results.fewshot_curve import check_fewshot_curve
+from results.schema import Summary, check_summary
 
 FILES = ("config.json", "curve.csv", "curve.png", "summary.json")
 NEEDED = ("seed", "episodes", "adaptations", "return")

@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from results.files import Result, extras, load_results
-from results.labels import lower_is_better
-from results.schema import Summary
-
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.evaluate.scores import STREAMS, evenly, short_name
 from metarl.evaluate.tables import number
+from results.files import Result, extras, load_results
+from results.labels import lower_is_better
+from results.schema import Summary
 
 DESCRIPTION = """\
 # Results
 
 Written by `make results` from the folders beside it: every number comes from a `summary.json` that was checked against
 one schema and against its `curve.csv`. *Step k* is the normalised score after k steps of adaptation: the share of the
-gap between the floor (the best player that does not know the task) and the optimum that is closed, on the very tasks
-that are scored. In brackets stands the wider of two 95% intervals: a bootstrap over seeds × tasks, and Student's t over
-seeds, which a single seed does not have. IQM is the mean of the middle half; *noise off* means without exploration
-noise. *Tuned on* is the split that the recipe was chosen by; *test* also where nobody wrote it down. There the score
-may be that of the best of several recipes on the very tasks that chose it.
+gap between the floor (the best reference policy that does not know the task) and the optimum that is closed, on the
+very tasks that are scored. In brackets stands the wider of two 95% intervals: a bootstrap over seeds × tasks, and
+Student's t over seeds, which a single seed does not have. IQM is the mean of the middle half; *noise off* means without
+exploration noise. *Tuned on* is the split that the recipe was chosen by; *test* also where nobody wrote it down. There
+the score may be that of the best of several recipes on the very tasks that chose it.
 """
 FIGURES_DESCRIPTION = """\
 ## Figures
@@ -46,7 +45,7 @@ single seed does not have. Steps are training tasks.
 _MARK = "¹"
 _UNPAIRED = f"""\
 {_MARK} Scored on earlier random streams: the agent's starts hashed its training seed, and floor and optimum were played
-on other starts. From now on all agents, seeds and reference players meet the same ones.
+on other starts. From now on all agents, seeds and reference policies meet the same ones.
 """
 _FIGURE = ["figure", "value", "target", "which is", "published", "label"]
 POINTS_SHOWN = 8  # of a result's curve, evenly chosen

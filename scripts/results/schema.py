@@ -20,10 +20,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from results.labels import label, published_number, satisfies
-
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.scores import SPLIT_KINDS, SPLITS, STREAMS, split_label
+from results.labels import label, published_number, satisfies
 
 Summary: TypeAlias = dict[str, Any]
 

@@ -4,12 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from results.labels import label
-from results.schema import Summary, check_summary
-
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.scores import Evaluation, PointScore
 from metarl.evaluate.statistics import Estimate
+from results.labels import label
+from results.schema import Summary, check_summary
 
 _NAME = re.compile(
     r"(?:(return|normalised)(?: (step|episode) (\d+)| episodes (\d+)-(\d+)| (trial))?(, deterministic)?"

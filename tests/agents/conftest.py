@@ -43,7 +43,7 @@ def setup() -> Setup:
 
 
 def trajectory(config: MAMLConfig, learner: MAMLLearner, generator: torch.Generator) -> Trajectory:
-    """Episodes of different lengths, two a lane."""
+    """Episodes of different lengths, two a env."""
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -125,7 +125,7 @@ def test_multi_task_training_and_fine_tuning_improve_the_return(learns: Learns) 
 
 def curve(agent: FineTune) -> list[float]:
     found = adaptation_curve(
-        agent.learner, agent.params, agent.family, agent.family.splits.test, points=4, lanes=agent.lanes
+        agent.learner, agent.params, agent.family, agent.family.splits.test, points=4, n_envs=agent.n_envs
     )
     return [float(value) for value in found.returns.mean(1)]
 

@@ -13,7 +13,7 @@ from metarl.algorithm.algorithm import Algorithm
 from metarl.envs.engine.torch import TorchFamily
 from metarl.envs.navigation import PointNavigation
 from metarl.evaluate.driver import adaptation_curve
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.tasks import Tasks
 
 Learns = Callable[..., None]
@@ -31,7 +31,7 @@ class ShortNavigation(PointNavigation):
 def curve(agent: Algorithm, tasks: Tasks, points: int = 2) -> list[float]:
     """Mean return before any adaptation, after one step, ..."""
     found = adaptation_curve(
-        agent.learner, agent.params, agent.family, tasks, points=points, lanes=agent.lanes, deterministic=False
+        agent.learner, agent.params, agent.family, tasks, points=points, n_envs=agent.n_envs, deterministic=False
     )
     return [float(value) for value in found.returns.mean(1)]
 
@@ -70,7 +70,7 @@ def test_point_navigation_is_learnt_in_minutes(learns: Learns) -> None:
         agent.learn(callback=lambda local, _: local["self"].num_timesteps < 9_500_000)
         tasks = agent.family.splits.test
         floor, optimum = (
-            float(player_returns(agent.family, str(name), tasks).mean())
+            float(policy_returns(agent.family, str(name), tasks).mean())
             for name in (agent.family.floor, agent.family.optimum)
         )
         closed = [(value - floor) / (optimum - floor) for value in curve(agent, tasks, points=4)]

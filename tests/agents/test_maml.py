@@ -44,9 +44,9 @@ class Naive:
     def steps(self, theta: Params, data: Trajectory, task: int) -> list[list[tuple[Tensor, Tensor, Tensor, Any]]]:
         """For each episode of the task, its steps: log-probability, recorded one, advantage, distribution."""
         episodes = []
-        for lane in range(data.n_lanes):
+        for env in range(data.n_envs):
             for episode in range(data.n_episodes):
-                at: Any = (task, lane, episode)
+                at: Any = (task, env, episode)
                 rows = []
                 for step in range(int(data.valid[at].sum())):
                     distribution = self.distribution(theta, data.observation[at][step])
@@ -250,7 +250,7 @@ def test_without_adapted_std_only_the_shift_moves_it(setup: Setup) -> None:
 def test_replayed_adaptation_is_the_one_that_was_collected_with(family: str) -> None:
     agent = MAML(family, replace(SMALL, episodes=3))
     tasks = agent.family.splits.train(stream_keys(3, "tasks")).repeat(3)
-    data = collect(agent.learner, agent.params, agent.family.batch(tasks, stream_keys(9, "lanes")))
+    data = collect(agent.learner, agent.params, agent.family.batch(tasks, stream_keys(9, "n_envs")))
     assert len(data.trajectories) == 4
     outputs = adapted_outputs(agent.learner, agent.params, data)
     for k, trajectory in enumerate(data.trajectories):

@@ -49,7 +49,7 @@ def collected(agent: PEARL, n: int = 4, episodes: int = 2, seed: int = 0) -> Tra
     keys = stream_keys(n, "test", seed)
     batch = agent.family.batch(agent.family.splits.train(keys), keys)
     state = agent.learner.initial(agent.params, n)
-    return rollout(agent.learner, agent.params, state, batch, lanes=1, episodes=episodes)[0]
+    return rollout(agent.learner, agent.params, state, batch, n_envs=1, episodes=episodes)[0]
 
 
 # --- the posterior ---
@@ -443,13 +443,13 @@ def test_it_learns_to_infer_the_side_and_to_go_there(learns: Learns) -> None:
         tasks = agent.family.splits.test[np.arange(40) % 2]
         curve = adaptation_curve(agent.learner, agent.params, agent.family, tasks, points=4)
         assert curve.deterministic is not None
-        explored, adapted = curve.deterministic.mean(1)[[0, 3]]
+        skip_exploration, adapted = curve.deterministic.mean(1)[[0, 3]]
         # Another task's context sends it to the other side.
         others = curve.trajectories[0].tasks(torch.arange(40).flip(0))
         misled = agent.learner.adapt(agent.params, curve.states[0], others)
         batch = agent.family.batch(tasks, stream_keys(40, "other"))
-        wrong, _ = rollout(agent.learner, agent.params, misled, batch, lanes=1, first_episode=1)
-        return {"explored": abs(explored), "adapted": adapted, "misled": float(wrong.returns.mean())}
+        wrong, _ = rollout(agent.learner, agent.params, misled, batch, n_envs=1, first_episode=1)
+        return {"explored": abs(skip_exploration), "adapted": adapted, "misled": float(wrong.returns.mean())}
 
     # Of 3 where the side is known; without knowing it there is nothing to win.
     learns(score, above={"adapted": 2.4}, below={"explored": 1.5, "misled": 0})

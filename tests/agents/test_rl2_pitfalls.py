@@ -89,8 +89,8 @@ def test_what_the_last_step_paid_is_known_to_whoever_acts_next(ragged: Families,
     learner, params, records = agent.learner, agent.params, []
     for pays in (-0.5, 0.5):
         batch = agent.family.batch(Tasks({"pays": [pays] * 8}), stream_keys(8, "twins"))
-        data, _ = rollout(learner, params, learner.initial(params, 8), batch, lanes=1, episodes=2)
-        data = learner.judged(params, data)
+        data, _ = rollout(learner, params, learner.initial(params, 8), batch, n_envs=1, episodes=2)
+        data = learner.with_log_probs_and_values(params, data)
         records.append((data.record["value"], data.action, data.valid))
     (values, actions, valid), (other_values, other_actions, other_valid) = records
     assert torch.equal(valid[:, :, 0], other_valid[:, :, 0])
@@ -128,7 +128,7 @@ def test_an_evaluation_begins_with_nothing_and_remembers(ragged: Families, memor
         for name in state.keys() - {START}:
             torch.testing.assert_close(at_start[name], state[name], msg=f"{name} before episode {point}")
         outputs, state = learner.replay(params, state, trajectory)
-        recorded = learner.judged(params, trajectory).record["value"]
+        recorded = learner.with_log_probs_and_values(params, trajectory).record["value"]
         torch.testing.assert_close(outputs["value"][trajectory.valid], recorded[trajectory.valid])
 
 
@@ -152,8 +152,8 @@ def test_replay_gives_what_was_recorded(ragged: Families, memory: str, actions: 
     agent = agent_of(actions if "/" in actions else ragged(actions), memory=memory, **changes)
     learner, params = agent.learner, agent.params
     before = learner.initial(params, SMALL.tasks)
-    data, state = rollout(learner, params, before, agent.training_batch(), lanes=1, episodes=3)
-    data = learner.judged(params, data)
+    data, state = rollout(learner, params, before, agent.training_batch(), n_envs=1, episodes=3)
+    data = learner.with_log_probs_and_values(params, data)
     outputs, after = replayed(agent, data)
     distribution = learner.distribution(outputs)
     normals = distribution.vector if isinstance(distribution, Mixed) else distribution
@@ -283,6 +283,6 @@ def test_without_a_reward_the_memory_stays_as_it_is() -> None:
     assert memory is not None
     fresh = agent.learner.initial(agent.params, 1)
     assert_same_memory(memory, fresh)
-    _, told = agent.predict(observation, memory, episode_start=False, reward=1.0)
-    assert told is not None
-    assert not torch.equal(told["memory.hidden"], fresh["memory.hidden"])
+    _, privileged_params = agent.predict(observation, memory, episode_start=False, reward=1.0)
+    assert privileged_params is not None
+    assert not torch.equal(privileged_params["memory.hidden"], fresh["memory.hidden"])

@@ -312,7 +312,7 @@ def test_commands_train_evaluate_and_compare_with_maml(
 
 
 def test_its_curve_has_the_points_of_mamls() -> None:
-    assert MultiTask(Lever(), PPO).lanes == MAMLConfig().episodes
+    assert MultiTask(Lever(), PPO).n_envs == MAMLConfig().episodes
     assert MultiTask(Lever(), PPO).evaluation_points == MAMLConfig().inner_steps + 1
 
 
@@ -408,7 +408,7 @@ def test_knowing_the_task_pays(made: TaskFamily, config: SB3Config, learns: Lear
         scores = {}
         for kind in (Oracle, MultiTask):
             agent = kind(made, config, seed=seed).learn()
-            curve = adaptation_curve(agent.learner, agent.params, agent.family, made.splits.test, points=1, lanes=20)
+            curve = adaptation_curve(agent.learner, agent.params, agent.family, made.splits.test, points=1, n_envs=20)
             assert curve.deterministic is not None
             scores[kind.name] = float(curve.deterministic.mean())
         # Without the task, what one lever pays the other costs.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from metarl.core.random import stream_keys
 from metarl.family import TaskFamily
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.tasks import Tasks
 
 Sample = Callable[[TaskFamily, int], Tasks]
@@ -23,8 +23,8 @@ def sample() -> Sample:
 
 @pytest.fixture
 def mean_return() -> Callable[[TaskFamily, str, Tasks], float]:
-    """``mean_return(family, player, tasks)``: of one episode, over the tasks."""
-    return lambda family, player, tasks: float(player_returns(family, player, tasks).mean())
+    """``mean_return(family, reference policy, tasks)``: of one episode, over the tasks."""
+    return lambda family, reference, tasks: float(policy_returns(family, reference, tasks).mean())
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from metarl.envs.bandit import BernoulliBandit
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.tasks import Tasks
 
 
-def total(family: BernoulliBandit, player: str | None, tasks: Tasks, pulls: int) -> NDArray[np.float64]:
+def total(family: BernoulliBandit, reference: str | None, tasks: Tasks, pulls: int) -> NDArray[np.float64]:
     """Total reward of a trial, for each task."""
-    assert player is not None
-    return np.asarray(player_returns(family, player, tasks, episodes=pulls).sum(1))
+    assert reference is not None
+    return np.asarray(policy_returns(family, reference, tasks, episodes=pulls).sum(1))
 
 
 def test_reward_is_one_below_the_arms_probability() -> None:

@@ -1,4 +1,4 @@
-"""Players of bandits: their memory, indices by hand and by a naive recursion, and the reference figures."""
+"""Reference policies of bandits: their memory, indices by hand and by a naive recursion, and the reference figures."""
 
 from collections.abc import Callable
 from functools import cache
@@ -13,61 +13,63 @@ from metarl.core.errors import MetaRLError
 from metarl.core.learner import Transition
 from metarl.envs.bandit import BernoulliBandit
 from metarl.envs.bandit_policies import Gittins, Greedy, Thompson, gittins_index
-from metarl.family.reference_policies import Player, player_returns
+from metarl.family.reference_policies import ReferencePolicy, policy_returns
 from metarl.tasks import Tasks
 
 Sample = Callable[[BernoulliBandit, int], Tasks]
 Within = Callable[..., bool]
 
 
-def pull(player: Player, state: dict[str, torch.Tensor], arm: int, reward: float) -> dict[str, torch.Tensor]:
+def pull(
+    reference: ReferencePolicy, state: dict[str, torch.Tensor], arm: int, reward: float
+) -> dict[str, torch.Tensor]:
     """The state after one pull."""
     none, zero = torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1, 1, 1)
     step = Transition(zero, torch.tensor([[arm]]), torch.tensor([[reward]]), ~none, none, zero)
-    return player.observe({}, state, step)
+    return reference.observe({}, state, step)
 
 
-def chosen(player: Player, state: dict[str, torch.Tensor], noise: list[float]) -> int:
-    """The arm that the player pulls."""
-    return int(player.act({}, state, torch.zeros(1, 1, 1), torch.tensor([[noise]]))[0])
+def chosen(reference: ReferencePolicy, state: dict[str, torch.Tensor], noise: list[float]) -> int:
+    """The arm that the reference policy pulls."""
+    return int(reference.act({}, state, torch.zeros(1, 1, 1), torch.tensor([[noise]]))[0])
 
 
-def total(k: int, n: int, player: str, tasks: Tasks) -> NDArray[np.float64]:
+def total(k: int, n: int, reference: str, tasks: Tasks) -> NDArray[np.float64]:
     """Total reward of n pulls of k arms, for each task."""
     family = BernoulliBandit(f"k{k}")
     family.episodes_per_trial = n
-    return np.asarray(player_returns(family, player, tasks, episodes=n).sum(1))
+    return np.asarray(policy_returns(family, reference, tasks, episodes=n).sum(1))
 
 
 def test_greedy_pulls_the_highest_posterior_mean() -> None:
-    player = Greedy(3)
-    state = player.initial({}, 1)
+    reference = Greedy(3)
+    state = reference.initial({}, 1)
     for arm, reward in ((0, 1.0), (0, 0.0), (1, 1.0), (2, 0.0)):  # posterior means 1/2, 2/3, 1/3
-        state = pull(player, state, arm, reward)
-    assert chosen(player, state, [0.5, 0.5, 0.5]) == 1
+        state = pull(reference, state, arm, reward)
+    assert chosen(reference, state, [0.5, 0.5, 0.5]) == 1
 
 
 def test_ties_are_broken_by_the_noise() -> None:
-    for player in (Greedy(3), Gittins(3, 10)):
-        state = pull(player, player.initial({}, 1), 0, 0.0)  # arms 1 and 2 share the highest mean
-        assert chosen(player, state, [0.9, 0.6, 0.3]) == 1
-        assert chosen(player, state, [0.9, 0.3, 0.6]) == 2
+    for reference in (Greedy(3), Gittins(3, 10)):
+        state = pull(reference, reference.initial({}, 1), 0, 0.0)  # arms 1 and 2 share the highest mean
+        assert chosen(reference, state, [0.9, 0.6, 0.3]) == 1
+        assert chosen(reference, state, [0.9, 0.3, 0.6]) == 2
 
 
 def test_players_keep_their_counts_from_pull_to_pull() -> None:
-    for player in (Greedy(2), Thompson(2), Gittins(2, 3)):
-        state = pull(player, player.initial({}, 1), 1, 1.0)
-        state = player.begin_episode({}, state, torch.empty(1, 0))
-        state = pull(player, state, 1, 0.0)
+    for reference in (Greedy(2), Thompson(2), Gittins(2, 3)):
+        state = pull(reference, reference.initial({}, 1), 1, 1.0)
+        state = reference.begin_episode({}, state, torch.empty(1, 0))
+        state = pull(reference, state, 1, 0.0)
         assert (state["wins"].tolist(), state["losses"].tolist()) == ([[1, 2]], [[1, 2]])
 
 
 def test_thompson_draws_from_the_posterior() -> None:
-    player, n = Thompson(2), 4000
+    reference, n = Thompson(2), 4000
     state = {"step": torch.zeros(n).long(), "wins": torch.tensor([[3.0, 1.0]]), "losses": torch.tensor([[1.0, 1.0]])}
     state = {name: value.expand(n, -1) if value.ndim == 2 else value for name, value in state.items()}
     noise = torch.rand(n, 1, 2, generator=torch.Generator().manual_seed(0))
-    arms = player.act({}, state, torch.zeros(n, 1, 1), noise)[0]
+    arms = reference.act({}, state, torch.zeros(n, 1, 1), noise)[0]
     # P(Beta(3, 1) > U) = E[Beta(3, 1)] = 3/4.
     assert float((arms == 0).float().mean()) == pytest.approx(0.75, abs=4 * (0.75 * 0.25 / n) ** 0.5)
 
@@ -99,19 +101,19 @@ def test_gittins_indices_equal_a_plain_recursion() -> None:
 
 def test_gittins_tries_the_unknown_arm_while_there_is_time_to_use_it() -> None:
     for n, arm in ((11, 0), (100, 1)):
-        player = Gittins(2, n)
-        state = player.initial({}, 1)
+        reference = Gittins(2, n)
+        state = reference.initial({}, 1)
         for reward in [1.0] * 6 + [0.0] * 4:
-            state = pull(player, state, 0, reward)
-        assert chosen(player, state, [0.5, 0.5]) == arm
+            state = pull(reference, state, 0, reward)
+        assert chosen(reference, state, [0.5, 0.5]) == arm
 
 
 def test_after_the_trial_gittins_is_greedy() -> None:
-    player = Gittins(2, 2)
-    state = player.initial({}, 1)
+    reference = Gittins(2, 2)
+    state = reference.initial({}, 1)
     for reward in (1.0, 0.0, 0.0, 0.0):
-        state = pull(player, state, 0, reward)
-    assert chosen(player, state, [0.5, 0.5]) == 1
+        state = pull(reference, state, 0, reward)
+    assert chosen(reference, state, [0.5, 0.5]) == 1
 
 
 def test_too_long_a_trial_for_gittins_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""CartPole: Gymnasium's physics, the hidden sign, and the players."""
+"""CartPole: Gymnasium's physics, the hidden sign, and the reference policies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.envs.cartpole import CartPole
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.tasks import Task, Tasks
 
 States = NDArray[np.float64]
@@ -141,8 +141,8 @@ def test_both_default_tasks_are_gymnasiums() -> None:
 
 def test_one_linear_feedback_balances_every_task_of_ranges() -> None:
     family = CartPole("ranges")
-    assert (player_returns(family, "balance", family.splits.test) == 200).all()
-    assert player_returns(family, "random", family.splits.test).mean() < 50
+    assert (policy_returns(family, "balance", family.splits.test) == 200).all()
+    assert policy_returns(family, "random", family.splits.test).mean() < 50
 
 
 def test_reversed_players() -> None:
@@ -150,11 +150,11 @@ def test_reversed_players() -> None:
     tasks = family.splits.test
     sign = tasks.values["sign"]
     assert (family.floor, family.optimum) == ("balance", "balance, told the sign")
-    floor = player_returns(family, "balance", tasks)[:, 0]
+    floor = policy_returns(family, "balance", tasks)[:, 0]
     assert (floor[sign > 0] == 200).all()
     assert floor[sign < 0].max() < 30
-    assert (player_returns(family, "balance, told the sign", tasks) == 200).all()
-    assert (player_returns(family, "switch", tasks) == 200).all()
+    assert (policy_returns(family, "balance, told the sign", tasks) == 200).all()
+    assert (policy_returns(family, "switch", tasks) == 200).all()
 
 
 def test_ood_tasks_go_beyond_the_training_range() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.envs.gridnavi import GridNavi
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 
 Cell = tuple[float, float]
 NO_DRAW = torch.empty(1, 0)
@@ -73,11 +73,11 @@ def test_random_reference_figure(within: Callable[..., bool]) -> None:
     exact = float(np.mean(1.1 * visits - 1.5))
     assert exact == pytest.approx(-1.17, abs=0.005)
     family = GridNavi()
-    played = player_returns(family, "random", family.tasks.enumerate().repeat(200))[:, 0]
+    played = policy_returns(family, "random", family.tasks.enumerate().repeat(200))[:, 0]
     assert within(played, exact, 0)
 
 
 def test_the_sweep_remembers_nothing_of_earlier_episodes() -> None:
     family = GridNavi()
-    returns = player_returns(family, "sweep", family.tasks.enumerate(), episodes=3)
+    returns = policy_returns(family, "sweep", family.tasks.enumerate(), episodes=3)
     np.testing.assert_allclose(returns[:, 0], returns[:, 2])

@@ -46,10 +46,14 @@ def test_tensors_give_what_arrays_give(name: str, variant: str) -> None:
     u, action = rng.random((N, family.draws[0])), np.array(batch._controls)
     arrays = [family.start(task, u), family.observe(data, task), family.outcome(before, data, action, task)]
     arrays.append(family.physics(task))
-    told, seen, earlier = tensors(task), tensors(data), tensors(before)
+    privileged_params, seen, earlier = tensors(task), tensors(data), tensors(before)
     u, action = torch.from_numpy(u), torch.from_numpy(action)
-    others = [family.start(told, u), family.observe(seen, told), family.outcome(earlier, seen, action, told)]
-    others.append(family.physics(told))
+    others = [
+        family.start(privileged_params, u),
+        family.observe(seen, privileged_params),
+        family.outcome(earlier, seen, action, privileged_params),
+    ]
+    others.append(family.physics(privileged_params))
     for here, there in zip(arrays, others, strict=True):
         for array, tensor in zip(flat(here), flat(there), strict=True):
             if array is None:

@@ -14,7 +14,7 @@ from metarl.envs.engine.mujoco import MujocoBatch
 from metarl.envs.engine.physics import TaskArrays
 from metarl.envs.half_cheetah import HalfCheetahVel
 from metarl.family import make_family
-from metarl.family.reference_policies import Reflex
+from metarl.family.reference_policies import FunctionPolicy
 from metarl.family.views.single import TaskEnv
 from metarl.family.views.vector import TaskVectorEnv
 from metarl.rollout.rollout import rollout
@@ -122,8 +122,8 @@ def test_unstable_episodes_reach_single_and_vector_environments() -> None:
 def test_a_rollout_cuts_an_unstable_episode_off() -> None:
     family = Exploding()
     batch = family.batch(Tasks({"strength": [1.0, 1e14, 1.0]}), stream_keys(N, "test"))
-    player = Reflex(lambda observation, task, step: torch.ones(N, 1, 6))
-    trajectory, _ = rollout(player, {}, player.initial({}, N), batch, lanes=1, episodes=2)
+    reference = FunctionPolicy(lambda observation, task, step: torch.ones(N, 1, 6))
+    trajectory, _ = rollout(reference, {}, reference.initial({}, N), batch, n_envs=1, episodes=2)
     assert trajectory.lengths[:, 0].tolist() == [[12, 12], [1, 1], [12, 12]]
     assert trajectory.truncated[1, 0, 0].tolist() == [True] + [False] * 11
     assert trajectory.extras["unstable"].sum() == 2

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metarl.core.learner import Noise, Outputs, Params
 from metarl.envs.navigation import PointNavigation
-from metarl.family.reference_policies import Player, player_returns
+from metarl.family.reference_policies import ReferencePolicy, policy_returns
 from metarl.tasks import Tasks
 
 NO_DRAW = torch.empty(1, 0)
@@ -21,7 +21,7 @@ def goals(limit: float, n: int = 60) -> Tasks:
     return Tasks({"goal": np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)})
 
 
-class _Noise(Player):
+class _Noise(ReferencePolicy):
     action_noise = Noise(2, "normal")
 
     def act(
@@ -31,7 +31,7 @@ class _Noise(Player):
 
 
 class _NoisyNavigation(PointNavigation):
-    def players(self) -> dict[str, Player]:
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
         return {"noise": _Noise()}
 
 
@@ -77,12 +77,12 @@ def test_maml_reference_figures(mean_return: Callable[..., float]) -> None:
 
 
 def test_maml_noise_figure(within: Callable[..., bool]) -> None:
-    returns = player_returns(_NoisyNavigation("maml"), "noise", goals(0.5))[:, 0]
+    returns = policy_returns(_NoisyNavigation("maml"), "noise", goals(0.5))[:, 0]
     assert within(returns, -70.9, 0.05)
 
 
 def test_pearl_reference_figures(within: Callable[..., bool]) -> None:
     family = PointNavigation("pearl")
     figures = {"stand still": -20.86, "go to the centre": -15.87, "straight to the goal": -5.19}
-    for player, figure in figures.items():
-        assert within(player_returns(family, player, goals(1.0, 140))[:, 0], figure, 0.005), player
+    for reference, figure in figures.items():
+        assert within(policy_returns(family, reference, goals(1.0, 140))[:, 0], figure, 0.005), reference

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.envs.semicircle import SparseSemicircle
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.tasks import Tasks
 
 ANGLES = Tasks({"angle": (np.arange(1000) + 0.5) / 1000 * np.pi})
@@ -78,5 +78,5 @@ def test_the_floor_is_the_best_sweep(variant: str, figure: float, mean_return: C
 
 
 def test_the_sweep_remembers_nothing_of_earlier_episodes() -> None:
-    returns = player_returns(SparseSemicircle("varibad"), "sweep", ANGLES, episodes=2)
+    returns = policy_returns(SparseSemicircle("varibad"), "sweep", ANGLES, episodes=2)
     np.testing.assert_array_equal(returns[:, 0], returns[:, 1])

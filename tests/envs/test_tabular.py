@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.envs.tabular import TabularMDP
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.tasks import Tasks
 
 
@@ -57,7 +57,7 @@ def test_observation_is_the_one_hot_state_and_episodes_start_in_state_0() -> Non
 
 def test_random_reference_figure(sample: Callable[..., Tasks], within: Callable[..., bool]) -> None:
     family = TabularMDP()
-    assert within(player_returns(family, "random", sample(family, 2000), episodes=10).sum(1), 100, 0)
+    assert within(policy_returns(family, "random", sample(family, 2000), episodes=10).sum(1), 100, 0)
 
 
 def test_every_process_has_probabilities_that_sum_to_one(sample: Callable[..., Tasks]) -> None:

@@ -1,4 +1,4 @@
-"""Players of tabular processes: value iteration and posteriors by hand, and the reference figures."""
+"""Reference policies of tabular processes: value iteration and posteriors by hand, and the reference figures."""
 
 from collections.abc import Callable
 
@@ -8,22 +8,22 @@ import torch
 from metarl.core.learner import Transition
 from metarl.envs.tabular import TabularMDP
 from metarl.envs.tabular_policies import PSRL, plan
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.tasks import Tasks
 
 Sample = Callable[[TabularMDP, int], Tasks]
 Within = Callable[..., bool]
 
 
-def live(player: PSRL, moves: list[tuple[int, int, float, int]]) -> dict[str, torch.Tensor]:
+def live(reference: PSRL, moves: list[tuple[int, int, float, int]]) -> dict[str, torch.Tensor]:
     """The state after an episode of these (state, action, reward, next state)."""
     none, one_hot = torch.zeros(1, 1, dtype=torch.bool), torch.eye(10)[:, None, None]
-    state = player.initial({}, 1)
+    state = reference.initial({}, 1)
     for before, action, reward, after in moves:
         step = Transition(
             one_hot[before], torch.tensor([[action]]), torch.tensor([[reward]]), none, none, one_hot[after]
         )
-        state = player.observe({}, state, step)
+        state = reference.observe({}, state, step)
     return state
 
 
@@ -57,7 +57,7 @@ def test_the_plan_knows_how_many_steps_are_left() -> None:
 def test_the_planner_earns_what_it_plans(sample: Sample, within: Within) -> None:
     family = TabularMDP()
     tasks = sample(family, 1000)
-    returns = player_returns(family, "value iteration", tasks, episodes=4).mean(1)
+    returns = policy_returns(family, "value iteration", tasks, episodes=4).mean(1)
     assert within(returns - plan(tasks.tensors(), 10)[1][:, 0].numpy(), 0.0, 0)
 
 
@@ -76,10 +76,10 @@ def test_psrl_counts_what_it_saw() -> None:
 
 
 def test_psrl_draws_from_the_posterior() -> None:
-    player, n = PSRL(10, 5, 10), 4000
-    state = live(player, [(0, 2, 1.5, 7), (0, 2, 0.5, 7), (0, 2, 4.0, 1)])
-    noise = torch.rand(n, player.episode_noise.n, generator=torch.Generator().manual_seed(0))
-    drawn = player.draw({name: value.expand(n, *value.shape[1:]) for name, value in state.items()}, noise)
+    reference, n = PSRL(10, 5, 10), 4000
+    state = live(reference, [(0, 2, 1.5, 7), (0, 2, 0.5, 7), (0, 2, 4.0, 1)])
+    noise = torch.rand(n, reference.episode_noise.n, generator=torch.Generator().manual_seed(0))
+    drawn = reference.draw({name: value.expand(n, *value.shape[1:]) for name, value in state.items()}, noise)
     torch.testing.assert_close(drawn["transition"].sum(-1), torch.ones(n, 10, 5, dtype=torch.float64))
 
     def check(values: torch.Tensor, mean: float, variance: float) -> None:
@@ -95,19 +95,19 @@ def test_psrl_draws_from_the_posterior() -> None:
 
 
 def test_psrl_plans_like_the_planner_once_it_knows_the_process(sample: Sample) -> None:
-    task, player, often = sample(TabularMDP(), 50).tensors(), PSRL(10, 5, 10), 1e8
-    state = player.initial({}, 50)
+    task, reference, often = sample(TabularMDP(), 50).tensors(), PSRL(10, 5, 10), 1e8
+    state = reference.initial({}, 50)
     state = {**state, "seen": often * task["transition"], "reward": often * task["mean_reward"]}
-    noise = torch.rand(50, player.episode_noise.n, generator=torch.Generator().manual_seed(0))
-    same = player.begin_episode({}, state, noise)["plan"] == plan(task, 10)[0]
+    noise = torch.rand(50, reference.episode_noise.n, generator=torch.Generator().manual_seed(0))
+    same = reference.begin_episode({}, state, noise)["plan"] == plan(task, 10)[0]
     assert float(same.float().mean()) > 0.995  # but for near ties
 
 
 def test_psrl_plans_anew_for_every_episode() -> None:
-    player = PSRL(10, 5, 10)
-    state = live(player, [(0, 2, 1.5, 7)])
-    noise = torch.rand(2, 1, player.episode_noise.n, generator=torch.Generator().manual_seed(0))
-    first, second = (player.begin_episode({}, state, each) for each in noise)
+    reference = PSRL(10, 5, 10)
+    state = live(reference, [(0, 2, 1.5, 7)])
+    noise = torch.rand(2, 1, reference.episode_noise.n, generator=torch.Generator().manual_seed(0))
+    first, second = (reference.begin_episode({}, state, each) for each in noise)
     assert (int(first["step"]), first["plan"].shape) == (0, (1, 10, 10))
     assert not torch.equal(first["plan"], second["plan"])
 
@@ -115,7 +115,7 @@ def test_psrl_plans_anew_for_every_episode() -> None:
 def test_psrl_reference_figure(sample: Sample, within: Within) -> None:
     family = TabularMDP()
     tasks = sample(family, 400)
-    earned = player_returns(family, "psrl", tasks, episodes=10).sum(1)
+    earned = policy_returns(family, "psrl", tasks, episodes=10).sum(1)
     # The reference's 134.5 is of tasks whose optimum was 219; NumPy's own gammas and normals gave 133.6 ± .3 of 218.2
     # over 10,000. Both are 84.5 below it.
     assert within(earned, 133.7, 0.3)

@@ -10,7 +10,7 @@ from torch import Tensor
 from metarl.core.random import stream_keys
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.family.registry import family_class
 
 Start = tuple[TorchFamily, dict[str, Tensor], dict[str, Tensor], Tensor, list[Tensor]]
@@ -100,8 +100,8 @@ def test_players_earn_what_their_order_says(name: str, variant: str) -> None:
     tasks, repeats = family.splits.test[:20], 20 if getattr(family, "draws", (0, 0))[1] else 1
     episodes = 20 if family.horizon == 1 else 1
     earned = {
-        player: player_returns(family, player, tasks, episodes=episodes, repeats=repeats).mean()
-        for player in family.players()
+        reference: policy_returns(family, reference, tasks, episodes=episodes, repeats=repeats).mean()
+        for reference in family.reference_policies()
     }
     assert all(np.isfinite(value) for value in earned.values())
     assert family.floor in earned

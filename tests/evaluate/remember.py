@@ -45,11 +45,11 @@ class Config:
     episodes: int = 20
 
 
-class Remembering(Algorithm):
+class MemoryLearner(Algorithm):
     """``Counting`` as an agent."""
 
     name, config_class, presets = "remembering", Config, {"default": Config()}
-    lanes = 1
+    n_envs = 1
     evaluation_points = property(lambda self: self.config.episodes)
 
     def build_learner(self) -> MetaLearner:

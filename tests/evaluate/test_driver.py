@@ -1,4 +1,4 @@
-"""The driver on long trials: chunks of tasks, what is kept, a wiped memory, beliefs, players that know their task."""
+"""The driver on long trials: chunks of tasks, what is kept, a wiped memory, beliefs, policies that know their task."""
 
 from types import ModuleType
 from typing import Any
@@ -12,7 +12,7 @@ from metarl.core.learner import MetaLearner, Params, State
 from metarl.evaluate import driver
 from metarl.evaluate.driver import Curve, adaptation_curve
 from metarl.family import make_family
-from metarl.family.reference_policies import player_returns, told
+from metarl.family.reference_policies import policy_returns, privileged_params
 from metarl.rollout.trajectory import Trajectory
 
 FAMILY = make_family("metarl/BernoulliBandit-v0", "k5")
@@ -43,7 +43,7 @@ def test_chunks_change_nothing(learner: MetaLearner, chunk: int) -> None:
 
 def test_chunks_keep_the_lanes_of_a_task_together() -> None:
     class ByLane(MetaLearner):
-        """Adapts to the mean reward of its lanes, and says so."""
+        """Adapts to the mean reward of its envs, and says so."""
 
         online = False
 
@@ -59,7 +59,7 @@ def test_chunks_keep_the_lanes_of_a_task_together() -> None:
         def belief(self, params: Params, state: State) -> torch.Tensor:
             return state["mean"]
 
-    whole, parts = (curve_of(ByLane(), points=2, lanes=4, deterministic=False, chunk=n) for n in (50, 3))
+    whole, parts = (curve_of(ByLane(), points=2, n_envs=4, deterministic=False, chunk=n) for n in (50, 3))
     np.testing.assert_array_equal(parts.returns, whole.returns)
     assert whole.beliefs is not None
     # Before each point and after the last, for learners that adapt afterwards too.
@@ -92,7 +92,7 @@ def test_beliefs_are_known_before_each_episode_and_after_the_last(learner: MetaL
 
 def test_a_learner_without_a_belief_has_none(learner: MetaLearner) -> None:
     assert MetaLearner.belief(learner, {}, {}) is None
-    assert curve_of(FAMILY.players()["best arm"], told).beliefs is None
+    assert curve_of(FAMILY.reference_policies()["best arm"], privileged_params).beliefs is None
 
 
 def test_a_wiped_memory_earns_in_later_episodes_what_the_first_earns(learner: MetaLearner) -> None:
@@ -124,7 +124,7 @@ def test_a_shuffled_support_is_that_of_another_task() -> None:
             won = [support.reward.flatten(1)[:, arm::5].sum(1) for arm in range(5)]
             return {"best": torch.stack(won).argmax(0), "seen": state["seen"] + 1}
 
-    options: Any = {"points": 2, "lanes": 500, "deterministic": False}
+    options: Any = {"points": 2, "n_envs": 500, "deterministic": False}
     ordinary, shuffled = (curve_of(Parrot(), ablation=ablation, **options) for ablation in (None, "shuffled"))
     np.testing.assert_array_equal(shuffled.returns[0], ordinary.returns[0])
     best = ordinary.states[1]["best"]
@@ -138,12 +138,14 @@ def test_a_shuffled_support_is_that_of_another_task() -> None:
 def test_players_that_know_their_task_are_told_that_of_their_chunk() -> None:
     best = TASKS.vector.max(1)
     means = [
-        curve_of(FAMILY.players()["best arm"], told, points=300, deterministic=False, chunk=chunk).returns.mean(0)
+        curve_of(
+            FAMILY.reference_policies()["best arm"], privileged_params, points=300, deterministic=False, chunk=chunk
+        ).returns.mean(0)
         for chunk in (7, 100)
     ]
     np.testing.assert_array_equal(*means)
     assert np.abs(means[0] - best).max() < 0.15
-    assert means[0].mean() == pytest.approx(player_returns(FAMILY, "best arm", TASKS, repeats=300).mean(), abs=0.02)
+    assert means[0].mean() == pytest.approx(policy_returns(FAMILY, "best arm", TASKS, repeats=300).mean(), abs=0.02)
 
 
 def test_nonsense_is_refused(learner: MetaLearner) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results.files import load_results
-from results.labels import label, lower_is_better, published_number, satisfies
 
 from metarl.core.errors import MetaRLError
+from results.files import load_results
+from results.labels import label, lower_is_better, published_number, satisfies
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Paired scores: agents of all kinds and seeds, and the reference players, play the same starts and streams."""
+"""Paired scores: agents of all kinds and seeds, and reference policies, play the same starts and streams."""
 
 from collections.abc import Callable
 from copy import copy
@@ -13,13 +13,13 @@ from metarl.algorithm.registry import agent_class
 from metarl.core.learner import MetaLearner, Params, State
 from metarl.core.random import stream_keys
 from metarl.evaluate.driver import adaptation_curve, evaluation_keys
-from metarl.evaluate.references import player_evaluations, reference_returns
+from metarl.evaluate.references import reference_evaluations, reference_returns
 from metarl.evaluate.run import evaluate_run, held_out
 from metarl.family import TaskFamily, make_family
 from metarl.family.listing import families
 from metarl.family.observed import with_task
-from metarl.family.reference_policies import told
-from metarl.plotting.film import film
+from metarl.family.reference_policies import privileged_params
+from metarl.plotting.render_policy import render_policy
 
 PEARL = make_family("metarl/PointNavigation-v0", "pearl")  # its starts are random
 OTHERS = ("val", "ood")  # splits
@@ -37,9 +37,9 @@ class Given:
     label = "given"
     keeps_evaluations = False
 
-    def __init__(self, family: TaskFamily, learners: dict[int, Any], lanes: int = 1, points: int = 3) -> None:
+    def __init__(self, family: TaskFamily, learners: dict[int, Any], n_envs: int = 1, points: int = 3) -> None:
         self._family, self._learners, self.seeds = family, learners, tuple(learners)
-        self._facts: Any = {"lanes": lanes, "evaluation_points": points, "num_timesteps": 0, "wall_seconds": 0.0}
+        self._facts: Any = {"n_envs": n_envs, "evaluation_points": points, "num_timesteps": 0, "wall_seconds": 0.0}
 
     def family(self) -> TaskFamily:
         return self._family
@@ -47,7 +47,7 @@ class Given:
     def trained(self, seed: int, device: Any) -> Any:
         facts = {**self._facts, "family": self._family, "describe": lambda states: {}}
         learner = self._learners[seed]
-        return SimpleNamespace(learner=learner, params=told, **facts)
+        return SimpleNamespace(learner=learner, params=privileged_params, **facts)
 
     def fingerprint(self) -> str:
         return ""
@@ -61,10 +61,10 @@ def scored(run: Given, split: str = "test", n: int | None = None) -> Any:
 
 
 class Beside(MetaLearner):
-    """A player of several environments side by side, as an agent that adapts by gradient has them."""
+    """A reference policy of several environments side by side, as an agent that adapts by gradient has them."""
 
-    def __init__(self, player: MetaLearner) -> None:
-        self.initial, self.begin_episode, self.act = player.initial, player.begin_episode, player.act  # type: ignore[method-assign]
+    def __init__(self, reference: MetaLearner) -> None:
+        self.initial, self.begin_episode, self.act = reference.initial, reference.begin_episode, reference.act  # type: ignore[method-assign]
 
     def initial(self, params: Params, n_tasks: int) -> State:
         raise AssertionError
@@ -86,9 +86,9 @@ class Beside(MetaLearner):
 )
 def test_the_optimum_as_an_agent_scores_1_and_the_floor_0(name: str, variant: str, split: str) -> None:
     family = make_family(name, variant)
-    players, n = family.players(), min(20, len(held_out(family, split)))
-    for player, score in ((family.optimum, 1.0), (family.floor, 0.0)):
-        agent = players[player]
+    reference_policies, n = family.reference_policies(), min(20, len(held_out(family, split)))
+    for reference, score in ((family.optimum, 1.0), (family.floor, 0.0)):
+        agent = reference_policies[reference]
         run = Given(family, {3: agent, 8: agent}, points=2)
         evaluation = scored(run, split, n)
         assert evaluation.normalised.tolist() == [score] * 2
@@ -103,12 +103,12 @@ def test_every_family_with_floor_and_optimum_is_asked() -> None:
     assert ("metarl/TabularMDP-v0", "rl2") in REFERENCED
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_references_play_every_environment_of_an_agent(lanes: int) -> None:
-    for player, score in ((PEARL.optimum, 1.0), (PEARL.floor, 0.0)):
-        evaluation = scored(Given(PEARL, {0: Beside(PEARL.players()[str(player)])}, lanes))
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_references_play_every_environment_of_an_agent(n_envs: int) -> None:
+    for reference, score in ((PEARL.optimum, 1.0), (PEARL.floor, 0.0)):
+        evaluation = scored(Given(PEARL, {0: Beside(PEARL.reference_policies()[str(reference)])}, n_envs))
         assert evaluation.normalised.tolist() == [score] * 3
-        assert evaluation.episodes == (0, lanes, 2 * lanes)
+        assert evaluation.episodes == (0, n_envs, 2 * n_envs)
         assert len(set(evaluation.optimum.mean(1))) == 3  # other starts at every point
 
 
@@ -117,9 +117,9 @@ def test_agents_of_any_kind_and_seed_meet_the_same_starts() -> None:
         agent = agent_class(name)(PEARL, agent_class(name).presets["default"], seed=seed)
         tasks = PEARL.splits.test[:5]
         curve = adaptation_curve(
-            agent.learner, agent.params, agent.family, tasks, points=2, lanes=agent.lanes, deterministic=False
+            agent.learner, agent.params, agent.family, tasks, points=2, n_envs=agent.n_envs, deterministic=False
         )
-        # Of the first lane: PEARL and RL² have no more.
+        # Of the first env: PEARL and RL² have no more.
         return np.stack([trajectory.observation[:, 0, 0, 0, :2].numpy() for trajectory in curve.trajectories])
 
     first = starts("maml", 0)
@@ -134,7 +134,7 @@ def test_a_tasks_streams_depend_on_its_part_and_its_number_alone() -> None:
 
     whole = keys("test", 9)
     assert torch.equal(keys("test", 4), whole[:4])
-    assert torch.equal(keys("test", 9, 5)[::5], whole)  # lane 0 is where an agent of one environment plays
+    assert torch.equal(keys("test", 9, 5)[::5], whole)  # env 0 is where an agent of one environment plays
     assert torch.equal(keys("test", 4, 3).unflatten(0, (4, 3)), keys("test", 9, 5).unflatten(0, (9, 5))[:4, :3])
     assert torch.equal(keys("test", 9, family=with_task(PEARL)), whole)
     every = torch.cat([keys(part, 50, 4) for part in ("val", "test", "ood")])
@@ -144,20 +144,20 @@ def test_a_tasks_streams_depend_on_its_part_and_its_number_alone() -> None:
 
 
 def test_fewer_tasks_score_as_they_do_among_all() -> None:
-    run = Given(PEARL, {0: PEARL.players()["stand still"]})
+    run = Given(PEARL, {0: PEARL.reference_policies()["stand still"]})
     few, every = scored(run, n=7), scored(run)
     for name in ("returns", "floor", "optimum"):
         np.testing.assert_array_equal(getattr(few, name), getattr(every, name)[..., :7])
 
 
 def test_players_beside_agents_play_where_they_do() -> None:
-    agent = scored(Given(PEARL, {4: PEARL.players()["stand still"]}))
-    (player,) = player_evaluations(["stand still"], [agent], PEARL, PEARL.splits.test)
+    agent = scored(Given(PEARL, {4: PEARL.reference_policies()["stand still"]}))
+    (reference,) = reference_evaluations(["stand still"], [agent], PEARL, PEARL.splits.test)
     for name in ("returns", "floor", "optimum"):
-        np.testing.assert_array_equal(getattr(player, name), getattr(agent, name))
-    # An agent that has 20 environments a task is scored after 0, 20 and 40 episodes; the player's streams are its own.
-    wide = scored(Given(PEARL, {4: Beside(PEARL.players()["stand still"])}, lanes=20))
-    (best,) = player_evaluations([str(PEARL.optimum)], [wide], PEARL, PEARL.splits.test)
+        np.testing.assert_array_equal(getattr(reference, name), getattr(agent, name))
+    # An agent that has 20 envs a task is scored after 0, 20 and 40 episodes; the reference's streams are its own.
+    wide = scored(Given(PEARL, {4: Beside(PEARL.reference_policies()["stand still"])}, n_envs=20))
+    (best,) = reference_evaluations([str(PEARL.optimum)], [wide], PEARL, PEARL.splits.test)
     assert best.episodes == (0, 20, 40)
     assert best.normalised is not None
     assert best.normalised.tolist() == [1.0] * 3
@@ -166,7 +166,9 @@ def test_players_beside_agents_play_where_they_do() -> None:
 def test_a_reference_that_remembers_plays_every_episode_as_its_first() -> None:
     bandit = make_family("metarl/BernoulliBandit-v0", "k5")
     family, tasks = copy(bandit), bandit.splits.test[:200]
-    learnt = adaptation_curve(family.players()["greedy"], told, family, tasks, points=20, deterministic=False).returns
+    learnt = adaptation_curve(
+        family.reference_policies()["greedy"], privileged_params, family, tasks, points=20, deterministic=False
+    ).returns
     first = reference_returns(family, "greedy", tasks, episodes=range(20))
     assert first is not None
     np.testing.assert_array_equal(first[0], learnt[0])
@@ -175,9 +177,9 @@ def test_a_reference_that_remembers_plays_every_episode_as_its_first() -> None:
 
 
 def test_a_film_shows_an_episode_that_is_scored() -> None:
-    tasks, player = PEARL.splits.test[:3], PEARL.players()["stand still"]
-    shown = film(player, told(tasks), PEARL, tasks, points=2, lanes=1)
-    curve = adaptation_curve(player, told, PEARL, tasks, points=2)
+    tasks, reference = PEARL.splits.test[:3], PEARL.reference_policies()["stand still"]
+    shown = render_policy(reference, privileged_params(tasks), PEARL, tasks, points=2, n_envs=1)
+    curve = adaptation_curve(reference, privileged_params, PEARL, tasks, points=2)
     for histories, trajectory in zip(shown.histories, curve.trajectories, strict=True):
         starts = np.stack([history[0]["position"] for history in histories])
         np.testing.assert_array_equal(starts, trajectory.observation[:, 0, 0, 0].numpy())
@@ -186,5 +188,5 @@ def test_a_film_shows_an_episode_that_is_scored() -> None:
 def test_an_optimum_that_luck_can_beat_is_not_called_exact() -> None:
     exact: Callable[[str, str], bool] = lambda name, variant: make_family(name, variant).exact_optimum  # noqa: E731
     assert {variant for name, variant in REFERENCED if not exact(name, variant)} == {"promp", "reversed"}
-    evaluation = scored(Given(PEARL, {0: PEARL.players()["stand still"]}))
+    evaluation = scored(Given(PEARL, {0: PEARL.reference_policies()["stand still"]}))
     assert evaluation.exact_optimum

@@ -45,11 +45,11 @@ def assert_nothing_is_cut_off(figure: Figure) -> None:
 
 
 def sample_paths(n_steps: int = 4, n_tasks: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    n_lanes, length = 2, 30
+    n_envs, length = 2, 30
     rng = np.random.default_rng(0)
     goals = rng.uniform(-0.5, 0.5, (n_tasks, 2))
     share = np.linspace(0, 1, length)[:, None] * np.linspace(0, 1, n_steps)[:, None, None, None, None]
-    return share * goals[:, None, None] + np.zeros((n_steps, n_tasks, n_lanes, length, 2)), goals
+    return share * goals[:, None, None] + np.zeros((n_steps, n_tasks, n_envs, length, 2)), goals
 
 
 def test_the_curve_is_the_mean_with_its_wider_interval_and_the_tasks_behind_it(make_evaluation) -> None:
@@ -202,7 +202,7 @@ def test_padding_is_not_drawn() -> None:
 def test_lanes_and_panels_can_be_chosen() -> None:
     paths, goals = sample_paths(n_steps=2, n_tasks=2)
     assert len(paths_figure(paths, goals).axes) == 2
-    drawn = [len(paths_figure(paths, goals, lanes=lanes).axes[0].lines) for lanes in (1, 2, 9)]
+    drawn = [len(paths_figure(paths, goals, n_envs=n_envs).axes[0].lines) for n_envs in (1, 2, 9)]
     assert drawn[1] == drawn[0] + 4  # two steps, each a line and its end
     assert drawn[2] == drawn[1]
 
@@ -223,7 +223,7 @@ def test_panels_are_square_apart_and_inside_the_figure() -> None:
 @pytest.mark.parametrize(
     ("paths", "goals", "valid", "message"),
     [
-        (np.zeros((4, 6, 2, 30)), np.zeros((6, 2)), None, r"\(step, task, lane, time, 2\)"),
+        (np.zeros((4, 6, 2, 30)), np.zeros((6, 2)), None, r"\(step, task, env, time, 2\)"),
         (np.zeros((4, 6, 2, 30, 2)), np.zeros((5, 2)), None, r"goals \(5, 2\)"),
         (np.zeros((4, 6, 2, 30, 2)), np.zeros((6, 2)), np.ones((4, 6, 2)), r"valid \(4, 6, 2\)"),
     ],

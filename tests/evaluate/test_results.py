@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from metarl.core.errors import MetaRLError
+from metarl.evaluate.sums import record_sums
+from metarl.evaluate.tables import number
 from results.files import FILES, check_result, extras, load_results, write_result
 from results.report import (
     fewshot_table,
@@ -23,10 +27,6 @@ from results.report import (
 )
 from results.schema import check_summary
 from results.summaries import figure, summary
-
-from metarl.core.errors import MetaRLError
-from metarl.evaluate.sums import record_sums
-from metarl.evaluate.tables import number
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {

@@ -4,10 +4,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from results.files import load_results
 
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.sums import SUMS, check_published, check_sums, record_sums
+from results.files import load_results
 
 ONE, OTHER = "maml/PointNavigation-maml", "fewshot/prototypical/omniglot"
 COMMITTED = Path(__file__).resolve().parents[2] / "results"

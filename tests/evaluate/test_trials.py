@@ -1,4 +1,4 @@
-"""Trials of many episodes, very many tasks: totals, figures, tables, files; players beside agents."""
+"""Trials of many episodes, very many tasks: totals, figures, tables, files; reference policies beside agents."""
 
 import csv
 import io
@@ -11,15 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from results.files import check_result, write_result
-from results.report import write_results_readme
-from results.summaries import figure, summary
 from rich.console import Console
 
 from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
 from metarl.evaluate import packing, references, scores_csv
-from metarl.evaluate.references import player_evaluations, reference_returns
+from metarl.evaluate.references import reference_evaluations, reference_returns
 from metarl.evaluate.run import evaluate_run, evaluation_of, save_evaluation
 from metarl.evaluate.scores import Evaluation, evenly
 from metarl.evaluate.statistics import estimate
@@ -35,6 +32,9 @@ from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
 from metarl.family import make_family
 from metarl.plotting.curves import comparison_figure, curve_figure, learning_figure
+from results.files import check_result, write_result
+from results.report import write_results_readme
+from results.summaries import figure, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"command": "metarl train", "machine": "2 cores", "version": "0.1.0", "tuned_on": "val"}
@@ -64,7 +64,7 @@ def run(tmp_path: Path, remember: ModuleType) -> Run:
         "k5",
         remember.Config(),
         [0, 1],
-        "metarl train remember:Remembering",
+        "metarl train remember:MemoryLearner",
     )
     train_run(made, jobs=1)
     return made
@@ -260,7 +260,7 @@ def test_a_table_of_very_many_rows_has_means_and_is_a_sound_result(
     assert result.points[20, 1]["normalised"] == pytest.approx(evaluation.normalised[1])
 
 
-# --- players ---
+# --- reference policies ---
 
 
 @pytest.fixture
@@ -278,10 +278,10 @@ def agent(make_evaluation: Callable[..., Evaluation]) -> Evaluation:
 def test_players_are_scored_beside_agents(agent: Evaluation) -> None:
     family = make_family(BANDIT, "k5")
     tasks = family.splits.test[:20]
-    both = player_evaluations(["greedy", "best arm"], [agent], family, tasks)
-    assert [each.agent for each in both] == ["greedy (player)", "best arm (player)"]
+    both = reference_evaluations(["greedy", "best arm"], [agent], family, tasks)
+    assert [each.agent for each in both] == ["greedy (reference policy)", "best arm (reference policy)"]
     for each in both:
-        assert (each.seeds, each.player, each.trial, each.steps) == ((0,), True, True, 0)
+        assert (each.seeds, each.reference, each.trial, each.steps) == ((0,), True, True, 0)
         assert each.episodes == (0, 1, 2, 3)
         assert set(np.unique(each.returns)) <= {0.0, 1.0}
     assert both[1].returns.mean() == pytest.approx(tasks.vector.max(1).mean(), abs=0.15)
@@ -300,7 +300,7 @@ def test_players_are_scored_beside_agents(agent: Evaluation) -> None:
     figure = comparison_figure(every)
     styles = {each.get_label(): each.get_linestyle() for each in figure.axes[0].lines}
     assert styles["rl2"] == "-"
-    assert styles["greedy (player)"] == "--"
+    assert styles["greedy (reference policy)"] == "--"
     assert "3 seeds × 20 tasks, 95% intervals" in [text.get_text() for text in figure.axes[0].texts]
 
 
@@ -308,22 +308,22 @@ def test_players_plan_for_as_many_episodes_as_the_agents_had(
     agent: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     family, lengths = make_family(BANDIT, "k5"), []
-    players = type(family).players
+    reference_policies = type(family).reference_policies
 
     def noted(self: Any) -> Any:
         lengths.append(self.episodes_per_trial)
-        return players(self)
+        return reference_policies(self)
 
-    monkeypatch.setattr(type(family), "players", noted)
-    player_evaluations(["gittins"], [agent], family, family.splits.test[:20])
+    monkeypatch.setattr(type(family), "reference_policies", noted)
+    reference_evaluations(["gittins"], [agent], family, family.splits.test[:20])
     assert lengths[-1] == 4
     assert family.episodes_per_trial == 100
 
 
 def test_players_are_scored_after_as_many_episodes_as_agents_that_have_lanes(agent: Evaluation) -> None:
     family = make_family(BANDIT, "k5")
-    lanes = Evaluation(**{**vars_of(agent), "episodes": (0, 20, 40, 60), "trial": False})
-    (greedy,) = player_evaluations(["greedy"], [lanes], family, family.splits.test[:20])
+    n_envs = Evaluation(**{**vars_of(agent), "episodes": (0, 20, 40, 60), "trial": False})
+    (greedy,) = reference_evaluations(["greedy"], [n_envs], family, family.splits.test[:20])
     assert greedy.episodes == greedy.adaptations == (0, 20, 40, 60)
     assert not greedy.trial
     assert greedy.returns.shape == (1, 4, 20)
@@ -331,8 +331,8 @@ def test_players_are_scored_after_as_many_episodes_as_agents_that_have_lanes(age
 
 def test_unknown_players_are_refused_with_those_that_there_are(agent: Evaluation) -> None:
     family = make_family(BANDIT, "k5")
-    with pytest.raises(MetaRLError, match=r"no player 'oracle'; it has random, greedy,.* best arm"):
-        player_evaluations(["greedy", "oracle"], [agent], family, family.splits.test[:20])
+    with pytest.raises(MetaRLError, match=r"no reference policy 'oracle'; it has random, greedy,.* best arm"):
+        reference_evaluations(["greedy", "oracle"], [agent], family, family.splits.test[:20])
 
 
 def test_references_of_very_many_tasks_are_played_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,13 +397,13 @@ def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     assert json.loads(capsys.readouterr().out)["agent"] == "remembering-wiped"
     main(["compare", str(run.path), "--players", "greedy", "best arm", "--json"])
     agents = [each["agent"] for each in json.loads(capsys.readouterr().out)["evaluations"]]
-    assert agents == ["remembering", "greedy (player)", "best arm (player)"]
+    assert agents == ["remembering", "greedy (reference policy)", "best arm (reference policy)"]
     assert (tmp_path / "comparison.png").exists()
     assert len((tmp_path / "comparison.csv").read_text().splitlines()) == 1 + 3 * 21
     with pytest.raises(SystemExit):
         main(["compare", str(run.path), "--players", "nobody"])
     said = capsys.readouterr().err
-    assert "no player 'nobody'; it has random, greedy" in said
+    assert "no reference policy 'nobody'; it has random, greedy" in said
 
 
 def test_publishing_a_trial(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

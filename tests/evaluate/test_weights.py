@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from results.files import check_result, load_results
 
 from metarl.algorithm.algorithm import Algorithm
 from metarl.algorithm.registry import agent_class
@@ -26,6 +25,7 @@ from metarl.evaluate.run import evaluate_run
 from metarl.evaluate.weights import save_weights, weights_file, weights_files
 from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
+from results.files import check_result, load_results
 
 FAMILY = "metarl/PointNavigation-v0"
 # What each agent's published file may not hold: how the names of its critics begin.
@@ -54,7 +54,7 @@ def small(name: str, seed: int = 0) -> Algorithm:
 
 def returns(agent: Algorithm) -> np.ndarray[Any, np.dtype[np.float64]]:
     tasks = agent.family.splits.test[:3]
-    curve = adaptation_curve(agent.learner, agent.params, agent.family, tasks, points=2, lanes=agent.lanes)
+    curve = adaptation_curve(agent.learner, agent.params, agent.family, tasks, points=2, n_envs=agent.n_envs)
     assert curve.deterministic is not None
     return np.stack([curve.returns, curve.deterministic])
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
-from metarl.family.reference_policies import Player, Reflex
+from metarl.family.reference_policies import FunctionPolicy, ReferencePolicy
 from metarl.tasks import Choice, Closed, Disjoint, LogUniform, Task, TaskSpace, Uniform
 
 
@@ -58,10 +58,10 @@ class Walk(TorchFamily):
     def observe(self, state: State, task: TaskTensors) -> Tensor:
         return state["position"]
 
-    def players(self) -> dict[str, Player]:
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
         return {
-            "stay": Reflex(lambda observation, task, step: torch.zeros_like(observation)),
-            "go": Reflex(lambda observation, task, step: 10 * (task["goal"][:, None] - observation)),
+            "stay": FunctionPolicy(lambda observation, task, step: torch.zeros_like(observation)),
+            "go": FunctionPolicy(lambda observation, task, step: 10 * (task["goal"][:, None] - observation)),
         }
 
     def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
@@ -73,7 +73,7 @@ class Walk(TorchFamily):
 
 @register_family("test/Slots-v0")
 class Slots(TorchFamily):
-    """Slot machines numbered from 1, each with a hidden chance to pay; no pictures, no players."""
+    """Slot machines numbered from 1, each with a hidden chance to pay; no pictures, no reference policies."""
 
     tasks = TaskSpace(chance=Uniform(0, 1, shape=(3,)))
     observation_space = Box(-1, 1, (1,))
@@ -121,10 +121,10 @@ class Sound(TorchFamily):
     def observe(self, state: Any, task: Any) -> Tensor:
         return state["position"]
 
-    def players(self) -> Any:
+    def reference_policies(self) -> Any:
         return {
-            "stay": Reflex(lambda observation, task, step: torch.zeros_like(observation)),
-            "go": Reflex(lambda observation, task, step: 10 * (task["goal"][:, None] - observation)),
+            "stay": FunctionPolicy(lambda observation, task, step: torch.zeros_like(observation)),
+            "go": FunctionPolicy(lambda observation, task, step: 10 * (task["goal"][:, None] - observation)),
         }
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from metarl.envs.engine.torch import TorchBatch, TorchFamily
 from metarl.family import check
 from metarl.family.checks.check import check_family
-from metarl.family.reference_policies import Reflex
+from metarl.family.reference_policies import FunctionPolicy
 from metarl.rollout.batch import Step
 from metarl.tasks import Fresh, Split, SplitRule, Tasks, TaskSpace, Uniform
 
@@ -139,9 +139,9 @@ MISTAKES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"tasks": {"goal": (0, 1)}}, "Declare TaskSpace"),
         ({"ood": TaskSpace(aim=Uniform(-2, 2, shape=(2,)))}, "ood has .'aim'.*same names"),
         ({"default_task": {"goal": (0, 5)}}, "default_task is no task: .*lies outside"),
-        ({"floor": "sit"}, "floor = 'sit' is no player of the family; it has stay, go"),
-        ({"players": lambda self: {"stay": 0, "go": 0}}, "'stay' is a int.*Reflex"),
-        ({"players": lambda self: 1 / 0}, "raised ZeroDivisionError at test_check.py"),
+        ({"floor": "sit"}, "floor = 'sit' is no reference policy of the family; it has stay, go"),
+        ({"reference_policies": lambda self: {"stay": 0, "go": 0}}, "'stay' is a int.*FunctionPolicy"),
+        ({"reference_policies": lambda self: 1 / 0}, "raised ZeroDivisionError at test_check.py"),
     ],
     "splits": [
         ({"ood": TaskSpace(goal=Uniform(-0.5, 0.5, shape=(2,)))}, "ood range .* lies inside the training range"),
@@ -202,16 +202,23 @@ MISTAKES: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "chunked": [({"step": reduces}, "batch of 4 is not part of a batch of 8 .*reward differs.*axis 0")],
     "streams": [({"batch": engine(ForgetsKeys)}, "8 environments with keys of their own play alike")],
-    "players": [
+    "reference_policies": [
         ({"floor": "go", "optimum": "stay"}, "floor 'go' earns .* more than the optimum 'stay'"),
-        ({"players": lambda self: {n: Reflex(lambda o, t, step: o[:, 0, 9]) for n in ("stay", "go")}}, "IndexError"),
+        (
+            {
+                "reference_policies": lambda self: {
+                    n: FunctionPolicy(lambda o, t, step: o[:, 0, 9]) for n in ("stay", "go")
+                }
+            },
+            "IndexError",
+        ),
     ],
     "Stable-Baselines3's check_env": [
         (
             {
                 "action_space": Discrete(2, start=1),
                 "step": lambda self, s, a, t, u: result(s["position"]),
-                "players": lambda self: {},
+                "reference_policies": lambda self: {},
                 "floor": None,
                 "optimum": None,
             },

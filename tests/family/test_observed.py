@@ -20,7 +20,7 @@ from metarl.family.checks.behaviour import BEHAVIOUR
 from metarl.family.checks.play import Subject
 from metarl.family.checks.views import VIEWS
 from metarl.family.observed import with_task
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.family.views.single import TaskEnv
 from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks, TaskSpace, Uniform
@@ -152,8 +152,8 @@ def test_what_is_no_box_is_refused() -> None:
 def test_its_reference_players_see_what_they_always_saw() -> None:
     family = make_family("metarl/PointNavigation-v0", "pearl")
     tasks = family.splits.test
-    for name in family.players():
-        assert same(player_returns(with_task(family), name, tasks), player_returns(family, name, tasks))
+    for name in family.reference_policies():
+        assert same(policy_returns(with_task(family), name, tasks), policy_returns(family, name, tasks))
     goals, shown = family.goals(tasks), with_task(family).goals(tasks)
     assert same(goals, shown)
 
@@ -163,7 +163,8 @@ def test_the_evaluation_driver_plays_the_same_episodes() -> None:
     tasks = family.splits.test[:3]
     goal = {"task.goal": torch.as_tensor(tasks.values["goal"], dtype=torch.float32)}
     shown, plain = (
-        adaptation_curve(each.players()["go"], goal, each, tasks, points=2) for each in (with_task(family), family)
+        adaptation_curve(each.reference_policies()["go"], goal, each, tasks, points=2)
+        for each in (with_task(family), family)
     )
     assert same(shown.returns, plain.returns)
     seen = shown.trajectories[1].observation[:, 0, 0, 0, 2:]

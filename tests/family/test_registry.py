@@ -11,7 +11,7 @@ from metarl.core.errors import MetaRLError
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.family import TaskFamily, family_class, family_ids, make_family, register_family
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.family.views.single import TaskEnv
 from metarl.tasks import TaskSpace, Uniform
 
@@ -102,10 +102,10 @@ def test_the_default_task_is_drawn_where_none_is_declared() -> None:
 
 def test_players_play_the_very_tasks_that_are_scored() -> None:
     family = make_family(WALK)
-    stay, go = (player_returns(family, name, family.splits.test, repeats=8).mean(1) for name in ("stay", "go"))
+    stay, go = (policy_returns(family, name, family.splits.test, repeats=8).mean(1) for name in ("stay", "go"))
     assert stay.shape == (100,)
     assert go.mean() > stay.mean()
-    one = player_returns(family, "stay", family.splits.test[:3], episodes=4)
+    one = policy_returns(family, "stay", family.splits.test[:3], episodes=4)
     assert one.shape == (3, 4)
-    with pytest.raises(MetaRLError, match="no player 'fly'; it has stay, go"):
-        player_returns(family, "fly", family.splits.test)
+    with pytest.raises(MetaRLError, match="no reference policy 'fly'; it has stay, go"):
+        policy_returns(family, "fly", family.splits.test)

@@ -117,8 +117,9 @@ def test_outcomes_are_told_apart() -> None:
 
 
 def test_examples_are_recorded_with_what_came_of_them() -> None:
-    from campaign.examples import Wrong, fuzzed
     from hypothesis import strategies as st
+
+    from campaign.examples import Wrong, fuzzed
 
     def call(number: int) -> None:
         if number == 0:

@@ -19,8 +19,8 @@ from PIL import Image
 from metarl.core.errors import MetaRLError
 from metarl.fewshot import cifar, imagenet, places
 from metarl.fewshot.data.cifar import cifar10_parts, cifarfs_parts
-from metarl.fewshot.data.dataset import Source
-from metarl.fewshot.data.episodes import Classes, Shape
+from metarl.fewshot.data.dataset import FewShotDataset
+from metarl.fewshot.data.episodes import Classes, EpisodeSpec
 from metarl.fewshot.data.imagenet import miniimagenet_parts, tieredimagenet_parts
 from metarl.fewshot.data.pickles import read_pickle
 
@@ -159,9 +159,9 @@ def test_miniimagenet_is_the_same_from_every_layout(here: Path, layout: str) -> 
     parts = miniimagenet_parts()
     assert {part: classes.names for part, classes in parts.items()} == {p: tuple(names) for p, names in MINI.items()}
     assert [levels(classes) for classes in parts.values()] == [[0, 1, 2, 3], [10, 11], [20, 21, 22, 23]]
-    train = Source("miniimagenet", parts).part("train")
+    train = FewShotDataset("miniimagenet", parts).part("train")
     assert (train.shape, train.samples.dtype, train.counts.tolist()) == ((3, 84, 84), torch.uint8, [2, 2])
-    support = train.draw(Shape(2, 1, 1), 1, torch.Generator()).support
+    support = train.draw(EpisodeSpec(2, 1, 1), 1, torch.Generator()).support
     assert (support.inputs * 255 - 4).abs().max() <= 4  # from 0 to 1
     assert train.scale == 1 / 255
 
@@ -287,7 +287,7 @@ def test_tieredimagenet_is_the_same_from_every_layout(here: Path, layout: str) -
     assert parts["train"].names == ("train 0: crane", "train 1: owl")
     assert parts["train"].counts.tolist() == [1, 2]
     assert [levels(classes) for classes in parts.values()] == [[1, 0, 2], [10, 11], [20, 21]]
-    assert Source("tieredimagenet", parts).part("test").shape == (3, 84, 84)
+    assert FewShotDataset("tieredimagenet", parts).part("test").shape == (3, 84, 84)
 
 
 def test_tieredimagenet_is_whole_or_refused(here: Path) -> None:
@@ -370,7 +370,7 @@ def test_cifar_fs_from_cifar_100s_own_files_and_from_folders(here: Path) -> None
     parts = cifarfs_parts()
     assert [classes.names for classes in parts.values()] == [("owl", "ant"), ("elk",), ("cat",)]
     assert fs_levels() == [[0, 8, 53, 3, 5, 50], [4, 7, 52], [1, 6, 51]]
-    assert Source("cifar-fs", parts).part("train").shape == (3, 32, 32)
+    assert FewShotDataset("cifar-fs", parts).part("train").shape == (3, 32, 32)
     assert parts["train"].scale == 1 / 255
     shutil.rmtree(folder)
     for level, name in enumerate(["owl", "ant", "elk", "cat", "yak"]):

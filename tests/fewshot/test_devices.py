@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from metarl.core.learner import Params
-from metarl.fewshot.data.dataset import make_source
-from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.dataset import make_dataset
+from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.learners.metric import Prototypical
 from metarl.fewshot.learners.registry import make_learner
-from metarl.fewshot.presets import PRESETS, recipe
+from metarl.fewshot.presets import PRESETS, preset_config
 
 OF_NUMBERS = [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"]
 
@@ -49,17 +49,17 @@ def test_a_learner_of_classes_keeps_to_its_device(name: str, monkeypatch: pytest
             monkeypatch.setattr(
                 torch.Tensor, read, lambda x, real=real, answer=answer: answer if x.is_meta else real(x)
             )
-    source = make_source("strokes")
-    config = replace(recipe(name), width=8, episode=Shape(5, 1, 2))
-    learner = make_learner(config, source.kind)
-    episodes = source.part("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
+    dataset = make_dataset("strokes")
+    config = replace(preset_config(name), width=8, episode=EpisodeSpec(5, 1, 2))
+    learner = make_learner(config, dataset.kind)
+    episodes = dataset.part("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
     check(learner, learner.init(torch.Generator()), on_meta(episodes))
 
 
 @pytest.mark.parametrize("name", OF_NUMBERS)
 def test_a_learner_of_functions_keeps_to_its_device(name: str) -> None:
-    source = make_source("sinusoid")
-    config = replace(recipe(name, "default" if name == "neural-process" else "sinusoid"), width=8)
-    learner = make_learner(config, source.kind)
-    episodes = source.part("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
+    dataset = make_dataset("sinusoid")
+    config = replace(preset_config(name, "default" if name == "neural-process" else "sinusoid"), width=8)
+    learner = make_learner(config, dataset.kind)
+    episodes = dataset.part("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
     check(learner, learner.init(torch.Generator()), on_meta(episodes))

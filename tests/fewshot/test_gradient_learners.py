@@ -15,8 +15,8 @@ from metarl.core.errors import MetaRLError
 from metarl.core.learner import Params, State
 from metarl.core.optimiser import Adam
 from metarl.fewshot.backbone import Dense
-from metarl.fewshot.data.dataset import Source, of_arrays
-from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.dataset import FewShotDataset, of_arrays
+from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy
 from metarl.fewshot.learners.finetuning import FineTuning, FineTuningConfig
@@ -31,10 +31,12 @@ FIRST = GradientConfig(steps=3, step_size=0.1, first_order=True)
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Source:
+def drawn() -> FewShotDataset:
     images = stroke_classes(60, 10)
     names = tuple(f"character {i}" for i in range(60))
-    return Source("drawn", {"train": of_arrays(images[:40], names[:40]), "test": of_arrays(images[40:], names[40:])})
+    return FewShotDataset(
+        "drawn", {"train": of_arrays(images[:40], names[:40]), "test": of_arrays(images[40:], names[40:])}
+    )
 
 
 def numbers(n_outputs: int = 1) -> Episodes:
@@ -86,7 +88,7 @@ Head = Callable[[Tensor, Params], Tensor]
 
 def features_of(params: Params, x: Tensor) -> Tensor:
     for layer in range(2):
-        x = functional.linear(x, params[f"body.{layer}.weight"], params[f"body.{layer}.bias"]).relu()
+        x = functional.linear(x, params[f"backbone.{layer}.weight"], params[f"backbone.{layer}.bias"]).relu()
     return x
 
 
@@ -131,7 +133,7 @@ def test_the_gradient_of_the_mean_loss_over_steps_is_that_of_a_loop_over_tasks(
     assert logged["loss"] == pytest.approx(last)  # after the last step
     assert logged["objective"] == pytest.approx(total.item())
     assert ("accuracy" in logged) is not regression
-    last_only = MAML(learner.body, learner.head.sizes[-1], replace(config, each_step=False), regression=regression)
+    last_only = MAML(learner.backbone, learner.head.sizes[-1], replace(config, each_step=False), regression=regression)
     assert last_only.gradient(params, episodes)[1] == pytest.approx({**logged, "objective": last})
 
 
@@ -210,7 +212,7 @@ def test_a_rule_that_keeps_all_and_lets_in_a_constant_is_maml_of_first_order() -
     for name in ("from_hidden", "from_value", "from_gates"):
         params["update.gate." + name] = torch.zeros_like(params["update.gate." + name])
     params["update.gate.bias"] = torch.tensor([40.0, torch.log(torch.tensor(1 / 9)).item()]).double()  # 1 and .1
-    maml = MAML(learner.body, WAY, FIRST)
+    maml = MAML(learner.backbone, WAY, FIRST)
     plain = {name: value for name, value in params.items() if not name.startswith("update.")}
     wanted, _ = maml.gradient(plain, episodes)
     found, _ = learner.gradient(params, episodes)
@@ -334,13 +336,13 @@ def test_the_start_of_a_head_and_its_first_step_by_hand() -> None:
 
 
 def test_what_cannot_be_trained_or_fitted_is_refused() -> None:
-    body, config, episodes = Dense((2, 8)), FineTuningConfig(), points()
+    backbone, config, episodes = Dense((2, 8)), FineTuningConfig(), points()
     for options in ({"head": "none"}, {"adapts": "body"}, {"steps": -1}, {"step_size": 0.0}, {"sharpness": 0.0}):
         with pytest.raises(MetaRLError, match="out of range"):
             FineTuningConfig(**options)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(MetaRLError, match="way=1, train_classes=7"):
-        FineTuning(body, 1, 7, config)
-    learner = FineTuning(body, 2, 4, config)
+        FineTuning(backbone, 1, 7, config)
+    learner = FineTuning(backbone, 2, 4, config)
     params = wide(learner)
     with pytest.raises(MetaRLError, match="have no classes"):
         learner.loss(params, numbers())
@@ -356,23 +358,23 @@ def test_what_cannot_be_trained_or_fitted_is_refused() -> None:
 # --- and they learn ---
 
 
-def made(name: str, n_classes: int) -> tuple[FewShotLearner, float, Shape]:
+def made(name: str, n_classes: int) -> tuple[FewShotLearner, float, EpisodeSpec]:
     """A small learner, its learning rate and its episodes."""
-    body = Conv4(SHAPE, width=16)
+    backbone = Conv4(SHAPE, width=16)
     if name == "meta-lstm":
         config = GradientConfig(steps=2, step_size=0.4, first_order=True)
-        return MetaLSTM(body, 5, config, hidden=4), 1e-2, Shape(5, 1, 4)
+        return MetaLSTM(backbone, 5, config, hidden=4), 1e-2, EpisodeSpec(5, 1, 4)
     head, adapts = name.split()
     tuning = FineTuningConfig(head=head, adapts=adapts, steps=5)  # type: ignore[arg-type]  # of the names below
-    return FineTuning(body, 5, n_classes, tuning), 2e-2, Shape(20, 1, 2)
+    return FineTuning(backbone, 5, n_classes, tuning), 2e-2, EpisodeSpec(20, 1, 2)
 
 
 NAMES = ["meta-lstm", "linear head", "linear all", "cosine head", "cosine all"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_learns(drawn: Source, name: str, learns: Learns) -> None:
-    train, shape = drawn.part("train"), Shape(5, 1, 5)
+def test_it_learns(drawn: FewShotDataset, name: str, learns: Learns) -> None:
+    train, shape = drawn.part("train"), EpisodeSpec(5, 1, 5)
     asked = drawn.part("test").draw(shape, 60, torch.Generator().manual_seed(0))
 
     def score(seed: int) -> dict[str, float]:
@@ -399,11 +401,11 @@ def test_it_learns(drawn: Source, name: str, learns: Learns) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_predicts_from_the_support_alone(drawn: Source, name: str) -> None:
+def test_it_predicts_from_the_support_alone(drawn: FewShotDataset, name: str) -> None:
     """Inductive: other queries beside it change nothing."""
     learner, *_ = made(name, len(drawn.part("train")))
     params = learner.init(torch.Generator().manual_seed(0))
-    asked = drawn.part("test").draw(Shape(5, 1, 5), 4, torch.Generator().manual_seed(0))
+    asked = drawn.part("test").draw(EpisodeSpec(5, 1, 5), 4, torch.Generator().manual_seed(0))
     state = learner.adapt(params, learner.initial(params, 4), asked.support)
     together, alone = (learner.query(params, state, asked.query.inputs[:, :n])[LOGITS][:, :2] for n in (25, 2))
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)

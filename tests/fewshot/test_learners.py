@@ -1,4 +1,4 @@
-"""Few-shot learners: hand-computed, against naive loops, and a small source that each must learn."""
+"""Few-shot learners: hand-computed, against naive loops, and a small data set that each must learn."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,22 +16,22 @@ from metarl.core.errors import MetaRLError
 from metarl.core.learner import Params
 from metarl.fewshot.backbone import Dense
 from metarl.fewshot.config import LEARNERS
-from metarl.fewshot.data.dataset import Kind, Source, of_arrays
-from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, of_arrays
+from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.base import LOGITS
-from metarl.fewshot.learners.full_context import FullContext
+from metarl.fewshot.learners.full_context import FullContextEmbeddings
 from metarl.fewshot.learners.gradient import MAML, GradientConfig, Reptile
 from metarl.fewshot.learners.metric import Prototypical
 from metarl.fewshot.learners.pairs import Matching, Siamese
 from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.networks import Conv4
-from metarl.fewshot.presets import recipe
+from metarl.fewshot.presets import preset_config
 
 Learns = Callable[..., None]
 SHAPE = (28, 28)
-KIND = Kind(SHAPE, 60)
+KIND = DataSpec(SHAPE, 60)
 # One of each kind, in every run of the tests. Of fine-tuning and memories the tests of their own train one.
 FAST = ("prototypical", "siamese", "maml", "reptile")
 SLOW = pytest.mark.slow
@@ -39,10 +39,12 @@ OF_CLASSES = [name for name in LEARNERS if name != "neural-process"]
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Source:
+def drawn() -> FewShotDataset:
     images = stroke_classes(90, 12)
     names = tuple(f"character {i}" for i in range(90))
-    return Source("drawn", {"train": of_arrays(images[:60], names[:60]), "test": of_arrays(images[60:], names[60:])})
+    return FewShotDataset(
+        "drawn", {"train": of_arrays(images[:60], names[:60]), "test": of_arrays(images[60:], names[60:])}
+    )
 
 
 class Flat:
@@ -112,7 +114,7 @@ def test_samples_without_labels_move_prototypes_by_their_probabilities_by_hand()
 
 
 def test_full_context_is_that_of_a_loop() -> None:
-    learner = FullContext(Flat(), 3, reads=2)
+    learner = FullContextEmbeddings(Flat(), 3, reads=2)
     random = torch.Generator().manual_seed(0)
     params = {
         name: value + 0.3 * torch.randn(value.shape, generator=random) for name, value in learner.init(random).items()
@@ -148,11 +150,11 @@ def test_full_context_is_that_of_a_loop() -> None:
 
 def naive_maml(learner: MAML, params: Params, episodes: Episodes, config: GradientConfig) -> tuple[Tensor, Params]:
     """One task after the other, every step with autograd."""
-    body, total = learner.body, torch.zeros((), dtype=torch.float64)
+    backbone, total = learner.backbone, torch.zeros((), dtype=torch.float64)
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
 
     def logits(fast: Params, images: Tensor) -> Tensor:
-        return functional.linear(body(fast, images[None], "body.")[0], fast["head.0.weight"], fast["head.0.bias"])
+        return functional.linear(backbone(fast, images[None], "body.")[0], fast["head.0.weight"], fast["head.0.bias"])
 
     n = len(episodes.support.targets)
     for task in range(n):
@@ -185,13 +187,15 @@ def naive_maml(learner: MAML, params: Params, episodes: Episodes, config: Gradie
     ],
 )
 @pytest.mark.parametrize("strided", [True, False])
-def test_the_gradient_is_that_of_a_loop_over_tasks(drawn: Source, config: GradientConfig, strided: bool) -> None:
+def test_the_gradient_is_that_of_a_loop_over_tasks(
+    drawn: FewShotDataset, config: GradientConfig, strided: bool
+) -> None:
     random = torch.Generator().manual_seed(0)
     learner = MAML(Conv4(SHAPE, width=4, blocks=2, strided=strided), 3, config)
     params = {
         name: value.double() + 0.1 * torch.rand(value.shape).double() for name, value in learner.init(random).items()
     }
-    parts = drawn.part("train").draw(Shape(3, 2, 2), 4, random)
+    parts = drawn.part("train").draw(EpisodeSpec(3, 2, 2), 4, random)
     episodes = Episodes(*(Support(part.inputs.double(), part.targets) for part in parts[:2]))
     found, logged = learner.gradient(params, episodes, chunk=3)
     loss, wanted = naive_maml(learner, params, episodes, config)
@@ -201,11 +205,11 @@ def test_the_gradient_is_that_of_a_loop_over_tasks(drawn: Source, config: Gradie
         torch.testing.assert_close(found[name], value, msg=name, rtol=1e-6, atol=1e-9)
 
 
-def test_reptile_goes_towards_where_the_steps_lead(drawn: Source) -> None:
+def test_reptile_goes_towards_where_the_steps_lead(drawn: FewShotDataset) -> None:
     random = torch.Generator().manual_seed(0)
     learner = Reptile(Conv4(SHAPE, width=4, blocks=2), 3, GradientConfig(steps=3, step_size=0.1))
     params = learner.init(random)
-    episodes = drawn.part("train").draw(Shape(3, 2, 2), 4, random)
+    episodes = drawn.part("train").draw(EpisodeSpec(3, 2, 2), 4, random)
     found, _ = learner.gradient(params, episodes, chunk=3)
     state = learner.adapt(params, learner.initial(params, 4), episodes.support)
     for name, value in found.items():
@@ -215,21 +219,21 @@ def test_reptile_goes_towards_where_the_steps_lead(drawn: Source) -> None:
 
 @pytest.mark.parametrize("strided", [True, False])
 def test_weights_of_each_task_are_as_many_networks(strided: bool) -> None:
-    body, random = Conv4((3, 9, 12), width=5, blocks=2, strided=strided), torch.Generator().manual_seed(0)
-    each = [body.init(random) for _ in range(3)]
+    backbone, random = Conv4((3, 9, 12), width=5, blocks=2, strided=strided), torch.Generator().manual_seed(0)
+    each = [backbone.init(random) for _ in range(3)]
     images = torch.rand(3, 4, 3, 9, 12, generator=random)
     stacked = {name: torch.stack([params[name] for params in each]) for name in each[0]}
-    together = body(stacked, images)
-    assert together.shape == (3, 4, body.n_features)
+    together = backbone(stacked, images)
+    assert together.shape == (3, 4, backbone.n_features)
     for task, params in enumerate(each):
-        torch.testing.assert_close(together[task], body(params, images[task][None])[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(together[task], backbone(params, images[task][None])[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["prototypical", "relation", "matching", "siamese"])
-def test_classes_without_a_sample_are_no_choice(drawn: Source, name: str) -> None:
+def test_classes_without_a_sample_are_no_choice(drawn: FewShotDataset, name: str) -> None:
     """Where the way varies a learner is made for the most; what a batch lacks must not take part."""
-    model = FewShot(replace(small(name), episode=Shape(3, 1, 4, most_way=9)), drawn)
-    episodes = drawn.part("test").draw(Shape(3, 2, 4, unlabelled=3), 2, torch.Generator().manual_seed(0))
+    model = FewShot(replace(small(name), episode=EpisodeSpec(3, 1, 4, most_way=9)), drawn)
+    episodes = drawn.part("test").draw(EpisodeSpec(3, 2, 4, unlabelled=3), 2, torch.Generator().manual_seed(0))
     some, most = (make_learner(model.config, model.kind, way) for way in (3, 9))
     found = []
     for learner in (some, most):
@@ -249,9 +253,9 @@ def test_classes_without_a_sample_are_no_choice(drawn: Source, name: str) -> Non
             torch.testing.assert_close(losses[1][0][key], value, rtol=1e-4, atol=1e-6)
 
 
-def test_episodes_of_varying_ways_and_shots_can_be_scored(drawn: Source) -> None:
+def test_episodes_of_varying_ways_and_shots_can_be_scored(drawn: FewShotDataset) -> None:
     model = FewShot(small("prototypical"), drawn)
-    shape = Shape(2, 1, 3, most_way=7, most_shot=3)
+    shape = EpisodeSpec(2, 1, 3, most_way=7, most_shot=3)
     model.check(drawn.part("test"), shape)
     found = model.score(drawn.part("test"), shape, 60).at()
     assert found.shape == (60,)
@@ -262,9 +266,9 @@ def test_episodes_of_varying_ways_and_shots_can_be_scored(drawn: Source) -> None
 @pytest.mark.parametrize("strided", [True, False])
 def test_a_network_is_its_blocks_written_out(strided: bool) -> None:
     """A convolution, each sample normalised, scale and shift by channel, ReLU, and then the halving."""
-    body, random = Conv4((3, 9, 12), width=5, blocks=2, strided=strided), torch.Generator().manual_seed(0)
+    backbone, random = Conv4((3, 9, 12), width=5, blocks=2, strided=strided), torch.Generator().manual_seed(0)
     params = {
-        n: (x + 0.3 * torch.randn(x.shape, generator=random)).requires_grad_() for n, x in body.init(random).items()
+        n: (x + 0.3 * torch.randn(x.shape, generator=random)).requires_grad_() for n, x in backbone.init(random).items()
     }
     images = torch.rand(1, 4, 3, 9, 12, generator=random)
     x = images[0]
@@ -276,7 +280,7 @@ def test_a_network_is_its_blocks_written_out(strided: bool) -> None:
         x = x.clamp(min=0)
         if not strided:
             x = torch.nn.functional.max_pool2d(x, 2)
-    features = body(params, images)
+    features = backbone(params, images)
     torch.testing.assert_close(features, x.flatten(1)[None])
     upstream = torch.randn(features.shape, generator=random)
     found, wanted = (
@@ -286,7 +290,7 @@ def test_a_network_is_its_blocks_written_out(strided: bool) -> None:
 
 
 @pytest.mark.parametrize("learner", OF_CLASSES)
-def test_a_query_is_predicted_from_the_support_alone(drawn: Source, learner: str) -> None:
+def test_a_query_is_predicted_from_the_support_alone(drawn: FewShotDataset, learner: str) -> None:
     """Inductive: other queries beside it change nothing."""
     model = FewShot(small(learner), KIND)
     images = drawn.part("test").samples[: 3 * 12].reshape(3, 12, *SHAPE).numpy()
@@ -299,7 +303,7 @@ def test_a_query_is_predicted_from_the_support_alone(drawn: Source, learner: str
 
 
 def small(learner: str) -> Any:
-    made = replace(recipe(learner), width=16, iterations=100, learning_rate=3e-3, tasks=8, strided=True)
+    made = replace(preset_config(learner), width=16, iterations=100, learning_rate=3e-3, tasks=8, strided=True)
     if learner in FAST:
         made = replace(made, width=8, iterations=60, learning_rate=5e-3)
     if learner == "maml":
@@ -308,9 +312,9 @@ def small(learner: str) -> Any:
         gradient = replace(made.gradient, test_steps=5)
         return replace(made, width=16, learning_rate=1e-2, tasks=2, gradient=gradient)
     if learner in ("prototypical", "matching", "matching-fce", "relation", "siamese"):
-        return replace(made, episode=Shape(5, 1, 4))
+        return replace(made, episode=EpisodeSpec(5, 1, 4))
     if learner.startswith("finetune"):
-        return replace(made, episode=Shape(10, 1, 4), iterations=200)
+        return replace(made, episode=EpisodeSpec(10, 1, 4), iterations=200)
     return replace(made, iterations=250) if learner in ("mann", "snail") else made
 
 
@@ -321,9 +325,9 @@ def fast_or_slow(*fast: str) -> pytest.MarkDecorator:
 
 
 @fast_or_slow(*FAST)
-def test_it_learns(drawn: Source, learner: str, learns: Learns) -> None:
+def test_it_learns(drawn: FewShotDataset, learner: str, learns: Learns) -> None:
     def score(seed: int) -> dict[str, float]:
-        model, shape = FewShot(small(learner), KIND, seed=seed), Shape(5, 1, 5)
+        model, shape = FewShot(small(learner), KIND, seed=seed), EpisodeSpec(5, 1, 5)
         before = model.evaluate(drawn.part("test"), shape, 40).mean()
         losses: list[float] = []
         model.fit(drawn, callback=lambda _, logged: losses.append(logged["loss"]))
@@ -335,7 +339,7 @@ def test_it_learns(drawn: Source, learner: str, learns: Learns) -> None:
 
 
 @fast_or_slow(*FAST, "mann", "finetune-cosine")
-def test_it_goes_on_where_it_stopped(drawn: Source, learner: str, tmp_path: Path) -> None:
+def test_it_goes_on_where_it_stopped(drawn: FewShotDataset, learner: str, tmp_path: Path) -> None:
     config = replace(small(learner), iterations=4)
     whole, half = (FewShot(config, KIND).fit(drawn, iterations=n) for n in (4, 2))
     half.save(tmp_path / "half.safetensors")
@@ -350,7 +354,7 @@ def test_it_goes_on_where_it_stopped(drawn: Source, learner: str, tmp_path: Path
     [(gradient.InnerLoop, "step", "maml"), (inference.Mean, "statistics", "prototypical")],
 )
 def test_the_mechanism_is_the_cores(
-    drawn: Source, module: Any, name: str, learner: str, monkeypatch: pytest.MonkeyPatch
+    drawn: FewShotDataset, module: Any, name: str, learner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the core's mechanism")

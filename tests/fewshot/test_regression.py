@@ -10,13 +10,13 @@ import torch
 
 from metarl.adapt.inference import TOTAL
 from metarl.core.errors import MetaRLError
-from metarl.fewshot.data.dataset import Kind, make_source
-from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.dataset import DataSpec, make_dataset
+from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.functions import GaussianProcesses, Sinusoids
 from metarl.fewshot.learners.base import VALUE
 from metarl.fewshot.learners.neural_process import SCALE, NeuralProcess
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import recipe
+from metarl.fewshot.presets import preset_config
 
 Learns = Callable[..., None]
 
@@ -26,7 +26,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def test_a_sinusoid_is_one_with_its_amplitude_and_phase_in_range() -> None:
-    support, query, *_ = Sinusoids().draw(Shape(1, 10, 100), 500, generator())
+    support, query, *_ = Sinusoids().draw(EpisodeSpec(1, 10, 100), 500, generator())
     assert support.inputs.shape == support.targets.shape == (500, 10, 1)
     assert query.inputs.shape == (500, 100, 1)
     x, y = (torch.cat(pair, 1).double() for pair in zip(support, query, strict=True))
@@ -58,14 +58,14 @@ def test_draws_of_gaussian_processes_have_the_kernels_covariance() -> None:
 
 
 def test_functions_are_the_seeds_and_have_no_classes() -> None:
-    for source in (Sinusoids(), GaussianProcesses()):
-        one, same, other = (source.draw(Shape(1, 5, 5), 3, generator(seed)) for seed in (0, 0, 1))
+    for dataset in (Sinusoids(), GaussianProcesses()):
+        one, same, other = (dataset.draw(EpisodeSpec(1, 5, 5), 3, generator(seed)) for seed in (0, 0, 1))
         assert torch.equal(one.query.targets, same.query.targets)
         assert not torch.equal(one.query.targets, other.query.targets)
-        for wrong in (Shape(2, 5, 5), Shape(1, 5, 5, unlabelled=1)):
+        for wrong in (EpisodeSpec(2, 5, 5), EpisodeSpec(1, 5, 5, unlabelled=1)):
             with pytest.raises(MetaRLError, match="a function has no classes"):
-                source.draw(wrong, 1, generator())
-    assert make_source("sinusoid").kind == Kind((1,), outputs=1)
+                dataset.draw(wrong, 1, generator())
+    assert make_dataset("sinusoid").kind == DataSpec((1,), outputs=1)
 
 
 def test_a_neural_process_averages_points_and_forgets_their_order() -> None:
@@ -95,14 +95,14 @@ def test_a_neural_process_averages_points_and_forgets_their_order() -> None:
 
 
 def test_a_neural_process_learns_and_knows_how_sure_it_is(learns: Learns) -> None:
-    source, shape = make_source("sinusoid"), Shape(1, 10, 50)
-    config = replace(recipe("neural-process"), iterations=600, width=64, learning_rate=2e-3)
+    dataset, shape = make_dataset("sinusoid"), EpisodeSpec(1, 10, 50)
+    config = replace(preset_config("neural-process"), iterations=600, width=64, learning_rate=2e-3)
     x = np.linspace(-1, -0.5, 10)
 
     def score(seed: int) -> dict[str, float]:
-        model = FewShot(config, source, seed=seed)
-        before = model.evaluate(source.part("test"), shape, 100).mean()
-        after = model.fit(source).evaluate(source.part("test"), shape, 100).mean()
+        model = FewShot(config, dataset, seed=seed)
+        before = model.evaluate(dataset.part("test"), shape, 100).mean()
+        after = model.fit(dataset).evaluate(dataset.part("test"), shape, 100).mean()
         near, far = model.adapt(x[:, None], np.sin(x)).predict_std([[-0.75], [4.5]])[:, 0]
         return {"share of the error left": after / before, "surer near the support": far / near}
 
@@ -110,26 +110,26 @@ def test_a_neural_process_learns_and_knows_how_sure_it_is(learns: Learns) -> Non
 
 
 def test_a_model_of_functions_adapts_to_ones_own() -> None:
-    source = make_source("sinusoid")
-    model, x = FewShot(replace(recipe("neural-process"), width=64), source), np.linspace(-1, -0.5, 10)
+    dataset = make_dataset("sinusoid")
+    model, x = FewShot(replace(preset_config("neural-process"), width=64), dataset), np.linspace(-1, -0.5, 10)
     assert model.adapt(x[:, None], np.sin(x)).predict([[-0.75], [4.5]]).shape == (2, 1)
     with pytest.raises(MetaRLError, match="10 samples and labels of shape"):
         model.adapt(x[:, None], x[:5])
     with pytest.raises(MetaRLError, match="The targets hold NaN"):
         model.adapt(x[:, None], x * np.nan)
-    maml = FewShot(recipe("maml", "sinusoid"), source)
+    maml = FewShot(preset_config("maml", "sinusoid"), dataset)
     assert maml.adapt(x[:, None], 3 * np.sin(x)).predict([[0.0]]).shape == (1, 1)
     with pytest.raises(MetaRLError, match="MAML states no uncertainty"):
         maml.adapt(x[:, None], x).predict_std(x[:, None])
 
 
 def test_maml_learns_to_adapt_to_functions(learns: Learns) -> None:
-    source = make_source("sinusoid")
-    config = replace(recipe("maml", "sinusoid"), learning_rate=6e-3)
+    dataset = make_dataset("sinusoid")
+    config = replace(preset_config("maml", "sinusoid"), learning_rate=6e-3)
 
     def score(seed: int) -> dict[str, float]:
-        model = FewShot(config, source, seed=seed).fit(source, iterations=250)
-        scores = model.score(source.part("test"), Shape(1, 10, 50), 100)
+        model = FewShot(config, dataset, seed=seed).fit(dataset, iterations=250)
+        scores = model.score(dataset.part("test"), EpisodeSpec(1, 10, 50), 100)
         assert scores.measure == "mse"
         with pytest.raises(MetaRLError, match="There is no step 11"):
             scores.at(11)

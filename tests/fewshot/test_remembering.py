@@ -1,4 +1,4 @@
-"""Learners with a memory: the order of a support, inductive queries, and a small source that each must learn."""
+"""Learners with a memory: the order of a support, inductive queries, and a small data set that each must learn."""
 
 from collections.abc import Callable
 from itertools import permutations
@@ -13,11 +13,11 @@ from metarl.adapt.memory.registry import MEMORIES
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import Params
 from metarl.core.optimiser import Adam
-from metarl.fewshot.data.dataset import Source, of_arrays
-from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.dataset import FewShotDataset, of_arrays
+from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.base import accuracy
-from metarl.fewshot.learners.memory import Remembering, RememberingConfig, mixed
+from metarl.fewshot.learners.memory import MemoryLearner, MemoryLearnerConfig, mixed
 from metarl.fewshot.networks import Conv4
 
 Learns = Callable[..., None]
@@ -25,15 +25,17 @@ every_memory = pytest.mark.parametrize("memory", sorted(MEMORIES))
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Source:
+def drawn() -> FewShotDataset:
     images = stroke_classes(90, 12)
     names = tuple(f"character {i}" for i in range(90))
-    return Source("drawn", {"train": of_arrays(images[:60], names[:60]), "test": of_arrays(images[60:], names[60:])})
+    return FewShotDataset(
+        "drawn", {"train": of_arrays(images[:60], names[:60]), "test": of_arrays(images[60:], names[60:])}
+    )
 
 
-def made(memory: Any, way: int = 5, capacity: int = 12, seed: int = 0) -> tuple[Remembering, Params]:
-    config = RememberingConfig(memory=memory, embedding=32, width=64, layers=1, capacity=capacity)
-    learner = Remembering(Conv4((28, 28), width=16), way, config)
+def made(memory: Any, way: int = 5, capacity: int = 12, seed: int = 0) -> tuple[MemoryLearner, Params]:
+    config = MemoryLearnerConfig(memory=memory, embedding=32, width=64, layers=1, capacity=capacity)
+    learner = MemoryLearner(Conv4((28, 28), width=16), way, config)
     return learner, learner.init(torch.Generator().manual_seed(seed))
 
 
@@ -44,11 +46,11 @@ def away(params: Params) -> Params:
 
 
 @every_memory
-def test_a_query_is_predicted_from_the_support_alone(drawn: Source, memory: str) -> None:
+def test_a_query_is_predicted_from_the_support_alone(drawn: FewShotDataset, memory: str) -> None:
     """Inductive: other queries beside it change nothing, and the state is as it was."""
     learner, params = made(memory, way=3)
     params = away(params)
-    episodes = drawn.part("test").draw(Shape(3, 2, 3), 4, torch.Generator().manual_seed(0))
+    episodes = drawn.part("test").draw(EpisodeSpec(3, 2, 3), 4, torch.Generator().manual_seed(0))
     state = learner.adapt(params, learner.initial(params, 4), episodes.support)
     inputs = episodes.query.inputs
     together = learner.query(params, state, inputs)["logits"]
@@ -61,10 +63,10 @@ def test_a_query_is_predicted_from_the_support_alone(drawn: Source, memory: str)
 
 
 @every_memory
-def test_a_support_in_two_calls_is_the_same_as_in_one(drawn: Source, memory: str) -> None:
+def test_a_support_in_two_calls_is_the_same_as_in_one(drawn: FewShotDataset, memory: str) -> None:
     learner, params = made(memory)
     params = away(params)
-    support = drawn.part("test").draw(Shape(5, 2, 1), 4, torch.Generator().manual_seed(0)).support
+    support = drawn.part("test").draw(EpisodeSpec(5, 2, 1), 4, torch.Generator().manual_seed(0)).support
     start = learner.initial(params, 4)
     whole, state = learner.adapt(params, start, support), start
     for part in (slice(0, 3), slice(3, 10)):
@@ -74,10 +76,10 @@ def test_a_support_in_two_calls_is_the_same_as_in_one(drawn: Source, memory: str
 
 
 @every_memory
-def test_the_label_of_a_sample_counts(drawn: Source, memory: str) -> None:
+def test_the_label_of_a_sample_counts(drawn: FewShotDataset, memory: str) -> None:
     learner, params = made(memory)
     params = away(params)
-    episodes = drawn.part("test").draw(Shape(5, 1, 1), 2, torch.Generator().manual_seed(0))
+    episodes = drawn.part("test").draw(EpisodeSpec(5, 1, 1), 2, torch.Generator().manual_seed(0))
     inputs, targets = episodes.support
     logits = []
     for labels in (targets, targets.flip(1)):
@@ -86,7 +88,9 @@ def test_the_label_of_a_sample_counts(drawn: Source, memory: str) -> None:
     assert not torch.allclose(*logits, atol=1e-3)
 
 
-def test_the_memory_sees_the_label_and_whether_there_is_one(drawn: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_sees_the_label_and_whether_there_is_one(
+    drawn: FewShotDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     learner, params = made("gru", way=3)
     seen: list[Tensor] = []
     sequence = learner.memory.sequence
@@ -113,9 +117,9 @@ def test_samples_keep_their_labels_when_they_are_mixed() -> None:
 
 def test_the_order_that_training_sees_says_nothing_of_labels() -> None:
     """Whatever shots there are, each order of three labels comes as often as any other."""
-    source = of_arrays(np.zeros((60, 3, 1), np.uint8), tuple(map(str, range(60))))
+    dataset = of_arrays(np.zeros((60, 3, 1), np.uint8), tuple(map(str, range(60))))
     for shot in (1, 2):
-        part = source.draw(Shape(3, shot, 1), 6000, torch.Generator().manual_seed(0))
+        part = dataset.draw(EpisodeSpec(3, shot, 1), 6000, torch.Generator().manual_seed(0))
         assert part.classes is not None
         labels = mixed(part.support, part.classes).targets.tolist()
         first = [tuple(dict.fromkeys(row)) for row in labels]  # the order in which labels appear
@@ -126,10 +130,10 @@ def test_the_order_that_training_sees_says_nothing_of_labels() -> None:
     assert len(set(map(tuple, labels))) == 90  # all orders of three labels twice
 
 
-def test_training_mixes_the_support_where_it_knows_the_classes(drawn: Source) -> None:
+def test_training_mixes_the_support_where_it_knows_the_classes(drawn: FewShotDataset) -> None:
     learner, params = made("snail")
     params = away(params)
-    episodes = drawn.part("train").draw(Shape(5, 1, 2), 4, torch.Generator().manual_seed(0))
+    episodes = drawn.part("train").draw(EpisodeSpec(5, 1, 2), 4, torch.Generator().manual_seed(0))
     assert episodes.classes is not None
     by_hand = Episodes(mixed(episodes.support, episodes.classes), episodes.query)
     found, wanted, plain = (
@@ -140,10 +144,10 @@ def test_training_mixes_the_support_where_it_knows_the_classes(drawn: Source) ->
 
 
 @pytest.mark.parametrize("memory", ["external", "snail"])
-def test_it_learns_and_no_order_of_the_support_matters(drawn: Source, memory: str, learns: Learns) -> None:
-    test = drawn.part("test").draw(Shape(5, 1, 5), 100, torch.Generator().manual_seed(1))
+def test_it_learns_and_no_order_of_the_support_matters(drawn: FewShotDataset, memory: str, learns: Learns) -> None:
+    test = drawn.part("test").draw(EpisodeSpec(5, 1, 5), 100, torch.Generator().manual_seed(1))
 
-    def accurate(learner: Remembering, params: Params, order: Tensor) -> float:
+    def accurate(learner: MemoryLearner, params: Params, order: Tensor) -> float:
         support = Support(*(part[:, order] for part in test.support))
         with torch.no_grad():
             state = learner.adapt(params, learner.initial(params, 100), support)
@@ -154,7 +158,7 @@ def test_it_learns_and_no_order_of_the_support_matters(drawn: Source, memory: st
         adam, random = Adam(params, 3e-3), torch.Generator().manual_seed(seed)
         before = accurate(learner, params, torch.arange(5))
         for _ in range(120):
-            gradient, _ = learner.gradient(params, drawn.part("train").draw(Shape(5, 1, 3), 8, random))
+            gradient, _ = learner.gradient(params, drawn.part("train").draw(EpisodeSpec(5, 1, 3), 8, random))
             adam.step(gradient)
             params = adam.values()
         orders = [0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 1, 0, 3]
@@ -165,7 +169,7 @@ def test_it_learns_and_no_order_of_the_support_matters(drawn: Source, memory: st
     learns(score, above={"after": 0.4}, below={"before": 0.3, "apart by order": 0.08})
 
 
-def test_bad_input_is_refused(drawn: Source) -> None:
+def test_bad_input_is_refused(drawn: FewShotDataset) -> None:
     learner, params = made("snail", capacity=6)
     images = drawn.part("test").samples[:4].float()[None]
     start = learner.initial(params, 1)
@@ -183,4 +187,4 @@ def test_bad_input_is_refused(drawn: Source) -> None:
     for name, value in {"memory": "elman", "embedding": 0, "width": 0, "layers": 0, "heads": 0, "capacity": 0}.items():
         options: dict[str, Any] = {name: value}
         with pytest.raises(MetaRLError, match=f"{name}={value!r}"):
-            RememberingConfig(**options)
+            MemoryLearnerConfig(**options)

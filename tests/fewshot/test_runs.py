@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from results.files import check_result, load_results
-from results.report import fewshot_table, results_table
 
 from metarl.cli.fewshot_options import EvaluateOptions
 from metarl.cli.main import main
@@ -20,16 +18,18 @@ from metarl.core.errors import MetaRLError
 from metarl.evaluate.fewshot import FewShotEvaluation, evaluate_run, evaluation_of, setting_of
 from metarl.experiments.fewshot_run import FewShotRun, train_seed
 from metarl.experiments.run_folder import UnfinishedRun
-from metarl.experiments.training import How
+from metarl.experiments.training import TrainingOptions
 from metarl.fewshot import drawing
 from metarl.fewshot import score as scoring
-from metarl.fewshot.data.dataset import make_source
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.dataset import make_dataset
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import recipe
+from metarl.fewshot.presets import preset_config
 from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot.run_figures import steps
 from results.fewshot import publish
+from results.files import check_result, load_results
+from results.report import fewshot_table, results_table
 
 SMALL = [
     *("--config.episode.way", "5", "--config.episode.queries", "3", "--config.width", "8", "--config.strided"),
@@ -80,10 +80,10 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(runs: Path, tmp_pa
             raise Stop
 
     with pytest.raises(Stop):
-        train_seed(again, 0, report, How(seconds=0))
+        train_seed(again, 0, report, TrainingOptions(seconds=0))
     assert load_checkpoint(again.checkpoint(0))[1]["fewshot"]["iteration"] == 3
     resumed = FewShotRun.create(tmp_path / "run", whole.config, "strokes", (0,), resume=True)
-    train_seed(resumed, 0, lambda *_: None, How(seconds=0))
+    train_seed(resumed, 0, lambda *_: None, TrainingOptions(seconds=0))
     one, other = whole.trained(0), resumed.trained(0)
     for name, value in one.params.items():
         assert torch.equal(value, other.params[name]), name
@@ -112,8 +112,8 @@ def test_scores_are_of_unseen_classes_and_are_saved(runs: Path, capsys: pytest.C
     made = FewShotEvaluation.load(runs / "maml-strokes" / "evaluation-test-5w1s.json")
     assert made.adaptations == (0, 1, 2)
     model = FewShotRun.open(runs / "maml-strokes").trained(0)
-    part = FewShotRun.open(runs / "maml-strokes").source().part("test")
-    np.testing.assert_allclose(made.values[0, -1], 100 * model.evaluate(part, Shape(5, 1, 5), 20))
+    part = FewShotRun.open(runs / "maml-strokes").dataset().part("test")
+    np.testing.assert_allclose(made.values[0, -1], 100 * model.evaluate(part, EpisodeSpec(5, 1, 5), 20))
 
 
 @pytest.mark.parametrize("transductive", [False, True])
@@ -121,7 +121,7 @@ def test_the_episode_that_is_drawn_is_the_first_that_was_scored(
     transductive: bool, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = FewShotRun.open(runs / "prototypical-strokes")
-    made = evaluate_run(run, Shape(5, 1, 5), 30, transductive=transductive)
+    made = evaluate_run(run, EpisodeSpec(5, 1, 5), 30, transductive=transductive)
     said: list[str] = []
     real = drawing.episode_figure
     monkeypatch.setattr(drawing, "episode_figure", lambda *a, **k: (said.append(k["subtitle"]), real(*a, **k))[1])
@@ -131,10 +131,10 @@ def test_the_episode_that_is_drawn_is_the_first_that_was_scored(
 
 def test_a_run_that_is_not_finished_is_scored_with_a_warning(runs: Path, tmp_path: Path) -> None:
     run = FewShotRun.create(tmp_path / "run", FewShotRun.open(runs / "maml-strokes").config, "strokes", (0,))
-    run.new_model(0).fit(run.source(), iterations=2).save(made_folder(run.checkpoint(0)))
+    run.new_model(0).fit(run.dataset(), iterations=2).save(made_folder(run.checkpoint(0)))
     for _ in range(2):  # scored, and then what was saved
         with pytest.warns(UnfinishedRun, match=r"Seed 0 of .*run has 2 of its 6 iterations; --resume"):
-            evaluation_of(run, Shape(5, 1, 2), 5, "test", "cpu", transductive=False)
+            evaluation_of(run, EpisodeSpec(5, 1, 2), 5, "test", "cpu", transductive=False)
 
 
 def made_folder(path: Path) -> Path:
@@ -145,7 +145,7 @@ def made_folder(path: Path) -> Path:
 def test_a_finished_run_that_is_resumed_keeps_its_evaluations(runs: Path) -> None:
     run = FewShotRun.open(runs / "maml-strokes")
     before = run.checkpoint(0).stat().st_mtime_ns
-    train_seed(run, 0, lambda *_: None, How())
+    train_seed(run, 0, lambda *_: None, TrainingOptions())
     assert run.checkpoint(0).stat().st_mtime_ns == before
 
 
@@ -155,9 +155,9 @@ def test_a_setting_of_nothing_is_refused_and_not_replaced(wrong: Any, runs: Path
     for functions in (False, True):
         with pytest.raises(MetaRLError):
             options.shape(functions=functions)
-    assert EvaluateOptions(run=runs, queries=15).shape(functions=True) == Shape(1, 10, 15)
-    assert EvaluateOptions(run=runs).shape(functions=True) == Shape(1, 10, 100)
-    assert EvaluateOptions(run=runs).shape(functions=False) == Shape(5, 1, 15)
+    assert EvaluateOptions(run=runs, queries=15).shape(functions=True) == EpisodeSpec(1, 10, 15)
+    assert EvaluateOptions(run=runs).shape(functions=True) == EpisodeSpec(1, 10, 100)
+    assert EvaluateOptions(run=runs).shape(functions=False) == EpisodeSpec(5, 1, 15)
 
 
 def test_functions_are_scored_by_their_error_at_every_step(runs: Path) -> None:
@@ -176,7 +176,7 @@ def test_of_many_steps_only_some_are_scored(runs: Path) -> None:
     model = FewShotRun.open(runs / "maml-sinusoid-sinusoid").trained(0)
     config = replace(model.config, gradient=replace(model.config.gradient, test_steps=23))
     many = FewShot(config, model.kind)
-    scores = many.score(make_source("sinusoid").part("test"), Shape(1, 10, 10), 4)
+    scores = many.score(make_dataset("sinusoid").part("test"), EpisodeSpec(1, 10, 10), 4)
     assert scores.adaptations == (*range(11), 20, 23)
     assert scores.values.shape == (13, 4)
 
@@ -200,14 +200,14 @@ def test_runs_are_compared_on_the_same_episodes(
     fewshot("compare", *both, "--episodes", 10, "--queries", 5, "--output", tmp_path / "c.png", "--json")  # as saved
     with pytest.raises(SystemExit):
         fewshot("compare", runs / "maml-strokes", runs / "maml-sinusoid-sinusoid")
-    assert "different sources" in capsys.readouterr().err
+    assert "different data sets" in capsys.readouterr().err
 
 
 def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = FewShotRun.open(runs / "prototypical-strokes")
-    plain = evaluate_run(run, Shape(5, 1, 5), 200).at(1).value
-    helped = evaluate_run(run, Shape(5, 1, 5, unlabelled=10), 200).at(1).value
-    together = evaluate_run(run, Shape(5, 1, 5), 200, transductive=True)
+    plain = evaluate_run(run, EpisodeSpec(5, 1, 5), 200).at(1).value
+    helped = evaluate_run(run, EpisodeSpec(5, 1, 5, unlabelled=10), 200).at(1).value
+    together = evaluate_run(run, EpisodeSpec(5, 1, 5), 200, transductive=True)
     assert helped > plain
     assert together.at(1).value > plain
     assert together.mark == "transductive"
@@ -251,7 +251,7 @@ def test_a_published_result_is_scored_again_to_the_same_numbers(
 ) -> None:
     run = FewShotRun.open(runs / name)
     functions = "sinusoid" in name
-    figure, shape = ("mse 10-shot step 5", Shape(1, 10, 20)) if functions else ("5w1s", Shape(5, 1, 5))
+    figure, shape = ("mse 10-shot step 5", EpisodeSpec(1, 10, 20)) if functions else ("5w1s", EpisodeSpec(5, 1, 5))
     facts = {"command": "metarl fewshot train x", "machine": "one", "tuned_on": "val", "targets": [{"name": figure}]}
     folder = publish(tmp_path, run, [evaluate_run(run, shape, 20)], **facts)
     check_result(folder, tmp_path)
@@ -282,22 +282,22 @@ def test_a_published_result_is_scored_again_to_the_same_numbers(
 
 @pytest.mark.parametrize("learner", ["finetune-linear", "finetune-cosine", "finetune-whole"])
 def test_the_head_of_all_training_classes_is_no_part_of_the_weights(learner: str, tmp_path: Path) -> None:
-    source, path = make_source("strokes"), tmp_path / "weights-0.safetensors"
-    config = recipe(learner)
+    dataset, path = make_dataset("strokes"), tmp_path / "weights-0.safetensors"
+    config = preset_config(learner)
     config = replace(config, width=8, tuning=replace(config.tuning, steps=3))
-    model = FewShot(config, source, seed=0)
+    model = FewShot(config, dataset, seed=0)
     generator = torch.Generator().manual_seed(1)
     model.params = {
         name: value + 0.1 * torch.randn(value.shape, generator=generator) for name, value in model.params.items()
     }
     model.save_weights(path)
     assert not [name for name in load_checkpoint(path)[0] if "head" in name or not name.startswith("params.")]
-    scores = [each.evaluate(source.part("test"), Shape(5, 1, 5), 20) for each in (model, FewShot.load(path))]
+    scores = [each.evaluate(dataset.part("test"), EpisodeSpec(5, 1, 5), 20) for each in (model, FewShot.load(path))]
     np.testing.assert_array_equal(*scores)
 
 
 def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:
-    made = evaluate_run(FewShotRun.open(runs / "maml-strokes"), Shape(5, 1, 5), 20)
+    made = evaluate_run(FewShotRun.open(runs / "maml-strokes"), EpisodeSpec(5, 1, 5), 20)
     line = steps(made).axes[0].lines[0]
     np.testing.assert_allclose(line.get_xydata()[:, 1], made.values[0].mean(1))
 
@@ -345,17 +345,17 @@ def test_a_folder_is_taken_by_one_run(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(MetaRLError, match="was made with source_name strokes, not omniglot"):
         FewShotRun.create(run.path, run.config, "omniglot", (0,), resume=True)
     with pytest.raises(MetaRLError, match=r"choose --part test or --part val"):
-        evaluate_run(run, Shape(), part="train")
-    made = FewShotRun.create(tmp_path / "b", recipe("maml"), "strokes", (0,))
+        evaluate_run(run, EpisodeSpec(), part="train")
+    made = FewShotRun.create(tmp_path / "b", preset_config("maml"), "strokes", (0,))
     (made.path / "fewshot.json").write_text("{")
     with pytest.raises(MetaRLError, match="is damaged"):
         FewShotRun.open(made.path)
     with pytest.raises(MetaRLError, match="has no checkpoint of seed 0"):
-        FewShotRun(tmp_path / "b", recipe("maml"), "strokes", (0,), "").trained(0)
+        FewShotRun(tmp_path / "b", preset_config("maml"), "strokes", (0,), "").trained(0)
 
 
 def test_what_a_learner_does_not_look_at_may_change_between_a_training_and_its_resume(tmp_path: Path) -> None:
-    config = recipe("maml")
+    config = preset_config("maml")
     made = FewShotRun.create(tmp_path / "run", config, "strokes", (0,))
     other_tuning = replace(config, tuning=replace(config.tuning, step_size=0.5))
     assert FewShotRun.create(made.path, other_tuning, "strokes", (0,), resume=True) == made
@@ -365,12 +365,12 @@ def test_what_a_learner_does_not_look_at_may_change_between_a_training_and_its_r
 
 
 def test_a_training_that_diverges_says_so() -> None:
-    source = make_source("sinusoid")
-    config = recipe("maml", "sinusoid")
-    model = FewShot(config, source)
+    dataset = make_dataset("sinusoid")
+    config = preset_config("maml", "sinusoid")
+    model = FewShot(config, dataset)
     model.params = {name: value * float("nan") for name, value in model.params.items()}
     with pytest.raises(MetaRLError, match="Training diverged in iteration 0: the loss is nan"):
-        model.fit(source, iterations=1)
+        model.fit(dataset, iterations=1)
 
 
 def test_the_curve_of_a_training_says_what_it_is_of(runs: Path) -> None:

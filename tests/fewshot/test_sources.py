@@ -17,12 +17,12 @@ from PIL import Image
 
 from metarl.core.errors import MetaRLError
 from metarl.fewshot import places
-from metarl.fewshot.data.dataset import Kind, Source, make_source, of_arrays
-from metarl.fewshot.data.episodes import Classes, Shape
+from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, make_dataset, of_arrays
+from metarl.fewshot.data.episodes import Classes, EpisodeSpec
 from metarl.fewshot.data.omniglot import omniglot_parts, read_archive
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import recipe
+from metarl.fewshot.presets import preset_config
 
 
 def classes(*names: str, side: int = 4) -> Classes:
@@ -31,15 +31,15 @@ def classes(*names: str, side: int = 4) -> Classes:
 
 def test_a_class_in_two_parts_is_refused() -> None:
     with pytest.raises(MetaRLError, match="'b' is in train and in test"):
-        Source("s", {"train": classes("a", "b"), "test": classes("b")})
+        FewShotDataset("s", {"train": classes("a", "b"), "test": classes("b")})
     with pytest.raises(MetaRLError, match="different shapes"):
-        Source("s", {"train": classes("a"), "test": classes("b", side=5)})
+        FewShotDataset("s", {"train": classes("a"), "test": classes("b", side=5)})
     with pytest.raises(MetaRLError, match=r"parts \['exam'\]"):
-        Source("s", {"exam": classes("a")})
+        FewShotDataset("s", {"exam": classes("a")})
     with pytest.raises(MetaRLError, match="has no part 'val', but train"):
-        Source("s", {"train": classes("a")}).part("val")
+        FewShotDataset("s", {"train": classes("a")}).part("val")
     with pytest.raises(MetaRLError, match=r"known are strokes, omniglot"):
-        make_source("imagenet")
+        make_dataset("imagenet")
 
 
 def test_strokes_are_the_same_every_time_and_classes_differ_more_than_drawings() -> None:
@@ -65,16 +65,16 @@ def test_images_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "train" / "cat" / "notes.txt").write_text("nothing")
     (tmp_path / "train" / "empty").mkdir()
     with pytest.warns(UserWarning, match="1 images cannot be read.*broken.png"):
-        source = make_source(f"folder:{tmp_path}")
-    assert source.part("train").names == ("cat", "dog")
-    assert source.part("train").counts.tolist() == [3, 2]
-    assert source.kind == Kind((28, 28), 2)
-    support, *_ = source.part("test").draw(Shape(2, 1, 1), 1, torch.Generator())
+        dataset = make_dataset(f"folder:{tmp_path}")
+    assert dataset.part("train").names == ("cat", "dog")
+    assert dataset.part("train").counts.tolist() == [3, 2]
+    assert dataset.kind == DataSpec((28, 28), 2)
+    support, *_ = dataset.part("test").draw(EpisodeSpec(2, 1, 1), 1, torch.Generator())
     assert 0 <= support.inputs.min() < support.inputs.max() <= 1
     with pytest.raises(MetaRLError, match="There is no folder"):
-        make_source("folder:nowhere")
+        make_dataset("folder:nowhere")
     with pytest.raises(MetaRLError, match="it needs train/CLASS/ and test/CLASS/"):
-        make_source(f"folder:{tmp_path / 'train'}")
+        make_dataset(f"folder:{tmp_path / 'train'}")
 
 
 def test_an_image_in_two_classes_and_a_class_under_two_names_are_told(tmp_path: Path) -> None:
@@ -84,20 +84,20 @@ def test_an_image_in_two_classes_and_a_class_under_two_names_are_told(tmp_path: 
         for i in range(2):
             Image.fromarray(random.integers(0, 256, (9, 9), np.uint8)).save(tmp_path / place / f"{i}.png")
     with pytest.warns(UserWarning, match="names that differ") as caught:
-        make_source(f"folder:{tmp_path}")
+        make_dataset(f"folder:{tmp_path}")
     assert [str(each.message) for each in caught] == [
         "2 classes have names that differ only in case or spaces; are they one? train/Cat = train/cat, "
         "train/dog = val/DOG "
     ]
     shutil.rmtree(tmp_path / "train" / "Cat")
     shutil.rmtree(tmp_path / "val")
-    make_source(f"folder:{tmp_path}")  # no warning, which would be an error here
+    make_dataset(f"folder:{tmp_path}")  # no warning, which would be an error here
     shutil.copy(tmp_path / "train/cat/0.png", tmp_path / "train/cat/again.png")  # in one class
-    make_source(f"folder:{tmp_path}")
+    make_dataset(f"folder:{tmp_path}")
     shutil.copy(tmp_path / "train/cat/0.png", tmp_path / "train/dog/7.png")
     shutil.copy(tmp_path / "train/dog/1.png", tmp_path / "test/fox/8.png")
     with pytest.warns(UserWarning, match="more than one class") as caught:
-        make_source(f"folder:{tmp_path}")
+        make_dataset(f"folder:{tmp_path}")
     assert [str(each.message) for each in caught] == [
         f"2 images are in more than one class; leave each in one: {tmp_path}/train/cat/0.png = "
         f"{tmp_path}/train/dog/7.png, {tmp_path}/train/dog/1.png = {tmp_path}/test/fox/8.png"
@@ -114,7 +114,7 @@ def test_what_is_transparent_is_white_and_many_bits_are_scaled(tmp_path: Path) -
             folder.mkdir(parents=True)
             Image.fromarray(picture).save(folder / "0.png")
     with pytest.warns(UserWarning, match="2 images are in more than one class"):
-        samples = make_source(f"folder:{tmp_path}").part("test").samples.numpy()
+        samples = make_dataset(f"folder:{tmp_path}").part("test").samples.numpy()
     assert (samples[0, 5:9] == 0).all()
     assert (samples[0, 10:] == 255).all()
     np.testing.assert_allclose(samples[1, 3], np.linspace(0, 255, 28), atol=1)
@@ -220,26 +220,26 @@ def test_omniglot_without_data_or_network_says_what_to_do(tmp_path: Path, monkey
 
     monkeypatch.setattr(places.urllib.request, "urlopen", offline)
     with pytest.raises(MetaRLError, match="set METARL_DATA"):
-        make_source("omniglot")
+        make_dataset("omniglot")
 
     def other(*_: Any, **__: Any) -> io.BytesIO:
         return io.BytesIO(b"something else")
 
     monkeypatch.setattr(places.urllib.request, "urlopen", other)
     with pytest.raises(MetaRLError, match="is not the images_background"):
-        make_source("omniglot")
+        make_dataset("omniglot")
     assert not list((tmp_path / "cache").rglob("*.zip"))  # nothing wrong is kept
 
 
 def test_omniglot_has_the_published_split(data: Any) -> None:
     data("omniglot")
-    source = make_source("omniglot")
-    assert {part: len(each) for part, each in source.parts.items()} == {"train": 4112, "val": 688, "test": 1692}
-    train = source.part("train")
+    dataset = make_dataset("omniglot")
+    assert {part: len(each) for part, each in dataset.parts.items()} == {"train": 4112, "val": 688, "test": 1692}
+    train = dataset.part("train")
     assert train.names[0] == "Angelic/character01/rot000"
     first, turned = train.samples[:20], train.samples[20:40]
     assert torch.equal(torch.rot90(first, 1, (1, 2)), turned)
-    support, query, *_ = source.part("test").draw(Shape(5, 1, 5), 300, torch.Generator().manual_seed(0))
+    support, query, *_ = dataset.part("test").draw(EpisodeSpec(5, 1, 5), 300, torch.Generator().manual_seed(0))
     # The nearest by the cosine of pixels: 45.9 ± 1.0 by another count of 600 episodes; 56 where pixels are smoothed.
     one, other = (part.inputs.flatten(2) for part in (support, query))
     cosines = torch.nn.functional.normalize(other, dim=-1) @ torch.nn.functional.normalize(one, dim=-1).mT
@@ -247,7 +247,7 @@ def test_omniglot_has_the_published_split(data: Any) -> None:
 
 
 def test_what_cannot_be_adapted_to_is_refused() -> None:
-    model, images = FewShot(recipe("maml"), Kind((28, 28))), np.zeros((6, 28, 28))
+    model, images = FewShot(preset_config("maml"), DataSpec((28, 28))), np.zeros((6, 28, 28))
     for inputs, labels, message in (
         (np.zeros((6, 20, 28)), range(6), r"Samples have shape \(6, 20, 28\); \(n, 28, 28\) is taken"),
         (images, range(5), "6 samples and labels of shape"),
@@ -258,36 +258,38 @@ def test_what_cannot_be_adapted_to_is_refused() -> None:
         with pytest.raises(MetaRLError, match=message):
             model.adapt(inputs, labels)
     with pytest.raises(MetaRLError, match="this learner was made for"):
-        model.fit(Source("s", {"train": classes("a", "b")}))
+        model.fit(FewShotDataset("s", {"train": classes("a", "b")}))
     with pytest.raises(MetaRLError, match="known are prototypical"):
-        recipe("transformer")
+        preset_config("transformer")
     with pytest.raises(MetaRLError, match="anil has gradient"):
-        replace(recipe("maml"), learner="anil")
+        replace(preset_config("maml"), learner="anil")
     with pytest.raises(MetaRLError, match="one kind that can be sorted"):
         model.adapt(images, ["a", None, "b", 1, 2, 3])
     with pytest.raises(MetaRLError, match="numbers of one shape"):
         model.adapt([[1], [2, 3]], ["a", "b"])
     with pytest.raises(MetaRLError, match="score at least one"):
-        model.evaluate(classes("a", side=28), Shape(), 0)
+        model.evaluate(classes("a", side=28), EpisodeSpec(), 0)
     with pytest.raises(MetaRLError, match=r"Samples have shape \(4, 4\)"):
-        model.evaluate(classes("a"), Shape())
+        model.evaluate(classes("a"), EpisodeSpec())
     with pytest.raises(MetaRLError, match="5-way episodes"):
-        model.check(classes("a", side=28), Shape())
+        model.check(classes("a", side=28), EpisodeSpec())
     with pytest.raises(MetaRLError, match="Device"):
-        FewShot(recipe("maml"), Kind((28, 28)), device="tpu")
+        FewShot(preset_config("maml"), DataSpec((28, 28)), device="tpu")
 
 
 def test_a_classifier_stays_as_it_is_while_training_goes_on() -> None:
     images = stroke_classes(30, 8)
-    model = FewShot(replace(recipe("prototypical"), episode=Shape(5, 1, 3), width=8), Kind((28, 28), 30))
+    model = FewShot(
+        replace(preset_config("prototypical"), episode=EpisodeSpec(5, 1, 3), width=8), DataSpec((28, 28), 30)
+    )
     classifier = model.adapt(torch.from_numpy(images[:3, 0]), [0, 1, 2])
     before = classifier.predict_proba(images[0])
-    model.fit(Source("s", {"train": of_arrays(images, tuple(map(str, range(30))))}), iterations=3)
+    model.fit(FewShotDataset("s", {"train": of_arrays(images, tuple(map(str, range(30))))}), iterations=3)
     np.testing.assert_array_equal(classifier.predict_proba(images[0]), before)
 
 
 def test_labels_may_be_words() -> None:
-    model, images = FewShot(recipe("prototypical"), Kind((28, 28))), stroke_classes(3, 4).astype(np.float32)
+    model, images = FewShot(preset_config("prototypical"), DataSpec((28, 28))), stroke_classes(3, 4).astype(np.float32)
     words = np.repeat(["owl", "ant", "elk"], 2)
     classifier = model.adapt(images[:, :2].reshape(-1, 28, 28), words)
     assert classifier.classes_.tolist() == ["ant", "elk", "owl"]

@@ -27,7 +27,7 @@ from metarl.family.registry import family_class
 from metarl.fewshot.data.dataset import Source, make_source
 from metarl.fewshot.data.episodes import Shape
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import PRESETS, recipe
+from metarl.fewshot.presets import PRESETS, preset_config
 from metarl.rollout import random, recording
 from metarl.rollout.rollout import rollout
 from metarl.rollout.trajectory import Trajectory
@@ -73,7 +73,7 @@ def play(name: str, variant: str, device: str, **options: Any) -> tuple[Trajecto
     agent = MAML(family, MAML.config_class(hidden=(8,)), device=device)
     tasks = family.tasks.sample(stream_keys(6, 0, "task")).repeat(3)
     batch = family.batch(tasks, stream_keys(18, 0, "test"), device)
-    return rollout(agent.learner, agent.params, agent.learner.initial(agent.params, 6), batch, lanes=3, **options)
+    return rollout(agent.learner, agent.params, agent.learner.initial(agent.params, 6), batch, n_envs=3, **options)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_an_evaluation_is_that_of_the_cpu(name: str, cuda: str) -> None:
         tasks = agent.family.tasks.sample(stream_keys(5, 0, "task"))
         curves.append(
             adaptation_curve(
-                agent.learner, agent.params, agent.family, tasks, points=3, lanes=agent.lanes, device=device
+                agent.learner, agent.params, agent.family, tasks, points=3, n_envs=agent.n_envs, device=device
             )
         )
     torch.testing.assert_close(*(torch.from_numpy(curve.returns) for curve in curves), rtol=1e-2, atol=1e-2)
@@ -140,13 +140,13 @@ def strokes() -> Source:
     return make_source("strokes")
 
 
-OF_CLASSES = pytest.mark.parametrize("name", [name for name in PRESETS if recipe(name).episode.way > 1])
+OF_CLASSES = pytest.mark.parametrize("name", [name for name in PRESETS if preset_config(name).episode.way > 1])
 
 
 @OF_CLASSES
 @pytest.mark.usefixtures("exact")
 def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: Source, cuda: str) -> None:
-    config = replace(recipe(name), tasks=2, width=8)
+    config = replace(preset_config(name), tasks=2, width=8)
     found = []
     for device in (cuda, "cpu"):
         model = FewShot(config, strokes, device=device)
@@ -167,7 +167,7 @@ def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: Source, cuda
 def test_a_few_shot_learner_is_trained_scored_and_kept_on_the_gpu(
     name: str, strokes: Source, cuda: str, tmp_path: Path
 ) -> None:
-    config = replace(recipe(name), tasks=2, width=8, iterations=3)
+    config = replace(preset_config(name), tasks=2, width=8, iterations=3)
     model = FewShot(config, strokes, device=cuda).fit(strokes, iterations=2)
     model.save(tmp_path / "model")
     shape = Shape(5, 1, 5)
@@ -188,7 +188,7 @@ def test_a_few_shot_learner_is_trained_scored_and_kept_on_the_gpu(
 @pytest.mark.parametrize("name", [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"])
 def test_regression_is_that_of_the_cpu(name: str, cuda: str) -> None:
     sinusoid = make_source("sinusoid")
-    config = recipe(name, "sinusoid" if "sinusoid" in PRESETS[name] else "default")
+    config = preset_config(name, "sinusoid" if "sinusoid" in PRESETS[name] else "default")
     config = replace(config, tasks=2, iterations=2)
     there, here = (FewShot(config, sinusoid, device=device).fit(sinusoid) for device in (cuda, "cpu"))
     close(there.params, here.params, 1e-3)
@@ -198,12 +198,12 @@ def test_regression_is_that_of_the_cpu(name: str, cuda: str) -> None:
 @pytest.mark.parametrize("name", ["maml-ppo", "maml-discrete", "rl2-gru", "rl2-transformer", "varibad", "pearl"])
 def test_no_rollout_waits_for_the_gpu(name: str, compile: bool, cuda: str, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = make(name, cuda)
-    tasks = agent.family.tasks.sample(stream_keys(6, 0, "task")).repeat(agent.lanes)
-    batch = agent.family.batch(tasks, stream_keys(6 * agent.lanes, 0, "test"), cuda)
+    tasks = agent.family.tasks.sample(stream_keys(6, 0, "task")).repeat(agent.n_envs)
+    batch = agent.family.batch(tasks, stream_keys(6 * agent.n_envs, 0, "test"), cuda)
     state = agent.learner.initial(agent.params, 6)
 
     def go(episode: int) -> Trajectory:
-        options: dict[str, Any] = {"lanes": agent.lanes, "episodes": 2, "first_episode": episode, "compile": compile}
+        options: dict[str, Any] = {"n_envs": agent.n_envs, "episodes": 2, "first_episode": episode, "compile": compile}
         return rollout(agent.learner, agent.params, state, batch, **options)[0]
 
     go(0)  # makes what is kept: the limits of the action space, a captured step

@@ -55,28 +55,28 @@ def make(online: bool) -> Algorithm:
 
 
 def play(agent: Algorithm, episodes: int = 1) -> tuple[Trajectory, dict[str, Tensor]]:
-    lanes = agent.lanes
-    tasks, keys = agent.family.tasks.sample(stream_keys(7, 0)).repeat(lanes), stream_keys(7 * lanes, 1)
+    n_envs = agent.n_envs
+    tasks, keys = agent.family.tasks.sample(stream_keys(7, 0)).repeat(n_envs), stream_keys(7 * n_envs, 1)
     # Not alike, so that a task with another's parameters would show.
     state = {
         name: value + torch.arange(7).reshape(-1, *[1] * (value.ndim - 1)) / 10 if value.is_floating_point() else value
         for name, value in agent.learner.initial(agent.params, 7).items()
     }
     batch = agent.family.batch(tasks, keys)
-    return rollout(agent.learner, agent.params, state, batch, lanes=lanes, episodes=episodes)
+    return rollout(agent.learner, agent.params, state, batch, n_envs=n_envs, episodes=episodes)
 
 
 @pytest.mark.parametrize("online", [False, True])
 def test_a_rollout_in_parts_is_the_rollout(online: bool, room: Callable[[int], Sizes]) -> None:
     agent = make(online)
-    lanes = agent.lanes
+    n_envs = agent.n_envs
     whole, state = play(agent, episodes=2)
-    played = room(4 * lanes)
-    with pytest.warns(Chunked, match=rf"{7 * lanes} environments does not fit .* of cpu; it is played in parts of "
-                      rf"{4 * lanes}, which gives the same numbers") as said:  # fmt: skip
+    played = room(4 * n_envs)
+    with pytest.warns(Chunked, match=rf"{7 * n_envs} environments does not fit .* of cpu; it is played in parts of "
+                      rf"{4 * n_envs}, which gives the same numbers") as said:  # fmt: skip
         parts, after = play(agent, episodes=2)
     assert len(said) == 1
-    assert played == [7 * lanes, 4 * lanes, 4 * lanes, 3 * lanes, 3 * lanes]
+    assert played == [7 * n_envs, 4 * n_envs, 4 * n_envs, 3 * n_envs, 3 * n_envs]
     assert torch.equal(parts.lengths, whole.lengths)
     for name in ("observation", "action", "reward", "final_observation", "episode_noise"):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=1e-5, atol=1e-5)
@@ -129,21 +129,21 @@ def test_a_batch_that_has_no_parts_is_an_error() -> None:
 def test_a_real_gpu_that_is_full(cuda: str) -> None:
     agent = make(False)
     agent.params = {name: value.to(cuda) for name, value in agent.params.items()}
-    n, lanes = 4000, agent.lanes
+    n, n_envs = 4000, agent.n_envs
     batch = agent.family.batch(
-        agent.family.tasks.sample(stream_keys(n, 0)).repeat(lanes), stream_keys(n * lanes, 1), cuda
+        agent.family.tasks.sample(stream_keys(n, 0)).repeat(n_envs), stream_keys(n * n_envs, 1), cuda
     )
     state = agent.learner.initial(agent.params, n)
-    whole = rollout(agent.learner, agent.params, state, batch, lanes=lanes)[0]
+    whole = rollout(agent.learner, agent.params, state, batch, n_envs=n_envs)[0]
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    rollout(agent.learner, agent.params, state, batch, lanes=lanes)
+    rollout(agent.learner, agent.params, state, batch, n_envs=n_envs)
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(0.8 * torch.cuda.max_memory_allocated() / total)
     try:
         with pytest.warns(Chunked):
-            parts = rollout(agent.learner, agent.params, state, batch, lanes=lanes)[0]
+            parts = rollout(agent.learner, agent.params, state, batch, n_envs=n_envs)[0]
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     torch.testing.assert_close(parts.reward, whole.reward)

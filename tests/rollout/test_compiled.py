@@ -72,15 +72,15 @@ def agent(name: str) -> Algorithm:
 
 def play(made: Algorithm, compile: bool | Way | None, episode: int = 0, horizon: int = 5) -> tuple[Trajectory, Tensors]:
     vars(made.family)["horizon"] = horizon
-    tasks = made.family.tasks.sample(stream_keys(N // made.lanes, 0, "task")).repeat(made.lanes)
+    tasks = made.family.tasks.sample(stream_keys(N // made.n_envs, 0, "task")).repeat(made.n_envs)
     batch = made.family.batch(tasks, stream_keys(N, 0, "test"))
-    state = made.learner.initial(made.params, N // made.lanes)
+    state = made.learner.initial(made.params, N // made.n_envs)
     return rollout(
         made.learner,
         made.params,
         state,
         batch,
-        lanes=made.lanes,
+        n_envs=made.n_envs,
         episodes=2,
         first_episode=episode,
         compile=compile,

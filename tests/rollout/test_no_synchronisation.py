@@ -130,14 +130,14 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Algorithm], list[int]]:
     monkeypatch.setattr(recording, "read", read)
 
     def run(agent: Algorithm) -> list[int]:
-        n = TASKS * agent.lanes
-        tasks = agent.family.tasks.sample(stream_keys(TASKS, 0, "task")).repeat(agent.lanes)
+        n = TASKS * agent.n_envs
+        tasks = agent.family.tasks.sample(stream_keys(TASKS, 0, "task")).repeat(agent.n_envs)
         batch = agent.family.batch(tasks, stream_keys(n, 0, "test"), "meta")
         to_env(batch.action_space, batch.device)  # kept from now on
         state = agent.learner.initial(agent.params, TASKS)
         with Watched():
-            trajectory, _ = rollout(agent.learner, agent.params, state, batch, lanes=agent.lanes, episodes=2)
-        assert trajectory.reward.shape == (TASKS, agent.lanes, 2, HORIZON)
+            trajectory, _ = rollout(agent.learner, agent.params, state, batch, n_envs=agent.n_envs, episodes=2)
+        assert trajectory.reward.shape == (TASKS, agent.n_envs, 2, HORIZON)
         assert trajectory.reward.device.type == trajectory.action.device.type == "meta"
         return reads
 
@@ -177,7 +177,7 @@ def test_without_looking_a_rollout_goes_on_to_the_horizon_and_is_cut_to_the_same
     batch = family.batch(family.tasks.sample(stream_keys(TASKS, 0)), stream_keys(TASKS, 1))
 
     def play() -> tuple[Trajectory, dict[str, Tensor]]:
-        return rollout(agent.learner, agent.params, agent.learner.initial(agent.params, TASKS), batch, lanes=1)
+        return rollout(agent.learner, agent.params, agent.learner.initial(agent.params, TASKS), batch, n_envs=1)
 
     looked, state = play()
     made = Recording.__init__

@@ -29,7 +29,7 @@ def episode(**changes: Any) -> Episode:
 
 
 def log_of(trajectory: Trajectory, scale: Callable[[torch.Tensor], torch.Tensor]) -> list[Episode]:
-    """What a robot's computer would have written of the first lane."""
+    """What a robot's computer would have written of the first env."""
     found = []
     for i in range(trajectory.n_episodes):
         n = int(trajectory.lengths[0, 0, i])
@@ -59,7 +59,7 @@ def test_adapting_to_a_log_is_adapting_to_the_trajectory(agent: str) -> None:
     made: Any = PEARL(family, PEARLConfig()) if agent == "pearl" else RL2(family, RL2Config(tasks=4))
     learner: MetaLearner = made.learner
     batch = family.batch(family.splits.test[:1], stream_keys(1, 3))
-    recorded, _ = rollout(learner, made.params, learner.initial(made.params, 1), batch, lanes=1, episodes=3)
+    recorded, _ = rollout(learner, made.params, learner.initial(made.params, 1), batch, n_envs=1, episodes=3)
     log = log_of(recorded, lambda action: action.clamp(-1, 1) * 0.1)
     if agent == "rl2":  # sees what was clipped
         recorded = replace(recorded, action=recorded.action.clamp(-1, 1))

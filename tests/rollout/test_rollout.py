@@ -103,16 +103,16 @@ class Tally(MetaLearner):
 
 
 def batch_of(
-    lengths: list[float], lanes: int = 1, pull: list[float] | None = None, family: TorchFamily | None = None
+    lengths: list[float], n_envs: int = 1, pull: list[float] | None = None, family: TorchFamily | None = None
 ) -> TorchBatch:
     pulls = pull if pull is not None else np.linspace(-1, 1, len(lengths)).tolist()
-    tasks = Tasks({"length": lengths, "pull": pulls}).repeat(lanes)
+    tasks = Tasks({"length": lengths, "pull": pulls}).repeat(n_envs)
     return (family or Countdown()).batch(tasks, stream_keys(len(tasks), "test"))
 
 
-def collect(lengths: list[float], lanes: int = 1, **options: Any) -> Trajectory:
-    batch, learner = batch_of(lengths, lanes), Perceptrons()
-    return rollout(learner, {}, learner.initial({}, len(lengths)), batch, lanes=lanes, **options)[0]
+def collect(lengths: list[float], n_envs: int = 1, **options: Any) -> Trajectory:
+    batch, learner = batch_of(lengths, n_envs), Perceptrons()
+    return rollout(learner, {}, learner.initial({}, len(lengths)), batch, n_envs=n_envs, **options)[0]
 
 
 def same(one: Trajectory, other: Trajectory, tolerance: float = 0.0) -> None:
@@ -131,7 +131,7 @@ def same(one: Trajectory, other: Trajectory, tolerance: float = 0.0) -> None:
 
 
 def test_axes() -> None:
-    t = collect([1, 3, 99], lanes=2, episodes=4)
+    t = collect([1, 3, 99], n_envs=2, episodes=4)
     assert t.observation.shape == (3, 2, 4, HORIZON, 2)
     assert t.action.shape == (3, 2, 4, HORIZON, 1)
     for value in (t.reward, t.terminated, t.truncated, t.valid, t.record["log_prob"], t.record["value"]):
@@ -144,22 +144,22 @@ def test_axes() -> None:
 
 def test_ends_are_told_apart_and_what_follows_is_padding() -> None:
     # By termination after 1 and 3 steps; by termination with the horizon; by the horizon.
-    t = collect([1, 3, HORIZON, 99], lanes=2)
+    t = collect([1, 3, HORIZON, 99], n_envs=2)
     assert t.lengths[:, :, 0].tolist() == [[1, 1], [3, 3], [HORIZON] * 2, [HORIZON] * 2]
     steps = torch.arange(HORIZON)
     for task, length in enumerate([1, 3, HORIZON, HORIZON]):
         by_time = task == 3
-        for lane in range(2):
-            assert torch.equal(t.valid[task, lane, 0], steps < length)
-            assert torch.equal(t.terminated[task, lane, 0], (steps == length - 1) & (not by_time))
-            assert torch.equal(t.truncated[task, lane, 0], (steps == length - 1) & by_time)
+        for env in range(2):
+            assert torch.equal(t.valid[task, env, 0], steps < length)
+            assert torch.equal(t.terminated[task, env, 0], (steps == length - 1) & (not by_time))
+            assert torch.equal(t.truncated[task, env, 0], (steps == length - 1) & by_time)
     for value in (t.observation, t.action, t.reward, t.record["log_prob"], t.extras["moved"]):
         assert (value[~t.valid] == 0).all()
         assert (value[t.valid] != 0).any()
 
 
 def test_the_final_observation_is_the_one_after_the_last_valid_step() -> None:
-    t = collect([1, 3, HORIZON, 99], lanes=2)
+    t = collect([1, 3, HORIZON, 99], n_envs=2)
     assert t.final_observation[..., 1][:, :, 0].tolist() == [[1, 1], [3, 3], [HORIZON] * 2, [HORIZON] * 2]
     # The clock says which observation is which, and the reward is pull times the place after the move.
     clock = torch.arange(HORIZON).expand_as(t.reward)
@@ -182,7 +182,7 @@ def test_the_step_axis_ends_with_the_longest_episode_and_the_rollout_soon_after(
 
 
 def test_the_record_belongs_to_the_action_and_the_episode_noise_to_the_episode() -> None:
-    t, learner = collect([99, 99, 99], lanes=2, episodes=2), Perceptrons()
+    t, learner = collect([99, 99, 99], n_envs=2, episodes=2), Perceptrons()
     for episode in range(2):
         state = learner.begin_episode({}, learner.initial({}, 3), t.episode_noise[:, episode])
         outputs = learner.policy({}, state, t.observation[:, :, episode].flatten(1, 2))
@@ -195,42 +195,42 @@ def test_the_record_belongs_to_the_action_and_the_episode_noise_to_the_episode()
 
 
 def test_actions_are_recorded_as_the_policy_means_them_and_clipped_into_the_box_for_the_family() -> None:
-    t = collect([99, 99, 99], lanes=3)
+    t = collect([99, 99, 99], n_envs=3)
     assert (t.action.abs() > 1).any()
     # Box(-.1, .3): the middle is .1, half the width .2.
     torch.testing.assert_close(t.extras["moved"], 0.1 + 0.2 * t.action.clamp(-1, 1))
 
 
 def test_a_row_is_the_rollout_of_its_task_alone_with_its_own_parameters() -> None:
-    lengths, lanes = [4.0, 99.0, 2.0, 7.0], 2
-    whole, learner = collect(lengths, lanes, episodes=2), Perceptrons()
+    lengths, n_envs = [4.0, 99.0, 2.0, 7.0], 2
+    whole, learner = collect(lengths, n_envs, episodes=2), Perceptrons()
     state, pull = learner.initial({}, 4), np.linspace(-1, 1, 4)
     for i, length in enumerate(lengths):
-        tasks = Tasks({"length": [length], "pull": [pull[i]]}).repeat(lanes)
-        batch = Countdown().batch(tasks, stream_keys(8, "test")[i * lanes : (i + 1) * lanes])
+        tasks = Tasks({"length": [length], "pull": [pull[i]]}).repeat(n_envs)
+        batch = Countdown().batch(tasks, stream_keys(8, "test")[i * n_envs : (i + 1) * n_envs])
         row = {name: value[i : i + 1] for name, value in state.items()}
-        same(whole.tasks([i]), rollout(learner, {}, row, batch, lanes=lanes, episodes=2)[0], 1e-5)
+        same(whole.tasks([i]), rollout(learner, {}, row, batch, n_envs=n_envs, episodes=2)[0], 1e-5)
     # The rows differ by more than their noise: the same noise with the first row's parameters gives other actions.
     alike = {name: value[:1].expand_as(value) for name, value in state.items()}
-    other = rollout(learner, {}, alike, batch_of(lengths, lanes), lanes=lanes, episodes=2)[0]
+    other = rollout(learner, {}, alike, batch_of(lengths, n_envs), n_envs=n_envs, episodes=2)[0]
     assert not torch.allclose(other.action[1:], whole.action[1:], atol=1e-2)
 
 
 def test_a_chunk_of_tasks_is_the_whole() -> None:
-    lengths, lanes, learner = [4.0, 99.0, 2.0, 7.0, 5.0, 9.0], 3, Perceptrons()
-    whole, state, keys = collect(lengths, lanes), learner.initial({}, 6), stream_keys(18, "test")
-    tasks = Tasks({"length": lengths, "pull": np.linspace(-1, 1, 6)}).repeat(lanes)
+    lengths, n_envs, learner = [4.0, 99.0, 2.0, 7.0, 5.0, 9.0], 3, Perceptrons()
+    whole, state, keys = collect(lengths, n_envs), learner.initial({}, 6), stream_keys(18, "test")
+    tasks = Tasks({"length": lengths, "pull": np.linspace(-1, 1, 6)}).repeat(n_envs)
     parts = []
     for start, stop in ((0, 2), (2, 6)):
-        rows = slice(start * lanes, stop * lanes)
+        rows = slice(start * n_envs, stop * n_envs)
         row = {name: value[start:stop] for name, value in state.items()}
-        parts.append(rollout(learner, {}, row, Countdown().batch(tasks[rows], keys[rows]), lanes=lanes)[0])
+        parts.append(rollout(learner, {}, row, Countdown().batch(tasks[rows], keys[rows]), n_envs=n_envs)[0])
     same(whole, Trajectory.concatenate(parts, axis="task"), 1e-5)
 
 
 def test_the_same_again_and_other_noise_in_another_episode() -> None:
-    first = collect([4, 99], lanes=2, episodes=3)
-    same(first, collect([4, 99], lanes=2, episodes=3))
+    first = collect([4, 99], n_envs=2, episodes=3)
+    same(first, collect([4, 99], n_envs=2, episodes=3))
     moved = first.next_observation()[..., 0] - first.observation[..., 0]
     for noise in (
         first.observation[..., 0, 0],  # of the reset
@@ -239,7 +239,7 @@ def test_the_same_again_and_other_noise_in_another_episode() -> None:
     ):
         assert len(noise.unique()) > 0.98 * noise.numel()  # each its own, but for rounding
     # The number of an episode alone decides on its noise.
-    same(collect([4, 99], lanes=2, episodes=1, first_episode=2), take_episode(first, 2))
+    same(collect([4, 99], n_envs=2, episodes=1, first_episode=2), take_episode(first, 2))
 
 
 def take_episode(t: Trajectory, episode: int) -> Trajectory:
@@ -259,7 +259,7 @@ def test_without_exploration_noise_actions_are_the_mode() -> None:
 
 def test_an_online_learner_takes_in_every_valid_transition_once_and_then_no_more() -> None:
     learner, lengths = Tally(), [1.0, 3.0, HORIZON, 99.0]
-    t, state = rollout(learner, {}, learner.initial({}, 4), batch_of(lengths), lanes=1, episodes=2)
+    t, state = rollout(learner, {}, learner.initial({}, 4), batch_of(lengths), n_envs=1, episodes=2)
     assert state["steps"].tolist() == [2, 6, 2 * HORIZON, 2 * HORIZON]
     assert state["ends"].tolist() == [2, 2, 2, 0]
     assert state["limits"].tolist() == [0, 0, 0, 2]
@@ -272,25 +272,25 @@ def test_an_online_learner_takes_in_every_valid_transition_once_and_then_no_more
 def test_a_learner_that_is_not_online_leaves_with_its_state_but_for_the_episode_start() -> None:
     learner = Perceptrons()
     before = learner.initial({}, 2)
-    t, after = rollout(learner, {}, before, batch_of([4, 99]), lanes=1, episodes=2)
+    t, after = rollout(learner, {}, before, batch_of([4, 99]), n_envs=1, episodes=2)
     assert torch.equal(after["shift"][:, 0, 0], t.episode_noise[:, 1].sum(-1))
     assert all(torch.equal(after[name], value) for name, value in before.items() if name != "shift")
 
 
 @pytest.mark.parametrize(
-    ("lanes", "learner", "options", "message"),
+    ("n_envs", "learner", "options", "message"),
     [
-        (4, Perceptrons(), {}, "6 environments do not divide into lanes of 4"),
-        (0, Perceptrons(), {}, "lanes of 0"),
-        (2, Tally(), {}, "Tally adapts online and has one lane a task, got lanes=2"),
+        (4, Perceptrons(), {}, "6 environments do not divide into envs of 4"),
+        (0, Perceptrons(), {}, "envs of 0"),
+        (2, Tally(), {}, "Tally adapts online and has one env a task, got n_envs=2"),
         (2, Perceptrons(), {"episodes": 0}, "episodes=0"),
     ],
 )
 def test_what_cannot_be_rolled_out_is_refused(
-    lanes: int, learner: MetaLearner, options: dict[str, int], message: str
+    n_envs: int, learner: MetaLearner, options: dict[str, int], message: str
 ) -> None:
     with pytest.raises(MetaRLError, match=message):
-        rollout(learner, {}, learner.initial({}, 3), batch_of([5, 5, 5], lanes=2), lanes=lanes, **options)
+        rollout(learner, {}, learner.initial({}, 3), batch_of([5, 5, 5], n_envs=2), n_envs=n_envs, **options)
 
 
 class Broken(Countdown):
@@ -321,14 +321,14 @@ def test_a_number_that_is_not_finite_is_an_error_that_says_where(
     name: str, length: int, step: int, value: float
 ) -> None:
     learner, batch = Tally(), batch_of([9, length, 9], pull=[-1, 0, 1], family=Broken(name, value))
-    with pytest.raises(MetaRLError, match=rf"{name} that is not finite.*task 1, lane 0, episode 0, step {step}\b"):
-        rollout(learner, {}, learner.initial({}, 3), batch, lanes=1)
+    with pytest.raises(MetaRLError, match=rf"{name} that is not finite.*task 1, env 0, episode 0, step {step}\b"):
+        rollout(learner, {}, learner.initial({}, 3), batch, n_envs=1)
 
 
 @pytest.mark.parametrize("name", ["reward", "observation"])
 def test_a_row_that_breaks_down_after_its_end_disturbs_nobody(name: str) -> None:
     learner, batch = Tally(), batch_of([9, 3, 9], pull=[-1, 0, 1], family=Broken(name, float("nan")))
-    t, state = rollout(learner, {}, learner.initial({}, 3), batch, lanes=1)
+    t, state = rollout(learner, {}, learner.initial({}, 3), batch, n_envs=1)
     assert t.observation.isfinite().all()
     assert t.reward.isfinite().all()
     assert state["reward"].isfinite().all()
@@ -385,8 +385,8 @@ def test_a_gymnasium_environment_gives_the_familys_own_numbers(make: Make) -> No
     env, batch, dimensions = make()
     learner = Wander(dimensions)
     single = GymnasiumBatch(env, batch.horizon, seed=7)
-    mine, after_mine = rollout(learner, {}, learner.initial({}, 1), single, lanes=1, episodes=3)
-    theirs, after_theirs = rollout(learner, {}, learner.initial({}, 1), batch, lanes=1, episodes=3)
+    mine, after_mine = rollout(learner, {}, learner.initial({}, 1), single, n_envs=1, episodes=3)
+    theirs, after_theirs = rollout(learner, {}, learner.initial({}, 1), batch, n_envs=1, episodes=3)
     same(mine, theirs)
     assert mine.n_steps == theirs.n_steps
     for name in after_mine:
@@ -428,7 +428,7 @@ class Second(Tally):
 
 def test_after_its_end_a_gymnasium_environment_is_stepped_no_more() -> None:
     env, learner = Clock(3), Second()
-    t, state = rollout(learner, {}, learner.initial({}, 1), GymnasiumBatch(env, 20, seed=4), lanes=1, episodes=2)
+    t, state = rollout(learner, {}, learner.initial({}, 1), GymnasiumBatch(env, 20, seed=4), n_envs=1, episodes=2)
     assert t.lengths.tolist() == [[[3, 3]]]
     assert t.returns.tolist() == [[[3, 3]]]
     assert t.terminated[0, 0, 0].tolist() == [False, False, True]
@@ -441,12 +441,12 @@ def test_after_its_end_a_gymnasium_environment_is_stepped_no_more() -> None:
 
 def test_an_environment_without_a_time_limit_is_truncated_at_the_horizon() -> None:
     learner = Second()
-    t, state = rollout(learner, {}, learner.initial({}, 1), GymnasiumBatch(Clock(99), 6), lanes=1)
+    t, state = rollout(learner, {}, learner.initial({}, 1), GymnasiumBatch(Clock(99), 6), n_envs=1)
     assert t.lengths.tolist() == [[[6]]]
     assert t.truncated[0, 0, 0].tolist() == [False] * 5 + [True]
     assert not t.terminated.any()
     assert state["limits"].tolist() == [1]
-    ends_there, _ = rollout(learner, {}, learner.initial({}, 1), GymnasiumBatch(Clock(6), 6), lanes=1)
+    ends_there, _ = rollout(learner, {}, learner.initial({}, 1), GymnasiumBatch(Clock(6), 6), n_envs=1)
     assert ends_there.terminated[0, 0, 0, -1]
     assert not ends_there.truncated.any()
 

@@ -1,4 +1,4 @@
-"""Trajectories built by hand: every number says which task, lane, episode and step it belongs to."""
+"""Trajectories built by hand: every number says which task, env, episode and step it belongs to."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -10,12 +10,12 @@ from torch import Tensor
 from metarl.core.errors import MetaRLError
 from metarl.rollout.trajectory import Trajectory
 
-# (task, lane, episode): two tasks, two lanes, three episodes.
+# (task, env, episode): two tasks, two envs, three episodes.
 LENGTHS = (((4, 2, 1), (1, 3, 4)), ((2, 2, 2), (3, 1, 4)))
 
 
 def place(shape: Sequence[int], step: int | None = None) -> Tensor:
-    """1000 task + 100 lane + 10 episode + step; the last axis is the step unless ``step`` is given."""
+    """1000 task + 100 env + 10 episode + step; the last axis is the step unless ``step`` is given."""
     axes = [torch.arange(float(n)) for n in shape]
     grids = torch.meshgrid(*axes, indexing="ij")
     number = 1000 * grids[0] + 100 * grids[1] + 10 * grids[2]
@@ -66,10 +66,10 @@ def equal(one: Trajectory, other: Trajectory) -> bool:
 
 def test_sizes_lengths_and_returns() -> None:
     t = trajectory()
-    assert (t.n_tasks, t.n_lanes, t.n_episodes, t.n_steps) == (2, 2, 3, 4)
-    assert t.lengths.tolist() == [[list(lane) for lane in task] for task in LENGTHS]
+    assert (t.n_tasks, t.n_envs, t.n_episodes, t.n_steps) == (2, 2, 3, 4)
+    assert t.lengths.tolist() == [[list(env) for env in task] for task in LENGTHS]
     assert t.environment_steps == 29
-    # Task 0, lane 0: 0.5 + 1.5 + 2.5 + 3.5, then 10.5 + 11.5, then 20.5. What stands in the padding is not earned.
+    # Task 0, env 0: 0.5 + 1.5 + 2.5 + 3.5, then 10.5 + 11.5, then 20.5. What stands in the padding is not earned.
     assert t.returns[0, 0].tolist() == [8.0, 22.0, 20.5]
     assert trajectory(padding=float("nan")).returns.isfinite().all()
 
@@ -91,7 +91,7 @@ def test_a_transition_is_one_step_of_every_row() -> None:
     assert transition.reward.tolist() == [[11.5, 111.5], [1011.5, 1111.5]]
     assert transition.terminated.tolist() == [[True, False], [True, False]]
     assert transition.truncated.tolist() == [[False, False], [False, False]]
-    # Lane (0, 0) ends here, lane (0, 1) goes on.
+    # Lane (0, 0) ends here, env (0, 1) goes on.
     assert transition.next_observation[0].tolist() == [[12, -12], [112, -112]]
     assert t.transition(episode=2, step=3).next_observation[0, 1].tolist() == [124, -124]
     assert t.transition(episode=0, step=2).truncated.tolist() == [[False, False], [False, True]]
@@ -147,8 +147,8 @@ def test_some_tasks_and_some_lanes() -> None:
     assert t.tasks([1, 0, 1]).final_observation[:, 0, 0, 0].tolist() == [1002, 4, 1002]
     assert t.tasks(torch.tensor([1])).episode_noise.tolist() == [[[1000], [1010], [1020]]]
     assert t.tasks([1]).record["log_prob"].shape == (1, 2, 3, 4)
-    assert t.lanes(1).reward.shape == (2, 1, 3, 4)
-    assert t.lanes(1).final_observation.shape == (2, 1, 3, 2)
+    assert t.envs(1).reward.shape == (2, 1, 3, 4)
+    assert t.envs(1).final_observation.shape == (2, 1, 3, 2)
     assert equal(t.to("cpu"), t)
 
 
@@ -174,7 +174,7 @@ def test_joining_tasks_is_the_inverse_of_taking_some() -> None:
 
 
 def test_joining_along_another_axis_is_refused() -> None:
-    with pytest.raises(MetaRLError, match="'task' or 'episode', not 'lane'"):
+    with pytest.raises(MetaRLError, match="'task' or 'episode', not 'env'"):
         Trajectory.concatenate([trajectory()] * 2, axis="lane")
 
 

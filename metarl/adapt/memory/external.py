@@ -21,7 +21,7 @@ _SHARPNESS = 10.0  # of a softmax over cosines, at first
 _FIRST = 1e-5  # so much more used a slot counts than the one before it
 
 
-class External(Memory):
+class ExternalMemory(Memory):
     """Memory-augmented neural network (Santoro et al. 2016, section 3): least recently used access.
 
     A matrix of ``slots`` rows of ``slot_width`` numbers, and ``reads`` heads. At every input the controller, an LSTM

@@ -1,7 +1,7 @@
 """The memories by name."""
 
 from metarl.adapt.memory.base import GRU, LSTM, Memory
-from metarl.adapt.memory.external import External
+from metarl.adapt.memory.external import ExternalMemory
 from metarl.adapt.memory.snail import SNAIL
 from metarl.adapt.memory.transformer import Transformer
 
@@ -9,7 +9,7 @@ MEMORIES: dict[str, type[Memory]] = {
     "gru": GRU,
     "lstm": LSTM,
     "transformer": Transformer,
-    "external": External,
+    "external": ExternalMemory,
     "snail": SNAIL,
 }
 _MOST_SLOTS = 128  # as many as the paper has
@@ -26,7 +26,7 @@ def make_memory(name: str, n_inputs: int, width: int, *, layers: int, heads: int
         return Transformer(n_inputs, width, layers=layers, heads=heads, capacity=capacity)
     if name == "external":
         slots = min(max(capacity, heads), _MOST_SLOTS)
-        return External(n_inputs, width, slots=slots, slot_width=max(width // (2 * heads), 1), reads=heads)
+        return ExternalMemory(n_inputs, width, slots=slots, slot_width=max(width // (2 * heads), 1), reads=heads)
     if name == "snail":
         return SNAIL(n_inputs, width, layers=layers, filters=max(width // 2, 1), capacity=capacity)
     return MEMORIES[name](n_inputs, width)

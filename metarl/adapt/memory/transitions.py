@@ -67,7 +67,7 @@ class TransitionInput:
         )
 
     def of_trajectory(self, params: Params, trajectory: Trajectory) -> Tensor:
-        """Rows ``(task, lane, episode, step, size)``."""
+        """Rows ``(task, env, episode, step, size)``."""
         start = torch.zeros_like(trajectory.reward)
         start[..., 0] = 1
         transition = Transition(
@@ -81,7 +81,7 @@ class TransitionInput:
         return self(params, transition, start)
 
     def decodable(self, params: Params, trajectory: Trajectory) -> Tensor:
-        """What a reward is decoded from, ``(task, lane, episode, step, n)``: observation, action, next observation."""
+        """What a reward is decoded from, ``(task, env, episode, step, n)``: observation, action, next observation."""
         return torch.cat(
             [
                 self.observation(params, trajectory.observation),

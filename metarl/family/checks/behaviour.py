@@ -1,4 +1,4 @@
-"""Checks of how a family behaves: its tasks and splits, its random numbers, its episodes and its players."""
+"""Checks of how a family behaves: its tasks and splits, its random numbers, its episodes and its reference policies."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from metarl.family.checks.play import (
     play,
     some_actions,
 )
-from metarl.family.reference_policies import player_returns
+from metarl.family.reference_policies import policy_returns
 from metarl.tasks import Tasks
 
 _HIDDEN = "Take all randomness from u, read the task from task alone, and keep nothing on self between calls."
@@ -160,16 +160,16 @@ def streams(subject: Subject) -> Iterator[Found]:
         yield f"{episodes} episodes of every environment are alike, though environments differ.", _HIDDEN
 
 
-def players(subject: Subject) -> Iterator[Found]:
-    """Every reference player plays, and the floor earns no more than the optimum."""
+def reference_policies(subject: Subject) -> Iterator[Found]:
+    """Every reference policy plays, and the floor earns no more than the optimum."""
     family = subject.family
     tasks = family.splits.test[: min(20, len(family.splits.test))]
     repeats = 1 if family.floor is None or family.optimum is None else 4  # only a comparison needs little noise
     returns: dict[str, Array] = {}
-    for name in family.players():
-        scored = player_returns(family, name, tasks, episodes=min(family.episodes_per_trial, 20), repeats=repeats)
+    for name in family.reference_policies():
+        scored = policy_returns(family, name, tasks, episodes=min(family.episodes_per_trial, 20), repeats=repeats)
         if not np.isfinite(scored).all():
-            yield f"Player {name!r} earns {scored.mean()}.", "Bound its actions and the reward."
+            yield f"ReferencePolicy {name!r} earns {scored.mean()}.", "Bound its actions and the reward."
             return
         returns[name] = scored.mean(1)
     if family.floor is None or family.optimum is None:
@@ -181,7 +181,7 @@ def players(subject: Subject) -> Iterator[Found]:
             f"The floor {family.floor!r} earns {returns[family.floor].mean():.4g}, more than the optimum "
             f"{family.optimum!r} with {returns[family.optimum].mean():.4g} (mean over {len(tasks)} test tasks)."
         )
-        yield what, "Mend the players, or name others."
+        yield what, "Mend the reference policies, or name others."
 
 
 def _inside(family: TaskFamily, tasks: Tasks, row: int) -> bool:
@@ -212,5 +212,5 @@ BEHAVIOUR: Checks = {
     "same seed": same_seed,
     "chunked": chunked,
     "streams": streams,
-    "players": players,
+    "reference_policies": reference_policies,
 }

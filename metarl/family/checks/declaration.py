@@ -34,14 +34,20 @@ def declaration(subject: Subject) -> Iterator[Found]:
     if not isinstance(family.split, SplitRule):
         yield f"split = {family.split!r} is no split rule.", "Use Fresh(), Disjoint() or Closed(), an instance."
     yield from _tasks(family)
-    players = family.players()
+    reference_policies = family.reference_policies()
     for name in ("floor", "optimum"):
-        if (player := getattr(family, name)) is not None and player not in players:
-            there = ", ".join(players) or "none"
-            yield f"{name} = {player!r} is no player of the family; it has {there}.", "Name one that players() returns."
-    for player, learner in players.items():
+        if (reference := getattr(family, name)) is not None and reference not in reference_policies:
+            there = ", ".join(reference_policies) or "none"
+            yield (
+                f"{name} = {reference!r} is no reference policy of the family; it has {there}.",
+                "Name one that reference_policies() returns.",
+            )
+    for reference, learner in reference_policies.items():
         if not isinstance(learner, MetaLearner):
-            yield f"Player {player!r} is a {type(learner).__name__}.", "Make it a Reflex(choose), or subclass Player."
+            yield (
+                f"ReferencePolicy {reference!r} is a {type(learner).__name__}.",
+                "Make it a FunctionPolicy(choose), or subclass ReferencePolicy.",
+            )
 
 
 def _registration(family: TaskFamily) -> Iterator[Found]:

@@ -19,13 +19,13 @@ from metarl.fewshot.data.images import in_folders, of_pictures
 from metarl.fewshot.data.omniglot import omniglot_parts
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 Part = Classes | Functions
 
 
 @dataclass(frozen=True)
-class Kind:
+class DataSpec:
     """What a learner has to know of its data before it sees any."""
 
     shape: tuple[int, ...]  # of one sample
@@ -39,15 +39,15 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Source:
+class FewShotDataset:
     """Tasks in parts. Raises where a class is in two of them, for a test class is never seen in training."""
 
     name: str
     parts: Mapping[str, Part]
 
     def __post_init__(self) -> None:
-        if unknown := set(self.parts) - set(PARTS):
-            raise MetaRLError(f"{self.name} has parts {sorted(unknown)}; there are {', '.join(PARTS)}.")
+        if unknown := set(self.parts) - set(SPLITS):
+            raise MetaRLError(f"{self.name} has parts {sorted(unknown)}; there are {', '.join(SPLITS)}.")
         seen: dict[str, str] = {}
         for part, classes in self.parts.items():
             for name in classes.names:
@@ -65,21 +65,21 @@ class Source:
         return self.parts[name]
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> DataSpec:
         """What a learner is made for."""
         some = next(iter(self.parts.values()))
         if isinstance(some, Functions):
-            return Kind(some.shape, outputs=1)
-        return Kind(some.shape, len(self.parts["train"]) if "train" in self.parts else 0)
+            return DataSpec(some.shape, outputs=1)
+        return DataSpec(some.shape, len(self.parts["train"]) if "train" in self.parts else 0)
 
 
-def make_source(name: str) -> Source:
-    """A source by its name, one of ``SOURCES``, or ``folder:PATH`` of your own images."""
+def make_dataset(name: str) -> FewShotDataset:
+    """A data set by its name, one of ``SOURCES``, or ``folder:PATH`` of your own images."""
     if name.startswith("folder:"):
         return image_folder(Path(name.removeprefix("folder:")))
-    if name not in SOURCES:
-        raise MetaRLError(f"Source {name!r} is unknown; known are {', '.join(SOURCES)} and folder:PATH.")
-    return Source(name, SOURCES[name]())
+    if name not in DATASETS:
+        raise MetaRLError(f"Data set {name!r} is unknown; known are {', '.join(DATASETS)} and folder:PATH.")
+    return FewShotDataset(name, DATASETS[name]())
 
 
 def strokes() -> dict[str, Classes]:
@@ -96,7 +96,7 @@ def of_arrays(samples: NDArray[np.uint8], names: tuple[str, ...], scale: float =
     return Classes(flat, torch.full((len(samples),), samples.shape[1]), names, scale)
 
 
-def image_folder(path: Path, side: int = 28) -> Source:
+def image_folder(path: Path, side: int = 28) -> FewShotDataset:
     """Your own images: ``path/train/CLASS/*.png`` and ``path/test/CLASS/*.png``, ``val`` if there is one.
 
     They are made grey and ``side`` × ``side``. An image that cannot be read is left out with a warning,
@@ -104,21 +104,21 @@ def image_folder(path: Path, side: int = 28) -> Source:
     """
     if not path.is_dir():
         raise MetaRLError(f"There is no folder {path}; it should hold train/CLASS/ and test/CLASS/ with images.")
-    places = {part: path / part for part in PARTS if (path / part).is_dir()}
+    places = {part: path / part for part in SPLITS if (path / part).is_dir()}
     if not {"train", "test"} <= set(places):
         raise MetaRLError(f"{path} holds {sorted(places) or 'neither'}; it needs train/CLASS/ and test/CLASS/.")
     pictures = {part: in_folders(place) for part, place in places.items()}
     parts = {part: of_pictures(each, side, False, str(places[part])) for part, each in pictures.items()}
     warn_of_doubles(pictures)
-    return Source(f"folder:{path}", parts)
+    return FewShotDataset(f"folder:{path}", parts)
 
 
 def _everywhere(functions: Functions) -> dict[str, Functions]:
     """Functions are drawn anew for every task, so that training and test have the same distribution."""
-    return dict.fromkeys(PARTS, functions)
+    return dict.fromkeys(SPLITS, functions)
 
 
-SOURCES: dict[str, Callable[[], Mapping[str, Part]]] = {
+DATASETS: dict[str, Callable[[], Mapping[str, Part]]] = {
     "strokes": strokes,
     "omniglot": omniglot_parts,
     "cifar-fs": cifarfs_parts,

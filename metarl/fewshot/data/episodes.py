@@ -22,7 +22,7 @@ class Episodes(NamedTuple):
 
     support: Support
     query: Support
-    classes: Tensor | None = None  # (task, way): which of a source's classes they are, where there are classes
+    classes: Tensor | None = None  # (task, way): which of a data set's classes they are, where there are classes
     unlabelled: Tensor | None = None  # (task, sample, *shape): further samples of the same classes
 
     def rows(self, rows: slice) -> "Episodes":
@@ -33,7 +33,7 @@ class Episodes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shape:
+class EpisodeSpec:
     """What an episode consists of: ``way`` classes, ``shot`` samples of each to adapt to, ``queries`` to predict.
 
     Where numbers are predicted there are no classes: ``way`` is 1. With ``most_way`` or ``most_shot`` every batch of
@@ -57,11 +57,11 @@ class Shape:
                 raise MetaRLError(f"{self}: most_{name} must be at least {name}.")
 
     @property
-    def largest(self) -> "Shape":
+    def largest(self) -> "EpisodeSpec":
         """The episodes with as many classes and samples as there can be."""
         return replace(self, way=self.most_way or self.way, shot=self.most_shot or self.shot)
 
-    def drawn(self, generator: torch.Generator) -> "Shape":
+    def drawn(self, generator: torch.Generator) -> "EpisodeSpec":
         """The shape of one batch: the same, unless way or shot vary."""
         way, shot = (
             low if most is None else int(torch.randint(low, most + 1, (), generator=generator))
@@ -76,7 +76,7 @@ class Shape:
 
 
 class Classes:
-    """Samples by class: what one part of a source, such as its test classes, is made of.
+    """Samples by class: what one part of a data set, such as its test classes, is made of.
 
     Args:
         samples: ``(sample, *shape)``, those of a class one after the other; bytes for images, kept so.
@@ -109,7 +109,7 @@ class Classes:
         """The same on a device, where episodes are then drawn."""
         return Classes(self.samples.to(device), self.counts.to(device), self.names, self.scale)
 
-    def draw(self, shape: Shape, n_tasks: int, generator: torch.Generator) -> Episodes:
+    def draw(self, shape: EpisodeSpec, n_tasks: int, generator: torch.Generator) -> Episodes:
         """So many tasks: other classes for each, and other samples. Classes with too few samples are left out.
 
         Raises where not enough classes remain. Within a part samples lie class by class; shuffle where that matters.
@@ -136,7 +136,7 @@ class Classes:
         more = part(asked, shape.samples).inputs if shape.unlabelled else None
         return Episodes(part(0, shape.shot), part(shape.shot, asked), chosen, more)
 
-    def _with(self, shape: Shape) -> Tensor:
+    def _with(self, shape: EpisodeSpec) -> Tensor:
         """The classes that have enough samples."""
         if shape.samples not in self._eligible:
             self._eligible[shape.samples] = (self.counts >= shape.samples).nonzero()[:, 0]

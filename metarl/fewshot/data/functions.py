@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.fewshot.data.episodes import Episodes, Shape, Support
+from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 
 _JITTER = 1e-5  # on a kernel's diagonal, so that rounding leaves it positive definite
 
@@ -32,7 +32,7 @@ class Functions(ABC):
     def __init__(self) -> None:
         self._device = torch.device("cpu")
 
-    def draw(self, shape: Shape, n_tasks: int, generator: torch.Generator) -> Episodes:
+    def draw(self, shape: EpisodeSpec, n_tasks: int, generator: torch.Generator) -> Episodes:
         """So many tasks: inputs and targets ``(task, sample, 1)``. Raises for shapes that only classes can have."""
         if shape.way != 1 or shape.most_way is not None or shape.unlabelled:
             raise MetaRLError(f"{shape}: a function has no classes; ask for way 1 and nothing unlabelled.")

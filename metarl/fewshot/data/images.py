@@ -98,8 +98,8 @@ def whole(classes: Classes, names: Sequence[str], each: int, where: str) -> Clas
 
 
 def _pixels(content: Path | bytes | memoryview, side: int, colour: bool) -> NDArray[np.uint8]:
-    source = content if isinstance(content, Path) else io.BytesIO(content)
-    with Image.open(source, formats=_FORMATS) as image:
+    dataset = content if isinstance(content, Path) else io.BytesIO(content)
+    with Image.open(dataset, formats=_FORMATS) as image:
         pixels = np.asarray(_plain(image, "RGB" if colour else "L").resize((side, side)), dtype=np.uint8)
     return pixels.transpose(2, 0, 1) if colour else pixels
 

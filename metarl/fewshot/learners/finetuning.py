@@ -13,7 +13,7 @@ from metarl.core.config import above, at_least, check_config
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import Outputs, Params, State
 from metarl.core.networks import MLP
-from metarl.fewshot.backbone import BODY, Body
+from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy, check_labels, error, steps_of
 from metarl.fewshot.learners.gradient import HEAD
@@ -27,7 +27,7 @@ class FineTuningConfig:
     """What is fitted to a support, and how long."""
 
     head: Literal["linear", "cosine"] = "linear"  # Baseline and Baseline++ (Chen et al. 2019)
-    adapts: Literal["head", "all"] = "head"  # all: the body too
+    adapts: Literal["head", "all"] = "head"  # all: the backbone too
     steps: int = 100  # as in the paper
     step_size: float = 0.03  # a cosine head bears .1 to 1
     # What cosines are multiplied with. Of Omniglot's 4,112 training classes 9% were told apart after 3,600 batches with
@@ -53,7 +53,7 @@ class FineTuning(FewShotLearner):
     one more draw, and after few steps still be seen. The gradient goes through no step.
 
     Args:
-        body: what is trained, and kept or fitted further.
+        backbone: what is trained, and kept or fitted further.
         way: classes of a support.
         train_classes: those of the training part, which the head in ``params`` tells apart.
         config: what is fitted, and how long.
@@ -61,11 +61,11 @@ class FineTuning(FewShotLearner):
 
     training_only = (HEAD,)  # that of all training classes; a support gets a new one, of which it gives the shapes
 
-    def __init__(self, body: Body, way: int, train_classes: int, config: FineTuningConfig) -> None:
+    def __init__(self, backbone: Backbone, way: int, train_classes: int, config: FineTuningConfig) -> None:
         if way < 2 or train_classes < 2:
             raise MetaRLError(f"FineTuning(way={way}, train_classes={train_classes}): both must be at least 2.")
-        self.body, self.way, self.train_classes, self.config = body, way, train_classes, config
-        self.linear, self.pool = MLP((body.n_features, train_classes), output_gain=1.0), Mean(body.n_features)
+        self.backbone, self.way, self.train_classes, self.config = backbone, way, train_classes, config
+        self.linear, self.pool = MLP((backbone.n_features, train_classes), output_gain=1.0), Mean(backbone.n_features)
         self.inner = InnerLoop(
             step_size=config.step_size,
             first_order=True,
@@ -77,7 +77,7 @@ class FineTuning(FewShotLearner):
         head = {HEAD + name: value for name, value in self.linear.init(generator).items()}
         if self.config.head == "cosine":
             del head[_BIAS]
-        return {**{BODY + name: value for name, value in self.body.init(generator).items()}, **head}
+        return {**{BACKBONE + name: value for name, value in self.backbone.init(generator).items()}, **head}
 
     def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
         """Cross-entropy among all training classes, of support and query alike."""
@@ -86,12 +86,12 @@ class FineTuning(FewShotLearner):
         check_labels(episodes.classes, self.train_classes, "train_classes")
         inputs, which = (torch.cat(parts, 1) for parts in zip(*episodes[:2], strict=True))
         targets = episodes.classes.gather(1, which)
-        outputs = {LOGITS: self._logits(params, self.body(params, inputs, BODY))}
+        outputs = {LOGITS: self._logits(params, self.backbone(params, inputs, BACKBONE))}
         loss = error(outputs, targets)
         return loss, {"loss": loss, "accuracy": accuracy(outputs, targets)}
 
     def initial(self, params: Params, n_tasks: int) -> State:
-        """A new head of zeros, and the body where it adapts."""
+        """A new head of zeros, and the backbone where it adapts."""
         new = {name: value.new_zeros(self.way, *value.shape[1:]) for name, value in self._head(params).items()}
         return self.inner.start({**params, **new}, n_tasks)
 
@@ -116,7 +116,7 @@ class FineTuning(FewShotLearner):
         return {LOGITS: self._logits(state, self._features(params, state, inputs))}
 
     def _features(self, params: Params, fast: Params, inputs: Tensor) -> Tensor:
-        return self.body({**params, **fast}, inputs, BODY)
+        return self.backbone({**params, **fast}, inputs, BACKBONE)
 
     def _logits(self, params: Params, features: Tensor) -> Tensor:
         """By a head of all tasks or of each, ``(task, n, class)``."""

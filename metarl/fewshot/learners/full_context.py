@@ -6,22 +6,22 @@ from torch import Tensor
 from metarl.adapt.memory.base import CELL, HIDDEN, LSTM
 from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.learner import Params, State
-from metarl.fewshot.backbone import Body
+from metarl.fewshot.backbone import Backbone
 from metarl.fewshot.learners.pairs import ENCODED, Matching
 
 _FORWARD, _BACKWARD, _READING = "forward", "backward", "reading"
 
 
-class FullContext(Matching):
+class FullContextEmbeddings(Matching):
     """Matching networks with full context embeddings (Vinyals et al. 2016, appendices A.1 and A.2).
 
     A bidirectional LSTM, the core's memory, passes over the support in the order of its samples; a query reads it in
     ``reads`` rounds of attention. Each query is still by itself.
     """
 
-    def __init__(self, body: Body, way: int, reads: int = 5) -> None:
-        super().__init__(body, way)
-        d = body.n_features
+    def __init__(self, backbone: Backbone, way: int, reads: int = 5) -> None:
+        super().__init__(backbone, way)
+        d = backbone.n_features
         self.reads, self.passing, self.reading = reads, LSTM(d, d), LSTM(2 * d, d)
 
     def init(self, generator: torch.Generator) -> Params:

@@ -14,7 +14,7 @@ from metarl.core.config import above, at_least, check_config
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import Outputs, Params, State
 from metarl.core.networks import MLP
-from metarl.fewshot.backbone import BODY, Body
+from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import LOGITS, VALUE, FewShotLearner, accuracy, check_labels, error, steps_of
 
@@ -50,11 +50,11 @@ class MAML(FewShotLearner):
     The same inner loop as of ``metarl.agents.maml``.
     """
 
-    def __init__(self, body: Body, n_outputs: int, config: GradientConfig, *, regression: bool = False) -> None:
+    def __init__(self, backbone: Backbone, n_outputs: int, config: GradientConfig, *, regression: bool = False) -> None:
         if n_outputs < 1:
             raise MetaRLError(f"MAML(n_outputs={n_outputs}): needs a class or a number to predict.")
-        self.body, self.config, self.regression = body, config, regression
-        self.head = MLP((body.n_features, n_outputs))
+        self.backbone, self.config, self.regression = backbone, config, regression
+        self.head = MLP((backbone.n_features, n_outputs))
         self.inner = InnerLoop(
             steps=config.steps,
             step_size=config.step_size,
@@ -64,7 +64,7 @@ class MAML(FewShotLearner):
         )
 
     def init(self, generator: torch.Generator) -> Params:
-        parts = ((BODY, self.body), (HEAD, self.head))
+        parts = ((BACKBONE, self.backbone), (HEAD, self.head))
         params = {prefix + name: value for prefix, net in parts for name, value in net.init(generator).items()}
         return {**params, **self.inner.initial_step_sizes(params)} if self.config.learn_step_sizes else params
 
@@ -81,12 +81,12 @@ class MAML(FewShotLearner):
         if not self.regression:
             check_labels(support.targets, self.head.sizes[-1])
 
-        # Where the head alone adapts, the body says the same at every step.
-        fixed = self.body(params, support.inputs, BODY) if self.inner.prefix == HEAD else None
+        # Where the head alone adapts, the backbone says the same at every step.
+        fixed = self.backbone(params, support.inputs, BACKBONE) if self.inner.prefix == HEAD else None
 
         def loss(fast: Params) -> tuple[Tensor, Outputs]:
             used = {**params, **fast}
-            features = self.body(used, support.inputs, BODY) if fixed is None else fixed
+            features = self.backbone(used, support.inputs, BACKBONE) if fixed is None else fixed
             return error(self._outputs(used, features), support.targets), {}
 
         def step(state: State, _: State) -> State:
@@ -113,7 +113,7 @@ class MAML(FewShotLearner):
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
         used = {name: state.get(name, value) for name, value in params.items() if not name.startswith(STEP_SIZE)}
-        return self._outputs(used, self.body(used, inputs, BODY))
+        return self._outputs(used, self.backbone(used, inputs, BACKBONE))
 
     def _outputs(self, params: Params, features: Tensor) -> Outputs:
         return {VALUE if self.regression else LOGITS: self.head(params, features, HEAD)}
@@ -122,10 +122,10 @@ class MAML(FewShotLearner):
 class Reptile(MAML):
     """Reptile (Nichol et al. 2018, algorithm 2): the start moves towards where the steps lead, with no query at all."""
 
-    def __init__(self, body: Body, n_outputs: int, config: GradientConfig, *, regression: bool = False) -> None:
+    def __init__(self, backbone: Backbone, n_outputs: int, config: GradientConfig, *, regression: bool = False) -> None:
         if config.each_step:
             raise MetaRLError("Reptile trains without a query, so each_step has no meaning for it; leave it False.")
-        super().__init__(body, n_outputs, config, regression=regression)
+        super().__init__(backbone, n_outputs, config, regression=regression)
 
     def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
         """Something whose gradient is the way back from where the steps lead; the query's error is logged alone."""

@@ -13,7 +13,7 @@ from metarl.core.config import at_least, check_config
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import Outputs, Params, State
 from metarl.core.networks import MLP
-from metarl.fewshot.backbone import BODY, Body
+from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, check_labels
 from metarl.fewshot.learners.gradient import HEAD
@@ -23,7 +23,7 @@ _APART = 2654435761  # odd, so that different numbers times this stay different 
 
 
 @dataclass(frozen=True, kw_only=True)
-class RememberingConfig:
+class MemoryLearnerConfig:
     """Which memory, and how large: ``external`` makes a memory-augmented network, ``snail`` SNAIL."""
 
     memory: Literal["gru", "lstm", "transformer", "external", "snail"] = "snail"
@@ -46,7 +46,7 @@ class RememberingConfig:
         )
 
 
-class Remembering(FewShotLearner):
+class MemoryLearner(FewShotLearner):
     """A memory over labelled samples (Santoro et al. 2016, section 2; Mishra et al. 2018, section 5.1).
 
     The memory sees the sample's features, mapped to fewer numbers, its label one-hot and whether it has one; in the
@@ -55,11 +55,11 @@ class Remembering(FewShotLearner):
     The same memories as of ``metarl.agents.rl2``; the state is theirs.
     """
 
-    def __init__(self, body: Body, way: int, config: RememberingConfig) -> None:
+    def __init__(self, backbone: Backbone, way: int, config: MemoryLearnerConfig) -> None:
         if way < 1:
-            raise MetaRLError(f"Remembering(way={way}): needs a class to predict.")
-        self.body, self.way, self.config = body, way, config
-        self.embedding = MLP((body.n_features, config.embedding), output_gain=1.0)
+            raise MetaRLError(f"MemoryLearner(way={way}): needs a class to predict.")
+        self.backbone, self.way, self.config = backbone, way, config
+        self.embedding = MLP((backbone.n_features, config.embedding), output_gain=1.0)
         self.memory = make_memory(
             config.memory,
             config.embedding + way + 1,
@@ -71,7 +71,7 @@ class Remembering(FewShotLearner):
         self.head = MLP((self.memory.width, way))
 
     def init(self, generator: torch.Generator) -> Params:
-        params = {BODY + name: value for name, value in self.body.init(generator).items()}
+        params = {BACKBONE + name: value for name, value in self.backbone.init(generator).items()}
         params |= {EMBEDDING + name: value for name, value in self.embedding.init(generator).items()}
         params |= self.memory.init(generator)
         return {**params, **{HEAD + name: value for name, value in self.head.init(generator).items()}}
@@ -115,7 +115,7 @@ class Remembering(FewShotLearner):
 
     def _rows(self, params: Params, inputs: Tensor, label: Tensor) -> Tensor:
         """What the memory sees of samples ``(task, n, *shape)``."""
-        embedded = self.embedding(params, self.body(params, inputs, BODY), EMBEDDING)
+        embedded = self.embedding(params, self.backbone(params, inputs, BACKBONE), EMBEDDING)
         return torch.cat([embedded, label.to(embedded.dtype)], -1)
 
 
@@ -124,8 +124,8 @@ def mixed(support: Support, classes: Tensor) -> Support:
 
     A drawn support lies class by class, first 0, then 1: a memory trained on it could go by how many samples came
     before and never look at a label, and would fail on a support in another order. Nor may a learner draw an order.
-    But the labels are drawn already: which of a source's classes is called 0 is chance. So samples are sorted by a
-    number made of their class in the source and of how many of that class came before. Then every order of the labels
+    But the labels are drawn already: which of a data set's classes is called 0 is chance. So samples are sorted by a
+    number made of their class in the data set and of how many of that class came before. Then every order of the labels
     is as likely as any other, because every labelling of the classes is.
     """
     inputs, targets = support

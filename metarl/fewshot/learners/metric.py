@@ -10,7 +10,7 @@ from metarl.adapt.inference import Mean
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import Outputs, Params, State
 from metarl.core.networks import MLP
-from metarl.fewshot.backbone import BODY, Body
+from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.data.episodes import Support
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, check_labels
 
@@ -19,18 +19,18 @@ _HIDDEN = 64  # units between a pair and its score
 SHARPNESS = 10.0  # of a softmax over cosines, which lie in [-1, 1]
 
 
-class Comparing(FewShotLearner):
+class MetricLearner(FewShotLearner):
     """What encodes samples to compare them; its parameters are the same for any number of classes."""
 
-    def __init__(self, body: Body, way: int) -> None:
-        self.body, self.way = body, way
+    def __init__(self, backbone: Backbone, way: int) -> None:
+        self.backbone, self.way = backbone, way
 
     def init(self, generator: torch.Generator) -> Params:
-        return {BODY + name: value for name, value in self.body.init(generator).items()}
+        return {BACKBONE + name: value for name, value in self.backbone.init(generator).items()}
 
     def encode(self, params: Params, inputs: Tensor) -> Tensor:
         """Features ``(task, n, n_features)``."""
-        return self.body(params, inputs, BODY)
+        return self.backbone(params, inputs, BACKBONE)
 
     def encode_support(self, params: Params, support: Support) -> Tensor:
         """Those of a support, whose classes are from 0 to ``way`` - 1."""
@@ -38,17 +38,17 @@ class Comparing(FewShotLearner):
         return self.encode(params, support.inputs)
 
 
-class Prototypical(Comparing):
+class Prototypical(MetricLearner):
     """Prototypical networks (Snell et al. 2017, equations 1 and 2): the nearest class mean of the encoded support.
 
     The same pooling as of ``metarl.agents.pearl``, in a group for each class.
     """
 
-    def __init__(self, body: Body, way: int, distance: Literal["squared", "cosine"] = "squared") -> None:
+    def __init__(self, backbone: Backbone, way: int, distance: Literal["squared", "cosine"] = "squared") -> None:
         if distance not in ("squared", "cosine"):
             raise MetaRLError(f"Prototypical(distance={distance!r}): squared or cosine.")
-        super().__init__(body, way)
-        self.distance, self.pool = distance, Mean(body.n_features)
+        super().__init__(backbone, way)
+        self.distance, self.pool = distance, Mean(backbone.n_features)
 
     def initial(self, params: Params, n_tasks: int) -> State:
         return self.pool.initial(n_tasks, self.way, next(iter(params.values())).detach())
@@ -67,7 +67,7 @@ class Prototypical(Comparing):
         if self.distance == "cosine":
             return self._among(state, SHARPNESS * cosine(encoded, prototypes))
         # Over the root of their number: squares of many features would saturate the softmax before anything is learned.
-        return self._among(state, -torch.cdist(encoded, prototypes).square() / self.body.n_features**0.5)
+        return self._among(state, -torch.cdist(encoded, prototypes).square() / self.backbone.n_features**0.5)
 
     def _among(self, state: State, logits: Tensor) -> Outputs:
         """Logits that leave out classes without a sample, whose prototype would be zero: where the way varies."""
@@ -81,9 +81,9 @@ class Relation(Prototypical):
     Scores are trained by cross-entropy where the paper takes squared errors of ones and zeros.
     """
 
-    def __init__(self, body: Body, way: int) -> None:
-        super().__init__(body, way)
-        self.relation = MLP((2 * body.n_features, _HIDDEN, 1), "relu", output_gain=1.0)
+    def __init__(self, backbone: Backbone, way: int) -> None:
+        super().__init__(backbone, way)
+        self.relation = MLP((2 * backbone.n_features, _HIDDEN, 1), "relu", output_gain=1.0)
 
     def init(self, generator: torch.Generator) -> Params:
         scores = {RELATION + name: value for name, value in self.relation.init(generator).items()}

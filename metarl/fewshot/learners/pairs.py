@@ -7,23 +7,23 @@ from torch.nn import functional
 from metarl.core.learner import Outputs, Params, State
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import LOGITS, accuracy
-from metarl.fewshot.learners.metric import SHARPNESS, Comparing, cosine
+from metarl.fewshot.learners.metric import SHARPNESS, MetricLearner, cosine
 
 ENCODED, LABELS = "encoded", "labels"
 _LEAST = 1e-6  # of a probability whose logarithm is taken
 
 
-class Matching(Comparing):
+class Matching(MetricLearner):
     """Matching networks (Vinyals et al. 2016, equation 1): a query's class is that of the samples it attends to.
 
-    The state is the encoded support, to which further samples are added. ``context.FullContext`` has the paper's full
-    context embeddings.
+    The state is the encoded support, to which further samples are added. ``context.FullContextEmbeddings`` has the
+    paper's full context embeddings.
     """
 
     def initial(self, params: Params, n_tasks: int) -> State:
         like = next(iter(params.values())).detach()
         return {
-            ENCODED: like.new_zeros(n_tasks, 0, self.body.n_features),
+            ENCODED: like.new_zeros(n_tasks, 0, self.backbone.n_features),
             LABELS: torch.zeros(n_tasks, 0, dtype=torch.int64, device=like.device),
         }
 

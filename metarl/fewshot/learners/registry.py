@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from metarl.core.errors import MetaRLError
-from metarl.fewshot.backbone import Body, body_for
+from metarl.fewshot.backbone import Backbone, backbone_for
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.dataset import Kind
+from metarl.fewshot.data.dataset import DataSpec
 from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.learners.finetuning import FineTuning
-from metarl.fewshot.learners.full_context import FullContext
+from metarl.fewshot.learners.full_context import FullContextEmbeddings
 from metarl.fewshot.learners.gradient import MAML, Reptile
-from metarl.fewshot.learners.memory import Remembering
+from metarl.fewshot.learners.memory import MemoryLearner
 from metarl.fewshot.learners.meta_lstm import MetaLSTM
 from metarl.fewshot.learners.metric import Prototypical, Relation
 from metarl.fewshot.learners.neural_process import NeuralProcess
@@ -18,16 +18,16 @@ from metarl.fewshot.learners.pairs import Matching, Siamese
 
 _OF_NUMBERS = ("maml", "fomaml", "meta-sgd", "anil", "reptile", "meta-lstm", "neural-process")  # beside classes
 # Those whose parameters are the same for any number of classes.
-_ANY_WAY: dict[str, Callable[[Body, int], FewShotLearner]] = {
+_ANY_WAY: dict[str, Callable[[Backbone, int], FewShotLearner]] = {
     "prototypical": Prototypical,
     "matching": Matching,
-    "matching-fce": FullContext,
+    "matching-fce": FullContextEmbeddings,
     "relation": Relation,
     "siamese": Siamese,
 }
 
 
-def make_learner(config: FewShotConfig, kind: Kind, way: int | None = None) -> FewShotLearner:
+def make_learner(config: FewShotConfig, kind: DataSpec, way: int | None = None) -> FewShotLearner:
     """The learner of a config for samples of a kind, to tell ``way`` classes apart, training's unless given.
 
     Raises where the learner cannot: numbers to predict or so many classes.
@@ -38,22 +38,22 @@ def make_learner(config: FewShotConfig, kind: Kind, way: int | None = None) -> F
         if kind.outputs is None:
             raise MetaRLError("neural-process predicts numbers; for classes take prototypical, which pools as it does.")
         return NeuralProcess(kind.n_inputs, kind.outputs, config.width)
-    body = body_for(kind.shape, config.width, config.strided)
+    backbone = backbone_for(kind.shape, config.width, config.strided)
     if kind.outputs is not None and config.learner not in _OF_NUMBERS:
         raise MetaRLError(f"{config.learner} tells classes apart; for numbers take {', '.join(_OF_NUMBERS)}.")
     if config.learner in _ANY_WAY:
-        return _ANY_WAY[config.learner](body, way)
+        return _ANY_WAY[config.learner](backbone, way)
     if config.learner.startswith("finetune"):
-        return FineTuning(body, way, kind.classes, config.tuning)
+        return FineTuning(backbone, way, kind.classes, config.tuning)
     if way > made_for:
         raise MetaRLError(
             f"{config.learner} was made for {made_for} classes and cannot tell {way} apart; train it with more "
             "(episode.way), or take one that compares, such as prototypical."
         )
     if config.learner in ("mann", "snail"):
-        return Remembering(body, made_for, config.memory)
+        return MemoryLearner(backbone, made_for, config.memory)
     regression, outputs = kind.outputs is not None, kind.outputs or made_for
     if config.learner == "meta-lstm":
-        return MetaLSTM(body, outputs, config.gradient, regression=regression, hidden=config.update_width)
+        return MetaLSTM(backbone, outputs, config.gradient, regression=regression, hidden=config.update_width)
     learner = Reptile if config.learner == "reptile" else MAML
-    return learner(body, outputs, config.gradient, regression=regression)
+    return learner(backbone, outputs, config.gradient, regression=regression)

@@ -11,7 +11,7 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.episodes import Classes, Episodes
 from metarl.fewshot.data.functions import Functions
 from metarl.fewshot.learners.base import LOGITS, VALUE
-from metarl.fewshot.learners.metric import Comparing, Prototypical
+from metarl.fewshot.learners.metric import MetricLearner, Prototypical
 from metarl.fewshot.learners.neural_process import SCALE
 from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.model import FewShot
@@ -26,7 +26,7 @@ _DRAWN = (0, 1, 5, 10)  # steps whose prediction of a function is drawn
 def pictures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu") -> dict[str, Figure]:
     """By name: scores by step, and the first scored episode of the first seed."""
     model = run.trained(run.seeds[0], device)
-    part = run.source().part(made.part).to(model.device)
+    part = run.dataset().part(made.part).to(model.device)
     episodes = first_scored(part, made.shape, made.values.shape[2])
     found = {"steps": steps(made)} if len(made.adaptations) > 1 else {}
     if isinstance(part, Functions):
@@ -53,7 +53,7 @@ def comparison(made: Sequence[FewShotEvaluation]) -> Figure:
         listed.append((each.learner, score.value, low, high, each.mark))
     return comparison_figure(
         listed,
-        title=f"{made[0].figure} on {made[0].source}",
+        title=f"{made[0].figure} on {made[0].dataset}",
         subtitle=f"{made[0].values.shape[2]} episodes of the {made[0].part} part, 95% intervals",
         floor=None if errors else (100 / made[0].shape.way, "chance"),
         x_label="mean squared error" if errors else "accuracy, %",
@@ -63,7 +63,7 @@ def comparison(made: Sequence[FewShotEvaluation]) -> Figure:
 
 
 def _title(made: FewShotEvaluation) -> str:
-    return f"{made.learner} on {made.source}, {made.figure}"
+    return f"{made.learner} on {made.dataset}, {made.figure}"
 
 
 def _subtitle(made: FewShotEvaluation) -> str:
@@ -90,7 +90,7 @@ def _classified(model: FewShot, part: Classes, made: FewShotEvaluation, episodes
         found["episode"] = episode_figure(
             given, labels, asked, true, predicted, names, title=_title(made), subtitle=right
         )
-    if isinstance(learner, Comparing):
+    if isinstance(learner, MetricLearner):
         with torch.no_grad():
             encoded = [learner.encode(model.params, each.inputs)[0].cpu().numpy() for each in episodes[:2]]
         prototypes = learner.pool.read(state)[0].cpu().numpy() if isinstance(learner, Prototypical) else None
