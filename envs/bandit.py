@@ -67,7 +67,7 @@ class BernoulliBandit(TorchFamily):
     def reference_policies(self) -> dict[str, ReferencePolicy]:
         (k,) = self.tasks.parameters["p"].shape
         return {
-            "random": RandomPolicy(self),
+            "random": RandomPolicy(self.action_space),
             "greedy": Greedy(k),
             "thompson": Thompson(k),
             "gittins": Gittins(k, self.episodes_per_trial),

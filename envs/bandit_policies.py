@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Noise, Outputs, Params, Transition
+from metarl.core.types import Noise, Outputs, Params, Transition
 from metarl.family.reference_policies import ReferencePolicy
 
 _LONGEST = 500  # pulls; n**3 / 6 indices take most of a minute then, half a second for 100

@@ -111,7 +111,7 @@ class CartPole(TorchFamily):
 
     def reference_policies(self) -> dict[str, ReferencePolicy]:
         reference_policies: dict[str, ReferencePolicy] = {
-            "random": RandomPolicy(self),
+            "random": RandomPolicy(self.action_space),
             "balance": FunctionPolicy(lambda observation, task, step: (_lean(observation, *_BALANCE) > 0).long()),
             "switch": FunctionPolicy(lambda observation, task, step: _switch(_lean(observation, *_SWITCH)).long()),
         }

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.core.learner import Outputs, Params, Transition
+from metarl.core.types import Outputs, Params, Transition
 from metarl.envs.drawing import AGENT, FAINT, GOAL, PANEL, PAPER, RULE, Canvas
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
@@ -71,7 +71,7 @@ class GridNavi(TorchFamily):
 
     def reference_policies(self) -> dict[str, ReferencePolicy]:
         return {
-            "random": RandomPolicy(self),
+            "random": RandomPolicy(self.action_space),
             "sweep": Sweep(),
             "straight to the goal": FunctionPolicy(
                 lambda observation, task, step: _straight(observation, task["goal"][:, None])

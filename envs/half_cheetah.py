@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from metarl.envs.engine.arrays import Array, join
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.envs.engine.overlays import Heading, History, Mark, View
-from metarl.envs.engine.physics import Data, MujocoFamily, TaskArrays
+from metarl.envs.engine.physics import Data, TaskArrays
 from metarl.family import register_family
 from metarl.tasks import Choice, Closed, Disjoint, Task, TaskSpace, Uniform
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from metarl.envs.engine.arrays import Array, join, namespace
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.envs.engine.overlays import Heading, History, Mark, View, way
-from metarl.envs.engine.physics import Data, MujocoFamily, TaskArrays
+from metarl.envs.engine.physics import Data, TaskArrays
 from metarl.family import register_family
 from metarl.tasks import Disjoint, Task, TaskSpace, Uniform
 

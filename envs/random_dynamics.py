@@ -9,8 +9,9 @@ import numpy as np
 
 from metarl.envs.ant import Ant
 from metarl.envs.engine.arrays import Array, join
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.envs.engine.overlays import History, View
-from metarl.envs.engine.physics import Data, MujocoFamily, TaskArrays
+from metarl.envs.engine.physics import Data, TaskArrays
 from metarl.envs.half_cheetah import HalfCheetah
 from metarl.family import register_family
 from metarl.tasks import Disjoint, LogUniform, Task, TaskSpace

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from metarl.envs.drawing import GOAL, SUCCESS
 from metarl.envs.engine.arrays import Array, join, namespace
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.envs.engine.overlays import History, Mark, Tint, View
-from metarl.envs.engine.physics import Data, MujocoFamily, TaskArrays
+from metarl.envs.engine.physics import Data, TaskArrays
 from metarl.family import register_family
 from metarl.tasks import Ring, Task, TaskSpace, Uniform
 

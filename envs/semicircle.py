@@ -9,7 +9,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.core.learner import Outputs, Params, Transition
+from metarl.core.types import Outputs, Params, Transition
 from metarl.envs.drawing import GOAL, MUTED, plane, travel
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family

@@ -71,7 +71,7 @@ class TabularMDP(TorchFamily):
 
     def reference_policies(self) -> dict[str, ReferencePolicy]:
         return {
-            "random": RandomPolicy(self),
+            "random": RandomPolicy(self.action_space),
             "psrl": PSRL(_STATES, _ACTIONS, self.horizon),
             "value iteration": Planner(self.horizon),
         }

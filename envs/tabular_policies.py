@@ -5,8 +5,8 @@ from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.core.learner import Noise, Outputs, Params, Transition
 from metarl.core.random import to_normal
+from metarl.core.types import Noise, Outputs, Params, Transition
 from metarl.family.reference_policies import ReferencePolicy
 
 

@@ -64,7 +64,7 @@ def main(
         episodes: of the trial, or points of the curve; the agent's unless given.
         deterministic: score also extra episodes without exploration noise, which takes twice the time.
         ablation: "wiped" or "shuffled", as of ``metarl evaluate``.
-        tuned_on: the split that the recipe was chosen by: train, val, test or "published recipe"; as scripts/results/targets.py
+        tuned_on: the split that the recipe was chosen by: train, val, test or "published recipe"; as results/targets.py
             knows it unless given.
         device: to evaluate on, and to name as the machine that it was trained on.
     """

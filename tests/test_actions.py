@@ -17,8 +17,8 @@ from metarl.agents.rl2 import RL2
 from metarl.agents.rl2.config import RL2Config
 from metarl.core.actions import ActionLayout, ActionMap, to_gymnasium
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Noise
 from metarl.core.random import stream_keys
+from metarl.core.types import Noise
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.evaluate.driver import adaptation_curve
 from metarl.family import register_family
@@ -159,7 +159,7 @@ def test_its_views_take_what_gymnasium_gives() -> None:
 
 def test_a_random_player_uses_all_of_it() -> None:
     family, keys = Darts(), stream_keys(300, "darts")
-    reference = RandomPolicy(family)
+    reference = RandomPolicy(family.action_space)
     played, _ = rollout(
         reference, {}, reference.initial({}, 300), family.batch(family.splits.train(keys), keys), n_envs=1
     )

@@ -31,10 +31,10 @@ from metarl.algorithm.registry import agent_class, agent_names
 from metarl.core.checkpoint import config_from, load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.core.random import gymnasium_keys, stream_keys
+from metarl.core.trajectory import Trajectory
 from metarl.envs.navigation import PointNavigation
 from metarl.family.views.sb3 import TaskVecEnv
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Closed, Tasks
 
 NAVIGATION, GRID = "metarl/PointNavigation-v0", "metarl/GridNavi-v0"

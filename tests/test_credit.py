@@ -17,7 +17,7 @@ from metarl.core.advantages import (
     next_value_trial,
     normalised,
 )
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
 
 GAMMA, LAMBDA = 0.9, 0.8
 

@@ -18,8 +18,8 @@ from metarl.core.distributions import (
     SquashedGaussian,
     distribution_of,
 )
-from metarl.core.learner import Outputs
 from metarl.core.random import Domain, stream_keys, to_normal, uniforms
+from metarl.core.types import Outputs
 
 SHAPE = (2, 5)  # task, env
 

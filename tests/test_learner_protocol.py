@@ -14,12 +14,13 @@ from metarl.adapt.gradient import InnerLoop
 from metarl.core.advantages import normalised
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Noise, Outputs, Params, Transition, keep_where
+from metarl.core.learner import MetaLearner, keep_where
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Noise, Outputs, Params, Transition
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.evaluate.driver import Curve, adaptation_curve
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Grid, Tasks, TaskSpace, Uniform
 
 REWARD_SD = 0.5

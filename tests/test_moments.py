@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core.learner import Params
 from metarl.core.normalisation import deviation, initial_moments, standardised, trained, with_data
+from metarl.core.types import Params
 
 
 def part(seed: int, *shape: int) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from metarl.core.learner import Params
 from metarl.core.optimiser import Adam
+from metarl.core.types import Params
 
 
 def params() -> Params:

@@ -15,11 +15,12 @@ from metarl.agents.pearl import PEARL, PEARLConfig
 from metarl.algorithm.adapted_policy import AdaptedPolicy
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Noise, Outputs, Params, State, Transition
+from metarl.core.learner import MetaLearner
 from metarl.core.random import gymnasium_keys, stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Noise, Outputs, Params, State, Transition
 from metarl.family import TaskFamily, make_family
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks
 
 ID, GOAL = "metarl/PointNavigation-v0", (0.25, -0.125)

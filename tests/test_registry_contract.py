@@ -4,7 +4,7 @@ import gymnasium
 import pytest
 
 from metarl.core.plugins import FAMILIES, declared
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.family import TaskFamily, family_class, make_family
 from metarl.family.checks.check import check_family
 

@@ -10,8 +10,8 @@ from metarl.adapt.gradient import STEP_SIZE
 from metarl.agents.maml.agent import MAML
 from metarl.agents.maml.config import MAMLConfig
 from metarl.core.config import Limit, above, at_least, check_config, items
-from metarl.core.learner import Params
 from metarl.core.random import stream_keys
+from metarl.core.types import Params
 from metarl.evaluate.driver import adaptation_curve
 
 

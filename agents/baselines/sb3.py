@@ -18,8 +18,8 @@ from metarl.agents.baselines.sb3_learner import Moments, SB3Learner, policy_argu
 from metarl.agents.baselines.sb3_state import Model, OwnRandomness, load_model_tensors, model_tensors
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
 from metarl.core.random import stream_keys
+from metarl.core.types import Params
 from metarl.family.views.sb3 import TaskVecEnv, sb3_action_space
 
 _NEVER = sys.maxsize  # SB3 logs on its own every so many episodes or iterations

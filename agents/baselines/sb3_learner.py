@@ -12,7 +12,8 @@ from torch.func import functional_call
 from metarl.agents.baselines.sb3_config import PPOConfig, SACConfig
 from metarl.core.actions import ActionLayout
 from metarl.core.distributions import ActionDistribution, distribution_of
-from metarl.core.learner import MetaLearner, Outputs, Params, State
+from metarl.core.learner import MetaLearner
+from metarl.core.types import Outputs, Params, State
 
 _MEAN, _VARIANCE = "normaliser.mean", "normaliser.variance"
 _EPSILON, _CLIP = 1e-8, 10.0  # VecNormalize's

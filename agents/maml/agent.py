@@ -12,8 +12,8 @@ from metarl.agents.maml.outer import collect
 from metarl.agents.maml.ppo import PPO
 from metarl.agents.maml.trpo import TRPO
 from metarl.algorithm.algorithm import Algorithm
-from metarl.core.learner import Params, State
 from metarl.core.random import stream_keys
+from metarl.core.types import Params, State
 
 
 class MAML(Algorithm):

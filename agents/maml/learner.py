@@ -20,9 +20,10 @@ from metarl.core.advantages import (
     normalised,
 )
 from metarl.core.distributions import ActionDistribution, distribution_of
-from metarl.core.learner import MetaLearner, Outputs, Params, State
+from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Outputs, Params, State
 
 POLICY = "policy."
 LOG_STD = "policy.log_std"

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.core.distributions import ActionDistribution
-from metarl.core.learner import Outputs, Params
 from metarl.core.losses import masked_mean
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Outputs, Params
 from metarl.rollout.batch import Batch
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 
 
 @dataclass(frozen=True)

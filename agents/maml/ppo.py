@@ -7,9 +7,9 @@ from metarl.adapt.gradient import meta_gradient
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, kl
 from metarl.core.distributions import ActionDistribution
-from metarl.core.learner import Params
 from metarl.core.losses import clipped_surrogate, masked_mean
 from metarl.core.optimiser import Adam, linear_decay
+from metarl.core.types import Params
 
 
 class PPO:

@@ -15,9 +15,9 @@ from metarl.adapt.gradient import COUNT, chunks
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, kl
 from metarl.core.distributions import ActionDistribution
-from metarl.core.learner import Outputs, Params
 from metarl.core.losses import masked_mean
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Outputs, Params
 
 Vector = list[Tensor]  # one tensor for each parameter
 _CACHED_TASKS = 10  # linearised at once unless the config says otherwise; 5 to 10 were measured fastest on 2 cores

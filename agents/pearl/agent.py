@@ -14,10 +14,10 @@ from metarl.agents.pearl.sac import SAC
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks
 
 

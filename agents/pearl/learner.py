@@ -12,9 +12,10 @@ from metarl.adapt.memory.transitions import TransitionInput
 from metarl.agents.pearl.config import PEARLConfig
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Noise, Outputs, Params, State
+from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Noise, Outputs, Params, State
 
 ENCODER, ACTOR = "encoder.", "actor."
 Z, EPISODES = "z", "episodes"

@@ -8,10 +8,10 @@ from torch import Tensor
 from metarl.adapt.inference import kl_to_standard_normal
 from metarl.agents.pearl.learner import ENCODER, PEARLLearner
 from metarl.core.distributions import SquashedGaussian
-from metarl.core.learner import Params
 from metarl.core.networks import MLP
 from metarl.core.optimiser import Adam, linear_decay
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params
 
 Q, V = "q.", "v."
 _LOG_ALPHA = "log_alpha"

@@ -10,11 +10,11 @@ from metarl.agents.rl2.config import PRESETS, RL2Config
 from metarl.agents.rl2.learner import LOG_STD, RL2Learner
 from metarl.agents.rl2.ppo import TrialPPO
 from metarl.algorithm.algorithm import Algorithm
-from metarl.core.learner import Params
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params
 from metarl.rollout.batch import Batch
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 
 _FEW = 10  # episodes of a trial whose returns are logged one by one
 

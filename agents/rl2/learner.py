@@ -12,10 +12,11 @@ from metarl.adapt.memory.registry import make_memory
 from metarl.adapt.memory.transitions import TransitionInput
 from metarl.agents.rl2.config import RL2Config
 from metarl.core.distributions import ActionDistribution, distribution_of
-from metarl.core.learner import MetaLearner, Outputs, Params, State, Transition
+from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
 from metarl.core.normalisation import trained
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Outputs, Params, State, Transition
 
 START = "start"
 LOG_STD = "actor.log_std"

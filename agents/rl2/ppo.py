@@ -8,11 +8,11 @@ from torch.nn import functional
 
 from metarl.agents.rl2.learner import FEATURES, RL2Learner
 from metarl.core.advantages import discounted_returns, generalised_advantage, next_value_trial
-from metarl.core.learner import Params
 from metarl.core.losses import clipped_surrogate, masked_mean
 from metarl.core.normalisation import deviation, initial_moments, with_data
 from metarl.core.optimiser import Adam, linear_decay
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params
 
 _RETURN = "return"  # the moments of the discounted return, by which rewards are scaled
 

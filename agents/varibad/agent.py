@@ -13,7 +13,7 @@ from metarl.agents.varibad.config import PRESETS, VariBADConfig
 from metarl.agents.varibad.elbo import BeliefTraining
 from metarl.agents.varibad.learner import VariBADLearner
 from metarl.core.checkpoint import prefixed, with_prefix
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
 
 
 class VariBAD(RL2):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
 
 
 class TrialBuffer:

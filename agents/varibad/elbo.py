@@ -5,11 +5,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.agents.varibad.learner import VariBADLearner
-from metarl.core.learner import Params
 from metarl.core.networks import MLP
 from metarl.core.normalisation import trained
 from metarl.core.optimiser import Adam, linear_decay
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params
 
 DECODER = "decoder."
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from metarl.agents.rl2.learner import RL2Learner
 from metarl.agents.varibad.config import VariBADConfig
-from metarl.core.learner import Params, State
 from metarl.core.networks import MLP
+from metarl.core.types import Params, State
 
 _BELIEF = "belief."
 _HEADS = ("actor.", "critic.")

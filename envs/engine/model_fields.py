@@ -11,7 +11,7 @@ from mujoco.batch import Batch as Simulations
 from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.physics import MujocoDeclaration
 
 _POSITIVE = ("body_mass", "body_inertia")  # of every body that has any
 _BYTES = 8  # of one of MuJoCo's numbers
@@ -21,7 +21,7 @@ _ARENA = 1 << 17  # bytes that contacts take of a simulation's own MjData
 Fields = dict[str, NDArray[np.float64]]
 
 
-def check_fields(family: MujocoFamily, fields: Fields, n: int) -> None:
+def check_fields(family: MujocoDeclaration, fields: Fields, n: int) -> None:
     """Raise where a field of the model cannot vary, or where a value ``(n, *shape)`` of it has the wrong shape, is not
     finite, or is a mass or an inertia that is not positive.
     """
@@ -38,7 +38,7 @@ def write_fields(simulations: Simulations, fields: Fields, ids: NDArray[np.int64
     simulations.set_const(ids)
 
 
-def _check(family: MujocoFamily, name: str, value: NDArray[np.float64], n: int) -> None:
+def _check(family: MujocoDeclaration, name: str, value: NDArray[np.float64], n: int) -> None:
     where = f"{family.name}: physics() sets {name!r}"
     if name not in MODEL_FIELDS:
         close = difflib.get_close_matches(name, MODEL_FIELDS, 1)
@@ -61,7 +61,7 @@ def _check(family: MujocoFamily, name: str, value: NDArray[np.float64], n: int) 
         )
 
 
-def check_fits_memory(family: MujocoFamily, n: int) -> None:
+def check_fits_memory(family: MujocoDeclaration, n: int) -> None:
     """Raise where n simulations would take more memory than there is."""
     model = family.model
     data = mujoco.MjData(model)

@@ -16,7 +16,7 @@ from metarl.core.process import engine_threads
 from metarl.core.random import Domain, uniforms
 from metarl.envs.engine.clock import Clock
 from metarl.envs.engine.model_fields import check_fields, check_fits_memory, write_fields
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.physics import MujocoDeclaration
 from metarl.rollout.batch import Step
 from metarl.tasks import Tasks
 
@@ -39,7 +39,7 @@ class MujocoBatch:
     """
 
     def __init__(
-        self, family: MujocoFamily, tasks: Tasks, keys: Tensor, device: torch.device | str, dtype: torch.dtype
+        self, family: MujocoDeclaration, tasks: Tasks, keys: Tensor, device: torch.device | str, dtype: torch.dtype
     ) -> None:
         if len(tasks) != len(keys) or not len(keys):
             raise MetaRLError(f"{len(tasks)} tasks for {len(keys)} environments; give one task for each key.")

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import mujoco
@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 from mujoco.batch import DATA_FIELDS
-from numpy.typing import NDArray
-from torch import Tensor
 
 from metarl.core.errors import MetaRLError
 from metarl.core.process import no_mujoco_log
@@ -24,9 +22,6 @@ from metarl.envs.engine.overlays import History, Mark, View
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
 from metarl.tasks import Task, Tasks
-
-if TYPE_CHECKING:
-    from metarl.envs.engine.mujoco import MujocoBatch
 
 Data = dict[str, Array]  # fields of MuJoCo's mjData by name, the environment axis first
 TaskArrays = dict[str, Array]
@@ -38,8 +33,8 @@ _compiled: dict[tuple[type, str], mujoco.MjModel] = {}
 no_mujoco_log()
 
 
-class MujocoFamily(TaskFamily):
-    """A family that lives in one MuJoCo model. It draws no random numbers and knows no engine.
+class MujocoDeclaration(TaskFamily):
+    """What a ``MujocoFamily`` declares. It draws no random numbers and knows no engine.
 
     A subclass names its model and defines ``start``, ``observe`` and ``outcome``, and ``physics`` where tasks vary the
     model, all on float64 arrays whose first axis is the environment (``arrays.py`` says which kinds there are). The
@@ -119,7 +114,7 @@ class MujocoFamily(TaskFamily):
         still = FunctionPolicy(
             lambda observation, task, step: observation.new_zeros(*observation.shape[:2], self.model.nu)
         )
-        return {"random": RandomPolicy(self), "stand still": still}
+        return {"random": RandomPolicy(self.action_space), "stand still": still}
 
     def constant(self, name: str, like: Array) -> Array:
         """A field of the compiled model, as an array of the kind of ``like``."""
@@ -176,23 +171,10 @@ class MujocoFamily(TaskFamily):
         forces = ("cfrc_ext",) if self.contact_forces else ()
         return tuple(dict.fromkeys(("qpos", "qvel", *self.reads, *self.remembers, *forces)))
 
-    def batch(
-        self, tasks: Tasks, keys: Tensor, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> "MujocoBatch":
-        """Environments stepped by MuJoCo on the CPU's cores, whose tensors lie on ``device``."""
-        from metarl.envs.engine.mujoco import MujocoBatch
-
-        return MujocoBatch(self, tasks, keys, device, dtype)
-
     @property
     def render_fps(self) -> int:  # type: ignore[override]
         """One picture for each control step."""
         return round(1 / self.dt)
-
-    def render(self, history: History, task: Task) -> NDArray[np.uint8]:
-        from metarl.envs.engine.rendering import picture
-
-        return picture(self, history, task)
 
     def marks(self, history: History, task: Task) -> Sequence[Mark]:
         """What pictures show of the task beside the model."""

@@ -17,7 +17,7 @@ from metarl.envs.drawing import AGENT, GOAL, PALE, Colour, annotate, blend
 from metarl.envs.engine.materials import HEIGHT, WIDTH, dress, rgba
 from metarl.envs.engine.opengl import open_graphics
 from metarl.envs.engine.overlays import Heading, History, Mark, Place, Spot, Tint, View, Way
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.physics import MujocoDeclaration
 from metarl.tasks import Task, Tasks
 
 _MOST_STUDIOS = 4  # kept at a time: each holds a context, its textures and its buffers
@@ -25,12 +25,12 @@ _MOST_MARKS = 400
 _TRAIL = blend(PALE, AGENT, 0.5)
 _GEOM = mujoco.mjtObj.mjOBJ_GEOM.value
 
-_studios: "OrderedDict[tuple[type[MujocoFamily], str], Studio]" = OrderedDict()
+_studios: "OrderedDict[tuple[type[MujocoDeclaration], str], Studio]" = OrderedDict()
 _lock = threading.Lock()
 _process: int | None = None  # the one that has opened OpenGL
 
 
-def picture(family: MujocoFamily, history: History, task: Task) -> NDArray[np.uint8]:
+def picture(family: MujocoDeclaration, history: History, task: Task) -> NDArray[np.uint8]:
     """The last state of ``history``, with the family's marks and caption."""
     with _lock:
         drawn = _studio(family).draw(family, history, task)
@@ -44,7 +44,7 @@ def close() -> None:
             _studios.popitem()[1].close()
 
 
-def _studio(family: MujocoFamily) -> "Studio":
+def _studio(family: MujocoDeclaration) -> "Studio":
     """The studio of a variant, of which a process keeps a few."""
     global _process
     if _process not in (None, os.getpid()):
@@ -71,7 +71,7 @@ class Studio:
     The context is current only while it draws: any thread may draw, and others' contexts are left as they were.
     """
 
-    def __init__(self, family: MujocoFamily) -> None:
+    def __init__(self, family: MujocoDeclaration) -> None:
         spec = family.spec()
         dress(spec, family.view)
         spec.compiler.settotalmass = -1
@@ -85,7 +85,7 @@ class Studio:
         self._place(family.view)
         self._pixels()  # a few pixels of a driver's first picture differ from those of all later ones
 
-    def draw(self, family: MujocoFamily, history: History, task: Task) -> NDArray[np.uint8]:
+    def draw(self, family: MujocoDeclaration, history: History, task: Task) -> NDArray[np.uint8]:
         """The last state, with marks and without words."""
         self._data.qpos[:], self._data.qvel[:] = history[-1]["qpos"], history[-1]["qvel"]
         followed = self._place(family.view)
@@ -159,7 +159,7 @@ def _camera(view: View, followed: NDArray[Any] | None) -> mujoco.MjvCamera:
     return camera
 
 
-def _gravity(family: MujocoFamily, task: Task) -> NDArray[np.float64] | None:
+def _gravity(family: MujocoDeclaration, task: Task) -> NDArray[np.float64] | None:
     """The task's gravity, if it sets one."""
     fields = family.physics(Tasks.stack([task]).values)
     return np.asarray(fields["opt.gravity"][0]) if "opt.gravity" in fields else None

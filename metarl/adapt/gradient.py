@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Outputs, Params, State
+from metarl.core.types import Outputs, Params, State
 
 STEP_SIZE = "step_size."
 COUNT = "adaptations"

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import State
+from metarl.core.types import State
 
 TOTAL = "pool.total"
 _LEAST_VARIANCE = 1e-7  # of a factor, or one element could outweigh all others and the precision overflow

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from metarl.adapt.gradient import InnerLoop
 from metarl.adapt.memory.base import LSTM, PREFIX
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, State
+from metarl.core.types import Params, State
 
 UPDATE = "update."  # before the names of the rule's parameters, which do not adapt, and of its state
 HIDDEN, CELL, GATES = UPDATE + "hidden", UPDATE + "cell", UPDATE + "gates"

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from metarl.core.actions import ActionMap, to_gymnasium
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Params, State, Transition
+from metarl.core.learner import MetaLearner
 from metarl.core.random import Domain, stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params, State, Transition
 from metarl.rollout.logged_episodes import Recorded, recorded_trajectory
 from metarl.rollout.rollout import rollout
 from metarl.rollout.single import GymnasiumBatch, check_spaces, episode_limit
 from metarl.rollout.streams import noise_stream
-from metarl.rollout.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from metarl.family.base import TaskFamily

@@ -26,9 +26,10 @@ from metarl.core.actions import ActionMap
 from metarl.core.checkpoint import check_owner, config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Params, State
+from metarl.core.learner import MetaLearner
 from metarl.core.plugins import FAMILIES, trusted
 from metarl.core.random import torch_generator
+from metarl.core.types import Params, State
 from metarl.family import TaskFamily, make_family
 
 _OWN_PRESET = "default"

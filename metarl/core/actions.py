@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Noise, Outputs
+from metarl.core.types import Noise, Outputs
 
 
 class ActionLayout:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
 
 
 def discounted_returns(reward: Tensor, valid: Tensor, gamma: float) -> Tensor:

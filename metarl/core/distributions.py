@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from metarl.core.learner import Outputs
 from metarl.core.random import to_normal
+from metarl.core.types import Outputs
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _INSIDE = 1 - 1e-6  # where tanh rounds to 1 its inverse is infinite

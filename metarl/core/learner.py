@@ -5,38 +5,15 @@ Axes: ``task`` is one adaptation to one sampled task; ``env`` the environments o
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from metarl.core.distributions import ActionDistribution
 from metarl.core.errors import MetaRLError
-
-if TYPE_CHECKING:
-    from metarl.core.distributions import ActionDistribution
-    from metarl.rollout.trajectory import Trajectory
-
-Params = dict[str, Tensor]
-State = dict[str, Tensor]
-Outputs = dict[str, Tensor]
-
-
-class Noise(NamedTuple):
-    """How many random numbers something needs, and of which kind."""
-
-    n: int = 0
-    kind: Literal["normal", "uniform"] = "normal"
-
-
-class Transition(NamedTuple):
-    """One step of every environment, ``(task, env, ...)``."""
-
-    observation: Tensor
-    action: Tensor
-    reward: Tensor
-    terminated: Tensor
-    truncated: Tensor
-    next_observation: Tensor
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Noise, Outputs, Params, State, Transition
 
 
 class MetaLearner(ABC):
@@ -87,7 +64,7 @@ class MetaLearner(ABC):
         """Distribution parameters, and a value if there is one, for observations ``(task, n, ...)``; differentiable."""
         raise self._undefined("policy")
 
-    def distribution(self, outputs: Outputs) -> "ActionDistribution":
+    def distribution(self, outputs: Outputs) -> ActionDistribution:
         """The action distribution that ``policy``'s outputs describe."""
         raise self._undefined("distribution")
 
@@ -118,7 +95,7 @@ class MetaLearner(ABC):
         """
         return None
 
-    def replay(self, params: Params, state: State, trajectory: "Trajectory") -> tuple[Outputs, State]:
+    def replay(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Outputs, State]:
         """The differentiable pass over recorded trajectories.
 
         Returns ``policy``'s outputs at every step, ``(task, env, episode, step, ...)``, and the state at the end.
@@ -140,7 +117,7 @@ class MetaLearner(ABC):
             episodes.append(outputs)
         return {name: torch.stack([o[name] for o in episodes], dim=2) for name in episodes[0]}, state
 
-    def check_n_envs(self, trajectory: "Trajectory") -> None:
+    def check_n_envs(self, trajectory: Trajectory) -> None:
         """Raise where an online learner is given several envs."""
         if self.online and trajectory.n_envs != 1:
             raise MetaRLError(
@@ -148,7 +125,7 @@ class MetaLearner(ABC):
                 "take trajectory.envs(1)."
             )
 
-    def _fold(self, params: Params, state: State, trajectory: "Trajectory", episode: int) -> tuple[Outputs, State]:
+    def _fold(self, params: Params, state: State, trajectory: Trajectory, episode: int) -> tuple[Outputs, State]:
         steps: list[Outputs] = []
         for step in range(trajectory.n_steps):
             steps.append(self.policy(params, state, trajectory.observation[:, :, episode, step]))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metarl.core.learner import Params
+from metarl.core.types import Params
 
 PREFIX = "moments."
 _LIMIT = 10.0  # standard deviations that a standardised number may be away from the mean

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metarl.core.learner import Params
+from metarl.core.types import Params
 
 _SLOTS = ("exp_avg", "exp_avg_sq", "step")
 

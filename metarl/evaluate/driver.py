@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Params, State
+from metarl.core.learner import MetaLearner
 from metarl.core.random import env_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params, State
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Batch
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks
 
 CHUNK = 2000  # tasks played at once

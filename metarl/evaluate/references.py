@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
+from metarl.core.types import Params
 from metarl.evaluate.driver import CHUNK, adaptation_curve, evaluation_keys, mean_returns
 from metarl.evaluate.scores import Evaluation
 from metarl.family.base import TaskFamily

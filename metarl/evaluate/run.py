@@ -16,6 +16,7 @@ from metarl.evaluate.driver import Curve, adaptation_curve
 from metarl.evaluate.probe import Beliefs, Probe, parameter_names, probe
 from metarl.evaluate.references import reference_returns
 from metarl.evaluate.scores import Evaluation
+from metarl.evaluate.scores_csv import scores_csv
 from metarl.evaluate.tables import title
 from metarl.experiments.run import Run
 from metarl.family.base import TaskFamily
@@ -163,7 +164,7 @@ def save_evaluation(run: Run, outcome: Outcome, folder: Path | None = None) -> l
         return files[-1]
 
     evaluation.save(file("evaluation.json"))
-    write_atomic(file("evaluation.csv"), evaluation.to_csv())
+    write_atomic(file("evaluation.csv"), scores_csv(evaluation))
     save_figure(curve_figure(evaluation), file("curve.png"))
     if paths is not None:
         picture = overview_figure(evaluation, paths.positions, paths.goals, paths.valid)

@@ -14,7 +14,6 @@ from metarl.core.checked_json import seal, unseal
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.evaluate.packing import pack, unpack
-from metarl.evaluate.scores_csv import scores_csv
 from metarl.evaluate.statistics import (
     ANYTHING,
     Array,
@@ -275,7 +274,3 @@ class Evaluation:
             return cls.from_json(unseal(Path(path).read_text(), "evaluate the run again"))
         except (MetaRLError, OSError, UnicodeDecodeError) as error:
             raise MetaRLError(f"{path}: {error}") from error
-
-    def to_csv(self) -> str:
-        """A tidy table, one row per seed, point and task; of very many the means over tasks (see ``scores_csv``)."""
-        return scores_csv(self)

@@ -3,18 +3,15 @@
 import csv
 import io
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from metarl.evaluate.scores import Evaluation
 from metarl.evaluate.statistics import Array
-
-if TYPE_CHECKING:
-    from metarl.evaluate.scores import Evaluation
 
 CSV_HEADER = ("seed", "episodes", "adaptations", "task", "return", "return_deterministic", "floor", "optimum")
 MOST_ROWS = 50_000  # of a table with a row for every task
 
 
-def scores_csv(evaluation: "Evaluation") -> str:
+def scores_csv(evaluation: Evaluation) -> str:
     """One row per seed, point and task; numbers to 9 digits, an empty cell where nothing is known.
 
     Beyond MOST_ROWS rows there is one per seed and point, the mean over all tasks, and its cells of the task are empty.
@@ -42,7 +39,7 @@ def _column(array: Array | None, whole: bool, rows: int) -> list[str]:
     return [""] * rows if array is None else _cells(array if whole else [array.mean()])
 
 
-def _tails(evaluation: "Evaluation") -> list[list[str]]:
+def _tails(evaluation: Evaluation) -> list[list[str]]:
     """What stands at the end of each task's rows: its vector, and the named numbers."""
     extra = _cells(evaluation.extra.values())
     return [[*_cells(vector), *extra] for vector in evaluation.task_vectors]

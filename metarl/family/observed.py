@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Outputs, Params, State, Transition
+from metarl.core.types import Outputs, Params, State, Transition
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import ReferencePolicy
 from metarl.family.views.trials import ViewBatch

@@ -5,22 +5,16 @@ What it may know of the task reaches it in ``params``, under ``task.NAME``.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
+import gymnasium
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.actions import ActionLayout
-from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Outputs, Params, State, Transition
-from metarl.core.random import stream_keys
-from metarl.rollout.rollout import rollout
+from metarl.core.learner import MetaLearner
+from metarl.core.types import Outputs, Params, State, Transition
 from metarl.tasks import Tasks
-
-if TYPE_CHECKING:
-    from metarl.family.base import TaskFamily
 
 _PREFIX = "task."
 
@@ -64,8 +58,8 @@ class FunctionPolicy(ReferencePolicy):
 class RandomPolicy(ReferencePolicy):
     """Uniform over the action space; for comparison only, since beside it everything looks good."""
 
-    def __init__(self, family: "TaskFamily") -> None:
-        self._layout = ActionLayout(family.action_space)
+    def __init__(self, action_space: gymnasium.Space[Any]) -> None:
+        self._layout = ActionLayout(action_space)
         self.action_noise = self._layout.noise._replace(kind="uniform")
 
     def act(
@@ -75,30 +69,6 @@ class RandomPolicy(ReferencePolicy):
         if not self._layout.axes:
             return index.long(), {}
         return (torch.cat([index[..., None], vector[..., 1:]], -1) if self._layout.choices else vector), {}
-
-
-def policy_returns(
-    family: "TaskFamily", name: str, tasks: Tasks, *, episodes: int = 1, repeats: int = 1, seed: int = 0
-) -> NDArray[np.float64]:
-    """Mean return of a reference policy, ``(task, episode)``, over ``repeats`` independent trials of each task.
-
-    Every reference policy of a family meets the same starts and random streams. Scores are not made of this: their
-    references play the agents' own streams (``metarl.evaluate.references``).
-    """
-    reference_policies = family.reference_policies()
-    if name not in reference_policies:
-        raise MetaRLError(
-            f"{family.name} has no reference policy {name!r}; it has {', '.join(reference_policies) or 'none'}."
-        )
-    every = tasks.repeat(repeats)
-    batch = family.batch(every, stream_keys(len(every), "player", family.name, seed))
-    params = privileged_params(every)
-    reference = reference_policies[name]
-    trajectory, _ = rollout(
-        reference, params, reference.initial(params, len(every)), batch, n_envs=1, episodes=episodes
-    )
-    returns = trajectory.returns[:, 0].double().unflatten(0, (len(tasks), repeats)).mean(1)
-    return np.asarray(returns.numpy())
 
 
 def privileged_params(tasks: Tasks) -> Params:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Outputs, Params, State
+from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.learners.base import LOGITS, VALUE, FewShotLearner
 from metarl.fewshot.learners.neural_process import SCALE
 

@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metarl.core.learner import Params
 from metarl.core.networks import MLP
+from metarl.core.types import Params
 from metarl.fewshot.networks import Conv4
 
 BACKBONE = "body."  # before the names of a backbone's parameters, among those of a learner

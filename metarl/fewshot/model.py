@@ -14,9 +14,9 @@ from torch import Tensor
 from metarl.core.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, State
 from metarl.core.optimiser import Adam, linear_decay
 from metarl.core.random import torch_generator
+from metarl.core.types import Params, State
 from metarl.fewshot.adapted import Classifier, Regressor, as_rows
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, Part

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
+from metarl.core.types import Params
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
 from metarl.core.random import torch_generator
+from metarl.core.types import Params
 from metarl.fewshot.data.dataset import Part
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy, error

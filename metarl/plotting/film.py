@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Params
+from metarl.core.learner import MetaLearner
+from metarl.core.types import Params
 from metarl.evaluate.driver import evaluation_keys
 from metarl.evaluate.run import held_out
 from metarl.experiments.run import Run
@@ -46,7 +47,7 @@ def film_run(run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, s
 
 def render_reference(family: TaskFamily, reference: str = _RANDOM, split: str = "test", n_tasks: int = 4) -> Film:
     """One episode of a reference policy, or of random actions."""
-    reference_policies = {_RANDOM: RandomPolicy(family), **family.reference_policies()}
+    reference_policies = {_RANDOM: RandomPolicy(family.action_space), **family.reference_policies()}
     if reference not in reference_policies:
         raise MetaRLError(
             f"{family.name} has no reference policy {reference!r}; choose one of {', '.join(reference_policies)}."

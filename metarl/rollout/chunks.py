@@ -8,9 +8,10 @@ from weakref import finalize
 import torch
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, State
+from metarl.core.learner import MetaLearner
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import State
 from metarl.rollout.batch import Batch, PureBatch
-from metarl.rollout.trajectory import Trajectory
 
 Played = tuple[Trajectory, State]
 Play = Callable[[Batch, State], Played]

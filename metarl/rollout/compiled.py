@@ -10,7 +10,8 @@ from torch import Tensor
 
 from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Outputs, Params, State, Transition, keep_where
+from metarl.core.learner import keep_where
+from metarl.core.types import Outputs, Params, State, Transition
 from metarl.rollout.batch import PureBatch, PureStep, Step
 
 Tensors = dict[str, Tensor]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metarl.core.actions import ActionMap, parts
 from metarl.core.errors import MetaRLError
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
 
 
 class Recorded(Protocol):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Outputs, Transition
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Outputs, Transition
 from metarl.rollout.batch import Step
-from metarl.rollout.trajectory import Trajectory
 
 
 class Recording:

@@ -9,15 +9,16 @@ from torch import Tensor
 
 from metarl.core.actions import ActionMap
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Params, State, keep_where
+from metarl.core.learner import MetaLearner, keep_where
 from metarl.core.process import torch_beside
 from metarl.core.random import Domain
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params, State
 from metarl.rollout.batch import Batch, PureBatch
 from metarl.rollout.chunks import in_chunks
 from metarl.rollout.compiled import CompiledStep, Way, compiled_step, way_to_compile
 from metarl.rollout.recording import Recording
 from metarl.rollout.streams import Stream, noise_stream
-from metarl.rollout.trajectory import Trajectory
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from metarl.core.learner import Noise
 from metarl.core.random import Domain, to_normal, uniforms
+from metarl.core.types import Noise
 
 _BLOCK = 128  # steps whose numbers are drawn at once; step by step costs 18 times as much
 

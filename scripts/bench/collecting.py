@@ -3,9 +3,9 @@
 from bench.measure import Options, Row, in_turn
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.process import torch_beside
+from metarl.core.trajectory import Trajectory
 from metarl.rollout.batch import Batch
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 
 
 def collecting(options: Options, agent: Algorithm, batch: Batch, recorded: Trajectory, asked: float) -> Row:

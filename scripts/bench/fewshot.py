@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from bench.measure import Options, Row, in_turn
 from bench.peer_prototypical import bench_peer
-from metarl.core.learner import Params
+from metarl.core.types import Params
 from metarl.fewshot.data.episodes import Classes, EpisodeSpec
 from metarl.fewshot.learners.gradient import BACKBONE, HEAD, MAML, GradientConfig
 from metarl.fewshot.networks import Conv4

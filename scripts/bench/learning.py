@@ -14,9 +14,9 @@ from metarl.agents.maml import MAML
 from metarl.agents.maml.config import PRESETS
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, collect, kl
 from metarl.agents.maml.trpo import TRPO, Vector, conjugate_gradient, surrogate
-from metarl.core.learner import Outputs, Params
 from metarl.core.networks import MLP
 from metarl.core.random import Domain, stream_keys, to_normal, uniforms
+from metarl.core.types import Outputs, Params
 from metarl.family import make_family
 from metarl.family.base import TaskFamily
 from metarl.rollout.rollout import rollout

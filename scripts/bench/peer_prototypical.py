@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.measure import Options, Row, in_turn
-from metarl.core.learner import Params
 from metarl.core.optimiser import Adam
+from metarl.core.types import Params
 from metarl.fewshot.backbone import BACKBONE
 from metarl.fewshot.data.episodes import Classes, Episodes, EpisodeSpec
 from metarl.fewshot.learners.metric import Prototypical

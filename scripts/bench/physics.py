@@ -14,7 +14,7 @@ from bench.measure import Options, Row, in_turn
 from metarl.core.networks import MLP
 from metarl.core.process import engine_threads, torch_beside
 from metarl.core.random import stream_keys
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.family import TaskFamily, make_family
 from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks

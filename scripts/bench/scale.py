@@ -16,17 +16,17 @@ from metarl.agents.maml import MAML
 from metarl.agents.maml.outer import collect
 from metarl.agents.maml.trpo import TRPO
 from metarl.core.actions import ActionMap
-from metarl.core.learner import Outputs, Params, State
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Outputs, Params, State
 from metarl.envs import FAMILIES
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.envs.engine.torch import TorchFamily
 from metarl.family import TaskFamily, make_family
 from metarl.family.registry import family_class
 from metarl.rollout.chunks import Chunked
 from metarl.rollout.compiled import compile_rollouts
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 
 POINT = "metarl/PointNavigation-v0"
 LANES, _LEAST = 20, 320

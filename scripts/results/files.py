@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.evaluate.scores import Evaluation, short_name
+from metarl.evaluate.scores_csv import scores_csv
 from metarl.evaluate.sums import check_sums
 from metarl.evaluate.weights import remove_weights, weights_files
 from metarl.plotting.curves import curve_figure, save_figure
@@ -45,7 +46,7 @@ class Result(NamedTuple):
 
 def write_result(results_dir: str | Path, evaluation: Evaluation, content: Summary, config: Mapping[str, Any]) -> Path:
     """Write the four files of an evaluation's result, and check them; returns its folder."""
-    return write_files(results_dir, content, config, evaluation.to_csv(), curve_figure(evaluation))
+    return write_files(results_dir, content, config, scores_csv(evaluation), curve_figure(evaluation))
 
 
 def write_files(

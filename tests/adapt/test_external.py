@@ -14,7 +14,7 @@ from metarl.adapt.memory.external import ATTENTION, LAST, MATRIX, USAGE, Externa
 from metarl.adapt.memory.registry import make_memory
 from metarl.agents.rl2 import RL2Config
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, State
+from metarl.core.types import Params, State
 
 Array = NDArray[np.float64]
 

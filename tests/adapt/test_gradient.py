@@ -12,8 +12,9 @@ from torch import Tensor
 from metarl.adapt.gradient import COUNT, STEP_SIZE, InnerLoop, chunks, meta_gradient
 from metarl.adapt.learned_update import GATES, HIDDEN, LearnedUpdate, scaled
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Outputs, Params, State
+from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
+from metarl.core.types import Outputs, Params, State
 
 Learns = Callable[..., None]
 Data = tuple[Tensor, Tensor]  # inputs and labels, (task, sample, 1)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from metarl.adapt.memory.base import Memory
 from metarl.adapt.memory.registry import MEMORIES, make_memory
-from metarl.core.learner import Params, State, keep_where
+from metarl.core.learner import keep_where
+from metarl.core.types import Params, State
 
 D, WIDTH, STEPS = 3, 8, 11
 # Those that are short forget within these trials.

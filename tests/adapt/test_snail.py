@@ -6,7 +6,8 @@ from torch import Tensor
 
 from metarl.adapt.memory.snail import SEEN, SNAIL
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, keep_where
+from metarl.core.learner import keep_where
+from metarl.core.types import Params
 
 D, WIDTH = 3, 4
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from metarl.adapt.memory.transformer import COUNT, Transformer
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, State
+from metarl.core.types import Params, State
 
 D, WIDTH = 3, 8
 

@@ -7,8 +7,8 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from metarl.adapt.memory.transitions import TransitionInput
-from metarl.core.learner import Transition
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Transition
 
 OBSERVATIONS = Box(-np.inf, np.inf, (2,), np.float32)
 INPUT = TransitionInput(OBSERVATIONS, Box(-1, 1, (2,), np.float32))

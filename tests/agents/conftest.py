@@ -15,9 +15,9 @@ from torch.distributions import Categorical, Distribution, Normal, kl_divergence
 from metarl.agents.maml.config import MAMLConfig
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.agents.maml.outer import MetaBatch
-from metarl.core.learner import Params
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Choice, Closed, Fresh, TaskSpace, Uniform
 
 OBSERVATIONS = Box(-np.inf, np.inf, (2,), np.float32)

@@ -13,7 +13,7 @@ from metarl.algorithm.algorithm import Algorithm
 from metarl.envs.engine.torch import TorchFamily
 from metarl.envs.navigation import PointNavigation
 from metarl.evaluate.driver import adaptation_curve
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 from metarl.tasks import Tasks
 
 Learns = Callable[..., None]

@@ -15,9 +15,9 @@ from metarl.agents.maml.learner import LOG_STD, SHIFT, MAMLLearner
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, collect
 from metarl.agents.maml.ppo import PPO
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
 from metarl.core.random import stream_keys
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params
 
 Mixed = Callable[[Tensor, Tensor, Tensor], Distribution]
 Setup = Callable[..., tuple[MAMLLearner, Params, MetaBatch]]

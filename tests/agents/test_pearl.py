@@ -18,12 +18,12 @@ from metarl.agents.pearl.learner import ACTOR, ENCODER, Z
 from metarl.agents.pearl.replay import ContextReplay, TaskReplay
 from metarl.agents.pearl.sac import SAC
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.evaluate.driver import adaptation_curve
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Choice, Closed, TaskSpace
 
 Families = Callable[[str], TorchFamily]

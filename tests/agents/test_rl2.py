@@ -15,9 +15,9 @@ from metarl.adapt.memory.registry import MEMORIES
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.learner import RL2Learner
 from metarl.agents.rl2.ppo import TrialPPO, trial_targets
-from metarl.core.learner import Outputs, Params, Transition
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Outputs, Params, Transition
 from metarl.envs.engine.torch import TorchFamily
-from metarl.rollout.trajectory import Trajectory
 
 Mixed = Callable[[Tensor, Tensor, Tensor], Distribution]
 Families = Callable[[str], TorchFamily]

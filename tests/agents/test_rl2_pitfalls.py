@@ -16,12 +16,12 @@ from metarl.agents.rl2.learner import START
 from metarl.algorithm.adapted_policy import AdaptedPolicy
 from metarl.core.actions import ActionMap
 from metarl.core.distributions import Mixed, SquashedGaussian
-from metarl.core.learner import Outputs, State
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Outputs, State
 from metarl.envs.engine.torch import TorchFamily
 from metarl.evaluate.driver import adaptation_curve
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks
 
 Families = Callable[[str], TorchFamily]

@@ -13,7 +13,7 @@ from metarl.agents.maml.config import MAMLConfig
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.agents.maml.outer import MetaBatch, adapted_outputs, kl
 from metarl.agents.maml.trpo import TRPO, Linearised, conjugate_gradient, surrogate
-from metarl.core.learner import Params
+from metarl.core.types import Params
 
 Setup = Callable[..., tuple[MAMLLearner, Params, MetaBatch]]
 SMALL = MAMLConfig(

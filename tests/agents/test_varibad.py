@@ -15,8 +15,8 @@ from metarl.agents.varibad import elbo as elbo_module
 from metarl.agents.varibad.buffer import TrialBuffer
 from metarl.agents.varibad.elbo import ELBO
 from metarl.core.errors import MetaRLError
+from metarl.core.trajectory import Trajectory
 from metarl.envs.engine.torch import TorchFamily
-from metarl.rollout.trajectory import Trajectory
 
 Families = Callable[[str], TorchFamily]
 Learns = Callable[..., None]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from metarl.core.random import stream_keys
 from metarl.family import TaskFamily
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 from metarl.tasks import Tasks
 
 Sample = Callable[[TaskFamily, int], Tasks]

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Transition
+from metarl.core.types import Transition
 from metarl.envs.bandit import BernoulliBandit
 from metarl.envs.bandit_policies import Gittins, Greedy, Thompson, gittins_index
-from metarl.family.reference_policies import ReferencePolicy, policy_returns
+from metarl.family.policy_returns import policy_returns
+from metarl.family.reference_policies import ReferencePolicy
 from metarl.tasks import Tasks
 
 Sample = Callable[[BernoulliBandit, int], Tasks]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.envs.cartpole import CartPole
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 from metarl.tasks import Task, Tasks
 
 States = NDArray[np.float64]

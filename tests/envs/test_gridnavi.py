@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.envs.gridnavi import GridNavi
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 
 Cell = tuple[float, float]
 NO_DRAW = torch.empty(1, 0)

@@ -9,7 +9,7 @@ import torch
 from metarl.core.random import stream_keys
 from metarl.envs import FAMILIES
 from metarl.envs.engine.arrays import join, namespace
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.family.registry import family_class
 
 N = 5

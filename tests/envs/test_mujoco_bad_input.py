@@ -15,7 +15,8 @@ from metarl.envs.ant import Ant
 from metarl.envs.engine.arrays import Array
 from metarl.envs.engine.model_fields import check_fits_memory
 from metarl.envs.engine.mujoco import MujocoBatch
-from metarl.envs.engine.physics import MujocoFamily, TaskArrays
+from metarl.envs.engine.mujoco_family import MujocoFamily
+from metarl.envs.engine.physics import TaskArrays
 from metarl.envs.half_cheetah import HalfCheetah
 from metarl.envs.random_dynamics import AntRandParams
 from metarl.family.views.single import TaskEnv

@@ -9,7 +9,7 @@ from scipy import stats
 
 from metarl.core.random import Domain, stream_keys, uniforms
 from metarl.envs import FAMILIES
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.family import family_class, make_family
 from metarl.tasks import Tasks
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.core.random import stream_keys
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.family import make_family
 from metarl.tasks import Task, Tasks
 

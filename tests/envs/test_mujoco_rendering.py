@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from metarl.core.errors import MetaRLError, NoGraphicsError
 from metarl.envs import FAMILIES
 from metarl.envs.engine import opengl, rendering
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.envs.engine.overlays import History, Way
-from metarl.envs.engine.physics import MujocoFamily
 from metarl.family import make_family
 from metarl.family.checks.check import check_family
 from metarl.family.registry import family_class

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.envs.engine.physics import MujocoFamily
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.family import make_family
 from metarl.tasks import Tasks
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core.learner import Noise, Outputs, Params
+from metarl.core.types import Noise, Outputs, Params
 from metarl.envs.navigation import PointNavigation
-from metarl.family.reference_policies import ReferencePolicy, policy_returns
+from metarl.family.policy_returns import policy_returns
+from metarl.family.reference_policies import ReferencePolicy
 from metarl.tasks import Tasks
 
 NO_DRAW = torch.empty(1, 0)

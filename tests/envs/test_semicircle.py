@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.envs.semicircle import SparseSemicircle
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 from metarl.tasks import Tasks
 
 ANGLES = Tasks({"angle": (np.arange(1000) + 0.5) / 1000 * np.pi})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.envs.tabular import TabularMDP
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 from metarl.tasks import Tasks
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from metarl.core.learner import Transition
+from metarl.core.types import Transition
 from metarl.envs.tabular import TabularMDP
 from metarl.envs.tabular_policies import PSRL, plan
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 from metarl.tasks import Tasks
 
 Sample = Callable[[TabularMDP, int], Tasks]

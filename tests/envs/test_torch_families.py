@@ -10,7 +10,7 @@ from torch import Tensor
 from metarl.core.random import stream_keys
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 from metarl.family.registry import family_class
 
 Start = tuple[TorchFamily, dict[str, Tensor], dict[str, Tensor], Tensor, list[Tensor]]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from metarl.algorithm.algorithm import Algorithm
-from metarl.core.learner import MetaLearner, Noise, Outputs, Params, State, Transition
+from metarl.core.learner import MetaLearner
+from metarl.core.types import Noise, Outputs, Params, State, Transition
 
 
 class Counting(MetaLearner):

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Params, State
+from metarl.core.learner import MetaLearner
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params, State
 from metarl.evaluate import driver
 from metarl.evaluate.driver import Curve, adaptation_curve
 from metarl.family import make_family
-from metarl.family.reference_policies import policy_returns, privileged_params
-from metarl.rollout.trajectory import Trajectory
+from metarl.family.policy_returns import policy_returns
+from metarl.family.reference_policies import privileged_params
 
 FAMILY = make_family("metarl/BernoulliBandit-v0", "k5")
 TASKS = FAMILY.splits.test[:23]

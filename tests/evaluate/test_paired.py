@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from metarl.algorithm.registry import agent_class
-from metarl.core.learner import MetaLearner, Params, State
+from metarl.core.learner import MetaLearner
 from metarl.core.random import stream_keys
+from metarl.core.types import Params, State
 from metarl.evaluate.driver import adaptation_curve, evaluation_keys
 from metarl.evaluate.references import reference_evaluations, reference_returns
 from metarl.evaluate.run import evaluate_run, held_out

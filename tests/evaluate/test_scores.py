@@ -11,6 +11,7 @@ from rich.console import Console
 
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.scores import Evaluation, normalised_score, short_name, split_label
+from metarl.evaluate.scores_csv import scores_csv
 from metarl.evaluate.statistics import bootstrap_interval, interquartile_mean, t_interval
 from metarl.evaluate.tables import (
     as_json,
@@ -204,7 +205,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_csv_has_a_row_for_each_seed_point_and_task(make_evaluation) -> None:
     evaluation = make_evaluation(optimum=None, floor=np.random.default_rng(0).normal(-90, 9, (4, 20)))
-    rows = list(csv.DictReader(io.StringIO(evaluation.to_csv())))
+    rows = list(csv.DictReader(io.StringIO(scores_csv(evaluation))))
     assert len(rows) == 3 * 4 * 20
     row = rows[(2 * 4 + 1) * 20 + 5]
     assert (row["seed"], row["episodes"], row["adaptations"], row["task"]) == ("2", "20", "1", "5")

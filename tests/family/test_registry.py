@@ -11,7 +11,7 @@ from metarl.core.errors import MetaRLError
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.family import TaskFamily, family_class, family_ids, make_family, register_family
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 from metarl.family.views.single import TaskEnv
 from metarl.tasks import TaskSpace, Uniform
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from metarl.core.learner import Params
+from metarl.core.types import Params
 from metarl.fewshot.data.dataset import make_dataset
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.learners.base import FewShotLearner

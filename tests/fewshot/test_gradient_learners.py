@@ -12,8 +12,8 @@ from torch.nn import functional
 from metarl.adapt import learned_update
 from metarl.adapt.gradient import COUNT, InnerLoop
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, State
 from metarl.core.optimiser import Adam
+from metarl.core.types import Params, State
 from metarl.fewshot.backbone import Dense
 from metarl.fewshot.data.dataset import FewShotDataset, of_arrays
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support

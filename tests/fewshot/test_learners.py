@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from metarl.adapt import gradient, inference
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
+from metarl.core.types import Params
 from metarl.fewshot.backbone import Dense
 from metarl.fewshot.config import LEARNERS
 from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, of_arrays

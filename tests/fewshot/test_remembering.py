@@ -11,8 +11,8 @@ from torch import Tensor
 
 from metarl.adapt.memory.registry import MEMORIES
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
 from metarl.core.optimiser import Adam
+from metarl.core.types import Params
 from metarl.fewshot.data.dataset import FewShotDataset, of_arrays
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.synthetic_characters import stroke_classes

@@ -20,6 +20,7 @@ from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.evaluate.driver import adaptation_curve
@@ -30,7 +31,6 @@ from metarl.fewshot.model import FewShot
 from metarl.fewshot.presets import PRESETS, preset_config
 from metarl.rollout import random, recording
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 
 OURS = [name for name in FAMILIES if issubclass(family_class(name), TorchFamily)]
 CASES = [(name, variant) for name in OURS for variant in family_class(name).variants()]

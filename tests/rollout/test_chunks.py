@@ -14,12 +14,12 @@ from metarl.agents.rl2 import RL2
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
 from metarl.envs.engine.torch import TorchBatch
 from metarl.rollout import chunks
 from metarl.rollout.batch import Step
 from metarl.rollout.chunks import Chunked
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 
 Sizes = list[int]
 

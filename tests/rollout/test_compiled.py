@@ -16,10 +16,10 @@ from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError
 from metarl.core.normalisation import initial_moments, with_data
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
 from metarl.rollout import compiled
 from metarl.rollout.compiled import FellBack, Graph, Way, compile_rollouts, compiled_step, faster, way_to_compile
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 
 Tensors = dict[str, Tensor]
 N = 6

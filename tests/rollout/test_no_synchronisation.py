@@ -21,13 +21,13 @@ from metarl.agents.varibad import VariBAD
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.actions import ActionMap
 from metarl.core.random import Domain, stream_keys, uniforms
+from metarl.core.trajectory import Trajectory
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.family.registry import family_class
 from metarl.rollout import random, recording
 from metarl.rollout.recording import Recording
 from metarl.rollout.rollout import rollout, to_env
-from metarl.rollout.trajectory import Trajectory
 
 HORIZON, TASKS, LANES = 2, 4, 2
 # What makes the host wait: a number read, or as many results as there are true elements.

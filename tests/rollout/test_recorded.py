@@ -15,10 +15,10 @@ from metarl.agents.pearl import PEARL, PEARLConfig
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.core.learner import MetaLearner
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
 from metarl.family import make_family
 from metarl.rollout.logged_episodes import recorded_trajectory
 from metarl.rollout.rollout import rollout
-from metarl.rollout.trajectory import Trajectory
 
 SEEN, ACTS = Box(-1, 1, (2,), np.float32), Box(0, 4, (1,), np.float32)
 

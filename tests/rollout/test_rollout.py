@@ -13,16 +13,17 @@ from torch import Tensor
 from metarl.core.actions import ActionMap
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Noise, Outputs, Params, Transition
+from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
 from metarl.core.random import gymnasium_keys, stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Noise, Outputs, Params, Transition
 from metarl.envs.engine.torch import State, TaskTensors, TorchBatch, TorchFamily
 from metarl.family import make_family
 from metarl.family.views.single import TaskEnv
 from metarl.rollout.batch import Step
 from metarl.rollout.rollout import rollout
 from metarl.rollout.single import GymnasiumBatch, check_spaces, episode_limit
-from metarl.rollout.trajectory import Trajectory
 from metarl.tasks import Tasks, TaskSpace, Uniform
 
 HORIZON = 12

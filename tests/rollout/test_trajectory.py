@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
 
 # (task, env, episode): two tasks, two envs, three episodes.
 LENGTHS = (((4, 2, 1), (1, 3, 4)), ((2, 2, 2), (3, 1, 4)))

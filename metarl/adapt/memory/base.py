@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from metarl.adapt.memory.gru import gru_sequence
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, State, keep_where
+from metarl.core.learner import keep_where
+from metarl.core.types import Params, State
 
 PREFIX = "memory."
 HIDDEN, CELL = PREFIX + "hidden", PREFIX + "cell"

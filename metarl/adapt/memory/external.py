@@ -6,8 +6,8 @@ from torch.nn import functional
 
 from metarl.adapt.memory.base import CELL, HIDDEN, LSTM, PREFIX, Memory
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, State
 from metarl.core.networks import MLP
+from metarl.core.types import Params, State
 
 MATRIX, USAGE = PREFIX + "matrix", PREFIX + "usage"
 ATTENTION, LAST = PREFIX + "attention", PREFIX + "last"  # where each head read, and what

@@ -7,8 +7,8 @@ from torch.nn import functional
 from metarl.adapt.memory.base import PREFIX, Memory
 from metarl.adapt.memory.transformer import COUNT, OUTPUT
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, State
 from metarl.core.networks import MLP
+from metarl.core.types import Params, State
 
 SEEN = PREFIX + "seen"
 _START = PREFIX + "start"

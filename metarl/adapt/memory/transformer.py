@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from metarl.adapt.memory.base import PREFIX, Memory
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params, State
+from metarl.core.types import Params, State
 
 OUTPUT, COUNT = PREFIX + "output", PREFIX + "count"
 _START = PREFIX + "start"

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from metarl.core.actions import ActionLayout
-from metarl.core.learner import Params, Transition
 from metarl.core.normalisation import initial_moments, standardised, with_data
-from metarl.rollout.trajectory import Trajectory
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params, Transition
 
 OBSERVATION, REWARD = "observation", "reward"
 

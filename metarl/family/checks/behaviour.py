@@ -20,7 +20,7 @@ from metarl.family.checks.play import (
     play,
     some_actions,
 )
-from metarl.family.reference_policies import policy_returns
+from metarl.family.policy_returns import policy_returns
 from metarl.tasks import Tasks
 
 _HIDDEN = "Take all randomness from u, read the task from task alone, and keep nothing on self between calls."

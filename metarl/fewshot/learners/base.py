@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from metarl.adapt.gradient import meta_gradient
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner, Outputs, Params, State
+from metarl.core.learner import MetaLearner
+from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.data.episodes import Episodes, Support
 
 LOGITS, VALUE = "logits", "value"

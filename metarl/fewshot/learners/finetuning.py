@@ -11,8 +11,8 @@ from metarl.adapt.gradient import COUNT, InnerLoop
 from metarl.adapt.inference import Mean
 from metarl.core.config import above, at_least, check_config
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Outputs, Params, State
 from metarl.core.networks import MLP
+from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy, check_labels, error, steps_of

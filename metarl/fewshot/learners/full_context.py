@@ -5,7 +5,7 @@ from torch import Tensor
 
 from metarl.adapt.memory.base import CELL, HIDDEN, LSTM
 from metarl.core.checkpoint import prefixed, with_prefix
-from metarl.core.learner import Params, State
+from metarl.core.types import Params, State
 from metarl.fewshot.backbone import Backbone
 from metarl.fewshot.learners.pairs import ENCODED, Matching
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from metarl.adapt.gradient import STEP_SIZE, InnerLoop
 from metarl.core.config import above, at_least, check_config
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Outputs, Params, State
 from metarl.core.networks import MLP
+from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import LOGITS, VALUE, FewShotLearner, accuracy, check_labels, error, steps_of

@@ -11,8 +11,8 @@ from metarl.adapt.memory.registry import make_memory
 from metarl.adapt.memory.transformer import COUNT
 from metarl.core.config import at_least, check_config
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Outputs, Params, State
 from metarl.core.networks import MLP
+from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, check_labels

@@ -4,7 +4,7 @@ import torch
 
 from metarl.adapt.learned_update import LearnedUpdate
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Params
+from metarl.core.types import Params
 from metarl.fewshot.backbone import Backbone
 from metarl.fewshot.learners.gradient import MAML, GradientConfig
 

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from metarl.adapt.inference import Mean
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Outputs, Params, State
 from metarl.core.networks import MLP
+from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import VALUE, FewShotLearner, error
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.core.learner import Outputs, Params, State
+from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import LOGITS, accuracy
 from metarl.fewshot.learners.metric import SHARPNESS, MetricLearner, cosine

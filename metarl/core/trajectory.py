@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import Transition
+from metarl.core.types import Transition
 
 
 @dataclass(frozen=True, kw_only=True)
