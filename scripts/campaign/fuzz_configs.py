@@ -21,7 +21,7 @@ from metarl.algorithm.registry import agent_class, agent_names
 from metarl.core.checkpoint import config_from
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
-from metarl.fewshot.data.dataset import make_source
+from metarl.fewshot.data.dataset import make_dataset
 from metarl.fewshot.model import FewShot
 
 PART = "configs"
@@ -98,7 +98,7 @@ def _made(start: Any, changes: dict[str, Any], train: tuple[str, str] | None) ->
 def _trained(config: Any, kind: str, what: str) -> None:
     """One iteration; raises like any training."""
     if kind == "few-shot":
-        source = make_source(what)
+        source = make_dataset(what)
         FewShot(config, source).fit(source, iterations=1)
         return
     variant = "pearl" if what == POINTS else None

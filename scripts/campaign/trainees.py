@@ -21,8 +21,8 @@ from metarl.experiments.run import Run
 from metarl.experiments.run_folder import RunFolder
 from metarl.experiments.training import train_run, train_seed
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.dataset import SOURCES, make_source
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.dataset import DATASETS, make_dataset
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.presets import PRESETS
 
@@ -131,10 +131,10 @@ def learners(iterations: int = _ITERATIONS) -> list[Trainee]:
     """Every few-shot learner, on drawn characters and, those that predict numbers, on sinusoids."""
     found = []
     for presets in PRESETS.values():
-        for source, episode in (("strokes", Shape(5, 1, 2)), ("sinusoid", Shape(1, 5, 5))):
+        for source, episode in (("strokes", EpisodeSpec(5, 1, 2)), ("sinusoid", EpisodeSpec(1, 5, 5))):
             config = replace(presets["default"], iterations=iterations, tasks=2, episode=episode, width=4, strided=True)
             try:
-                make_learner(config, make_source(source).kind)
+                make_learner(config, make_dataset(source).kind)
             except MetaRLError:  # not made for classes, or not for numbers
                 continue
             found.append(learner(config, source))
@@ -143,9 +143,9 @@ def learners(iterations: int = _ITERATIONS) -> list[Trainee]:
 
 def keep_sources() -> None:
     """Make the drawn characters once for all children."""
-    made = cache(SOURCES["strokes"])
+    made = cache(DATASETS["strokes"])
     made()
-    SOURCES["strokes"] = made
+    DATASETS["strokes"] = made
 
 
 def warm(trainees: Sequence[Trainee], work: Path) -> None:
