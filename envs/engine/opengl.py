@@ -1,4 +1,4 @@
-"""An OpenGL context to draw in without a window, whatever this machine has."""
+"""An OpenGL context to draw in without a window, from whichever library this machine has."""
 
 import ctypes.util
 import os
@@ -17,7 +17,10 @@ _REMEDY = (
 
 
 def backends() -> list[str]:
-    """What to try: what MUJOCO_GL says, else EGL, which needs no screen, before a hidden window on the screen."""
+    """Return the OpenGL backends to try in turn.
+
+    MUJOCO_GL decides where it is set; else EGL, which needs no screen, comes before a hidden window on the screen.
+    """
     chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
     if chosen in _OFF:
         return []
@@ -32,7 +35,11 @@ def backends() -> list[str]:
 
 
 def open_graphics(model: mujoco.MjModel, width: int, height: int) -> tuple[Any, mujoco.MjrContext]:
-    """A context, and in it what a model is drawn with; raises NoGraphicsError, which names all that was tried."""
+    """Open a context of a size in pixels, and in it MuJoCo's drawing context of a model.
+
+    Raises:
+        NoGraphicsError: no backend works; it names those that were tried, and the remedy.
+    """
     tried = []
     for backend in backends():
         try:
