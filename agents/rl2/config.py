@@ -9,11 +9,11 @@ from metarl.core.errors import MetaRLError
 
 @dataclass(frozen=True, kw_only=True)
 class RL2Config:
-    """RL². The defaults are our recipe for GridNavi; ``PRESETS`` holds those for other families."""
+    """Settings of RL²: the defaults are our recipe for GridNavi, ``PRESETS`` holds those for other families."""
 
     total_timesteps: int = 3_000_000  # environment steps of training
-    tasks: int = 128  # trials per iteration
-    episodes: int | None = None  # of a trial; as many as the family says unless given
+    tasks: int = 128  # trials of an iteration
+    episodes: int | None = None  # episodes of a trial; as many as the family says unless given
 
     memory: Literal["gru", "lstm", "transformer", "external", "snail"] = "gru"
     width: int = 64  # of the memory
@@ -22,22 +22,24 @@ class RL2Config:
     embedding: int = 64  # width of the layer before the memory; 0 for none
     head: tuple[int, ...] = (64,)  # hidden layers of the policy and of the value; none for linear ones
     activation: Literal["tanh", "relu"] = "tanh"  # of the heads
-    initial_std: float = 0.6  # of a Gaussian policy, in its [-1, 1]
-    squash: bool = False  # actions through tanh; else they are clipped after their log-probability was taken
-    normalise_observations: bool = False  # by running statistics
-    normalise_rewards: bool = True  # what the memory sees by running statistics, what is learned by the return's scale
+    initial_std: float = 0.6  # initial standard deviation of a Gaussian policy, in its [-1, 1]
+    squash: bool = False  # whether actions go through tanh; else they are clipped after their log-probability was taken
+    normalise_observations: bool = False  # whether observations are standardised by running statistics
+    normalise_rewards: bool = (
+        True  # whether the memory's rewards are standardised, and the learned ones scaled by the return
+    )
 
-    gamma: float = 0.95
-    gae_lambda: float = 0.95
-    learning_rate: float = 1e-3  # Adam
-    final_learning_rate: float = 0.02  # fraction left at the end, falling linearly
-    epochs: int = 4
-    minibatches: int = 4  # of whole trials
-    clip: float = 0.2
-    value_coef: float = 0.5
-    entropy_coef: float = 0.03
-    final_entropy: float = 0.0  # fraction of the coefficient left at the end, falling linearly
-    max_grad_norm: float = 0.5
+    gamma: float = 0.95  # discount of rewards
+    gae_lambda: float = 0.95  # trace of generalised advantage estimation
+    learning_rate: float = 1e-3  # Adam's step size
+    final_learning_rate: float = 0.02  # fraction of the step size left at the end, falling linearly
+    epochs: int = 4  # passes over the trials of an iteration
+    minibatches: int = 4  # minibatches of a pass, of whole trials
+    clip: float = 0.2  # clipping range of the likelihood ratio (Schulman et al. 2017, equation 7)
+    value_coef: float = 0.5  # weight of the value's loss
+    entropy_coef: float = 0.03  # weight of the entropy
+    final_entropy: float = 0.0  # fraction of that weight left at the end, falling linearly
+    max_grad_norm: float = 0.5  # bound on the gradient's norm
 
     def __post_init__(self) -> None:
         check_config(

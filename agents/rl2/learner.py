@@ -1,4 +1,4 @@
-"""The RL² learner: a policy on a memory and the observation."""
+"""The learner of RL²: a policy on a memory and the observation."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,11 +25,11 @@ _EMBEDDING = "embedding."
 
 
 class RL2Learner(MetaLearner):
-    """RL² (Duan et al. 2016; Wang et al. 2016). The state is the memory, and whether an episode begins.
+    """A policy on a memory of the trial (RL²; Duan et al. 2016; Wang et al. 2016).
 
-    The memory lives for a trial. It takes in whole transitions, an episode's last one with its reward and its end
-    among them; the policy and the value are heads on (memory, observation). A transformer looks back on the last
-    ``capacity`` of them.
+    The state is the memory, and whether an episode begins. The memory lives for a trial. It takes in whole transitions,
+    an episode's last one with its reward and its end among them; the policy and the value are heads on (memory,
+    observation). A transformer looks back on the last ``capacity`` of them.
     """
 
     online = True
@@ -61,11 +61,11 @@ class RL2Learner(MetaLearner):
 
     @property
     def n_context(self) -> int:
-        """How many numbers of the memory the heads see."""
+        """Numbers that the heads take from the memory."""
         return self.memory.width
 
     def init(self, generator: torch.Generator) -> Params:
-        """Parameters before training."""
+        """Draw the parameters before training."""
         params: Params = {}
         if self.config.embedding:
             params |= {_EMBEDDING + name: value for name, value in self.embedding.init(generator).items()}
@@ -77,7 +77,7 @@ class RL2Learner(MetaLearner):
         return params | self.inputs.initial_moments(self.config.normalise_observations, self.config.normalise_rewards)
 
     def policy_params(self, params: Params) -> Params:
-        """What the policy's and the value's losses train."""
+        """Return the parameters that the policy's and the value's losses train."""
         return trained(params)
 
     def initial(self, params: Params, n_tasks: int) -> State:
@@ -99,7 +99,7 @@ class RL2Learner(MetaLearner):
         return distribution.mode() if deterministic else distribution.sample(noise), {FEATURES: features}
 
     def with_log_probs_and_values(self, params: Params, trajectory: Trajectory) -> Trajectory:
-        """The trajectory with ``log_prob`` and ``value``, of all its steps at once rather than one after the other."""
+        """Add ``log_prob`` and ``value`` to the record, for all steps at once rather than one after the other."""
         features = trajectory.record[FEATURES]
         with torch.no_grad():
             outputs = self.heads(params, features)
@@ -117,7 +117,7 @@ class RL2Learner(MetaLearner):
         return self.heads(params, features), state
 
     def features(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
-        """What the heads see at every step, ``(task, 1, episode, step, feature)``, and the state at the end."""
+        """Return the heads' inputs at every step, ``(task, 1, episode, step, feature)``, and the state at the end."""
         self.check_n_envs(trajectory)
         trajectory = trajectory.filled()
         before, state = self.remember(params, state, trajectory)
@@ -125,7 +125,7 @@ class RL2Learner(MetaLearner):
         return torch.cat([self.context(params, before), seen], -1), state
 
     def remember(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
-        """What the memory says before every step, ``(task, 1, episode, step, width)``, and the state at the end.
+        """Return the memory's output before every step, ``(task, 1, episode, step, width)``, and the state at the end.
 
         The padding of ``trajectory`` is ``filled``.
         """
@@ -136,22 +136,22 @@ class RL2Learner(MetaLearner):
         return before.unflatten(1, axes), {**memory, START: torch.zeros_like(state[START])}
 
     def context(self, params: Params, read: Tensor) -> Tensor:
-        """What the heads see of what the memory says."""
+        """Return the heads' part ``(..., n_context)`` of the memory's output ``(..., width)``."""
         return read
 
     def heads(self, params: Params, features: Tensor) -> Outputs:
-        """Distribution parameters and ``value`` for features ``(..., feature)``."""
+        """Return distribution parameters and ``value`` for features ``(..., feature)``."""
         return {**self.actions(params, features), "value": self.critic(params, features, "critic.")[..., 0]}
 
     def actions(self, params: Params, features: Tensor) -> Outputs:
-        """Distribution parameters alone."""
+        """Return the distribution parameters alone."""
         return self.inputs.actions.outputs(self.actor(params, features, "actor."), params.get(LOG_STD))
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:
         return distribution_of(outputs, self.config.squash)
 
     def belief(self, params: Params, state: State) -> Tensor:
-        """What the memory says, ``(task, width)``."""
+        """Return the memory's output, ``(task, width)``."""
         return self.memory.read(params, state)
 
     def _features_now(self, params: Params, state: State, observation: Tensor) -> Tensor:

@@ -19,14 +19,14 @@ _RETURN = "return"  # the moments of the discounted return, by which rewards are
 
 @dataclass(frozen=True)
 class Targets:
-    """What a trial's steps are worth, ``(task, env, episode, step)``."""
+    """Advantages and regression targets of a trial's steps, ``(task, env, episode, step)``."""
 
     advantage: Tensor  # mean 0, standard deviation 1 over all of them
-    value: Tensor  # what the value should have been
+    value: Tensor  # target of the value
 
 
 def trial_targets(trajectory: Trajectory, gamma: float, gae_lambda: float, scale: float = 1.0) -> Targets:
-    """Advantages over whole trials, of rewards times ``scale``: no cut between the episodes of a trial."""
+    """Compute generalised advantages over whole trials, of rewards times ``scale``, without a cut between episodes."""
     valid, value = trajectory.valid, trajectory.record["value"]
     reward = trajectory.reward * scale
     following = next_value_trial(value, valid)
@@ -39,7 +39,10 @@ def trial_targets(trajectory: Trajectory, gamma: float, gae_lambda: float, scale
 
 
 class TrialPPO:
-    """Adam on the clipped surrogate, several epochs on minibatches of whole trials."""
+    """Trains policy and value by Adam on the clipped surrogate, in epochs of minibatches of whole trials.
+
+    Schulman et al. 2017, equations 7 and 9; the value's loss is Huber's.
+    """
 
     def __init__(self, learner: RL2Learner, params: Params) -> None:
         self.learner, self.config = learner, learner.config
@@ -49,7 +52,7 @@ class TrialPPO:
     def update(
         self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
     ) -> tuple[Params, dict[str, float]]:
-        """New parameters after training on trials collected with ``params``, and what to log."""
+        """Return new parameters after training on trials collected with ``params``, and what to log."""
         config = self.config
         trajectory = trajectory.filled()  # NaN in the padding would reach the gradient: zero times NaN is NaN
         self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
@@ -98,7 +101,7 @@ class TrialPPO:
         return loss, {name: x.detach() for name, x in named.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Adam's moments and those of the return, for an exact resume."""
+        """Return Adam's moments and those of the return, for an exact resume."""
         return {**self.adam.state_dict(), **self.moments}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:

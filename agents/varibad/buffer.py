@@ -1,4 +1,4 @@
-"""The last trials, for the belief to be trained on."""
+"""The buffer of trials on which VariBAD's belief is trained."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -10,26 +10,26 @@ from metarl.core.trajectory import Trajectory
 
 
 class TrialBuffer:
-    """Whole trials, the newest ``capacity`` of them, without what was recorded of the policy."""
+    """Keeps the newest ``capacity`` whole trials, without the policy's records."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._trials: Trajectory | None = None
 
     def add(self, trajectory: Trajectory) -> None:
-        """Take in new trials, and let go of the oldest."""
+        """Add new trials, and drop the oldest."""
         new = replace(trajectory, record={}, extras={})
         every = new if self._trials is None else Trajectory.concatenate([self._trials, new], axis="task")
         self._trials = every.tasks(slice(max(0, every.n_tasks - self.capacity), None))
 
     def sample(self, n: int, generator: torch.Generator) -> Trajectory:
-        """``n`` of the trials, each at most once; all where there are fewer."""
+        """Draw ``n`` of the trials, each at most once; all where there are fewer."""
         assert self._trials is not None, "nothing was added yet"
         rows = torch.randperm(self._trials.n_tasks, generator=generator)[:n]
         return self._trials.tasks(rows.to(self._trials.reward.device))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The trials as tensors, for an exact resume."""
+        """Return the trials as tensors, for an exact resume."""
         if self._trials is None:
             return {}
         values = {f.name: getattr(self._trials, f.name) for f in fields(Trajectory)}

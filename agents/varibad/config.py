@@ -8,23 +8,23 @@ from metarl.core.config import above, at_least, between, check_config, items
 
 @dataclass(frozen=True, kw_only=True)
 class VariBADConfig(RL2Config):
-    """RL²'s configuration, and the belief's. The defaults are our recipe for GridNavi."""
+    """Settings of VariBAD: RL²'s and those of the belief; the defaults are our recipe for GridNavi."""
 
-    total_timesteps: int = 5_000_000
+    total_timesteps: int = 5_000_000  # environment steps of training
     tasks: int = 64
     epochs: int = 8  # its policy is a small network on beliefs that are computed once, so an epoch costs little
 
     latent: int = 5  # dimensions of the belief
-    decoder: tuple[int, ...] = (64, 32)  # hidden layers
-    vae_learning_rate: float = 2e-3
-    vae_updates: int = 6  # an iteration
-    vae_tasks: int = 32  # trials an update
+    decoder: tuple[int, ...] = (64, 32)  # widths of the decoder's hidden layers
+    vae_learning_rate: float = 2e-3  # Adam's step size for the belief
+    vae_updates: int = 6  # updates of the belief in an iteration
+    vae_tasks: int = 32  # trials of such an update
     vae_beliefs: int = 12  # steps of a trial whose beliefs are decoded, drawn anew at every update
-    vae_targets: int = 60  # steps of the trial that each of them has to explain
-    kl_coef: float = 0.01
-    reward_coef: float = 1.0
-    state_coef: float = 0.0  # of the next observation; for families whose dynamics vary
-    buffer: int = 1024  # last trials that the belief is trained on
+    vae_targets: int = 60  # steps of the trial that each of these beliefs has to explain
+    kl_coef: float = 0.01  # weight of the belief's KL to the one before it
+    reward_coef: float = 1.0  # weight of the reward's squared error
+    state_coef: float = 0.0  # weight of the next observation's squared error, for families whose dynamics vary
+    buffer: int = 1024  # last trials on which the belief is trained
 
     def __post_init__(self) -> None:
         super().__post_init__()

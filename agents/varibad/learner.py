@@ -1,4 +1,4 @@
-"""The VariBAD learner: RL²'s memory, from which a belief is read that the policy acts on."""
+"""The learner of VariBAD: RL²'s memory, from which a belief is read that the policy acts on."""
 
 from functools import cached_property
 
@@ -15,7 +15,7 @@ _HEADS = ("actor.", "critic.")
 
 
 class VariBADLearner(RL2Learner):
-    """VariBAD (Zintgraf et al. 2020, section 3): the policy sees a Gaussian belief of the task.
+    """A policy on a Gaussian belief of the task, read from a memory (VariBAD; Zintgraf et al. 2020, section 3).
 
     The belief is trained to explain the trial's rewards and states, see ``ELBO``; the policy's gradient does not reach
     it.
@@ -31,7 +31,7 @@ class VariBADLearner(RL2Learner):
 
     @cached_property
     def projection(self) -> MLP:
-        """From what the memory says to the belief."""
+        """Linear map from the memory's output to the belief."""
         return MLP((self.config.width, 2 * self.config.latent), output_gain=0.1)
 
     def init(self, generator: torch.Generator) -> Params:
@@ -42,7 +42,7 @@ class VariBADLearner(RL2Learner):
         return {name: value for name, value in params.items() if name.startswith(_HEADS)}
 
     def moments(self, params: Params, read: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the variance of the belief, each ``(..., latent)``, from what the memory says."""
+        """Return the belief's mean and log variance ``(..., latent)``, from the memory's output ``(..., width)``."""
         mean, log_variance = self.projection(params, read, _BELIEF).chunk(2, -1)
         return mean, log_variance
 
@@ -50,5 +50,5 @@ class VariBADLearner(RL2Learner):
         return torch.cat(self.moments(params, read), -1)
 
     def belief(self, params: Params, state: State) -> Tensor:
-        """Mean and logarithm of the variance, ``(task, 2 latent)``."""
+        """Return the belief's mean and log variance, ``(task, 2 latent)``."""
         return self.context(params, self.memory.read(params, state))

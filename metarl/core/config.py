@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -52,7 +52,14 @@ def items(limit: Limit, least: int = 1) -> Limit:
     )
 
 
-def check_config(config: Any, limits: Mapping[str, Limit]) -> None:
+Count = Annotated[int, at_least(1)]
+Positive = Annotated[float, above(0)]
+NonNegative = Annotated[float, at_least(0)]
+Fraction = Annotated[float, between(0, 1)]
+Discount = Annotated[float, above(0, up_to=1)]
+
+
+def check_config(config: Any, limits: Mapping[str, Limit] = MappingProxyType({})) -> None:
     """Raise, naming every field of another type than declared, or beyond its limit, and what it may be.
 
     Lists become tuples and NumPy's numbers Python's, as which a file gives them back.
@@ -60,7 +67,7 @@ def check_config(config: Any, limits: Mapping[str, Limit]) -> None:
     kinds = _kinds(type(config))
     for name, value in vars(config).items():
         object.__setattr__(config, name, _plain(value))
-    given = vars(config)
+    given, limits = vars(config), {**_declared(type(config)), **limits}
     wrong = [name for name, kind in kinds.items() if not kind.holds(given[name])]
     wrong = wrong or [name for name, limit in limits.items() if not _within(limit, given[name])]
     if not wrong:
@@ -93,6 +100,19 @@ def _kinds(config_class: Any) -> dict[str, Limit]:
     """What each field's annotation allows."""
     hints = get_type_hints(config_class)
     return {field.name: _kind(hints[field.name]) for field in fields(config_class)}
+
+
+def _declared(config_class: Any) -> dict[str, Limit]:
+    """Return the limits that stand in the fields' annotations, such as ``Count`` or ``tuple[Count, ...]``."""
+    hints = get_type_hints(config_class, include_extras=True)
+    found = {field.name: _annotated_limit(hints[field.name]) for field in fields(config_class)}
+    return {name: limit for name, limit in found.items() if limit is not None}
+
+
+def _annotated_limit(hint: Any) -> Limit | None:
+    if get_origin(hint) is Annotated:
+        return next((each for each in hint.__metadata__ if isinstance(each, Limit)), None)
+    return next(filter(None, map(_annotated_limit, get_args(hint))), None)
 
 
 def _kind(hint: Any) -> Limit:
