@@ -11,6 +11,7 @@ from metarl.core.losses import masked_mean
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, Params
 from metarl.rollout.batch import Batch
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 
 
@@ -31,13 +32,13 @@ class MetaBatch:
 
 
 @torch.no_grad()
-def collect(learner: MAMLLearner, params: Params, batch: Batch) -> MetaBatch:
+def collect(learner: MAMLLearner, params: Params, batch: Batch, context: RolloutContext | None = None) -> MetaBatch:
     """Roll out, adapt, roll out again, ``inner_steps`` times."""
     n_envs = learner.config.episodes
     state = learner.initial(params, batch.num_envs // n_envs)
     trajectories = []
     for k in range(learner.config.inner_steps + 1):
-        trajectory, _ = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=k)
+        trajectory, _ = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=k, context=context)
         trajectories.append(learner.with_advantage(trajectory))
         if k < learner.config.inner_steps:
             state = learner.adapt(params, state, trajectories[-1])
