@@ -77,6 +77,7 @@ class FineTune(MAML):
                 keys=keys,
                 device=self.device,
                 deterministic=False,
+                context=self.rollouts,
             )
             return float(curve.returns[1:].mean())
 

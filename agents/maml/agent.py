@@ -50,7 +50,8 @@ class MAML(Algorithm):
         n_tasks, n_envs = self.config.tasks, self.config.episodes
         tasks = self.family.splits.train(stream_keys(n_tasks, self.seed, "task", self.iteration))
         keys = stream_keys(n_tasks * n_envs, self.seed, "train", self.iteration)
-        data = collect(self.learner, self.params, self.family.batch(tasks.repeat(n_envs), keys, self.device))
+        batch = self.family.batch(tasks.repeat(n_envs), keys, self.device)
+        data = collect(self.learner, self.params, batch, self.rollouts)
         self.params, logged = self.outer.update(data, self.progress)
         steps = sum(trajectory.environment_steps for trajectory in data.trajectories)
         metrics = {f"rollout/return_step_{k}": float(t.returns.mean()) for k, t in enumerate(data.trajectories)}

@@ -11,6 +11,7 @@ from metarl.core.losses import masked_mean
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, Params
 from metarl.rollout.batch import Batch
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 
 
@@ -31,7 +32,7 @@ class MetaBatch:
 
 
 @torch.no_grad()
-def collect(learner: MAMLLearner, params: Params, batch: Batch) -> MetaBatch:
+def collect(learner: MAMLLearner, params: Params, batch: Batch, context: RolloutContext | None = None) -> MetaBatch:
     """Collect a meta-batch: roll out, then adapt and roll out again, ``inner_steps`` times.
 
     ``batch`` has ``episodes`` environments for each task, side by side.
@@ -40,7 +41,7 @@ def collect(learner: MAMLLearner, params: Params, batch: Batch) -> MetaBatch:
     state = learner.initial(params, batch.num_envs // n_envs)
     trajectories = []
     for k in range(learner.config.inner_steps + 1):
-        trajectory, _ = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=k)
+        trajectory, _ = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=k, context=context)
         trajectories.append(learner.with_advantage(trajectory))
         if k < learner.config.inner_steps:
             state = learner.adapt(params, state, trajectories[-1])

@@ -114,7 +114,14 @@ class PEARL(Algorithm):
         for first in (0, *range(config.prior_episodes, self.episodes)):
             episodes = 1 if first else config.prior_episodes
             part, state = rollout(
-                self.learner, self.params, state, batch, n_envs=1, episodes=episodes, first_episode=first
+                self.learner,
+                self.params,
+                state,
+                batch,
+                n_envs=1,
+                episodes=episodes,
+                first_episode=first,
+                context=self.rollouts,
             )
             parts.append(part)
             if first + episodes < self.episodes:

@@ -59,7 +59,7 @@ class RL2(Algorithm):
         trajectory = self.collect()
         logged = self.update(trajectory, self.generator("order", self.iteration))
         # After the update, whose likelihood ratios are those of the parameters that collected.
-        self.params = self.learner.inputs.with_data(self.params, trajectory)
+        self.params = self.learner.inputs.update_statistics(self.params, trajectory)
         metrics = _returns(trajectory) | {f"train/{name}": value for name, value in logged.items()}
         if LOG_STD in self.params:
             metrics["train/std"] = float(self.params[LOG_STD].exp().mean())
@@ -73,7 +73,15 @@ class RL2(Algorithm):
     def collect(self) -> Trajectory:
         """Collect whole trials of new training tasks, with their log-probabilities and values."""
         state = self.learner.initial(self.params, self.config.tasks)
-        trials, _ = rollout(self.learner, self.params, state, self.training_batch(), n_envs=1, episodes=self.episodes)
+        trials, _ = rollout(
+            self.learner,
+            self.params,
+            state,
+            self.training_batch(),
+            n_envs=1,
+            episodes=self.episodes,
+            context=self.rollouts,
+        )
         return self.learner.with_log_probs_and_values(self.params, trials)
 
     def training_batch(self) -> Batch:

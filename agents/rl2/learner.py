@@ -51,9 +51,8 @@ class RL2Learner(MetaLearner):
             config.memory,
             config.embedding or self.inputs.size,
             config.width,
-            layers=config.layers,
-            heads=config.attention_heads,
-            capacity=capacity,
+            capacity,
+            config.memory_options,
         )
         n_features = self.n_context + self.inputs.n_observation
         self.actor = MLP((n_features, *config.head, self.inputs.n_action), config.activation)
@@ -74,7 +73,10 @@ class RL2Learner(MetaLearner):
             params |= {prefix + name: value for name, value in head.init(generator).items()}
         if self.inputs.actions.axes:
             params[LOG_STD] = torch.full((self.inputs.actions.axes,), float(np.log(self.config.initial_std)))
-        return params | self.inputs.initial_moments(self.config.normalise_observations, self.config.normalise_rewards)
+        return params | self.inputs.init_statistics(self.config.normalise_observations, self.config.normalise_rewards)
+
+    def prepare(self, params: Params) -> Params:
+        return self.inputs.prepare(params)
 
     def policy_params(self, params: Params) -> Params:
         """Return the parameters that the policy's and the value's losses train."""

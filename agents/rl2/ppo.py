@@ -9,12 +9,10 @@ from torch.nn import functional
 from metarl.agents.rl2.learner import FEATURES, RL2Learner
 from metarl.core.advantages import discounted_returns, generalised_advantage, next_value_trial
 from metarl.core.losses import clipped_surrogate, masked_mean
-from metarl.core.normalisation import deviation, initial_moments, with_data
+from metarl.core.normalisation import Standardiser
 from metarl.core.optimiser import Adam, linear_decay
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
-
-_RETURN = "return"  # the moments of the discounted return, by which rewards are scaled
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,8 @@ class TrialPPO:
     def __init__(self, learner: RL2Learner, params: Params) -> None:
         self.learner, self.config = learner, learner.config
         self.adam = Adam(learner.policy_params(params), self.config.learning_rate, self.config.max_grad_norm)
-        self.moments = initial_moments(_RETURN)
+        self._return = Standardiser("return")  # by whose deviation rewards are scaled
+        self.return_statistics = self._return.init()
 
     def update(
         self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
@@ -59,8 +58,9 @@ class TrialPPO:
         entropy_coef = linear_decay(config.entropy_coef, config.final_entropy, progress)
         if config.normalise_rewards:
             joined = trajectory.reward.flatten(2), trajectory.valid.flatten(2)
-            self.moments = with_data(self.moments, _RETURN, discounted_returns(*joined, config.gamma), joined[1])
-        scale = 1 / float(deviation(self.moments, _RETURN)) if config.normalise_rewards else 1.0
+            returns = discounted_returns(*joined, config.gamma)
+            self.return_statistics = self._return.update(self.return_statistics, returns, joined[1])
+        scale = 1 / float(self._return.deviation(self.return_statistics)) if config.normalise_rewards else 1.0
         targets = trial_targets(trajectory, config.gamma, config.gae_lambda, scale)
         buffers = {name: value for name, value in params.items() if name not in self.adam.params}
         fixed = None if self.learner.trains_memory else trajectory.record[FEATURES]
@@ -101,10 +101,10 @@ class TrialPPO:
         return loss, {name: x.detach() for name, x in named.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return Adam's moments and those of the return, for an exact resume."""
-        return {**self.adam.state_dict(), **self.moments}
+        """Return Adam's state and the return's statistics, for an exact resume."""
+        return {**self.adam.state_dict(), **self.return_statistics}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Continue from ``state_dict``."""
         self.adam.load_state_dict(saved)
-        self.moments = {name: saved[name] for name in self.moments}
+        self.return_statistics = {name: saved[name] for name in self.return_statistics}

@@ -13,7 +13,6 @@ from torch.utils._pytree import tree_map
 
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
-from metarl.core.process import engine_threads
 from metarl.core.random import Domain, uniforms
 from metarl.envs.engine.clock import Clock
 from metarl.envs.engine.model_fields import check_fields, check_fits_memory, write_fields
@@ -33,7 +32,7 @@ _MUJOCOS = ("_simulations", "_data", "_controls", "_warnings", "_scratch", "_for
 class MujocoBatch:
     """Environments of a ``MujocoFamily``, one for each task and key ``(environment, 2)``.
 
-    Physics runs in float64 on the CPU, on ``engine_threads()`` threads; what a step returns has ``dtype`` and lies on
+    Physics runs in float64 on the CPU, on as many threads as torch has; what a step returns has ``dtype`` and lies on
     ``device``. An environment whose episode has ended is not stepped until it is reset: it repeats its last
     observation, with a reward and extras of 0. One that MuJoCo reports as unstable is truncated, with a reward and
     extras of 0 and the last sound observation, and the extra ``unstable`` says so.
@@ -65,7 +64,7 @@ class MujocoBatch:
     def _make(self) -> None:
         family, n = self.family, len(self.keys)
         # With one MjData for each simulation its contacts are still there after the step, and their forces can be had.
-        self.threads = min(n, engine_threads())
+        self.threads = min(n, torch.get_num_threads())
         self._simulations = Simulations(family.model, n, self.threads, persistent=family.contact_forces)
         self._data = {name: self._simulations.bind(name) for name in family.fields if name != "cfrc_ext"}
         if family.contact_forces:

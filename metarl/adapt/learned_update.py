@@ -13,7 +13,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from metarl.adapt.gradient import InnerLoop
-from metarl.adapt.memory.base import LSTM, PREFIX
+from metarl.adapt.memory.base import PREFIX
+from metarl.adapt.memory.recurrent import LSTM
 from metarl.core.errors import MetaRLError
 from metarl.core.types import Params, State
 

@@ -45,6 +45,7 @@ class AdaptedPolicy:
         env: "gymnasium.Env[Any, Any] | None" = None,
     ) -> None:
         self.learner, self.params, self.state, self.family = learner, params, state, family
+        self._prepared = learner.prepare(params)
         self.seed, self.episodes, self._env = seed, episodes, env
         # Where the last interaction was with an environment, its actions are meant: it may scale them differently.
         self.observation_space = family.observation_space
@@ -89,9 +90,9 @@ class AdaptedPolicy:
             memory = self._take_in(memory, seen, float(np.asarray(reward).reshape(-1)[0]), bool(np.any(episode_start)))
         if state is None if episode_start is None else bool(np.any(episode_start)):
             noise = self._noise(self.learner.episode_noise, Domain.EPISODE, 1)[0]
-            memory = self.learner.begin_episode(self.params, memory, noise)
+            memory = self.learner.begin_episode(self._prepared, memory, noise)
         noise = self._noise(self.learner.action_noise, Domain.ACTION, seen.shape[1])
-        action, _ = self.learner.act(self.params, memory, seen, noise, deterministic)
+        action, _ = self.learner.act(self._prepared, memory, seen, noise, deterministic)
         rows = self._map.to_env(action)[0].cpu().numpy()
         chosen = to_gymnasium(self.action_space, rows[0] if single else rows)
         if self.learner.online:
@@ -160,7 +161,7 @@ class AdaptedPolicy:
             truncated=torch.zeros_like(flag),
             next_observation=seen,
         )
-        return self.learner.observe(self.params, memory, transition)
+        return self.learner.observe(self._prepared, memory, transition)
 
     def _noise(self, noise: Any, domain: Domain, n: int) -> Tensor:
         self._draws += 1

@@ -46,6 +46,10 @@ class MetaLearner(ABC):
         needed = self.acting(fresh)
         return {**acting, **{name: value for name, value in fresh.items() if name not in needed}}
 
+    def prepare(self, params: Params) -> Params:
+        """Return ``params`` with what acting computes from them alone, once for a rollout rather than at every step."""
+        return params
+
     def adapt(self, params: Params, state: State, support: Any) -> State:
         """Take in a batch of support data: labelled samples, or a ``Trajectory``, just collected or recorded."""
         if not self.online:

@@ -20,7 +20,8 @@ from metarl.agents.maml import MAML
 from metarl.core.random import stream_keys
 from metarl.family import make_family
 from metarl.rollout import random, recording
-from metarl.rollout.compiled import Graph, Tensors, Way, compiled_step
+from metarl.rollout.compiled import Graph, Tensors, Way
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 
 _POINT, _TASKS, _LANES = "metarl/PointNavigation-v0", 4, 20
@@ -105,9 +106,7 @@ def _play(device: str, steps: int, way: Way) -> None:
     tasks = family.tasks.sample(stream_keys(_TASKS, 0, "kernels")).repeat(_LANES)
     batch = family.batch(tasks, stream_keys(_TASKS * _LANES, 0, "kernels"), device)
     state = {name: value.contiguous() for name, value in agent.learner.initial(params, _TASKS).items()}
-    compiled_step.cache_clear()
-    rollout(agent.learner, params, state, batch, n_envs=_LANES, compile=way)
-    compiled_step.cache_clear()
+    rollout(agent.learner, params, state, batch, n_envs=_LANES, context=RolloutContext(way))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import torch
 
 from bench.collecting import collecting
 from bench.measure import Options, Row, in_turn
-from metarl.adapt.memory.gru import gru_sequence
+from metarl.adapt.memory.gru_sequence import gru_sequence
 from metarl.agents.rl2 import RL2
 
 _TRIALS, _STEPS, _INPUTS, _WIDTH = 128, 100, 7, 64  # a minibatch of the bandit's preset

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.measure import Options, Row, in_turn
 from metarl.core.networks import MLP
-from metarl.core.process import engine_threads, torch_beside
+from metarl.core.process import torch_beside
 from metarl.core.random import stream_keys
 from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.family import TaskFamily, make_family
@@ -30,7 +30,7 @@ _FAMILIES = {
 
 def bench_physics(options: Options) -> list[Row]:
     """Each family against what else there is, then what tasks of varied dynamics and a policy cost."""
-    with torch_beside(engine_threads()):
+    with torch_beside(torch.get_num_threads()):
         rows = [row for family in _FAMILIES for row in _against_others(family, options)]
         return [*rows, _varied_dynamics(options), _policy_in_the_loop(options)]
 

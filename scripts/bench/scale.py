@@ -25,7 +25,7 @@ from metarl.envs.engine.torch import TorchFamily
 from metarl.family import TaskFamily, make_family
 from metarl.family.registry import family_class
 from metarl.rollout.chunks import Chunked
-from metarl.rollout.compiled import compile_rollouts
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 
 POINT = "metarl/PointNavigation-v0"
@@ -126,8 +126,10 @@ def parts_of(name: str, n: int, options: Options) -> Parts:
         to_env = ActionMap(family.action_space, options.device, torch.float32).to_env
         action = to_env(learner.act(params, state, seen, noise)[0].flatten(0, 1))
 
+    context = RolloutContext(way_of(options.steps))
+
     def play() -> Trajectory:
-        return rollout(learner, params, state, batch, n_envs=LANES, compile=way_of(options.steps))[0]
+        return rollout(learner, params, state, batch, n_envs=LANES, context=context)[0]
 
     played = play()
     taken = int(played.lengths.sum())
@@ -197,7 +199,7 @@ def meta_iteration(n_tasks: int, episodes: int, options: Options) -> Row:
     """MAML-TRPO: collect, adapt, collect, and the outer step, from the same parameters every time."""
     family = make_family(POINT)
     config = replace(MAML.presets["trpo"], tasks=n_tasks, episodes=episodes, chunk=n_tasks)
-    agent = MAML(family, config, device=options.device)
+    agent = MAML(family, config, device=options.device, compile=way_of(options.steps))
     batch = family.batch(
         family.tasks.sample(stream_keys(n_tasks, 0, "scale")).repeat(episodes),
         stream_keys(n_tasks * episodes, 0, "scale"),
@@ -207,8 +209,7 @@ def meta_iteration(n_tasks: int, episodes: int, options: Options) -> Row:
 
     def iteration() -> object:
         started = time.perf_counter()
-        compile_rollouts(way_of(options.steps))
-        data = collect(agent.learner, agent.params, batch)
+        data = collect(agent.learner, agent.params, batch, agent.rollouts)
         if options.device.startswith("cuda"):
             torch.cuda.synchronize()
         spent.append(time.perf_counter() - started)

@@ -8,7 +8,6 @@ from bench.roofline import Roofline, measure_roofline
 from bench.scale import LANES, POINT, measure_point, parts_of
 from gpu.record import Job, Record, attempt
 from metarl.core.process import prepare_process
-from metarl.rollout.compiled import compiled_step
 
 _SIZES = (65_536, 4_096, 1_048_576)  # the one that has a figure to reach first
 _QUICK: tuple[Steps, ...] = ("eager", "captured")
@@ -39,7 +38,6 @@ def _one(size: int, steps: Steps, roof: Roofline, job: Job, record: Record) -> N
     if steps == "compiled" and size != _SIZES[0] and not job.on_gpu:
         record.missing(name, "on a CPU one size says enough")
         return
-    compiled_step.cache_clear()  # holds on to memory
     with attempt(record, name):
         found = measure_point(n, roof, _options(job, steps))
         share = f"{found.least / found.seconds:.1%} of the roofline"

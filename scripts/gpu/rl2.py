@@ -13,7 +13,7 @@ from gpu.record import Job, Record
 from metarl.agents.rl2 import RL2
 from metarl.core.process import prepare_process
 from metarl.evaluate.driver import adaptation_curve
-from metarl.rollout.compiled import FellBack, compile_rollouts
+from metarl.rollout.compiled import FellBack
 from metarl.tasks import Tasks
 
 _GRID, _BANDIT = "metarl/GridNavi-v0", "metarl/BernoulliBandit-v0"
@@ -59,15 +59,16 @@ def _prepared(family: str, preset: str, job: Job, record: Record, variant: str |
     prepare_process(1)
     config = RL2.presets[preset]
     config = replace(config, tasks=job.size(config.tasks, config.minibatches))
-    compile_rollouts(job.on_gpu)
-    trial = RL2(family, config, variant=variant, seed=1, device=job.device)
+    compile = job.on_gpu
+    trial = RL2(family, config, variant=variant, seed=1, device=job.device, compile=compile)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", FellBack)
             trial.train_iteration()
     except FellBack as error:
         record.missing("captured steps", str(error))
-        compile_rollouts(False)
+        compile = False
+        trial.rollouts.compile = False
     if not job.on_gpu:
         record.missing("captured steps", "a CPU has no CUDA graphs")
     for _ in range(_WARM_UP):
@@ -85,7 +86,8 @@ def _prepared(family: str, preset: str, job: Job, record: Record, variant: str |
     took = time.perf_counter() - started
     record.number("steps a second", steps / took, "steps/s", f"collecting {collecting / took:.0%}, learning the rest")
     planned = max(1, min(job.size(config.total_timesteps), int(steps / took * job.training(_SCORING))))
-    return RL2(family, replace(config, total_timesteps=planned), variant=variant, seed=0, device=job.device)
+    config = replace(config, total_timesteps=planned)
+    return RL2(family, config, variant=variant, seed=0, device=job.device, compile=compile)
 
 
 def _train(agent: RL2, job: Job, record: Record, reached: Any) -> "_Watch":
@@ -135,6 +137,7 @@ def _score(agent: RL2, tasks: Tasks, job: Job) -> float:
         device=job.device,
         deterministic=False,
         chunk=len(tasks),
+        context=agent.rollouts,
     )
     return float(curve.returns.sum(0).mean())
 

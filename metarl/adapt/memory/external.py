@@ -1,10 +1,15 @@
 """A memory apart from the network: a matrix that an LSTM writes into and reads from by likeness."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.adapt.memory.base import CELL, HIDDEN, LSTM, PREFIX, Memory
+from metarl.adapt.memory.base import PREFIX, Memory
+from metarl.adapt.memory.recurrent import CELL, HIDDEN, LSTM
+from metarl.adapt.memory.registry import register_memory
+from metarl.core.config import at_least, check_config
 from metarl.core.errors import MetaRLError
 from metarl.core.networks import MLP
 from metarl.core.types import Params, State
@@ -18,9 +23,23 @@ _INTERFACE = PREFIX + "interface."
 _SHORTEST = 0.1
 _ALONE = -3.0  # α at first: nearly all goes into the least used slot
 _SHARPNESS = 10.0  # of a softmax over cosines, at first
+_MOST_SLOTS = 128  # as many as the paper has
 _FIRST = 1e-5  # so much more used a slot counts than the one before it
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExternalMemoryConfig:
+    """The size of an external memory."""
+
+    reads: int = 4  # heads that read the matrix, and write into a slot each
+    slots: int | None = None  # rows of the matrix; one for each input, up to 128, unless given
+    slot_width: int | None = None  # numbers in a row; unless given, reads fill half of the width
+
+    def __post_init__(self) -> None:
+        check_config(self, {"reads": at_least(1), "slots": at_least(1), "slot_width": at_least(1)})
+
+
+@register_memory("external")
 class ExternalMemory(Memory):
     """Memory-augmented neural network (Santoro et al. 2016, section 3): least recently used access.
 
@@ -41,17 +60,25 @@ class ExternalMemory(Memory):
     slot)`` and what, and the controller's two.
     """
 
-    def __init__(self, n_inputs: int, width: int, *, slots: int, slot_width: int, reads: int) -> None:
-        super().__init__(n_inputs, width)
-        if slot_width < 1 or not 1 <= reads <= slots:
+    config_class = ExternalMemoryConfig
+    config: ExternalMemoryConfig
+
+    def __init__(
+        self, n_inputs: int, width: int, capacity: int = 1, config: ExternalMemoryConfig | None = None
+    ) -> None:
+        super().__init__(n_inputs, width, capacity, config)
+        reads = self.config.reads
+        slots = self.config.slots or min(max(capacity, reads), _MOST_SLOTS)
+        slot_width = self.config.slot_width or max(width // (2 * reads), 1)
+        if reads > slots:
             raise MetaRLError(
-                f"External(slots={slots}, slot_width={slot_width}, reads={reads}): all at least 1, and no more reads "
-                "than slots, for each head writes into one of its own."
+                f"ExternalMemory(slots={slots}, reads={reads}): take no more reads than slots, for each head writes "
+                "into one of its own."
             )
         hidden = width - reads * slot_width
         if hidden < 1:
             raise MetaRLError(
-                f"External(width={width}): reads={reads} of slot_width={slot_width} leave {hidden} numbers to the "
+                f"ExternalMemory(width={width}): reads={reads} of slot_width={slot_width} leave {hidden} numbers to the "
                 f"controller; take a width above {reads * slot_width}, fewer reads or narrower slots."
             )
         self.slots, self.slot_width, self.reads = slots, slot_width, reads

@@ -1,4 +1,4 @@
-"""What a memory takes in: a transition as a row of numbers."""
+"""The input of a memory: a transition as a row of numbers."""
 
 from typing import Any
 
@@ -8,52 +8,53 @@ import torch
 from torch import Tensor
 
 from metarl.core.actions import ActionLayout
-from metarl.core.normalisation import initial_moments, standardised, with_data
+from metarl.core.normalisation import Standardiser
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, Transition
 
-OBSERVATION, REWARD = "observation", "reward"
-
 
 class TransitionInput:
-    """Observation, action, reward, done, next observation and episode start, ``size`` numbers.
+    """Turn transitions into rows of ``size`` numbers.
 
-    The last transition of an episode is one like any other: its reward and its end are part of what a memory has to
-    know. Observations and rewards are standardised by the moments in ``params`` where there are any; actions are those
-    that the environment saw, clipped to [-1, 1], or one-hot.
+    A row holds observation, action, reward, done, episode start and next observation. The last transition of an episode
+    is one like any other: its reward and its end are part of what a memory has to know. Observations and rewards are
+    standardised by the running statistics in ``params`` where there are any; actions are those that the environment
+    saw, clipped to [-1, 1], or one-hot.
     """
 
     def __init__(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> None:
-        self.n_observation = int(np.prod(observation_space.shape or ()))
+        self._shape = observation_space.shape or ()
+        self.n_observation = int(np.prod(self._shape))
         self.actions = ActionLayout(action_space)
         self.n_action = self.actions.size
-        self._shape = observation_space.shape or ()
         self.size = 2 * self.n_observation + self.n_action + 3
+        self._observation = Standardiser("observation", (self.n_observation,))
+        self.reward = Standardiser("reward")
 
-    def initial_moments(self, observations: bool, rewards: bool) -> Params:
-        """Buffers for standardising either."""
-        params = initial_moments(OBSERVATION, (self.n_observation,)) if observations else {}
-        return params | (initial_moments(REWARD) if rewards else {})
+    def init_statistics(self, observations: bool, rewards: bool) -> Params:
+        """Return buffers for standardising observations, rewards, both or neither."""
+        params = self._observation.init() if observations else {}
+        return params | (self.reward.init() if rewards else {})
 
-    def with_data(self, params: Params, trajectory: Trajectory) -> Params:
-        """``params`` with their moments over these trajectories too."""
-        params = with_data(params, OBSERVATION, self._flat(trajectory.observation), trajectory.valid)
-        return with_data(params, REWARD, trajectory.reward, trajectory.valid)
+    def update_statistics(self, params: Params, trajectory: Trajectory) -> Params:
+        """Return ``params`` whose statistics, if there are any, also count these trajectories."""
+        params = self._observation.update(params, self._flat(trajectory.observation), trajectory.valid)
+        return self.reward.update(params, trajectory.reward, trajectory.valid)
+
+    def prepare(self, params: Params) -> Params:
+        """Return ``params`` with what standardising computes from them alone."""
+        return self.reward.prepare(self._observation.prepare(params))
 
     def observation(self, params: Params, observation: Tensor) -> Tensor:
-        """Observations ``(..., *shape)`` as ``(..., n_observation)``."""
-        return standardised(params, OBSERVATION, self._flat(observation))
+        """Return observations ``(..., *shape)`` as standardised rows ``(..., n_observation)``."""
+        return self._observation(params, self._flat(observation))
 
     def action(self, action: Tensor) -> Tensor:
-        """Actions as ``(..., n_action)``."""
+        """Return actions as rows ``(..., n_action)``."""
         return self.actions.features(action)
 
-    def reward(self, params: Params, reward: Tensor) -> Tensor:
-        """Rewards as the memory sees them."""
-        return standardised(params, REWARD, reward)
-
     def __call__(self, params: Params, transition: Transition, start: Tensor) -> Tensor:
-        """Rows ``(..., size)`` of transitions ``(...)``; ``start`` ``(...)`` is 1 for the first of an episode."""
+        """Return rows ``(..., size)`` of transitions ``(...)``; ``start`` ``(...)`` is 1 for an episode's first."""
         done = (transition.terminated | transition.truncated).float()
         reward = self.reward(params, transition.reward)
         return torch.cat(
@@ -67,7 +68,7 @@ class TransitionInput:
         )
 
     def of_trajectory(self, params: Params, trajectory: Trajectory) -> Tensor:
-        """Rows ``(task, env, episode, step, size)``."""
+        """Return rows ``(task, env, episode, step, size)`` of every step."""
         start = torch.zeros_like(trajectory.reward)
         start[..., 0] = 1
         transition = Transition(
@@ -81,7 +82,11 @@ class TransitionInput:
         return self(params, transition, start)
 
     def decodable(self, params: Params, trajectory: Trajectory) -> Tensor:
-        """What a reward is decoded from, ``(task, env, episode, step, n)``: observation, action, next observation."""
+        """Return observation, action and next observation, from which a reward is decoded.
+
+        Returns:
+            ``(task, env, episode, step, 2 n_observation + n_action)``.
+        """
         return torch.cat(
             [
                 self.observation(params, trajectory.observation),
