@@ -8,7 +8,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from metarl.envs.bandit_policies import Gittins, Greedy, Thompson
-from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, SUCCESS, Canvas, History, Picture
+from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, SUCCESS, Canvas, Frame, History
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
@@ -72,7 +72,7 @@ class BernoulliBandit(TorchFamily):
             "best arm": FunctionPolicy(lambda observation, task, step: task["p"].argmax(-1, keepdim=True)),
         }
 
-    def render(self, history: History, task: Task) -> Picture:
+    def render(self, history: History, task: Task) -> Frame:
         p, arm, paid = task["p"], int(history[-1]["arm"]), bool(history[-1]["reward"])
         k, best = len(p), int(p.argmax())
         canvas = Canvas((-0.6 - 0.07 * k, k - 0.4 + 0.04 * k), (-0.14, 1.3), 480, 320)

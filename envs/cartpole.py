@@ -8,7 +8,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from metarl.envs.drawing import AGENT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas, History, Picture
+from metarl.envs.drawing import AGENT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas, Frame, History
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
@@ -120,7 +120,7 @@ class CartPole(TorchFamily):
             )
         return reference_policies
 
-    def render(self, history: History, task: Task) -> Picture:
+    def render(self, history: History, task: Task) -> Frame:
         of = {**_GYMNASIUM, **{name: float(value) for name, value in task.items()}}
         length, now, push = 2 * of["half_length"], history[-1]["motion"], float(history[-1]["push"])
         zoom = max(1.0, (length + 0.3) / 2.3)  # so that long poles fit

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
 Range = tuple[float, float]
 History = Sequence[Mapping[str, NDArray[Any]]]  # the states of an episode so far, the newest last
-Picture = NDArray[np.uint8]  # (height, width, 3)
+Frame = NDArray[np.uint8]  # (height, width, 3)
 
 PAPER, PANEL, RULE = (255, 255, 255), (246, 247, 249), (223, 226, 230)
 INK, MUTED, FAINT = (34, 38, 43), (107, 114, 123), (178, 184, 191)
@@ -93,7 +93,7 @@ class Canvas:
         """Write words in the upper left corner."""
         self._draw.text((12 * _SUPERSAMPLING, 10 * _SUPERSAMPLING), text, MUTED, _font(13 * _SUPERSAMPLING))
 
-    def array(self) -> Picture:
+    def array(self) -> Frame:
         """Return the picture, averaged down to its size."""
         return np.array(self._image.resize(self._size, Image.Resampling.BOX), dtype=np.uint8)
 
@@ -124,7 +124,7 @@ def travel(canvas: Canvas, way: NDArray[Any]) -> None:
     canvas.disc(way[-1], 7, AGENT, PAPER)
 
 
-def annotate(picture: Picture, text: str) -> Picture:
+def annotate(picture: Frame, text: str) -> Frame:
     """Return a picture with words in its upper left corner, on a pale box so that they can be read on anything."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.types import Outputs, Params, Transition
-from metarl.envs.drawing import AGENT, FAINT, GOAL, PANEL, PAPER, RULE, Canvas, History, Picture
+from metarl.envs.drawing import AGENT, FAINT, GOAL, PANEL, PAPER, RULE, Canvas, Frame, History
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
@@ -75,7 +75,7 @@ class GridNavi(TorchFamily):
             ),
         }
 
-    def render(self, history: History, task: Task) -> Picture:
+    def render(self, history: History, task: Task) -> Frame:
         canvas = Canvas((-0.7, 4.7), (-0.65, 5.0), height=418)
         for x in range(_SIZE):
             for y in range(_SIZE):

@@ -6,7 +6,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.envs.drawing import GOAL, History, Picture, plane, travel
+from metarl.envs.drawing import GOAL, Frame, History, plane, travel
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, ReferencePolicy
@@ -110,7 +110,7 @@ class PointNavigation(TorchFamily):
             ),
         }
 
-    def render(self, history: History, task: Task) -> Picture:
+    def render(self, history: History, task: Task) -> Frame:
         way, goal = np.array([state["position"] for state in history]), task["goal"]
         # Half a side: room for every goal of the preset, and for where the point has gone.
         reach, furthest = float(self.action_space.high[0]), float(np.abs(way).max())

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.types import Outputs, Params, Transition
-from metarl.envs.drawing import GOAL, MUTED, History, Picture, plane, travel
+from metarl.envs.drawing import GOAL, MUTED, Frame, History, plane, travel
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, ReferencePolicy
@@ -94,7 +94,7 @@ class SparseSemicircle(TorchFamily):
             ),
         }
 
-    def render(self, history: History, task: Task) -> Picture:
+    def render(self, history: History, task: Task) -> Frame:
         canvas = plane(1.35, 0.5)
         goal = np.array([np.cos(task["angle"]), np.sin(task["angle"])])
         half = np.linspace(0, np.pi, 60) + np.pi * float(goal[1] < 0)

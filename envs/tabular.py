@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.core.random import to_normal
-from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas, History, Picture, blend
+from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas, Frame, History, blend
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.envs.tabular_policies import PSRL, Planner
 from metarl.family import register_family
@@ -76,7 +76,7 @@ class TabularMDP(TorchFamily):
             "value iteration": Planner(self.horizon),
         }
 
-    def render(self, history: History, task: Task) -> Picture:
+    def render(self, history: History, task: Task) -> Frame:
         canvas = Canvas((-1.3, 2.9), (-1.3, 1.3), 640, 396)
         states = [int(state["state"]) for state in history]
         actions = [int(state["action"]) for state in history[1:]]

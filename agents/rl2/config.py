@@ -10,7 +10,7 @@ from metarl.core.plugins import MEMORIES, plugin_field
 
 @dataclass(frozen=True, kw_only=True)
 class RL2Config:
-    """RL²'s settings. The defaults are our recipe for GridNavi; ``PRESETS`` holds those for other families."""
+    """Settings of RL²: the defaults are our recipe for GridNavi, ``PRESETS`` holds those for other families."""
 
     total_timesteps: Count = 3_000_000  # environment steps of training
     tasks: Count = 128  # trials collected in an iteration, each on a task of its own

@@ -30,7 +30,7 @@ _MUJOCOS = ("_simulations", "_data", "_controls", "_warnings", "_scratch", "_for
 
 
 class MujocoBatch:
-    """Environments of a ``MujocoFamily``, one for each task and key ``(environment, 2)``.
+    """A batch of environments of a ``MujocoFamily``, one for each task and key ``(environment, 2)``.
 
     Physics runs in float64 on the CPU, on as many threads as torch has; what a step returns has ``dtype`` and lies on
     ``device``. An environment whose episode has ended is not stepped until it is reset: it repeats its last

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metarl.envs.drawing import History, Picture
+from metarl.envs.drawing import Frame, History
 from metarl.envs.engine.mujoco import MujocoBatch
 from metarl.envs.engine.physics import MujocoDeclaration
 from metarl.envs.engine.rendering import draw_picture
@@ -22,6 +22,6 @@ class MujocoFamily(MujocoDeclaration):
         """Make environments that MuJoCo steps on the CPU's cores and whose tensors lie on ``device``."""
         return MujocoBatch(self, tasks, keys, device, dtype)
 
-    def render(self, history: History, task: Task) -> Picture:
+    def render(self, history: History, task: Task) -> Frame:
         """Draw the last state of an episode with MuJoCo's renderer."""
         return draw_picture(self, history, task)

@@ -26,7 +26,7 @@ from metarl.tasks import Task, Tasks
 
 Data = dict[str, Array]  # fields of MuJoCo's mjData by name, the environment axis first
 TaskArrays = dict[str, Array]
-Outcome = tuple[Array, Array | None] | tuple[Array, Array | None, dict[str, Array]]
+StepOutcome = tuple[Array, Array | None] | tuple[Array, Array | None, dict[str, Array]]
 
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 _NOT_COMPUTED = ("cfrc_ext", "cfrc_int", "cacc", "subtree_linvel", "subtree_angmom", "qfrc_inverse")
@@ -34,7 +34,7 @@ no_mujoco_log()
 
 
 class MujocoDeclaration(TaskFamily):
-    """What a ``MujocoFamily`` declares: its model, and functions on arrays, without an engine or random numbers.
+    """The declaration of a ``MujocoFamily``: its model, and functions on arrays, without an engine or random numbers.
 
     A subclass names its model and defines ``start``, ``observe`` and ``outcome``, and ``physics`` where tasks vary the
     model, all on float64 arrays whose first axis is the environment (see ``metarl.envs.engine.arrays``). The
@@ -67,7 +67,7 @@ class MujocoDeclaration(TaskFamily):
         """Return the observations ``(environment, n)`` of the fields ``data``, ``(environment, ...)`` each."""
 
     @abstractmethod
-    def outcome(self, before: Data, data: Data, action: Array, task: TaskArrays) -> Outcome:
+    def outcome(self, before: Data, data: Data, action: Array, task: TaskArrays) -> StepOutcome:
         """Return the reward and terminated ``(environment,)`` of a control step, and named extras if there are any.
 
         All are new arrays, no views of the fields; terminated is ``None`` where episodes never terminate.

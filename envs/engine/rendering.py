@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
-from metarl.envs.drawing import AGENT, GOAL, PALE, Colour, History, Picture, annotate, blend
+from metarl.envs.drawing import AGENT, GOAL, PALE, Colour, Frame, History, annotate, blend
 from metarl.envs.engine.materials import HEIGHT, WIDTH, apply_materials, rgba
 from metarl.envs.engine.opengl import open_graphics
 from metarl.envs.engine.overlays import Arrow, Camera, Disc, Overlay, Point, Trail
@@ -24,7 +24,7 @@ _MOST_OVERLAYS = 400  # geoms of a picture
 _TRAIL = blend(PALE, AGENT, 0.5)
 
 
-def draw_picture(family: MujocoDeclaration, history: History, task: Task) -> Picture:
+def draw_picture(family: MujocoDeclaration, history: History, task: Task) -> Frame:
     """Draw the last state of an episode, with the family's overlays and caption, ``(height, width, 3)``."""
     return annotate(RENDERERS.draw(family, history, task), family.caption(history, task))
 
@@ -41,7 +41,7 @@ class RendererPool:
         self._lock = threading.Lock()
         self._process: int | None = None  # the one that has opened OpenGL
 
-    def draw(self, family: MujocoDeclaration, history: History, task: Task) -> Picture:
+    def draw(self, family: MujocoDeclaration, history: History, task: Task) -> Frame:
         """Draw the last state of an episode, without words; any thread may call it."""
         with self._lock:
             return self._renderer(family).draw(family, history, task)
@@ -94,7 +94,7 @@ class Renderer:
         self._update_scene(family.camera)
         self._pixels()  # a few pixels of a driver's first picture differ from those of all later ones
 
-    def draw(self, family: MujocoDeclaration, history: History, task: Task) -> Picture:
+    def draw(self, family: MujocoDeclaration, history: History, task: Task) -> Frame:
         """Draw the last state of an episode with the task's overlays and without words."""
         self._data.qpos[:], self._data.qvel[:] = history[-1]["qpos"], history[-1]["qvel"]
         followed = self._update_scene(family.camera)
@@ -120,7 +120,7 @@ class Renderer:
         mujoco.mjv_updateScene(self._model, self._data, self._options, None, camera, everything, self._scene)
         return followed
 
-    def _pixels(self) -> Picture:
+    def _pixels(self) -> Frame:
         pixels = np.empty((HEIGHT, WIDTH, 3), np.uint8)
         with self._context.as_current():
             mujoco.mjr_render(self._rectangle, self._scene, self._drawing)

@@ -11,13 +11,13 @@ from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
 from metarl.core.random import Domain, step_uniforms, uniforms
+from metarl.core.types import State as State  # families import it from here
 from metarl.envs.engine.clock import Clock
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Step
 from metarl.rollout.streams import Stream
 from metarl.tasks import Tasks
 
-State = dict[str, Tensor]
 TaskTensors = dict[str, Tensor]
 _STATE, _TASK, _EXTRA, _UNIFORMS = "state", "task", "extra", "u"  # names of what a pure step reads and gives
 
@@ -61,7 +61,7 @@ class TorchFamily(TaskFamily):
 
 
 class TorchBatch:
-    """Environments of a ``TorchFamily``, one for each task and key ``(environment, 2)``.
+    """A batch of environments of a ``TorchFamily``, one for each task and key ``(environment, 2)``.
 
     They run in lockstep after ``reset(episode)``; after ``reset(episode, rows)`` each is at a step of its own, with the
     same numbers as if it were alone.
