@@ -58,13 +58,7 @@ class CartPole(TorchFamily):
         gravity=Uniform(5.0, 15.0),
         force=Uniform(5.0, 20.0),
     )
-    ood = TaskSpace(
-        half_length=Uniform(0.1, 2.0),
-        pole_mass=Uniform(0.05, 0.5),
-        cart_mass=Uniform(0.5, 2.0),
-        gravity=Uniform(5.0, 15.0),
-        force=Uniform(2.0, 30.0),
-    )
+    ood = TaskSpace(**{**tasks.parameters, "half_length": Uniform(0.1, 2.0), "force": Uniform(2.0, 30.0)})
     default_task = {k: v for k, v in _GYMNASIUM.items() if k != "sign"}
     observation_space = Box(
         np.array([-2 * _TRACK, -np.inf, -2 * _TILT, -np.inf], np.float32),

@@ -1,6 +1,7 @@
 """An OpenGL context to draw in without a window, from whichever library this machine has."""
 
 import ctypes.util
+import importlib
 import os
 import sys
 from typing import Any
@@ -57,12 +58,4 @@ def open_graphics(model: mujoco.MjModel, width: int, height: int) -> tuple[Any, 
 
 def _context_class(backend: str) -> Any:
     # Not mujoco.GLContext on Linux: that is settled when mujoco is imported, and without MUJOCO_GL it needs a screen.
-    if backend == "egl":
-        from mujoco.egl import GLContext
-    elif backend == "osmesa":
-        from mujoco.osmesa import GLContext
-    elif backend == "glfw":
-        from mujoco.glfw import GLContext
-    else:
-        from mujoco.gl_context import GLContext
-    return GLContext
+    return importlib.import_module(f"mujoco.{'gl_context' if backend == 'native' else backend}").GLContext
