@@ -15,7 +15,7 @@ from metarl.core.advantages import (
     next_value_episodic,
     next_value_finite_horizon,
     next_value_trial,
-    normalised,
+    normalised_advantage,
 )
 from metarl.core.trajectory import Trajectory
 
@@ -297,13 +297,13 @@ def test_normalised_by_hand() -> None:
     advantage = torch.tensor([[[1.0, 3, 9], [9, 9, 9]], [[0.0, 0, 6], [6, 9, 9]]])
     valid = torch.tensor([[[True, True, False], [False] * 3], [[True] * 3, [True, False, False]]])
     expected = torch.tensor([[[-1.0, 1, 0], [0, 0, 0]], [[-1.0, -1, 1], [1, 0, 0]]])
-    torch.testing.assert_close(normalised(advantage, valid), expected)
+    torch.testing.assert_close(normalised_advantage(advantage, valid), expected)
 
 
 def test_normalised_per_task_over_valid_steps_alone() -> None:
     reward, _, valid, _ = ragged()
     for rubbish in (float("nan"), 1e30):
-        scaled = normalised(
+        scaled = normalised_advantage(
             torch.where(valid, reward * torch.tensor([1, 10, 100])[:, None, None, None], rubbish), valid
         )
         for task in range(3):
@@ -314,5 +314,5 @@ def test_normalised_per_task_over_valid_steps_alone() -> None:
 
 
 def test_a_task_without_a_difference_or_without_a_step_is_zero() -> None:
-    same = normalised(torch.full((2, 1, 3), 5.0), torch.tensor([[[True] * 3], [[False] * 3]]))
+    same = normalised_advantage(torch.full((2, 1, 3), 5.0), torch.tensor([[[True] * 3], [[False] * 3]]))
     assert (same == 0).all()

@@ -22,7 +22,7 @@ _FEW = 10  # episodes of a trial whose returns are logged one by one
 class RL2(Algorithm):
     """RL²: a recurrent policy whose memory lives through the episodes of a trial (Duan et al. 2016).
 
-    Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``bandit-wide``, ``bandit-10``,
+    A subclass with another learner or another loss names it in ``learner_class`` or ``outer_class``. Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``bandit-wide``, ``bandit-10``,
     ``tabular``, ``control`` and ``locomotion``.
     """
 
@@ -31,6 +31,7 @@ class RL2(Algorithm):
     presets: ClassVar[Mapping[str, RL2Config]] = PRESETS
     config: RL2Config
     learner_class: ClassVar[type[RL2Learner]] = RL2Learner
+    outer_class: ClassVar[type[TrialPPO]] = TrialPPO
     learner: RL2Learner
 
     def build_learner(self) -> RL2Learner:
@@ -43,7 +44,7 @@ class RL2(Algorithm):
 
     @property
     def episodes(self) -> int:
-        """Of a trial."""
+        """Return how many episodes a trial has."""
         return self.config.episodes or self.family.episodes_per_trial
 
     @property
@@ -52,9 +53,9 @@ class RL2(Algorithm):
 
     @property
     def outer(self) -> TrialPPO:
-        """The outer loop's optimiser, made when training begins."""
+        """Return the outer loop's optimiser, made when training begins."""
         if self._outer is None:
-            self._outer = TrialPPO(self.learner, self.params)
+            self._outer = self.outer_class(self.learner, self.params)
         return self._outer
 
     def train_iteration(self) -> tuple[int, dict[str, float]]:
@@ -68,12 +69,12 @@ class RL2(Algorithm):
         return trajectory.environment_steps, metrics
 
     def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:
-        """Train ``self.params`` on trials collected with them; returns what to log."""
+        """Train ``self.params`` on trials that were collected with them; return what to log."""
         self.params, logged = self.outer.update(self.params, trajectory, self.progress, generator)
         return logged
 
     def collect(self) -> Trajectory:
-        """Whole trials of new training tasks."""
+        """Return whole trials of new training tasks."""
         state = self.learner.initial(self.params, self.config.tasks)
         trials, _ = rollout(
             self.learner,
@@ -87,7 +88,7 @@ class RL2(Algorithm):
         return self.learner.with_log_probs_and_values(self.params, trials)
 
     def training_batch(self) -> Batch:
-        """Environments with the tasks of this iteration."""
+        """Return environments with the tasks of this iteration."""
         n = self.config.tasks
         tasks = self.family.splits.train(stream_keys(n, self.seed, "task", self.iteration))
         return self.family.batch(tasks, stream_keys(n, self.seed, "train", self.iteration), self.device)
@@ -101,7 +102,7 @@ class RL2(Algorithm):
 
 
 def _returns(trajectory: Trajectory) -> dict[str, float]:
-    """Mean return by episode of the trial, or of the first and the last one where there are many, and of the trial."""
+    """Return mean returns by episode, or of the first and the last where there are many, and of the whole trial."""
     by_episode = trajectory.returns.mean((0, 1)).tolist()
     if len(by_episode) == 1:
         return {"rollout/return": by_episode[0]}

@@ -17,14 +17,14 @@ from metarl.core.types import Params
 
 @dataclass(frozen=True)
 class Targets:
-    """What a trial's steps are worth, ``(task, env, episode, step)``."""
+    """Hold what a trial's steps are worth, ``(task, env, episode, step)``."""
 
     advantage: Tensor  # mean 0, standard deviation 1 over all of them
     value: Tensor  # what the value should have been
 
 
 def trial_targets(trajectory: Trajectory, gamma: float, gae_lambda: float, scale: float = 1.0) -> Targets:
-    """Advantages over whole trials, of rewards times ``scale``: no cut between the episodes of a trial."""
+    """Return advantages over whole trials, of rewards times ``scale``, without a cut between a trial's episodes."""
     valid, value = trajectory.valid, trajectory.record["value"]
     reward = trajectory.reward * scale
     following = next_value_trial(value, valid)
@@ -37,7 +37,7 @@ def trial_targets(trajectory: Trajectory, gamma: float, gae_lambda: float, scale
 
 
 class TrialPPO:
-    """Adam on the clipped surrogate, several epochs on minibatches of whole trials."""
+    """Take Adam's steps on the clipped surrogate, several epochs on minibatches of whole trials."""
 
     def __init__(self, learner: RL2Learner, params: Params) -> None:
         self.learner, self.config = learner, learner.config
@@ -48,7 +48,7 @@ class TrialPPO:
     def update(
         self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
     ) -> tuple[Params, dict[str, float]]:
-        """New parameters after training on trials collected with ``params``, and what to log."""
+        """Return new parameters after training on trials collected with ``params``, and what to log."""
         config = self.config
         trajectory = trajectory.filled()  # NaN in the padding would reach the gradient: zero times NaN is NaN
         self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
@@ -71,6 +71,10 @@ class TrialPPO:
                 self.adam.minimise(loss)
         return {**params, **self.adam.values()}, {name: float(value) for name, value in parts.items()}
 
+    def surrogate(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the policy's objective at every step, to be maximised, and where it is clipped; all ``(...)``."""
+        return clipped_surrogate(log_prob, old_log_prob, advantage, self.config.clip)
+
     def _loss(
         self,
         params: Params,
@@ -86,8 +90,8 @@ class TrialPPO:
         else:
             outputs = self.learner.heads(params, fixed[rows])
         distribution = self.learner.distribution(outputs)
-        gain, outside = clipped_surrogate(
-            distribution.log_prob(part.action), part.record["log_prob"], targets.advantage[rows], self.config.clip
+        gain, outside = self.surrogate(
+            distribution.log_prob(part.action), part.record["log_prob"], targets.advantage[rows]
         )
         error = functional.huber_loss(outputs["value"], targets.value[rows], reduction="none")
         policy, value, entropy, clipped = (

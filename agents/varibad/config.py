@@ -4,30 +4,36 @@ from dataclasses import dataclass
 
 from metarl.agents.rl2.config import RL2Config
 from metarl.core.config import above, at_least, between, check_config, items
+from metarl.core.errors import MetaRLError
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariBADConfig(RL2Config):
-    """RL²'s configuration, and the belief's. The defaults are our recipe for GridNavi."""
+    """RL²'s settings, and the belief's. The defaults are our recipe for GridNavi."""
 
-    total_timesteps: int = 5_000_000
-    tasks: int = 64
+    total_timesteps: int = 5_000_000  # environment steps of training
+    tasks: int = 64  # trials collected in an iteration, each on a task of its own
     epochs: int = 8  # its policy is a small network on beliefs that are computed once, so an epoch costs little
 
     latent: int = 5  # dimensions of the belief
-    decoder: tuple[int, ...] = (64, 32)  # hidden layers
-    vae_learning_rate: float = 2e-3
-    vae_updates: int = 6  # an iteration
-    vae_tasks: int = 32  # trials an update
+    decoder: tuple[int, ...] = (64, 32)  # widths of the decoder's hidden layers
+    vae_learning_rate: float = 2e-3  # Adam's, of memory, belief and decoder
+    vae_updates: int = 6  # steps on the bound in an iteration
+    vae_tasks: int = 32  # trials in such a step
     vae_beliefs: int = 12  # steps of a trial whose beliefs are decoded, drawn anew at every update
     vae_targets: int = 60  # steps of the trial that each of them has to explain
-    kl_coef: float = 0.01
-    reward_coef: float = 1.0
-    state_coef: float = 0.0  # of the next observation; for families whose dynamics vary
+    kl_coef: float = 0.01  # weight of each belief's KL divergence from the one before it
+    reward_coef: float = 1.0  # weight of the decoded rewards' squared error
+    state_coef: float = 0.0  # weight of the decoded next observations' error; for families whose dynamics vary
     buffer: int = 1024  # last trials that the belief is trained on
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.encoder and self.state_coef:
+            raise MetaRLError(
+                f"VariBADConfig(encoder={self.encoder!r}, state_coef={self.state_coef}): features that are trained are "
+                "no target of a decoder; set state_coef=0."
+            )
         check_config(
             self,
             {

@@ -78,7 +78,7 @@ def linear_baseline(trajectory: Trajectory, returns: Tensor, ridge: float = 1e-5
     return value.reshape(returns.shape).to(returns.dtype)
 
 
-def normalised(advantage: Tensor, valid: Tensor) -> Tensor:
+def normalised_advantage(advantage: Tensor, valid: Tensor) -> Tensor:
     """Mean 0 and standard deviation 1 over the valid steps of each task (the first axis); 0 in the padding."""
     flat, mask = advantage.flatten(1), valid.flatten(1)
     count = mask.sum(1, keepdim=True).clamp(min=1)

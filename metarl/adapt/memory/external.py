@@ -78,8 +78,8 @@ class ExternalMemory(Memory):
         hidden = width - reads * slot_width
         if hidden < 1:
             raise MetaRLError(
-                f"ExternalMemory(width={width}): reads={reads} of slot_width={slot_width} leave {hidden} numbers to the "
-                f"controller; take a width above {reads * slot_width}, fewer reads or narrower slots."
+                f"ExternalMemory(width={width}): reads={reads} of slot_width={slot_width} leave {hidden} numbers to "
+                f"the controller; take a width above {reads * slot_width}, fewer reads or narrower slots."
             )
         self.slots, self.slot_width, self.reads = slots, slot_width, reads
         self.controller = LSTM(n_inputs + reads * slot_width, hidden)
