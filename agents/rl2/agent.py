@@ -22,7 +22,8 @@ _FEW = 10  # episodes of a trial whose returns are logged one by one
 class RL2(Algorithm):
     """RL²: a recurrent policy whose memory lives through the episodes of a trial (Duan et al. 2016).
 
-    A subclass with another learner or another loss names it in ``learner_class`` or ``outer_class``. Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``bandit-wide``, ``bandit-10``,
+    A subclass with another learner or another loss names it in ``learner_class`` or ``outer_class``. Presets:
+    ``default``, our recipe for GridNavi and other small families; ``bandit``, ``bandit-wide``, ``bandit-10``,
     ``tabular``, ``control`` and ``locomotion``.
     """
 

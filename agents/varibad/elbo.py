@@ -138,7 +138,7 @@ class BeliefTraining:
 
 
 def _kl_to_previous(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the KL ``(task, step)`` of every belief ``(task, step, latent)`` to the one before it, the first to a normal.
+    """Return the KL ``(task, step)`` of each belief ``(task, step, latent)`` to the one before, the first to N(0, 1).
 
     All padding behind an episode holds the belief after the episode's last step: its first step has that belief's
     distance, and the others none.

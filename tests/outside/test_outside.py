@@ -168,7 +168,8 @@ def test_all_of_them_train_and_are_scored_and_no_file_decides_what_is_imported(
     assert "rl2-plain" in said
 
 
-def test_a_checkpoint_in_python_needs_the_same_word(outside: Callable[..., tuple[int, str]]) -> None:
+@pytest.mark.usefixtures("outside")
+def test_a_checkpoint_in_python_needs_the_same_word() -> None:
     config = RL2.config_class(memory="outside_leaky:Leaky", tasks=4, total_timesteps=40, width=8)
     agent = RL2("metarl/BernoulliBandit-v0", config).learn()
     agent.save("agent.safetensors")
@@ -191,7 +192,8 @@ def test_a_memory_serves_varibad_and_a_few_shot_learner_too(outside: Callable[..
     assert learner.query(params, state, x)["logits"].shape == (2, 4, 2)
 
 
-def test_any_module_encodes_the_observations_of_an_agent(outside: Callable[..., tuple[int, str]]) -> None:
+@pytest.mark.usefixtures("outside")
+def test_any_module_encodes_the_observations_of_an_agent() -> None:
     name = "outside_encoder:Features"
     for agent, options in (("rl2", {}), ("varibad", {"vae_updates": 1, "vae_tasks": 4})):
         cls = agent_class(agent)
