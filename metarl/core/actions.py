@@ -1,4 +1,4 @@
-"""The actions of policies in an action space: a Discrete one, a one-dimensional bounded Box, or a Tuple of one of each."""
+"""Actions of policies in a space: a Discrete one, a one-dimensional bounded Box, or a Tuple of one of each."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ class ActionLayout:
         return {"logits": out[..., : self.choices], **described} if self.choices else described
 
     def features(self, action: Tensor) -> Tensor:
-        """Return actions as rows ``(..., size)``: an index one-hot, a vector clipped to [-1, 1] as the environment saw it."""
+        """Return actions as rows ``(..., size)``: indices one-hot, vectors clipped to [-1, 1]."""
         if not self.choices:
             return action.clamp(-1, 1)
         if not self.axes:
@@ -97,7 +97,7 @@ class ActionMap:
 
 
 def parts(space: gymnasium.Space[Any]) -> tuple[Discrete | None, Box | None]:
-    """Return the Discrete and the Box of an action space, None for what it lacks; raises where policies cannot act in it."""
+    """Return the Discrete and the Box of an action space, None for a missing one; raises for other spaces."""
     if isinstance(space, Discrete):
         return space, None
     if isinstance(space, Box):

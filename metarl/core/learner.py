@@ -53,7 +53,7 @@ class MetaLearner(ABC):
         return params
 
     def adapt(self, params: Params, state: State, support: Any) -> State:
-        """Return the state after a batch of support data: labelled samples, or a ``Trajectory``, collected or recorded."""
+        """Return the state after a batch of support data: labelled samples or a ``Trajectory``."""
         if not self.online:
             raise self._undefined("adapt")
         return self.replay(params, state, support)[1]
@@ -63,11 +63,11 @@ class MetaLearner(ABC):
         raise self._undefined("query")
 
     def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
-        """Return the state when an episode starts; ``noise`` is ``(task, episode_noise.n)``. Most learners change nothing."""
+        """Return the state when an episode starts, mostly the same; ``noise`` is ``(task, episode_noise.n)``."""
         return state
 
     def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
-        """Return distribution parameters, and a value if there is one, for observations ``(task, n, ...)``; differentiable."""
+        """Return distribution parameters, and a value if any, for observations ``(task, n, ...)``; differentiable."""
         raise self._undefined("policy")
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:
@@ -153,7 +153,7 @@ class MetaLearner(ABC):
 
 
 def keep_where(row: Tensor, new: State, old: State) -> State:
-    """Return ``new`` for the tasks where ``row`` ``(task,)`` is true, else ``old``: padding must not leak into a memory."""
+    """Return ``new`` where ``row`` ``(task,)`` is true, else ``old``: padding must not leak into a memory."""
     return {
         name: torch.where(row.reshape(-1, *[1] * (value.ndim - 1)), value, old[name]) for name, value in new.items()
     }

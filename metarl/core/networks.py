@@ -33,7 +33,7 @@ class MLP:
         return params
 
     def __call__(self, params: Params, x: Tensor, prefix: str = "") -> Tensor:
-        """Return outputs ``(task, n, out)`` for ``x`` ``(task, n, in)``; weights are ``(out, in)`` or ``(task, out, in)``."""
+        """Return outputs ``(task, n, out)`` of ``x`` ``(task, n, in)``; weights may have a task axis first."""
         last = len(self.sizes) - 2
         for layer in range(last + 1):
             weight, bias = params[f"{prefix}{layer}.weight"], params[f"{prefix}{layer}.bias"]

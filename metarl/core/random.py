@@ -51,7 +51,7 @@ def _rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any, 
 
 
 def stream_keys(n: int, *purpose: int | str, device: torch.device | str = "cpu") -> Tensor:
-    """Return keys ``(n, 2)`` of n environments, from a hash of the purpose, e.g. ``stream_keys(800, seed, "train", 17)``.
+    """Return keys ``(n, 2)`` of n environments from a hash of the purpose: ``stream_keys(800, seed, "train", 17)``.
 
     Hashed rather than added: with "seed + i" the runs of seeds 0 and 1 would share all but one of their streams.
     """
@@ -73,7 +73,7 @@ def torch_generator(seed: int, *purpose: int | str) -> torch.Generator:
 
 
 def gymnasium_keys(seed: int, n: int = 1, device: torch.device | str = "cpu") -> Tensor:
-    """Return keys ``(n, 2)`` by Gymnasium's rule: environment i of a vector seeded s is the environment seeded s + i."""
+    """Return keys ``(n, 2)`` by Gymnasium's rule: environment i of a vector seeded s is that seeded s + i."""
     first = torch.zeros(n, dtype=torch.int64, device=device)
     return _keys(first, [_hash(("gymnasium", seed + i)) for i in range(n)])
 
@@ -114,7 +114,7 @@ def random_words(keys: Tensor, domain: Domain, episode: int | Tensor, n: int, st
 def step_uniforms(
     keys: Tensor, domain: Domain, episode: Tensor, step: Tensor, n: int, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Return the uniforms ``(environment, n)`` of a step, each environment being at one of its own ``(environment,)``."""
+    """Return the uniforms ``(environment, n)`` of a step, which is each environment's own ``(environment,)``."""
     index = step.to(torch.int64)[:, None] * n + torch.arange(n, device=keys.device)
     words = philox(
         (index // 4, episode[:, None] & _MASK, episode[:, None] >> 32, torch.full_like(index, int(domain))),
