@@ -130,18 +130,18 @@ def test_within_a_trial_credit_is_cut_neither_by_a_termination_nor_by_a_time_lim
     reward[:, :, 3, 0] = 1.0  # all that is earned, is earned as the last episode begins
     following = next_value_trial(value, valid)
 
-    def credit(next_value: Tensor, join: Callable[[Tensor], Tensor]) -> Tensor:
+    def advantages(next_value: Tensor, join: Callable[[Tensor], Tensor]) -> Tensor:
         parts = (join(x) for x in (reward, value, next_value, valid))
         advantage = generalised_advantage(*parts, gamma=GAMMA, lam=1.0).reshape(value.shape)
         return (advantage + value)[:, :, 0, 0]  # what the first action of the trial gets for it
 
     steps_before = length[:, :, :3].sum(-1)
     expected = GAMMA ** steps_before.double()
-    torch.testing.assert_close(credit(following, lambda x: x.flatten(2)), expected)
+    torch.testing.assert_close(advantages(following, lambda x: x.flatten(2)), expected)
     # The wrong versions: episode by episode, and with nothing after an episode's end.
     for wrong in (
-        credit(next_value_finite_horizon(value, valid), lambda x: x),
-        credit(next_value_finite_horizon(value, valid), lambda x: x.flatten(2)),
+        advantages(next_value_finite_horizon(value, valid), lambda x: x),
+        advantages(next_value_finite_horizon(value, valid), lambda x: x.flatten(2)),
     ):
         assert ((wrong - expected).abs() > 1e-3).all()
 

@@ -70,7 +70,7 @@ class ELBO:
         config, learner, device = self.config, self.learner, trajectory.reward.device
         trajectory = trajectory.filled()
         read, _ = learner.remember(params, learner.initial(params, trajectory.n_tasks), trajectory)
-        mean, log_variance = learner.moments(params, read.flatten(1, 3))
+        mean, log_variance = learner.gaussian(params, read.flatten(1, 3))
         valid = trajectory.valid.flatten(1)
         # The belief after an episode's last step is first read in the padding behind it, if there is any, so only the
         # padding behind the whole trial is left out.

@@ -41,13 +41,13 @@ class VariBADLearner(RL2Learner):
     def policy_params(self, params: Params) -> Params:
         return {name: value for name, value in params.items() if name.startswith(_HEADS)}
 
-    def moments(self, params: Params, read: Tensor) -> tuple[Tensor, Tensor]:
+    def gaussian(self, params: Params, read: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance of the belief, each ``(..., latent)``, from what the memory says."""
         mean, log_variance = self.projection(params, read, _BELIEF).chunk(2, -1)
         return mean, log_variance
 
     def context(self, params: Params, read: Tensor) -> Tensor:
-        return torch.cat(self.moments(params, read), -1)
+        return torch.cat(self.gaussian(params, read), -1)
 
     def belief(self, params: Params, state: State) -> Tensor:
         """Return mean and log variance of the belief, ``(task, 2 latent)``."""

@@ -153,23 +153,23 @@ class _Unaware(ReferencePolicy):
     """A reference policy of the family itself, which sees what it sees there."""
 
     def __init__(self, reference: ReferencePolicy, shape: tuple[int, ...]) -> None:
-        self._player, self._shape = reference, shape
+        self._reference, self._shape = reference, shape
         self.action_noise, self.episode_noise = reference.action_noise, reference.episode_noise
 
     def initial(self, params: Params, n_tasks: int) -> State:
-        return self._player.initial(params, n_tasks)
+        return self._reference.initial(params, n_tasks)
 
     def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
-        return self._player.begin_episode(params, state, noise)
+        return self._reference.begin_episode(params, state, noise)
 
     def act(
         self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
-        return self._player.act(params, state, self._seen(observation), noise, deterministic)
+        return self._reference.act(params, state, self._seen(observation), noise, deterministic)
 
     def observe(self, params: Params, state: State, transition: Transition) -> State:
         seen = {name: self._seen(getattr(transition, name)) for name in ("observation", "next_observation")}
-        return self._player.observe(params, state, transition._replace(**seen))
+        return self._reference.observe(params, state, transition._replace(**seen))
 
     def _seen(self, observation: Tensor) -> Tensor:
         size = int(np.prod(self._shape))

@@ -43,7 +43,7 @@ class FunctionPolicy(ReferencePolicy):
     """A reference policy that is a function of what it sees, the true task and the time.
 
     Args:
-        choose: gives actions ``(task, 1[, d])``, in [-1, 1] or indices, for an observation ``(task, 1, ...)``, a dict of
+        choose: gives actions ``(task, 1[, d])``, in [-1, 1] or indices, for observations ``(task, 1, ...)``, a dict of
             task parameters ``(task, ...)`` and the episode's step ``(task,)``.
     """
 

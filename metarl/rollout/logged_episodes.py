@@ -68,8 +68,8 @@ class _Reader:
         seen = torch.from_numpy(
             self._array("observations", self.episode.observations, self.observation_space.shape, n + 1)
         )
-        told = getattr(self.episode, "terminations", None)
-        ends = np.zeros(n, np.bool_) if told is None else self._array("terminations", told, (), n).astype(np.bool_)
+        given = getattr(self.episode, "terminations", None)
+        ends = np.zeros(n, np.bool_) if given is None else self._array("terminations", given, (), n).astype(np.bool_)
         if ends[:-1].any():
             raise MetaRLError(
                 f"{self.name} goes on after it terminated at step {int(ends.argmax())}; cut it there, and give the "

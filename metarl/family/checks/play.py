@@ -71,7 +71,7 @@ class Subject:
 
     @cached_property
     def actions(self) -> Tensor:
-        """Return actions ``(step, environment, ...)`` of the family's own space for one episode; see ``some_actions``."""
+        """Return actions ``(step, environment, ...)`` of the family's own space for one episode."""
         return some_actions(self.family.action_space, self.family.horizon, N_ENVS)
 
     @cached_property

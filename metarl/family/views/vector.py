@@ -152,7 +152,7 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         return tuple(self.family.render(history, tasks[i]) for i, history in enumerate(self._histories))
 
     def tasks_of(self, task: Any) -> Tasks:
-        """Return the tasks ``(num_envs, ...)`` that a reset with this ``task`` option begins; raises where it may not."""
+        """Return the tasks ``(num_envs, ...)`` that a reset with such a ``task`` begins; raises where it may not."""
         if not isinstance(task, Tasks):
             one = Tasks.stack([self.family.validate(task)])
             self._trials.check(one)
