@@ -17,7 +17,7 @@ from metarl.core.advantages import (
     generalised_advantage,
     linear_baseline,
     next_value_finite_horizon,
-    normalised,
+    normalised_advantage,
 )
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.learner import MetaLearner
@@ -115,7 +115,7 @@ class MAMLLearner(MetaLearner):
             value = linear_baseline(trajectory, discounted_returns(trajectory.reward, valid, gamma))
             following = next_value_finite_horizon(value, valid)
             advantage = generalised_advantage(trajectory.reward, value, following, valid, gamma, self.config.gae_lambda)
-            record = {**trajectory.record, "advantage": normalised(advantage, valid)}
+            record = {**trajectory.record, "advantage": normalised_advantage(advantage, valid)}
         return replace(trajectory, record=record)
 
     def _std_shift(self, params: Params, count: Tensor) -> Tensor | float:

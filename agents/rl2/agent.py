@@ -23,7 +23,8 @@ _FEW = 10  # episodes of a trial whose returns are logged one by one
 class RL2(Algorithm):
     """Trains a policy whose memory lives through the episodes of a trial: RL² (Duan et al. 2016).
 
-    Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``bandit-wide``, ``bandit-10``,
+    A subclass with another learner or another loss names it in ``learner_class`` or ``outer_class``. Presets:
+    ``default``, our recipe for GridNavi and other small families; ``bandit``, ``bandit-wide``, ``bandit-10``,
     ``tabular``, ``control`` and ``locomotion``.
     """
 
@@ -32,6 +33,7 @@ class RL2(Algorithm):
     presets: ClassVar[Mapping[str, RL2Config]] = PRESETS
     config: RL2Config
     learner_class: ClassVar[type[RL2Learner]] = RL2Learner
+    outer_class: ClassVar[type[TrialPPO]] = TrialPPO
     learner: RL2Learner
 
     def build_learner(self) -> RL2Learner:
@@ -53,7 +55,7 @@ class RL2(Algorithm):
     @cached_property
     def outer(self) -> TrialPPO:
         """The outer loop's optimiser, made when training begins."""
-        return TrialPPO(self.learner, self.params)
+        return self.outer_class(self.learner, self.params)
 
     def train_iteration(self) -> tuple[int, dict[str, float]]:
         trajectory = self.collect()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from metarl.adapt.memory.registry import check_memory
 from metarl.core.config import Count, Discount, Fraction, NonNegative, Positive, at_least, between, check_config
-from metarl.core.plugins import MEMORIES, plugin_field
+from metarl.core.plugins import ENCODERS, MEMORIES, plugin_field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class RL2Config:
 
     memory: str = plugin_field("gru", MEMORIES)  # gru, lstm, transformer, external, snail, or module:Class
     memory_options: tuple[str, ...] = ()  # field=value of the memory's own config, where not its default
+    encoder: str = plugin_field("", ENCODERS)  # module:Name that makes a torch module for an observation's shape
     width: Count = 64  # numbers that are read from the memory
     embedding: Annotated[int, at_least(0)] = 64  # width of the layer before the memory; 0 for none
     head: tuple[Count, ...] = (64,)  # widths of the hidden layers of policy and value; none for linear heads

@@ -74,6 +74,10 @@ class TrialPPO:
                 self.adam.minimise(loss)
         return {**params, **self.adam.values()}, {name: float(value) for name, value in parts.items()}
 
+    def surrogate(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the policy's objective at every step, to be maximised, and where it is clipped; all ``(...)``."""
+        return clipped_surrogate(log_prob, old_log_prob, advantage, self.config.clip)
+
     def _loss(
         self,
         params: Params,
@@ -89,8 +93,8 @@ class TrialPPO:
         else:
             outputs = self.learner.heads(params, fixed[rows])
         distribution = self.learner.distribution(outputs)
-        gain, outside = clipped_surrogate(
-            distribution.log_prob(part.action), part.record["log_prob"], targets.advantage[rows], self.config.clip
+        gain, outside = self.surrogate(
+            distribution.log_prob(part.action), part.record["log_prob"], targets.advantage[rows]
         )
         error = functional.huber_loss(outputs["value"], targets.value[rows], reduction="none")
         policy, value, entropy, clipped = (

@@ -1,4 +1,4 @@
-"""The agent VariBAD."""
+"""VariBAD as an agent."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -17,7 +17,7 @@ from metarl.core.trajectory import Trajectory
 
 
 class VariBAD(RL2):
-    """Trains a policy on a belief of the task that a memory infers while it acts: VariBAD (Zintgraf et al. 2020).
+    """VariBAD: a policy on a belief of the task, which a memory infers while it acts (Zintgraf et al. 2020).
 
     Presets: ``default``, our recipe for GridNavi and other small families; ``semicircle``.
     """
@@ -36,13 +36,13 @@ class VariBAD(RL2):
 
     @property
     def belief(self) -> BeliefTraining:
-        """The belief's training, made when training begins."""
+        """Return what trains the belief, made when training begins."""
         if self._belief is None:
             self._belief = BeliefTraining(self.learner, self.params, self.generator("decoder"))
         return self._belief
 
     def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:
-        """Train the policy on the beliefs with which the trials were collected, and only then the beliefs."""
+        """Train the policy on the beliefs that the trials were collected with, and only then the beliefs."""
         logged = super().update(trajectory, generator)
         self._buffer.add(trajectory)
         parts: dict[str, Tensor] = {}

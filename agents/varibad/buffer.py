@@ -1,4 +1,4 @@
-"""The buffer of trials on which VariBAD's belief is trained."""
+"""The last trials, for the belief to be trained on."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -10,20 +10,20 @@ from metarl.core.trajectory import Trajectory
 
 
 class TrialBuffer:
-    """Keeps the newest ``capacity`` whole trials, without the policy's records."""
+    """Keep the newest ``capacity`` trials, without what was recorded of the policy."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._trials: Trajectory | None = None
 
     def add(self, trajectory: Trajectory) -> None:
-        """Add new trials, and drop the oldest."""
+        """Take in new trials, and let go of the oldest."""
         new = replace(trajectory, record={}, extras={})
         every = new if self._trials is None else Trajectory.concatenate([self._trials, new], axis="task")
         self._trials = every.tasks(slice(max(0, every.n_tasks - self.capacity), None))
 
     def sample(self, n: int, generator: torch.Generator) -> Trajectory:
-        """Draw ``n`` of the trials, each at most once; all where there are fewer."""
+        """Return ``n`` of the trials, each at most once; all where there are fewer."""
         assert self._trials is not None, "nothing was added yet"
         rows = torch.randperm(self._trials.n_tasks, generator=generator)[:n]
         return self._trials.tasks(rows.to(self._trials.reward.device))

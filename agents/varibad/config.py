@@ -5,6 +5,7 @@ from typing import Annotated
 
 from metarl.agents.rl2.config import RL2Config
 from metarl.core.config import Count, NonNegative, Positive, above, at_least, between, check_config, items
+from metarl.core.errors import MetaRLError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +13,7 @@ class VariBADConfig(RL2Config):
     """Settings of VariBAD: RL²'s and those of the belief; the defaults are our recipe for GridNavi."""
 
     total_timesteps: Count = 5_000_000  # environment steps of training
-    tasks: Count = 64
+    tasks: Count = 64  # trials of an iteration
     epochs: Count = 8  # its policy is a small network on beliefs that are computed once, so an epoch costs little
 
     latent: Count = 5  # dimensions of the belief
@@ -29,6 +30,11 @@ class VariBADConfig(RL2Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.encoder and self.state_coef:
+            raise MetaRLError(
+                f"VariBADConfig(encoder={self.encoder!r}, state_coef={self.state_coef}): features that are trained are "
+                "no target of a decoder; set state_coef=0."
+            )
         least = above(0) if self.reward_coef == 0 else at_least(0)
         check_config(self, {"vae_tasks": between(1, self.buffer), "state_coef": least})
 

@@ -4,7 +4,7 @@ from metarl.algorithm.algorithm import Algorithm
 from metarl.core.plugins import AGENTS
 from metarl.core.registry import Registry
 
-agents_by_name = Registry(Algorithm, "agent", AGENTS)
+agents_by_name: Registry[Algorithm] = Registry(Algorithm, "agent", AGENTS)
 register_agent = agents_by_name.register
 
 

@@ -18,7 +18,7 @@ from metarl.core.errors import MetaRLError
 FAMILIES = "metarl.families"  # each entry point gives a mapping from ids to the modules that register them
 AGENTS = "metarl.agents"  # each entry point gives a mapping from names to "module:Class"
 MEMORIES = "metarl.memories"  # the same
-ENCODERS = "metarl.encoders"  # the same
+ENCODERS = "metarl.encoders"  # no entry points: an encoder is always module:Name
 _PLUGIN = "plugin"  # the metadata of a config's field that names code
 
 
@@ -120,7 +120,7 @@ def register_declared() -> None:
 
 
 def import_module(module: str) -> ModuleType:
-    """Import a module, from the working folder too, or raise naming it."""
+    """Import a module, from the working folder too, or raise naming it and what went wrong."""
     # A console command has no working folder on its path, but a user's family lies there.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
@@ -143,6 +143,15 @@ def import_module(module: str) -> ModuleType:
             f"MuJoCo cannot be imported with MUJOCO_GL={chosen} ({error}); install what it names (apt install libegl1 "
             "or libosmesa6), or unset it."
         ) from error
+
+
+def import_object(place: str) -> Any:
+    """Import what ``module:Name`` names, or raise naming it."""
+    module, _, name = place.rpartition(":")
+    found = getattr(import_module(module), name, None)
+    if found is None:
+        raise MetaRLError(f"Module {module!r} has no {name!r}; write module:Name of something that it defines.")
+    return found
 
 
 def _failed(module: str, error: BaseException) -> MetaRLError:

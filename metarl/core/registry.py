@@ -20,7 +20,7 @@ class Registry(Generic[T]):
             ``module:Class``.
     """
 
-    def __init__(self, base: type[T], word: str, group: str) -> None:
+    def __init__(self, base: Any, word: str, group: str) -> None:
         self.base, self.word, self.group = base, word, group
         self.classes: dict[str, type[T]] = {}
 

@@ -8,7 +8,7 @@ from metarl.core.plugins import FAMILIES, register_gymnasium
 from metarl.core.registry import Registry
 from metarl.family.base import TaskFamily
 
-families_by_id = Registry(TaskFamily, "family", FAMILIES)
+families_by_id: Registry[TaskFamily] = Registry(TaskFamily, "family", FAMILIES)
 F = TypeVar("F", bound=type[TaskFamily])
 
 

@@ -84,7 +84,7 @@ class _Rollout:
         self.compiled = None if way is None else context.compiled_step(learner, batch, self.rows, deterministic, way)
 
     def play(self, state: State, episodes: range) -> tuple[Trajectory, State]:
-        """These episodes from their first steps to their ends."""
+        """Play these episodes from their first steps to their ends."""
         with torch_beside(getattr(self.batch, "threads", 1)):
             for episode in episodes:
                 at_start = self.episode_noise.at(episode, 0)

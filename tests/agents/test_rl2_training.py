@@ -110,9 +110,7 @@ def test_options_of_a_memory_are_checked_with_its_width() -> None:
         RL2Config(width=10, memory="transformer")
     with pytest.raises(MetaRLError, match=r"NoOptions has no 'heads'; .* none: it has no options"):
         RL2Config(memory_options=("heads=4",))
-    with pytest.raises(
-        MetaRLError, match=r"TransformerConfig\(heads='many'\) is out of range: heads must be an integer"
-    ):
+    with pytest.raises(MetaRLError, match=r"TransformerConfig\(heads='many'\) is out of range: heads must be an int"):
         RL2Config(memory="transformer", memory_options=("heads=many",))
 
 

@@ -187,7 +187,9 @@ def test_bad_input_is_refused(drawn: FewShotDataset) -> None:
         learner.adapt(params, state, one)
     with pytest.raises(MetaRLError, match="way=0"):
         made("snail", way=0)
-    for name, value in {"memory": "elman", "embedding": 0, "width": 0, "layers": 0, "heads": 0, "capacity": 0}.items():
+    with pytest.raises(MetaRLError, match="Memory 'elman' is unknown; known are external, gru"):
+        MemoryLearnerConfig(memory="elman")
+    for name, value in {"embedding": 0, "width": 0, "capacity": 0}.items():
         options: dict[str, Any] = {name: value}
         with pytest.raises(MetaRLError, match=f"{name}={value!r}"):
             MemoryLearnerConfig(**options)

@@ -45,10 +45,10 @@ AGENTS: dict[str, tuple[type[Algorithm], dict[str, Any]]] = {
     "rl2-lstm": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "lstm", "normalise_observations": True}),
     "rl2-transformer": (
         RL2,
-        {"tasks": TASKS, "minibatches": 1, "memory": "transformer", "memory_options": ("layers=1",)},
+        {"tasks": TASKS, "minibatches": 1, "memory": "transformer"},
     ),
     "rl2-external": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "external"}),
-    "rl2-snail": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "snail", "memory_options": ("layers=1",)}),
+    "rl2-snail": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "snail"}),
     "varibad": (VariBAD, {"tasks": TASKS, "minibatches": 1, "width": 8}),
     "pearl-product": (PEARL, {"tasks": TASKS}),
     "pearl-attention": (PEARL, {"tasks": TASKS, "pooling": "attention"}),

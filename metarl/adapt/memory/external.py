@@ -41,7 +41,7 @@ class ExternalMemoryConfig:
 
 @register_memory("external")
 class ExternalMemory(Memory):
-    """Memory-augmented neural network (Santoro et al. 2016, section 3): least recently used access.
+    """A memory-augmented neural network with least recently used access (Santoro et al. 2016, section 3).
 
     A matrix of ``slots`` rows of ``slot_width`` numbers, and ``reads`` heads. At every input the controller, an LSTM
     that sees the input and what was read last, puts out a key, a gate σ(α) and a sharpness for each head. A head reads
@@ -78,15 +78,15 @@ class ExternalMemory(Memory):
         hidden = width - reads * slot_width
         if hidden < 1:
             raise MetaRLError(
-                f"ExternalMemory(width={width}): reads={reads} of slot_width={slot_width} leave {hidden} numbers to the "
-                f"controller; take a width above {reads * slot_width}, fewer reads or narrower slots."
+                f"ExternalMemory(width={width}): reads={reads} of slot_width={slot_width} leave {hidden} numbers to "
+                f"the controller; take a width above {reads * slot_width}, fewer reads or narrower slots."
             )
         self.slots, self.slot_width, self.reads = slots, slot_width, reads
         self.controller = LSTM(n_inputs + reads * slot_width, hidden)
         self.interface = MLP((hidden, reads * (slot_width + 2)), output_gain=2.0)
 
     def init(self, generator: torch.Generator) -> Params:
-        """Those of the controller, and orthogonal weights of what it puts out, biases zero but for the gates'."""
+        """Return the controller's parameters and an orthogonal interface, whose biases are zero but for the gates'."""
         interface = self.interface.init(generator)
         interface["0.bias"].unflatten(0, (self.reads, -1))[:, -2] = _ALONE
         named = {_INTERFACE + name: value for name, value in interface.items()}
@@ -104,7 +104,7 @@ class ExternalMemory(Memory):
         }
 
     def read(self, params: Params, state: State) -> Tensor:
-        """The controller's hidden numbers, then what each head has read."""
+        """Return the controller's hidden numbers, then what each head has read."""
         return torch.cat([state[HIDDEN], state[LAST]], -1)
 
     def step(self, params: Params, state: State, x: Tensor) -> State:
@@ -128,7 +128,7 @@ class ExternalMemory(Memory):
         }
 
     def least_used(self, usage: Tensor) -> Tensor:
-        """The slot that each head is given, one-hot ``(task, head, slot)``, the least used one first (equation 6)."""
+        """Return each head's slot, one-hot ``(task, head, slot)``, the least used one first (equation 6)."""
         rank = usage + _FIRST * torch.arange(self.slots, device=usage.device)
         chosen = rank.topk(self.reads, largest=False).indices[..., None]
         return (chosen == torch.arange(self.slots, device=usage.device)).to(torch.int64)

@@ -10,7 +10,7 @@ from metarl.core.config import options_config
 from metarl.core.plugins import MEMORIES
 from metarl.core.registry import Registry
 
-memories_by_name = Registry(Memory, "memory", MEMORIES)
+memories_by_name: Registry[Memory] = Registry(Memory, "memory", MEMORIES)
 register_memory = memories_by_name.register
 
 

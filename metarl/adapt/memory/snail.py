@@ -32,7 +32,7 @@ class SNAILConfig:
 
 @register_memory("snail")
 class SNAIL(Memory):
-    """Simple neural attentive learner (Mishra et al. 2018, section 3) over the last ``capacity`` inputs.
+    """A simple neural attentive learner over the last ``capacity`` inputs (Mishra et al. 2018, section 3).
 
     Attention, then ``layers`` times convolutions over time and attention, each of which puts what it makes beside what
     it was given; then a linear map to ``width``. The paper has two layers for few samples. Attention has one head,
@@ -67,7 +67,7 @@ class SNAIL(Memory):
         self.out = MLP((n, width), output_gain=1.0)
 
     def init(self, generator: torch.Generator) -> Params:
-        """Orthogonal weights and zero biases; queries and keys begin alike, so that an input attends to those like it.
+        """Return orthogonal weights and zero biases; queries and keys begin alike: an input attends to those like it.
 
         From weights of their own it takes far longer until anything is learned: of drawn characters nothing in 120
         iterations, after which it is otherwise right in 68 % of five ways.
@@ -93,7 +93,7 @@ class SNAIL(Memory):
         return {OUTPUT: start.expand(n_tasks, -1), COUNT: count, SEEN: seen, **kept}
 
     def read(self, params: Params, state: State) -> Tensor:
-        """What was put out last; before any input it is a vector that is learned."""
+        """Return what was put out last; before any input it is a vector that is learned."""
         return state[OUTPUT]
 
     def step(self, params: Params, state: State, x: Tensor) -> State:

@@ -34,7 +34,7 @@ class TransformerConfig:
 
 @register_memory("transformer")
 class Transformer(Memory):
-    """Pre-norm blocks (Vaswani et al. 2017; Xiong et al. 2020) over the last ``capacity`` inputs.
+    """A pre-norm transformer over the last ``capacity`` inputs (Vaswani et al. 2017; Xiong et al. 2020).
 
     Queries and keys are turned by their position (Su et al. 2021, RoFormer, equation 34). Attention then depends on how
     long ago an input was and on nothing else, so that a trial may be of any length and old inputs may be forgotten.
@@ -57,7 +57,7 @@ class Transformer(Memory):
             )
 
     def init(self, generator: torch.Generator) -> Params:
-        """Orthogonal weights and zero biases; what blocks add is small at first, the more of them the smaller."""
+        """Return orthogonal weights and zero biases; the more blocks, the less each adds at first."""
         params = {_START: torch.zeros(self.width), **_linear("in", self.n_inputs, self.width, 1.0, generator)}
         small = (2 * self.layers) ** -0.5
         for layer in range(self.layers):
@@ -79,7 +79,7 @@ class Transformer(Memory):
         return {OUTPUT: start.expand(n_tasks, -1), COUNT: count, **rings}
 
     def read(self, params: Params, state: State) -> Tensor:
-        """What the last block put out, normalised; before any input it is a vector that is learned."""
+        """Return what the last block put out, normalised; before any input it is a vector that is learned."""
         return state[OUTPUT]
 
     def step(self, params: Params, state: State, x: Tensor) -> State:

@@ -1,16 +1,21 @@
 """The input of a memory: a transition as a row of numbers."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarl.core.actions import ActionLayout
+from metarl.core.modules import ModuleNetwork
 from metarl.core.normalisation import Standardiser
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, Transition
+
+ENCODER = "encoder."  # before the names of an encoder's parameters
 
 
 class TransitionInput:
@@ -20,16 +25,34 @@ class TransitionInput:
     is one like any other: its reward and its end are part of what a memory has to know. Observations and rewards are
     standardised by the running statistics in ``params`` where there are any; actions are those that the environment
     saw, clipped to [-1, 1], or one-hot.
+
+    Args:
+        observation_space: a Box.
+        action_space: a Discrete, a Box or a Tuple of both.
+        encoder: makes a torch module for observations of a shape; rows then hold its features, which parameters under
+            ``encoder.`` decide, in place of the observations.
     """
 
-    def __init__(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> None:
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        encoder: Callable[[tuple[int, ...]], nn.Module] | None = None,
+    ) -> None:
         self._shape = observation_space.shape or ()
-        self.n_observation = int(np.prod(self._shape))
+        n_numbers = int(np.prod(self._shape))
+        self.encoder = None if encoder is None else ModuleNetwork(partial(encoder, self._shape), self._shape)
+        self.n_observation = n_numbers if self.encoder is None else self.encoder.n_features
         self.actions = ActionLayout(action_space)
         self.n_action = self.actions.size
         self.size = 2 * self.n_observation + self.n_action + 3
-        self._observation = Standardiser("observation", (self.n_observation,))
+        self._observation = Standardiser("observation", (n_numbers,))
         self.reward = Standardiser("reward")
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Return the encoder's parameters before training, if there is one."""
+        made = {} if self.encoder is None else self.encoder.init(generator)
+        return {ENCODER + name: value for name, value in made.items()}
 
     def init_statistics(self, observations: bool, rewards: bool) -> Params:
         """Return buffers for standardising observations, rewards, both or neither."""
@@ -46,8 +69,12 @@ class TransitionInput:
         return self.reward.prepare(self._observation.prepare(params))
 
     def observation(self, params: Params, observation: Tensor) -> Tensor:
-        """Return observations ``(..., *shape)`` as standardised rows ``(..., n_observation)``."""
-        return self._observation(params, self._flat(observation))
+        """Return observations ``(..., *shape)`` as rows ``(..., n_observation)``, standardised and then encoded."""
+        flat = self._observation(params, self._flat(observation))
+        if self.encoder is None:
+            return flat
+        samples = flat.reshape(1, -1, *self._shape)
+        return self.encoder(params, samples, ENCODER).reshape(*flat.shape[:-1], self.n_observation)
 
     def action(self, action: Tensor) -> Tensor:
         """Return actions as rows ``(..., n_action)``."""
