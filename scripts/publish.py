@@ -16,7 +16,6 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from metarl import __version__
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
@@ -33,6 +32,7 @@ from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.presets import label
 from metarl.plotting.curves import learning_figure, overview_figure
 from metarl.plotting.style import save_figure
+from metarl.version import __version__
 from results.fewshot import publish
 from results.files import write_result
 from results.summaries import figure, summary

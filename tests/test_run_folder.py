@@ -523,7 +523,7 @@ def forget(folder: Path) -> None:
     from metarl.family import registry
 
     sys.modules.pop("my_code", None)
-    registry._classes.pop("mine/Walk-v0", None)
+    registry.families_by_id.classes.pop("mine/Walk-v0", None)
     (folder / "imported").unlink(missing_ok=True)
 
 

@@ -68,7 +68,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     from metarl.evaluate.tables import as_json, curve_table
 
     prepare_process(options.threads)
-    run = open_run(options.run, family=options.family, agent=options.agent)
+    run = open_run(options.run, family=options.family, agent=options.agent, trust=options.trust)
     outcome = evaluate_run(
         run,
         options.split,
@@ -102,7 +102,7 @@ def compare(arguments: Sequence[str]) -> None:
 
     prepare_process(options.threads)
     check_device(options.device)
-    runs = [open_run(path, family=options.family, agent=options.agent) for path in options.runs]
+    runs = [open_run(path, family=options.family, agent=options.agent, trust=options.trust) for path in options.runs]
     if options.reference_policies:
         check_reference_policies(options.reference_policies, runs[0].family())
     evaluations = distinct([evaluation_of(run, options.split, options.device) for run in runs], runs)
@@ -131,7 +131,7 @@ def render(arguments: Sequence[str]) -> None:
     check_video(options.output)
     prepare_process(options.threads)
     if is_run(options.what):
-        run = open_run(Path(options.what), family=options.family, agent=options.agent)
+        run = open_run(Path(options.what), family=options.family, agent=options.agent, trust=options.trust)
         render_policy = film_run(run, options.split, options.envs, options.points, options.seed)
     else:
         family = make_family(options.what, options.variant)
@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with quiet_without_a_reader(), raising():
             if given and given[0] == "--version":
-                from metarl import __version__
+                from metarl.version import __version__
 
                 print(__version__)
             else:

@@ -71,6 +71,8 @@ class OwnCode:
     """module:id of your own family, where the run was trained on one"""
     agent: tuple[str, ...] = ()
     """module:Class of your own agent, where it trained one"""
+    trust: tuple[str, ...] = ()
+    """module:Class of your own memory or encoder, where its config names one"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from metarl import __version__
 from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import checkpoint_checksum
 from metarl.core.errors import MetaRLError
 from metarl.core.files import is_temporary, remove_temporary, using, write_atomic
 from metarl.core.lock import LOCK, locked
 from metarl.experiments.logs import PROGRESS, progress_digest
+from metarl.version import __version__
 
 _CHECKPOINT = "checkpoint.safetensors"
 

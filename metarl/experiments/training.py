@@ -21,7 +21,6 @@ from metarl.experiments import signals
 from metarl.experiments.logs import RunLogger
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import RunFolder
-from metarl.rollout.compiled import compile_rollouts
 
 _FAILED = -1  # in place of the steps: the words are an error
 Report = Callable[[int, int, str], None]  # seed, steps so far, a few words
@@ -70,8 +69,7 @@ class _Checkpoints(BaseCallback):
 def train_seed(run: Run, seed: int, report: Report, how: TrainingOptions) -> None:
     """Train one seed to the config's number of steps, from its checkpoint if there is one."""
     prepare_process(how.threads)
-    compile_rollouts(how.compile)
-    agent = run.new_agent(seed, how.device)
+    agent = run.new_agent(seed, how.device, compile=how.compile)
     if run.checkpoint(seed).exists():
         agent.restore(run.checkpoint(seed))
     signals.stop_if_asked()

@@ -54,9 +54,15 @@ _CHARACTERS: dict[str, FewShotConfig] = {
     "finetune-whole": replace(
         _PRETRAINED, learner="finetune-whole", tuning=FineTuningConfig(adapts="all", steps=15, step_size=0.01)
     ),
-    "mann": replace(_NARROW, learner="mann", memory=MemoryLearnerConfig(memory="external", width=128, capacity=6)),
+    "mann": replace(
+        _NARROW,
+        learner="mann",
+        memory=MemoryLearnerConfig(memory="external", memory_options=("reads=1",), width=128, capacity=6),
+    ),
     "snail": replace(
-        _NARROW, learner="snail", memory=MemoryLearnerConfig(memory="snail", width=64, layers=1, capacity=32)
+        _NARROW,
+        learner="snail",
+        memory=MemoryLearnerConfig(memory="snail", memory_options=("layers=1",), width=64, capacity=32),
     ),
 }
 # As many iterations as one core of an AMD EPYC does in four minutes, so that learners can be compared.

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from metarl import __version__
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.fewshot import FewShotEvaluation
 from metarl.evaluate.scores import STREAMS
@@ -17,6 +16,7 @@ from metarl.experiments.logs import STEPS
 from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot.run_figures import pictures, steps
 from metarl.plotting.style import save_figure
+from metarl.version import __version__
 from results.files import write_files
 from results.schema import check_summary
 from results.summaries import entry

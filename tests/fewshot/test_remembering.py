@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.adapt.memory.registry import MEMORIES
+from metarl.adapt.memory.registry import memory_names
 from metarl.core.errors import MetaRLError
 from metarl.core.optimiser import Adam
 from metarl.core.types import Params
@@ -21,7 +21,8 @@ from metarl.fewshot.learners.memory import MemoryLearner, MemoryLearnerConfig, m
 from metarl.fewshot.networks import Conv4
 
 Learns = Callable[..., None]
-every_memory = pytest.mark.parametrize("memory", sorted(MEMORIES))
+OPTIONS = {"transformer": ("layers=1", "heads=1"), "snail": ("layers=1",), "external": ("reads=1",)}
+every_memory = pytest.mark.parametrize("memory", memory_names())
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,9 @@ def drawn() -> FewShotDataset:
 
 
 def made(memory: Any, way: int = 5, capacity: int = 12, seed: int = 0) -> tuple[MemoryLearner, Params]:
-    config = MemoryLearnerConfig(memory=memory, embedding=32, width=64, layers=1, capacity=capacity)
+    config = MemoryLearnerConfig(
+        memory=memory, memory_options=OPTIONS.get(memory, ()), embedding=32, width=64, capacity=capacity
+    )
     learner = MemoryLearner(Conv4((28, 28), width=16), way, config)
     return learner, learner.init(torch.Generator().manual_seed(seed))
 
@@ -184,7 +187,9 @@ def test_bad_input_is_refused(drawn: FewShotDataset) -> None:
         learner.adapt(params, state, one)
     with pytest.raises(MetaRLError, match="way=0"):
         made("snail", way=0)
-    for name, value in {"memory": "elman", "embedding": 0, "width": 0, "layers": 0, "heads": 0, "capacity": 0}.items():
+    with pytest.raises(MetaRLError, match="Memory 'elman' is unknown; known are external, gru"):
+        MemoryLearnerConfig(memory="elman")
+    for name, value in {"embedding": 0, "width": 0, "capacity": 0}.items():
         options: dict[str, Any] = {name: value}
         with pytest.raises(MetaRLError, match=f"{name}={value!r}"):
             MemoryLearnerConfig(**options)

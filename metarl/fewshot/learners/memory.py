@@ -1,17 +1,17 @@
 """Learners that adapt by memory: they take in the support sample by sample, and then tell what they remember."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.adapt.memory.registry import make_memory
+from metarl.adapt.memory.registry import check_memory, make_memory
 from metarl.adapt.memory.transformer import COUNT
 from metarl.core.config import at_least, check_config
 from metarl.core.errors import MetaRLError
 from metarl.core.networks import MLP
+from metarl.core.plugins import MEMORIES, plugin_field
 from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.data.episodes import Episodes, Support
@@ -26,12 +26,11 @@ _APART = 2654435761  # odd, so that different numbers times this stay different 
 class MemoryLearnerConfig:
     """Which memory, and how large: ``external`` makes a memory-augmented network, ``snail`` SNAIL."""
 
-    memory: Literal["gru", "lstm", "transformer", "external", "snail"] = "snail"
+    memory: str = plugin_field("snail", MEMORIES)  # a registered name, or module:Class
+    memory_options: tuple[str, ...] = ()  # field=value of the memory's own config, where not its default
     embedding: int = 64  # numbers of a sample that the memory sees, beside its label
-    width: int = 128  # of the memory
-    layers: int = 2  # transformer, snail
-    heads: int = 1  # transformer; they share the width. external: its reads; they share half of the width
-    capacity: int = 32  # samples looked back on, the query among them; external: slots, up to 128
+    width: int = 128  # numbers that are read from the memory
+    capacity: int = 32  # samples looked back on, the query among them
 
     def __post_init__(self) -> None:
         check_config(
@@ -39,11 +38,10 @@ class MemoryLearnerConfig:
             {
                 "embedding": at_least(1),
                 "width": at_least(1),
-                "layers": at_least(1),
-                "heads": at_least(1),
                 "capacity": at_least(1),
             },
         )
+        check_memory(self.memory, self.width, self.memory_options)
 
 
 class MemoryLearner(FewShotLearner):
@@ -64,9 +62,8 @@ class MemoryLearner(FewShotLearner):
             config.memory,
             config.embedding + way + 1,
             config.width,
-            layers=config.layers,
-            heads=config.heads,
-            capacity=config.capacity,
+            config.capacity,
+            config.memory_options,
         )
         self.head = MLP((self.memory.width, way))
 
