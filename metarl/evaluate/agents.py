@@ -1,4 +1,4 @@
-"""Evaluating a run folder: its seeds pooled, on the tasks of one split, beside the family's floor and optimum."""
+"""Evaluating the run of an agent: its seeds pooled, on the tasks of a split, beside the family's floor and optimum."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
@@ -17,13 +16,8 @@ from metarl.evaluate.probe import Beliefs, Probe, parameter_names, probe
 from metarl.evaluate.references import reference_returns
 from metarl.evaluate.scores import Evaluation
 from metarl.evaluate.scores_csv import scores_csv
-from metarl.evaluate.tables import title
 from metarl.experiments.run import Run
 from metarl.family.base import TaskFamily
-from metarl.plotting.belief import belief_figure
-from metarl.plotting.curves import curve_figure, overview_figure
-from metarl.plotting.posterior import posterior_figure
-from metarl.plotting.style import save_figure
 from metarl.tasks import Tasks
 
 _TASKS_DRAWN = 6
@@ -31,7 +25,7 @@ _TASKS_DRAWN = 6
 
 @dataclass(frozen=True)
 class Paths:
-    """Paths in the plane of a few tasks, for the picture."""
+    """The paths in the plane of a few tasks, for the picture."""
 
     positions: NDArray[np.float64]  # (step, task, env, time, 2), the start and the end included
     goals: NDArray[np.float64]  # (task, 2)
@@ -39,7 +33,7 @@ class Paths:
 
 
 class Outcome(NamedTuple):
-    """What evaluating a run gives."""
+    """The evaluation of a run, and what else was seen of it."""
 
     evaluation: Evaluation
     paths: Paths | None  # where the family lives in the plane
@@ -57,12 +51,16 @@ def evaluate_run(
     deterministic: bool = True,
     ablation: str | None = None,
 ) -> Outcome:
-    """Score every seed of a run on the tasks of a split: ``val``, ``test`` or ``ood``.
+    """Score every seed of a run on held-out tasks, all on the same random streams, and so the floor and the optimum.
 
-    Every run plays the same random streams there, and so do the floor and the optimum.
-
-    ``deterministic=False`` leaves out the extra episodes without exploration noise. An ``ablation`` is the
-    driver's, and stands behind the agent's name: "rl2-wiped".
+    Args:
+        run: of an agent, its own or a published one.
+        split: ``val``, ``test`` or ``ood``.
+        n_tasks: as of ``held_out``.
+        points: of the adaptation curve; the agent's own number unless given.
+        device: to play on.
+        deterministic: whether extra episodes without exploration noise are scored too.
+        ablation: the driver's; it stands behind the agent's name, as in "rl2-wiped".
     """
     if split == "train":
         raise MetaRLError("Scores are of held-out tasks; choose --split val, test or ood.")
@@ -131,7 +129,7 @@ def evaluate_run(
 
 
 def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Tasks:
-    """The tasks of a split, or another number of them.
+    """Return the tasks of a split, or another number of them.
 
     A fresh split has as many test tasks as are asked for. Of every other part the first ``n_tasks`` are taken, for more
     of them would be tasks that the run was trained on.
@@ -148,63 +146,57 @@ def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Task
     return tasks[:n_tasks]
 
 
-def save_evaluation(run: Run, outcome: Outcome, folder: Path | None = None) -> list[Path]:
-    """Write JSON, CSV and the curve; paths, beliefs and what a probe reads from them where there are any.
+def outcome_file(run: Run, evaluation: Evaluation, name: str, folder: Path | None = None) -> Path:
+    """Return the path of one of an evaluation's files, such as "curve.png", in the run's folder or another.
 
-    They go into the run's folder unless another is given. Returns the files. Those of an ablation lie beside the
-    ordinary ones.
+    Those of an ablation lie beside the ordinary ones.
     """
-    evaluation, paths, beliefs, read = outcome
-    files: list[Path] = []
+    stem, suffix = name.split(".")
     ablated = evaluation.agent.removeprefix(run.label)
+    return (run.path if folder is None else folder) / f"{stem}-{evaluation.split}{ablated}.{suffix}"
 
-    def file(name: str) -> Path:
-        stem, suffix = name.split(".")
-        files.append((run.path if folder is None else folder) / f"{stem}-{evaluation.split}{ablated}.{suffix}")
-        return files[-1]
 
-    evaluation.save(file("evaluation.json"))
-    write_atomic(file("evaluation.csv"), scores_csv(evaluation))
-    save_figure(curve_figure(evaluation), file("curve.png"))
-    if paths is not None:
-        picture = overview_figure(evaluation, paths.positions, paths.goals, paths.valid)
-        save_figure(picture, file("overview.png"))
+def save_outcome(run: Run, outcome: Outcome, folder: Path | None = None) -> list[Path]:
+    """Write JSON and CSV, and beliefs with what a probe reads from them where there are any; returns the files.
+
+    They go into the run's folder unless another is given. ``metarl.plotting.outcome`` draws the pictures.
+    """
+    evaluation, _, beliefs, read = outcome
+    files = [outcome_file(run, evaluation, f"evaluation.{suffix}", folder) for suffix in ("json", "csv")]
+    evaluation.save(files[0])
+    write_atomic(files[1], scores_csv(evaluation))
     if beliefs is not None:
-        beliefs.save(file("beliefs.npz"))
-    if beliefs is not None and read is not None:
-        write_atomic(file("probe.csv"), read.to_csv())
-        for name, picture in belief_figures(beliefs, read, title(evaluation)).items():
-            save_figure(picture, file(name))
+        files.append(outcome_file(run, evaluation, "beliefs.npz", folder))
+        beliefs.save(files[-1])
+    if read is not None:
+        files.append(outcome_file(run, evaluation, "probe.csv", folder))
+        write_atomic(files[-1], read.to_csv())
     return files
 
 
-def belief_figures(beliefs: Beliefs, read: Probe, title: str) -> dict[str, Figure]:
-    """Pictures of what an agent knows, by file name."""
-    figures = {"belief.png": belief_figure(beliefs, read, title)}
-    return {**figures, "posterior.png": posterior_figure(beliefs, title)} if beliefs.gaussian else figures
+def saved_or_new_outcome(
+    run: Run, split: str = "test", device: str | torch.device = "cpu"
+) -> tuple[Evaluation, Outcome | None]:
+    """Return the saved evaluation of a run if it is of all tasks and of its checkpoints as they are, else a new one.
 
-
-def evaluation_of(run: Run, split: str = "test", device: str | torch.device = "cpu") -> Evaluation:
-    """The saved evaluation of a run if it is of all tasks and of its checkpoints as they are, else a new one, saved.
-
-    Of a published result it is always a new one, and nothing is saved.
+    A new one is saved, but not that of a published result, and comes with all that was seen.
     """
     saved = run.path / f"evaluation-{split}.json"
     if saved.exists():
         evaluation = Evaluation.load(saved)
         every = held_out(run.family(), split).vector
-        points = run.new_agent(run.seeds[0]).evaluation_points  # may depend on the family and the config
+        points = run.new_model(run.seeds[0]).evaluation_points  # may depend on the family and the config
         current = run.check_evaluation(saved, evaluation.made_of)
         if current and np.array_equal(evaluation.task_vectors, every) and len(evaluation.episodes) == points:
-            return evaluation
+            return evaluation, None
     outcome = evaluate_run(run, split, device=device)
     if run.keeps_evaluations:
-        save_evaluation(run, outcome)
-    return outcome.evaluation
+        save_outcome(run, outcome)
+    return outcome.evaluation, outcome
 
 
 def distinct(evaluations: list[Evaluation], runs: list[Run]) -> list[Evaluation]:
-    """The same, named by run folder where two share an agent's name."""
+    """Rename evaluations by run folder where two share an agent's name."""
     names = [evaluation.agent for evaluation in evaluations]
     return [
         replace(each, agent=f"{each.agent} ({run.path.name})") if names.count(each.agent) > 1 else each
