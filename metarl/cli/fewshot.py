@@ -98,8 +98,8 @@ class FewShotEvaluate(_Scoring):
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
         from metarl.evaluate.fewshot import evaluation_file
-        from metarl.evaluate.tables import fewshot_rows, fewshot_table
         from metarl.evaluate.published import open_fewshot_run
+        from metarl.evaluate.tables import fewshot_rows, fewshot_table
         from metarl.plotting.fewshot.run_figures import fewshot_figures
         from metarl.plotting.style import save_figure
 
@@ -134,9 +134,9 @@ class FewShotCompare(_Scoring):
             raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
         from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
-        from metarl.evaluate.tables import fewshot_rows, fewshot_table
         from metarl.evaluate.published import open_fewshot_run
         from metarl.evaluate.rows import csv_of_rows
+        from metarl.evaluate.tables import fewshot_rows, fewshot_table
         from metarl.plotting.fewshot.run_figures import ranking_of
         from metarl.plotting.style import save_figure
 

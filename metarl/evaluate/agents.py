@@ -46,7 +46,7 @@ def evaluate_run(
     split: str = "test",
     n_tasks: int | None = None,
     points: int | None = None,
-    device: str | torch.device = "cpu",
+    device: str = "cpu",
     *,
     deterministic: bool = True,
     ablation: str | None = None,
@@ -174,9 +174,7 @@ def save_outcome(run: Run, outcome: Outcome, folder: Path | None = None) -> list
     return files
 
 
-def saved_or_new_outcome(
-    run: Run, split: str = "test", device: str | torch.device = "cpu"
-) -> tuple[Evaluation, Outcome | None]:
+def saved_or_new_outcome(run: Run, split: str = "test", device: str = "cpu") -> tuple[Evaluation, Outcome | None]:
     """Return the saved evaluation of a run if it is of all tasks and of its checkpoints as they are, else a new one.
 
     A new one is saved, but not that of a published result, and comes with all that was seen.

@@ -49,7 +49,7 @@ class FewShotEvaluation:
 
     @property
     def figures(self) -> dict[str, Estimate]:
-        """Every figure by its name, with intervals over seeds × episodes; errors have one for each step, and medians."""
+        """Every figure by its name, with intervals over seeds × episodes; errors have one a step, and medians."""
         if self.measure == "accuracy":
             return {self.figure: self.at(self.adaptations[-1])}
         steps = [f" step {k}" for k in self.adaptations] if len(self.adaptations) > 1 else [""]
@@ -104,7 +104,7 @@ class FewShotEvaluation:
 
 
 def setting_of(figure: str, *, functions: bool) -> EpisodeSpec:
-    """Return the specification of the episodes that a figure's name asks for, with 15 queries of a class or 100 of a function."""
+    """Return the episodes that a figure's name asks for, with 15 queries of a class or 100 of a function."""
     pattern = r"(?:median )?mse (\d+)-shot(?: step \d+)?" if functions else r"(\d+)w(\d+)s"
     match = re.fullmatch(pattern, figure)
     if match is None:

@@ -75,7 +75,7 @@ class Beliefs:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
-    """The cross-validated R² of each probe: 1 where a parameter is read exactly, 0 or a little less where not at all."""
+    """The cross-validated R² of each probe: 1 where a parameter is read exactly, about 0 where not at all."""
 
     episodes: tuple[int, ...]  # (point,)
     seeds: tuple[int, ...]
@@ -134,8 +134,8 @@ def probe(beliefs: Beliefs) -> Probe | None:
 def linear_reading(beliefs: Beliefs) -> tuple[str, Array, Array, Array]:
     """Read the parameter that the first seed's Gaussian beliefs tell best off them.
 
-    Returns its name and true values ``(task,)``; mean and standard deviation ``(point, task)`` of every belief through the
-    linear map that fits the last means best.
+    Returns its name and true values ``(task,)``; mean and standard deviation ``(point, task)`` of every belief through
+    the linear map that fits the last means best.
     """
     mean, log_variance = np.split(np.asarray(beliefs.values[0], dtype=np.float64), 2, axis=-1)
     scale = np.maximum(mean[-1].std(axis=0), 1e-12)  # or a penalty would flatten what a narrow latent tells

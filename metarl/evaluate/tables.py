@@ -188,7 +188,9 @@ def _cells(row: Row) -> list[str]:
 def _stacked(entry: Row, digits: int | None) -> str:
     """Print a mean, and below it both of its intervals."""
     known = [(kind, entry[name]) for kind, name in (("b", "bootstrap"), ("t", "t")) if entry[name] is not None]
-    return "\n".join([number(entry["mean"], digits), *(f"{kind} {interval_text(ends, digits)}" for kind, ends in known)])
+    return "\n".join(
+        [number(entry["mean"], digits), *(f"{kind} {interval_text(ends, digits)}" for kind, ends in known)]
+    )
 
 
 def _reference(name: str, returns: np.ndarray[Any, np.dtype[np.float64]] | None) -> Row | None:

@@ -10,8 +10,8 @@ from torch import Tensor
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
 from metarl.core.types import Params
+from metarl.evaluate.agents import held_out
 from metarl.evaluate.driver import evaluation_keys
-from metarl.evaluate.run import held_out
 from metarl.experiments.run import Run
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import RandomPolicy, privileged_params
@@ -22,22 +22,21 @@ from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
 
 _RANDOM = "random"
-
 _MOST_TASKS = 1000  # side by side in one picture
 
 
 @dataclass(frozen=True)
 class Film:
-    """Episodes of every task, which pictures are drawn from; ``heads`` says of each what it shows."""
+    """Episodes of every task, which pictures are drawn from."""
 
     family: TaskFamily
     tasks: Tasks
-    heads: tuple[str, ...]
+    heads: tuple[str, ...]  # what each episode shows
     histories: tuple[list[list[Snapshot]], ...]  # episode, task, step
 
 
-def film_run(run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, seed: int | None = None) -> Film:
-    """The agent of one seed of a run, before any adaptation and after each of ``points - 1``."""
+def render_run(run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, seed: int | None = None) -> Film:
+    """Play the agent of one seed of a run, before any adaptation and after each of ``points - 1``."""
     if seed is not None and seed not in run.seeds:
         raise MetaRLError(f"{run.path} has no seed {seed}; choose one of {', '.join(map(str, run.seeds))}.")
     agent = run.trained(run.seeds[0] if seed is None else seed)
@@ -46,7 +45,7 @@ def film_run(run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, s
 
 
 def render_reference(family: TaskFamily, reference: str = _RANDOM, split: str = "test", n_tasks: int = 4) -> Film:
-    """One episode of a reference policy, or of random actions."""
+    """Play one episode of a reference policy, or of random actions."""
     reference_policies = {_RANDOM: RandomPolicy(family.action_space), **family.reference_policies()}
     if reference not in reference_policies:
         raise MetaRLError(
@@ -70,7 +69,18 @@ def render_policy(
     *,
     part: str = "test",
 ) -> Film:
-    """The episodes that ``adaptation_curve`` scores on a part of the split; of those of a point the first is shown."""
+    """Play the episodes that ``adaptation_curve`` scores on a part of the split; of those of a point keep the first.
+
+    Args:
+        learner: an agent's or a reference policy.
+        params: of the learner.
+        family: of the tasks, which can be rendered.
+        tasks: the first of the part.
+        points: of the adaptation curve.
+        n_envs: of a task.
+        name: what the film shows; unless given, each episode is named by how much adaptation it follows.
+        part: of the split.
+    """
     check_render_mode(family, "rgb_array")
     if points < 1:
         raise MetaRLError(f"points={points}: a film has at least one, before any adaptation.")
@@ -89,21 +99,18 @@ def render_policy(
     return Film(family, tasks, tuple(heads), tuple(histories))
 
 
-def frames(render_policy: Film, steps: int | None = None) -> list[Frame]:
-    """The film's pictures, of each episode at most ``steps`` steps; an episode that is over stands still."""
+def frames(film: Film, steps: int | None = None) -> list[Frame]:
+    """Draw a film's pictures, of each episode at most ``steps`` steps; an episode that is over stands still."""
     if steps is not None and steps < 1:
         raise MetaRLError(f"steps={steps}: show at least one.")
     pictures = []
-    for head, histories in zip(render_policy.heads, render_policy.histories, strict=True):
-        last = [
-            render_policy.family.render(history[:1], task)
-            for history, task in zip(histories, render_policy.tasks, strict=True)
-        ]
+    for head, histories in zip(film.heads, film.histories, strict=True):
+        last = [film.family.render(history[:1], task) for history, task in zip(histories, film.tasks, strict=True)]
         longest = max(map(len, histories))
         for step in range(longest if steps is None else min(longest, steps + 1)):
             for i, history in enumerate(histories):
                 if 0 < step < len(history):
-                    last[i] = render_policy.family.render(history[: step + 1], render_policy.tasks[i])
+                    last[i] = film.family.render(history[: step + 1], film.tasks[i])
             pictures.append(headed(grid(last), head))
     return pictures
 
@@ -141,7 +148,7 @@ class _Recorded:
         return outcome
 
     def history(self, i: int, steps: int) -> list[Snapshot]:
-        """States of one environment, from its reset to the end of its episode."""
+        """Return the states of one environment, from its reset to the end of its episode."""
         return [{name: value[i] for name, value in state.items()} for state in self._states[: steps + 1]]
 
     def _keep(self) -> None:
