@@ -8,8 +8,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import field, make_dataclass
+from functools import reduce
 from io import StringIO
-from typing import Annotated, Any, Union
+from itertools import pairwise
+from operator import or_
+from typing import Annotated, Any
 
 import tyro
 
@@ -86,7 +89,7 @@ def _parsed(arguments: list[str]) -> Any:
 
 def _with_config(command: type[TrainCommand], name: str, arguments: Sequence[str]) -> type:
     """Return the command with a field ``config``, for what is trained, and the preset, decide on its options."""
-    following = dict(zip(arguments, arguments[1:], strict=False))
+    following = dict(pairwise(arguments))
     given = [word.removeprefix("--preset=") for word in arguments if word.startswith("--preset=")]
     config = command.default_config(name, given[0] if given else following.get("--preset", "default"))
     fields = [("config", type(config), field(default=config))]
@@ -97,7 +100,7 @@ def _with_config(command: type[TrainCommand], name: str, arguments: Sequence[str
 
 def _tree(commands: dict[str, type]) -> Any:
     """Return the type that tyro makes subcommands of."""
-    return Union[tuple(Annotated[each, tyro.conf.subcommand(name)] for name, each in commands.items())]
+    return reduce(or_, (Annotated[each, tyro.conf.subcommand(name)] for name, each in commands.items()))
 
 
 def _group(commands: dict[str, type]) -> type:

@@ -151,7 +151,7 @@ class RunFolder(ABC):
         return self.checkpoint(seed)
 
     def progress(self, seed: int) -> Path:
-        """Return the path of one seed's ``progress.csv``; raises where its rows are not those that the checkpoint was saved with."""
+        """Return the path of one seed's ``progress.csv``; raises where its rows are not those of the checkpoint."""
         path, amount = self.seed_folder(seed) / PROGRESS, self.trained_amount(seed)
         if progress_digest(path, amount) != self.log_digest(seed):
             raise MetaRLError(f"{path} is damaged: it does not hold the rows that were logged; restore it.")

@@ -129,7 +129,7 @@ def overview_figure(
 ) -> Figure:
     """Draw paths on the left (see ``draw_paths``) and the curve on the right, steps in the same colours."""
     figure = new_figure(12, 4.8)
-    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1.1, 1.0)))
+    left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1.0), squeeze=False)[0]
     variant = f" ({evaluation.variant})" if evaluation.variant else ""
     name = f"{evaluation.agent} on {short_name(evaluation.family)}{variant}"
     names = [f"episode {count + 1}" for count in evaluation.episodes] if evaluation.trial else []

@@ -16,13 +16,13 @@ from metarl.agents.rl2.config import RL2Config
 from metarl.agents.varibad.config import VariBADConfig
 from metarl.core.errors import MetaRLError
 from metarl.experiments.fewshot_run import FewShotRun
-from metarl.experiments.fewshot_run import train_seed as train_fewshot_seed
+from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import RunFolder
-from metarl.experiments.training import train_run, train_seed
+from metarl.experiments.training import train_run
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.dataset import SOURCES, make_source
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.dataset import DATASETS, make_dataset
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.presets import PRESETS
 
@@ -46,9 +46,7 @@ class Trainee:
 
     def train(self, path: Path, seconds: float = 0.0) -> None:
         """Train all seeds to their budget, from where they are, with so many seconds between checkpoints."""
-        run = self.create(path)
-        train = train_fewshot_seed if isinstance(run, FewShotRun) else train_seed
-        train_run(run, jobs=1, seconds=seconds, train=train)
+        train_run(self.create(path), TrainingOptions(seconds=seconds), jobs=1)
 
 
 def agent(
@@ -131,10 +129,10 @@ def learners(iterations: int = _ITERATIONS) -> list[Trainee]:
     """Every few-shot learner, on drawn characters and, those that predict numbers, on sinusoids."""
     found = []
     for presets in PRESETS.values():
-        for source, episode in (("strokes", Shape(5, 1, 2)), ("sinusoid", Shape(1, 5, 5))):
+        for source, episode in (("strokes", EpisodeSpec(5, 1, 2)), ("sinusoid", EpisodeSpec(1, 5, 5))):
             config = replace(presets["default"], iterations=iterations, tasks=2, episode=episode, width=4, strided=True)
             try:
-                make_learner(config, make_source(source).kind)
+                make_learner(config, make_dataset(source).kind)
             except MetaRLError:  # not made for classes, or not for numbers
                 continue
             found.append(learner(config, source))
@@ -143,9 +141,9 @@ def learners(iterations: int = _ITERATIONS) -> list[Trainee]:
 
 def keep_sources() -> None:
     """Make the drawn characters once for all children."""
-    made = cache(SOURCES["strokes"])
+    made = cache(DATASETS["strokes"])
     made()
-    SOURCES["strokes"] = made
+    DATASETS["strokes"] = made
 
 
 def warm(trainees: Sequence[Trainee], work: Path) -> None:
