@@ -14,14 +14,14 @@ from metarl.agents.rl2.config import RL2Config
 from metarl.agents.varibad.config import VariBADConfig
 from metarl.core.errors import MetaRLError
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.finetuning import FineTuningConfig
 from metarl.fewshot.learners.gradient import GradientConfig
 from metarl.fewshot.learners.memory import MemoryLearnerConfig
 
 CONFIGS = [
     *(MAMLConfig, FineTuneConfig, RL2Config, VariBADConfig, PEARLConfig, SB3Config, PPOConfig, SACConfig),
-    *(FewShotConfig, GradientConfig, MemoryLearnerConfig, FineTuningConfig, Shape),
+    *(FewShotConfig, GradientConfig, MemoryLearnerConfig, FineTuningConfig, EpisodeSpec),
 ]
 NO_FIELDS_VALUE: list[Any] = [{}, object(), (None,), b"1", float("nan"), float("inf"), 10**5000, -(10**30), [["a"]]]
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from metarl.adapt import gradient, inference, memory
+from metarl.adapt import gradient, inference
+from metarl.adapt.memory import base as memory
 from metarl.agents.maml import MAML, MAMLConfig
 from metarl.agents.pearl import PEARL, PEARLConfig
 from metarl.agents.rl2 import RL2, RL2Config

@@ -20,7 +20,7 @@ from metarl.family import TaskFamily, make_family
 from metarl.family.listing import families
 from metarl.family.observed import with_task
 from metarl.family.reference_policies import privileged_params
-from metarl.plotting.render_policy import render_policy
+from metarl.plotting.film import render_policy
 
 PEARL = make_family("metarl/PointNavigation-v0", "pearl")  # its starts are random
 OTHERS = ("val", "ood")  # splits

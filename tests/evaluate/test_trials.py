@@ -59,7 +59,7 @@ def trial(make_evaluation: Callable[..., Evaluation]) -> Evaluation:
 def run(tmp_path: Path, remember: ModuleType) -> Run:
     made = Run.create(
         tmp_path / "run",
-        "remember:Remembering",
+        "remember:MemoryLearner",
         BANDIT,
         "k5",
         remember.Config(),

@@ -25,8 +25,8 @@ from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.evaluate.driver import adaptation_curve
 from metarl.family.registry import family_class
-from metarl.fewshot.data.dataset import Source, make_source
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.dataset import FewShotDataset, make_dataset
+from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.presets import PRESETS, preset_config
 from metarl.rollout import random, recording
@@ -136,8 +136,8 @@ def test_an_evaluation_is_that_of_the_cpu(name: str, cuda: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def strokes() -> Source:
-    return make_source("strokes")
+def strokes() -> FewShotDataset:
+    return make_dataset("strokes")
 
 
 OF_CLASSES = pytest.mark.parametrize("name", [name for name in PRESETS if preset_config(name).episode.way > 1])
@@ -145,7 +145,7 @@ OF_CLASSES = pytest.mark.parametrize("name", [name for name in PRESETS if preset
 
 @OF_CLASSES
 @pytest.mark.usefixtures("exact")
-def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: Source, cuda: str) -> None:
+def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: FewShotDataset, cuda: str) -> None:
     config = replace(preset_config(name), tasks=2, width=8)
     found = []
     for device in (cuda, "cpu"):
@@ -165,12 +165,12 @@ def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: Source, cuda
 @OF_CLASSES
 @pytest.mark.usefixtures("exact")
 def test_a_few_shot_learner_is_trained_scored_and_kept_on_the_gpu(
-    name: str, strokes: Source, cuda: str, tmp_path: Path
+    name: str, strokes: FewShotDataset, cuda: str, tmp_path: Path
 ) -> None:
     config = replace(preset_config(name), tasks=2, width=8, iterations=3)
     model = FewShot(config, strokes, device=cuda).fit(strokes, iterations=2)
     model.save(tmp_path / "model")
-    shape = Shape(5, 1, 5)
+    shape = EpisodeSpec(5, 1, 5)
     scores = [
         FewShot.load(tmp_path / "model", device).score(strokes.part("test"), shape, 20).at().mean()
         for device in (cuda, "cpu")
@@ -187,7 +187,7 @@ def test_a_few_shot_learner_is_trained_scored_and_kept_on_the_gpu(
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"])
 def test_regression_is_that_of_the_cpu(name: str, cuda: str) -> None:
-    sinusoid = make_source("sinusoid")
+    sinusoid = make_dataset("sinusoid")
     config = preset_config(name, "sinusoid" if "sinusoid" in PRESETS[name] else "default")
     config = replace(config, tasks=2, iterations=2)
     there, here = (FewShot(config, sinusoid, device=device).fit(sinusoid) for device in (cuda, "cpu"))

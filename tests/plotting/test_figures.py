@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate import drawing
+from metarl.plotting import style as drawing
 from metarl.plotting.curves import comparison_figure, curve_figure, learning_figure, overview_figure, save_figure
 from metarl.plotting.paths import paths_figure
 from metarl.plotting.style import GOAL, LABEL_GAP, spread, step_colours

@@ -19,13 +19,14 @@ from metarl.agents.pearl import PEARL
 from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
 from metarl.algorithm.algorithm import Algorithm
+from metarl.core import random
 from metarl.core.actions import ActionMap
 from metarl.core.random import Domain, stream_keys, uniforms
 from metarl.core.trajectory import Trajectory
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.family.registry import family_class
-from metarl.rollout import random, recording
+from metarl.rollout import recording
 from metarl.rollout.recording import Recording
 from metarl.rollout.rollout import rollout, to_env
 
