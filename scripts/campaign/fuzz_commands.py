@@ -63,7 +63,8 @@ _FLAGS: dict[str, dict[str, list[str]]] = {
         "--no-deterministic": [],
     },
     "compare": {
-        "--reference-policies": ["random", "stand still"], "--split": ["test", "ood"], "--output": ["c.png", "c", "runs", "c.xyz"],
+        "--reference-policies": ["random", "stand still"], "--split": ["test", "ood"],
+        "--output": ["c.png", "c", "runs", "c.xyz"],
     },
     "render": {
         "--variant": ["pearl"], "--reference": ["random"], "--split": ["test"], "--envs": ["1", "0", "-1"],

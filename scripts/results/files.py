@@ -89,7 +89,7 @@ def check_result(folder: str | Path, results_dir: str | Path) -> Result:
 
 
 def load_results(results_dir: str | Path) -> list[Result]:
-    """Return all results below a folder, checked, by family, variant, split and score; raises all faults in one error."""
+    """Return all results below a folder, checked, by family, variant, split and score; raises all faults in one."""
     root = Path(results_dir)
     folders = [path for path in (*root.glob("*/*"), *root.glob("fewshot/*/*")) if path.is_dir()]
     folders = [path for path in folders if path.parent != root / "fewshot"]

@@ -8,8 +8,8 @@ from typing import Any
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.evaluate.scores import STREAMS, evenly, short_name
 from metarl.evaluate.rows import interval_text, number
+from metarl.evaluate.scores import STREAMS, evenly, short_name
 from results.files import Result, extras, load_results
 from results.labels import lower_is_better
 from results.schema import Summary
@@ -244,7 +244,7 @@ def _bracketed(value: float, ends: dict[str, Any], digits: int | None) -> str:
 
 
 def _digits(figure: dict[str, Any]) -> int:
-    """Return the decimals of a figure, one more than its target has, so that it shows on which side of it the interval ends.
+    """Return the decimals of a figure, one more than its target has, to show on which side of it the interval ends.
 
     Scores and errors are small numbers and have three; accuracies in percent and returns are not.
     """

@@ -130,7 +130,9 @@ def summary(evaluation: Evaluation, *, figures: Sequence[Mapping[str, Any]], **f
         facts: ``command`` that trained and evaluated it, ``machine`` that it was trained on, and ``tuned_on``, one of
             ``TUNED_ON``.
     """
-    points = [{"episodes": each.episodes, "adaptations": each.adaptations, **_scores(each)} for each in evaluation.points]
+    points = [
+        {"episodes": each.episodes, "adaptations": each.adaptations, **_scores(each)} for each in evaluation.points
+    ]
     total = evaluation.trial_total
     return _summary(
         evaluation.agent,

@@ -124,9 +124,9 @@ def _fewshot(name: str, target: float, published: float | str, **more: Any) -> T
     return _figure(name, f">= {target}", _PUBLIC, published=published, **more)
 
 
-# By label and data set. Published are the figures of each method's own paper; those of FOMAML are from Reptile's (Nichol
-# et al. 2018), those of Siamese networks from Matching Networks' (Vinyals et al. 2016). For ANIL we know of none.
-# "short" has the same few minutes for all, and "paper" the literature's budget, for a GPU.
+# By label and data set. Published are the figures of each method's own paper; those of FOMAML are from Reptile's
+# (Nichol et al. 2018), those of Siamese networks from Matching Networks' (Vinyals et al. 2016). For ANIL we know of
+# none. "short" has the same few minutes for all, and "paper" the literature's budget, for a GPU.
 FEWSHOT_TARGETS: dict[tuple[str, str], list[Target]] = {
     ("prototypical", "omniglot"): [
         _fewshot("5w1s", 98.2, 98.8, budget=_METRIC_BUDGET),

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from metarl import __version__
-from metarl.cli.main import COMMANDS, main
+from metarl.cli.main import _COMMANDS, main
 from metarl.core.checkpoint import load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.experiments.run import Run
@@ -159,11 +159,11 @@ def test_help_names_every_command(command: Callable[..., Said]) -> None:
     for words in ([], ["--help"], ["-h"]):
         said = command(*words)
         assert said.code == 0
-        assert all(f"  {name}" in said.out for name in COMMANDS)
+        assert all(f"• {name}" in said.out for name in _COMMANDS)
     assert command("--version").out.strip() == __version__
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "fewshot train", "fewshot evaluate", "fewshot compare"])
+@pytest.mark.parametrize("name", [*_COMMANDS, "fewshot train", "fewshot evaluate", "fewshot compare"])
 def test_every_command_has_help(name: str, command: Callable[..., Said]) -> None:
     said = command(*name.split(), "--help")
     if name == "fewshot":
@@ -286,7 +286,10 @@ def test_train_shows_its_progress_and_what_comes_next(command: Callable[..., Sai
 
 TRAIN = ["train", "maml", NAVIGATION, *SMALL]  # small, should it not be refused
 BAD: dict[str, tuple[list[str], str]] = {
-    "command": (["trian"], "'trian' is unknown; choose one of train, evaluate, compare, render, fewshot"),
+    "command": (
+        ["trian"],
+        "Unrecognized options: trian; Available subcommands: train, evaluate, compare",
+    ),
     "agent": (["train", "malm", NAVIGATION], "Agent 'malm' is unknown; known are .*maml"),
     "agent's module": (["train", "nowhere:Agent", NAVIGATION], "no module 'nowhere'"),
     "no agent": (["train", "metarl.core.errors:MetaRLError", NAVIGATION], "must be a subclass"),

@@ -10,7 +10,7 @@ from metarl.agents.baselines.finetune import FineTuneConfig
 from metarl.cli.main import main
 from metarl.core.checked_json import seal
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.run import evaluate_run, evaluation_of, held_out, save_evaluation
+from metarl.evaluate.agents import evaluate_run, held_out, save_outcome, saved_or_new_outcome
 from metarl.evaluate.scores import Evaluation
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import UnfinishedRun
@@ -47,12 +47,12 @@ def test_only_a_fresh_split_has_more_tasks_than_it_declares() -> None:
 
 def test_a_saved_evaluation_serves_only_if_it_is_whole(run: Run) -> None:
     part = evaluate_run(run, "test", 5, 2)
-    save_evaluation(run, part)
-    whole = evaluation_of(run)
+    save_outcome(run, part)
+    whole = saved_or_new_outcome(run)[0]
     assert (len(whole.task_vectors), len(whole.episodes)) == (20, 4)
     saved = run.path / "evaluation-test.json"
     written = saved.stat().st_mtime_ns
-    assert evaluation_of(run).to_json() == whole.to_json()
+    assert saved_or_new_outcome(run)[0].to_json() == whole.to_json()
     assert saved.stat().st_mtime_ns == written
 
 
@@ -73,13 +73,13 @@ def test_a_run_from_before_there_were_validation_tasks_goes_on(run: Run) -> None
 
 
 def test_a_saved_evaluation_on_other_streams_is_refused(run: Run) -> None:
-    save_evaluation(run, evaluate_run(run, "test", 3, 2))
+    save_outcome(run, evaluate_run(run, "test", 3, 2))
     file = run.path / "evaluation-test.json"
     content = json.loads(file.read_text())
     del content["streams"], content["exact_optimum"], content["sha256"]
     file.write_text(seal(json.dumps(content)))
     with pytest.raises(MetaRLError, match=r"evaluation-test\.json: .* other random streams; evaluate the run again"):
-        evaluation_of(run)
+        saved_or_new_outcome(run)[0]
 
 
 def test_an_unfinished_run_says_so(run: Run) -> None:

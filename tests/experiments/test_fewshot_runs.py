@@ -11,24 +11,23 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.cli.fewshot_options import EvaluateOptions
+from metarl.cli.fewshot import FewShotEvaluate
 from metarl.cli.main import main
 from metarl.core.checkpoint import load_checkpoint
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.fewshot import FewShotEvaluation, evaluate_run, evaluation_of, setting_of
-from metarl.experiments.fewshot_run import FewShotRun, train_seed
+from metarl.evaluate.fewshot import FewShotEvaluation, evaluate_fewshot_run, saved_or_new_evaluation, setting_of
+from metarl.experiments.fewshot_run import FewShotRun
+from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run_folder import UnfinishedRun
-from metarl.experiments.training import TrainingOptions
-from metarl.fewshot import drawing
-from metarl.fewshot import score as scoring
+from metarl.fewshot import scoring
 from metarl.fewshot.data.dataset import make_dataset
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.presets import preset_config
 from metarl.plotting.curves import learning_figure
-from metarl.plotting.fewshot.run_figures import steps
-from results.fewshot import publish
+from metarl.plotting.fewshot import run_figures
 from results.files import check_result, load_results
+from results.publishing import write_fewshot_result
 from results.report import fewshot_table, results_table
 
 SMALL = [
@@ -47,9 +46,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     fewshot("train", "prototypical", *SMALL, "--runs", folder, "--seed", 0, 1, "--jobs", 1)
     fewshot("train", "maml", *SMALL, "--runs", folder, "--config.gradient.test-steps", 2)
-    sinusoid = ("--source", "sinusoid", "--preset", "sinusoid", "--config.iterations", 4)
+    sinusoid = ("--data", "sinusoid", "--preset", "sinusoid", "--config.iterations", 4)
     fewshot("train", "maml", *sinusoid, "--runs", folder)
-    fewshot("train", "neural-process", "--source", "sinusoid", "--config.iterations", 4, "--runs", folder)
+    fewshot("train", "neural-process", "--data", "sinusoid", "--config.iterations", 4, "--runs", folder)
     return folder
 
 
@@ -80,10 +79,10 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(runs: Path, tmp_pa
             raise Stop
 
     with pytest.raises(Stop):
-        train_seed(again, 0, report, TrainingOptions(seconds=0))
+        again.train_seed(0, report, TrainingOptions(seconds=0))
     assert load_checkpoint(again.checkpoint(0))[1]["fewshot"]["iteration"] == 3
     resumed = FewShotRun.create(tmp_path / "run", whole.config, "strokes", (0,), resume=True)
-    train_seed(resumed, 0, lambda *_: None, TrainingOptions(seconds=0))
+    resumed.train_seed(0, lambda *_: None, TrainingOptions(seconds=0))
     one, other = whole.trained(0), resumed.trained(0)
     for name, value in one.params.items():
         assert torch.equal(value, other.params[name]), name
@@ -121,11 +120,11 @@ def test_the_episode_that_is_drawn_is_the_first_that_was_scored(
     transductive: bool, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = FewShotRun.open(runs / "prototypical-strokes")
-    made = evaluate_run(run, EpisodeSpec(5, 1, 5), 30, transductive=transductive)
+    made = evaluate_fewshot_run(run, EpisodeSpec(5, 1, 5), 30, transductive=transductive)
     said: list[str] = []
-    real = drawing.episode_figure
-    monkeypatch.setattr(drawing, "episode_figure", lambda *a, **k: (said.append(k["subtitle"]), real(*a, **k))[1])
-    drawing.pictures(run, made)
+    real = run_figures.episode_figure
+    monkeypatch.setattr(run_figures, "episode_figure", lambda *a, **k: (said.append(k["subtitle"]), real(*a, **k))[1])
+    run_figures.fewshot_figures(run, made)
     assert said == [f"{made.values[0, -1, 0]:.0f}% of this episode's queries right"]
 
 
@@ -134,7 +133,7 @@ def test_a_run_that_is_not_finished_is_scored_with_a_warning(runs: Path, tmp_pat
     run.new_model(0).fit(run.dataset(), iterations=2).save(made_folder(run.checkpoint(0)))
     for _ in range(2):  # scored, and then what was saved
         with pytest.warns(UnfinishedRun, match=r"Seed 0 of .*run has 2 of its 6 iterations; --resume"):
-            evaluation_of(run, EpisodeSpec(5, 1, 2), 5, "test", "cpu", transductive=False)
+            saved_or_new_evaluation(run, EpisodeSpec(5, 1, 2), 5, "test", "cpu", transductive=False)
 
 
 def made_folder(path: Path) -> Path:
@@ -145,19 +144,19 @@ def made_folder(path: Path) -> Path:
 def test_a_finished_run_that_is_resumed_keeps_its_evaluations(runs: Path) -> None:
     run = FewShotRun.open(runs / "maml-strokes")
     before = run.checkpoint(0).stat().st_mtime_ns
-    train_seed(run, 0, lambda *_: None, TrainingOptions())
+    run.train_seed(0, lambda *_: None, TrainingOptions())
     assert run.checkpoint(0).stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("wrong", [{"way": 0}, {"shot": 0}, {"queries": 0}], ids=str)
 def test_a_setting_of_nothing_is_refused_and_not_replaced(wrong: Any, runs: Path) -> None:
-    options = EvaluateOptions(run=runs / "maml-strokes", **wrong)
+    options = FewShotEvaluate(path=runs / "maml-strokes", **wrong)
     for functions in (False, True):
         with pytest.raises(MetaRLError):
-            options.shape(functions=functions)
-    assert EvaluateOptions(run=runs, queries=15).shape(functions=True) == EpisodeSpec(1, 10, 15)
-    assert EvaluateOptions(run=runs).shape(functions=True) == EpisodeSpec(1, 10, 100)
-    assert EvaluateOptions(run=runs).shape(functions=False) == EpisodeSpec(5, 1, 15)
+            options.spec(functions=functions)
+    assert FewShotEvaluate(path=runs, queries=15).spec(functions=True) == EpisodeSpec(1, 10, 15)
+    assert FewShotEvaluate(path=runs).spec(functions=True) == EpisodeSpec(1, 10, 100)
+    assert FewShotEvaluate(path=runs).spec(functions=False) == EpisodeSpec(5, 1, 15)
 
 
 def test_functions_are_scored_by_their_error_at_every_step(runs: Path) -> None:
@@ -205,9 +204,9 @@ def test_runs_are_compared_on_the_same_episodes(
 
 def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = FewShotRun.open(runs / "prototypical-strokes")
-    plain = evaluate_run(run, EpisodeSpec(5, 1, 5), 200).at(1).value
-    helped = evaluate_run(run, EpisodeSpec(5, 1, 5, unlabelled=10), 200).at(1).value
-    together = evaluate_run(run, EpisodeSpec(5, 1, 5), 200, transductive=True)
+    plain = evaluate_fewshot_run(run, EpisodeSpec(5, 1, 5), 200).at(1).value
+    helped = evaluate_fewshot_run(run, EpisodeSpec(5, 1, 5, unlabelled=10), 200).at(1).value
+    together = evaluate_fewshot_run(run, EpisodeSpec(5, 1, 5), 200, transductive=True)
     assert helped > plain
     assert together.at(1).value > plain
     assert together.mark == "transductive"
@@ -218,10 +217,10 @@ def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: py
 
 def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
     run = FewShotRun.open(runs / "maml-strokes")
-    made = evaluate_run(run, setting_of("5w1s", functions=False), 20)
+    made = evaluate_fewshot_run(run, setting_of("5w1s", functions=False), 20)
     facts = {"command": "metarl ...", "machine": "one", "tuned_on": "val"}
     targets = [{"name": "5w1s", "target": "> 100", "basis": "all of them", "published": 98.7}]
-    folder = publish(tmp_path, run, [made], **facts, targets=targets)
+    folder = write_fewshot_result(tmp_path, run, [made], targets, **facts)
     assert folder == tmp_path / "fewshot" / "maml-custom" / "strokes"
     (result,) = load_results(tmp_path)
     assert result.summary["steps"] == 12
@@ -242,7 +241,7 @@ def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(MetaRLError, match="belongs below fewshot/"):
         load_results(tmp_path)
     with pytest.raises(MetaRLError, match="evaluate that setting too"):
-        publish(tmp_path, run, [made], **facts, targets=[{"name": "20w1s"}])
+        write_fewshot_result(tmp_path, run, [made], [{"name": "20w1s"}], **facts)
 
 
 @pytest.mark.parametrize("name", ["prototypical-strokes", "maml-sinusoid-sinusoid"])
@@ -252,8 +251,8 @@ def test_a_published_result_is_scored_again_to_the_same_numbers(
     run = FewShotRun.open(runs / name)
     functions = "sinusoid" in name
     figure, shape = ("mse 10-shot step 5", EpisodeSpec(1, 10, 20)) if functions else ("5w1s", EpisodeSpec(5, 1, 5))
-    facts = {"command": "metarl fewshot train x", "machine": "one", "tuned_on": "val", "targets": [{"name": figure}]}
-    folder = publish(tmp_path, run, [evaluate_run(run, shape, 20)], **facts)
+    facts = {"command": "metarl fewshot train x", "machine": "one", "tuned_on": "val"}
+    folder = write_fewshot_result(tmp_path, run, [evaluate_fewshot_run(run, shape, 20)], [{"name": figure}], **facts)
     check_result(folder, tmp_path)
     before = sorted(folder.iterdir())
     assert [each.name for each in before if each.suffix == ".safetensors"] == [
@@ -297,24 +296,24 @@ def test_the_head_of_all_training_classes_is_no_part_of_the_weights(learner: str
 
 
 def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:
-    made = evaluate_run(FewShotRun.open(runs / "maml-strokes"), EpisodeSpec(5, 1, 5), 20)
-    line = steps(made).axes[0].lines[0]
+    made = evaluate_fewshot_run(FewShotRun.open(runs / "maml-strokes"), EpisodeSpec(5, 1, 5), 20)
+    line = run_figures.steps_figure(made).axes[0].lines[0]
     np.testing.assert_allclose(line.get_xydata()[:, 1], made.values[0].mean(1))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "usage: metarl fewshot COMMAND"),
-        (["teach"], "Command fewshot 'teach' is unknown; choose one of train, evaluate, compare"),
-        (["train"], "Name the learner first"),
+        ([], "usage: metarl fewshot"),
+        (["teach"], "Unrecognized options: teach; Available subcommands: train, evaluate, compare"),
+        (["train"], "Missing from metarl fewshot train: LEARNER"),
         (["train", "resnet"], "Learner 'resnet' is unknown; known are prototypical"),
         (
             ["train", "maml", "--preset", "best"],
             "Learner 'maml' has no preset 'best'; choose one of default, short, sinusoid",
         ),
-        (["train", "maml", "--source", "sinusoid"], "a function has no classes; ask for way 1"),
-        (["train", "prototypical", "--source", "sinusoid"], "prototypical tells classes apart; for numbers take"),
+        (["train", "maml", "--data", "sinusoid"], "a function has no classes; ask for way 1"),
+        (["train", "prototypical", "--data", "sinusoid"], "prototypical tells classes apart; for numbers take"),
         (["train", "neural-process"], "neural-process predicts numbers"),
         (["train", "maml", "--config.episode.way", "500"], "500-way episodes"),
         (["train", "maml", "--seed", "1", "1"], "each once"),
@@ -342,10 +341,10 @@ def test_a_folder_is_taken_by_one_run(runs: Path, tmp_path: Path) -> None:
     run = FewShotRun.open(runs / "maml-strokes")
     with pytest.raises(MetaRLError, match="is there already; continue it with --resume"):
         FewShotRun.create(run.path, run.config, "strokes", (0,))
-    with pytest.raises(MetaRLError, match="was made with source_name strokes, not omniglot"):
+    with pytest.raises(MetaRLError, match="was made with dataset_name strokes, not omniglot"):
         FewShotRun.create(run.path, run.config, "omniglot", (0,), resume=True)
-    with pytest.raises(MetaRLError, match=r"choose --part test or --part val"):
-        evaluate_run(run, EpisodeSpec(), part="train")
+    with pytest.raises(MetaRLError, match=r"choose --split test or --split val"):
+        evaluate_fewshot_run(run, EpisodeSpec(), split="train")
     made = FewShotRun.create(tmp_path / "b", preset_config("maml"), "strokes", (0,))
     (made.path / "fewshot.json").write_text("{")
     with pytest.raises(MetaRLError, match="is damaged"):

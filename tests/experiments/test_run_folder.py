@@ -21,12 +21,11 @@ from metarl.core.checkpoint import load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.core.lock import locked
-from metarl.evaluate.run import evaluation_of
+from metarl.evaluate.agents import saved_or_new_outcome
 from metarl.experiments.fewshot_run import FewShotRun
-from metarl.experiments.fewshot_run import train_seed as train_fewshot
 from metarl.experiments.logs import STEPS, ResumableCSV, RunLogger
 from metarl.experiments.run import Run
-from metarl.experiments.training import train_run, train_seed
+from metarl.experiments.training import train_run
 from metarl.fewshot.model import FewShot
 
 pytestmark = pytest.mark.usefixtures("installed_families_only")
@@ -226,11 +225,11 @@ def test_an_evaluation_of_another_run_is_refused_and_an_old_one_made_anew(runs: 
     tensors, about = load_checkpoint(path)
     save_checkpoint(path, {k: v * 2 if k.startswith("params.policy") else v for k, v in tensors.items()}, about)
     os.utime(path, (0, 0))
-    evaluation_of(Run.open(runs / "one"))
+    saved_or_new_outcome(Run.open(runs / "one"))
     assert saved.read_text() != before
     before = saved.read_text()
     os.utime(saved, (0, 0))
-    evaluation_of(Run.open(runs / "one"))
+    saved_or_new_outcome(Run.open(runs / "one"))
     assert saved.read_text() == before
 
 
@@ -269,12 +268,11 @@ def test_a_damaged_log_is_named_and_left_as_it_is(
     before = path.read_bytes()
     with pytest.raises(MetaRLError, match=r"progress\.csv is damaged"):
         run.progress(0)
-    seed = train_seed if kind is Run else train_fewshot
     with pytest.raises(MetaRLError, match=r"progress\.csv is damaged: .*or delete it to go on without"):
-        train_run(run, jobs=1, train=seed)
+        train_run(run, jobs=1)
     assert path.read_bytes() == before
     path.unlink()
-    train_run(run, jobs=1, train=seed)
+    train_run(run, jobs=1)
 
 
 def test_a_folder_in_the_place_of_a_log_is_one_line(tmp_path: Path) -> None:

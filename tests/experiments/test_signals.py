@@ -91,13 +91,13 @@ def test_a_signal_saves_at_the_end_of_the_iteration(
 def test_a_signal_before_the_first_iteration_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real = Run.new_agent
+    real = Run.new_model
 
     def make(self: Run, *more: Any) -> Any:
         send(signal.SIGTERM)
         return real(self, *more)
 
-    monkeypatch.setattr(Run, "new_agent", make)
+    monkeypatch.setattr(Run, "new_model", make)
     assert stopped(train(tmp_path / "run")) == 128 + signal.SIGTERM
     assert "Interrupted by SIGTERM. Nothing had been trained yet." in capfd.readouterr().err
     assert not (tmp_path / "run").exists()

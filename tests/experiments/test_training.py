@@ -21,8 +21,9 @@ from metarl.core.checkpoint import load_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.experiments.logs import STEPS, ResumableCSV, RunLogger
+from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run import Run
-from metarl.experiments.training import TrainingOptions, train_run, train_seed
+from metarl.experiments.training import train_run
 
 pytestmark = pytest.mark.usefixtures("heard_signals")
 
@@ -214,7 +215,7 @@ def running(pid: int) -> bool:
 def test_a_run_that_stops_between_two_checkpoints_goes_on_exactly(config: MAMLConfig, tmp_path: Path) -> None:
     config = replace(config, total_timesteps=6 * ITERATION)
     whole = create(tmp_path / "whole", config)
-    train_run(whole, seconds=0)
+    train_run(whole, TrainingOptions(seconds=0))
     for last in (1, 4):
 
         class Stop(Exception):
@@ -226,7 +227,7 @@ def test_a_run_that_stops_between_two_checkpoints_goes_on_exactly(config: MAMLCo
 
         run = create(tmp_path / f"stopped-{last}", config)
         with pytest.raises(Stop):
-            train_seed(run, 0, report, TrainingOptions(seconds=0))
+            run.train_seed(0, report, TrainingOptions(seconds=0))
         assert len(rows(run.path)) == last + 1
         assert run.about_training(0)["iteration"] == last
         train_run(create(run.path, config, resume=True))
@@ -246,7 +247,7 @@ def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
 def test_wall_time_adds_up_over_resumes(tmp_path: Path) -> None:
     config = replace(CONFIG, total_timesteps=4 * ITERATION)
     run = create(tmp_path / "run", config)
-    agent = run.new_agent(0)
+    agent = run.new_model(0)
     agent.train_until(2 * ITERATION)
     agent.wall_seconds = 1000.0
     agent.save(run.checkpoint(0))
@@ -257,12 +258,12 @@ def test_wall_time_adds_up_over_resumes(tmp_path: Path) -> None:
 def test_checkpoints_are_so_many_seconds_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = list[int]()
     run = create(tmp_path / "run", replace(CONFIG, total_timesteps=4 * ITERATION))
-    agent_class = type(run.new_agent(0))
+    agent_class = type(run.new_model(0))
     monkeypatch.setattr(agent_class, "save", lambda self, _path: saved.append(self.iteration))
-    train_seed(run, 0, lambda *_: None, TrainingOptions(seconds=1000))
+    run.train_seed(0, lambda *_: None, TrainingOptions(seconds=1000))
     assert saved == [4]
     saved.clear()
-    train_seed(run, 0, lambda *_: None, TrainingOptions(seconds=0))
+    run.train_seed(0, lambda *_: None, TrainingOptions(seconds=0))
     assert saved == [1, 2, 3, 4, 4]
 
 
@@ -287,8 +288,9 @@ def test_a_failing_seed_is_named_without_children_too(broken: str, tmp_path: Pat
 
 @pytest.mark.parametrize("wrong", [{"threads": 0}, {"jobs": 0}, {"seconds": -1.0}], ids=str)
 def test_numbers_of_training_are_checked(wrong: dict[str, Any], tmp_path: Path) -> None:
+    jobs = wrong.pop("jobs", None)
     with pytest.raises(MetaRLError, match="must be"):
-        train_run(create(tmp_path / "run"), **wrong)
+        train_run(create(tmp_path / "run"), TrainingOptions(**wrong), jobs)
 
 
 # Run folders
@@ -422,7 +424,7 @@ def test_a_split_that_was_changed_is_refused(tmp_path: Path) -> None:
     saved["test"]["goal"][0][0] += 1e-9
     (run.path / "splits.json").write_text(json.dumps(saved))
     with pytest.raises(MetaRLError, match="the file was changed"):
-        run.new_agent(0)
+        run.new_model(0)
 
 
 # Logs

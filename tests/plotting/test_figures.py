@@ -13,14 +13,22 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from metarl.core.errors import MetaRLError
-from metarl.plotting import style as drawing
-from metarl.plotting.curves import comparison_figure, curve_figure, learning_figure, overview_figure, save_figure
-from metarl.plotting.paths import paths_figure
-from metarl.plotting.style import GOAL, LABEL_GAP, spread, step_colours
+from metarl.plotting import style
+from metarl.plotting.curves import comparison_figure, curve_figure, learning_figure, overview_figure
+from metarl.plotting.paths import draw_paths
+from metarl.plotting.style import GOAL, new_figure, save_figure, step_colours
 
 
 def texts(axes: Axes) -> list[str]:
-    return [text.get_text() for text in axes.texts]
+    legend = axes.get_legend()
+    found = [*axes.texts, axes._left_title, *(legend.texts if legend else ())]
+    return [text.get_text() for text in found]
+
+
+def paths_figure(*arguments, **options) -> Figure:
+    figure = new_figure(6, 4.8)
+    draw_paths(figure, *arguments, **options)
+    return figure
 
 
 def line(axes: Axes, **wanted: object) -> np.ndarray:
@@ -28,20 +36,6 @@ def line(axes: Axes, **wanted: object) -> np.ndarray:
     found = [each for each in axes.lines if all(getattr(each, f"get_{k}")() == v for k, v in wanted.items())]
     assert len(found) == 1
     return np.asarray(found[0].get_xydata())
-
-
-def assert_nothing_is_cut_off(figure: Figure) -> None:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    box = figure.bbox
-    for axes in figure.axes:
-        for text in (*axes.texts, axes.xaxis.label, axes.yaxis.label):
-            extent = text.get_window_extent()
-            if text.get_text() and text.get_visible():
-                assert extent.x0 >= -1, text
-                assert extent.y0 >= -1, text
-                assert extent.x1 <= box.x1 + 1, text
-                assert extent.y1 <= box.y1 + 1, text
 
 
 def sample_paths(n_steps: int = 4, n_tasks: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -100,11 +94,12 @@ def test_a_task_that_goes_astray_does_not_squeeze_the_curve(make_evaluation) -> 
     assert low > -400
 
 
-def test_a_long_title_is_set_smaller(make_evaluation) -> None:
+def test_a_long_title_is_broken(make_evaluation, assert_legible) -> None:
     short, long = (curve_figure(make_evaluation(agent=name)) for name in ("maml", "a-name-of-" * 6))
-    assert_nothing_is_cut_off(short)
-    assert_nothing_is_cut_off(long)
-    assert long.axes[0].texts[-2].get_size() < short.axes[0].texts[-2].get_size() == 13
+    assert_legible(short)
+    assert_legible(long)
+    one, two = (each._suptitle.get_window_extent() for each in (short, long))
+    assert two.height > 1.5 * one.height
 
 
 def test_the_learning_curve_of_an_agent_that_does_not_adapt_names_no_step(tmp_path: Path) -> None:
@@ -120,7 +115,7 @@ def test_a_long_curve_is_a_line_without_markers(make_evaluation) -> None:
     assert len(axes.get_xticks()) < 20
 
 
-def test_a_comparison_draws_each_agent_labelled_at_its_end(make_evaluation) -> None:
+def test_a_comparison_draws_each_agent_labelled_at_its_end(make_evaluation, assert_legible) -> None:
     pair = [make_evaluation(), make_evaluation(agent="finetune", shares=(0.0, 0.2, 0.3, 0.4))]
     figure = comparison_figure(pair)
     axes = figure.axes[0]
@@ -129,7 +124,7 @@ def test_a_comparison_draws_each_agent_labelled_at_its_end(make_evaluation) -> N
         assert each.agent in texts(axes)
     assert len({each.get_color() for each in axes.lines if each.get_label() in ("maml", "finetune")}) == 2
     assert axes.get_ylabel() == "normalised score"
-    assert_nothing_is_cut_off(figure)
+    assert_legible(figure)
 
 
 def test_a_comparison_without_an_optimum_is_of_returns(make_evaluation) -> None:
@@ -144,24 +139,24 @@ def test_different_tasks_are_not_drawn_into_one_plot(make_evaluation) -> None:
         comparison_figure([make_evaluation(), make_evaluation(agent="b", task_vectors=np.zeros((20, 2)))])
 
 
-def test_the_learning_curve_is_the_mean_over_seeds_at_common_steps(tmp_path: Path) -> None:
+def test_the_learning_curve_is_the_mean_over_seeds_at_common_steps(tmp_path: Path, assert_legible) -> None:
     header = "time/total_timesteps,return_0,return_1\n"
     (tmp_path / "a.csv").write_text(f"{header}100,-4,-2\n200,,\n300,-3,-1\n400,-3,-1\n")
     (tmp_path / "b.csv").write_text(f"{header}100,-6,-4\n200,-5,-3\n300,-5,-3\n")
     progress = [tmp_path / "a.csv", tmp_path / "b.csv"]
     figure = learning_figure(progress, steps="time/total_timesteps", returns=["return_0", "return_1"])
     axes = figure.axes[0]
-    assert line(axes, label="return_0").tolist() == [[100, -5], [300, -4]]
-    assert line(axes, label="return_1").tolist() == [[100, -3], [300, -2]]
+    assert line(axes, label="before adaptation").tolist() == [[100, -5], [300, -4]]
+    assert line(axes, label="1 step").tolist() == [[100, -3], [300, -2]]
     assert {"before adaptation", "1 step", "2 seeds"} <= set(texts(axes))
-    assert_nothing_is_cut_off(figure)
+    assert_legible(figure)
 
 
 def test_seeds_whose_episodes_end_early_have_steps_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("steps,return\n100,1\n200,2\n300,3\n")
     (tmp_path / "b.csv").write_text("steps,return\n90,0\n190,1\n290,2\n")
     figure = learning_figure([tmp_path / "a.csv", tmp_path / "b.csv"], steps="steps", returns=["return"])
-    np.testing.assert_allclose(line(figure.axes[0], label="return"), [[100, 0.55], [200, 1.55]])
+    np.testing.assert_allclose(line(figure.axes[0], label="before adaptation"), [[100, 0.55], [200, 1.55]])
 
 
 def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
@@ -211,9 +206,10 @@ def test_panels_are_square_apart_and_inside_the_figure() -> None:
     for n_tasks in (1, 4, 6, 12):
         paths, goals = sample_paths(n_tasks=n_tasks)
         figure = paths_figure(paths, goals)
-        boxes = [axes.get_position().transformed(figure.transFigure) for axes in figure.axes]
+        FigureCanvasAgg(figure).draw()
+        boxes = [axes.get_window_extent() for axes in figure.axes]
         for i, box in enumerate(boxes):
-            assert box.width == pytest.approx(box.height)
+            assert box.width == pytest.approx(box.height, abs=1)
             assert box.x0 > 0
             assert box.y0 > 0
             assert box.x1 < figure.bbox.x1
@@ -233,30 +229,33 @@ def test_paths_of_another_shape_are_refused(paths, goals, valid, message: str) -
         paths_figure(paths, goals, valid)
 
 
-def test_the_overview_joins_paths_and_curve_in_the_same_colours(make_evaluation) -> None:
+def test_the_overview_joins_paths_and_curve_in_the_same_colours(make_evaluation, assert_legible) -> None:
     evaluation = make_evaluation()
     figure = overview_figure(evaluation, *sample_paths())
     assert len(figure.axes) == 7
     curve = figure.axes[-1]
     markers = curve.collections[1].get_facecolors()[:, :3]
     assert markers == pytest.approx(np.array([to_rgb(colour) for colour in step_colours(4)]))
-    assert "Return, test (fresh)" in texts(curve)
-    panels_end = max(axes.get_position().x1 for axes in figure.axes[:-1])
+    assert [each._suptitle.get_text() for each in figure.subfigs] == [
+        "maml on PointNavigation (maml)",
+        "Return, test (fresh)",
+    ]
     FigureCanvasAgg(figure).draw()
-    assert curve.get_tightbbox().x0 > panels_end * figure.bbox.width
-    assert_nothing_is_cut_off(figure)
+    panels_end = max(axes.get_window_extent().x1 for axes in figure.axes[:-1])
+    assert curve.get_tightbbox().x0 > panels_end
+    assert_legible(figure)
 
 
-def test_the_overview_of_a_long_trial_names_a_few_episodes_beside_the_curve(make_evaluation) -> None:
+def test_the_overview_of_a_long_trial_names_a_few_episodes_beside_the_curve(make_evaluation, assert_legible) -> None:
     shares = tuple(np.linspace(0, 0.9, 20))
     evaluation = make_evaluation(shares=shares, episodes=tuple(range(20)), trial=True)
     figure = overview_figure(evaluation, *sample_paths(n_steps=20))
-    legend = figure.legends[0]
+    (legend,) = figure.subfigs[0].legends
     assert [text.get_text() for text in legend.texts] == ["episode 1", "episode 11", "episode 20", "hidden goal"]
     FigureCanvasAgg(figure).draw()
     assert legend.get_window_extent().x1 < figure.axes[-1].get_tightbbox().x0
     assert all(tick == round(tick) for tick in figure.axes[-1].get_xticks())
-    assert_nothing_is_cut_off(figure)
+    assert_legible(figure)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -273,7 +272,7 @@ def test_a_picture_that_fails_leaves_the_old_one(make_evaluation, tmp_path: Path
 
     path = tmp_path / "curve.png"
     path.write_bytes(b"old")
-    monkeypatch.setattr(drawing, "write_atomic", fail)
+    monkeypatch.setattr(style, "write_atomic", fail)
     with pytest.raises(RuntimeError):
         save_figure(curve_figure(make_evaluation()), path)
     assert path.read_bytes() == b"old"
@@ -295,13 +294,6 @@ def test_no_global_state_is_touched(make_evaluation) -> None:
     assert settings() == before
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or not pyplot.get_fignums()
-
-
-def test_labels_are_pushed_apart_no_further_than_needed() -> None:
-    assert spread([0.1, 0.9, 0.5], 0.05) == pytest.approx([0.1, 0.9, 0.5])
-    assert spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
-    assert spread([0.52, 0.5, 0.51], 0.1) == pytest.approx([0.61, 0.41, 0.51])
-    assert spread([], LABEL_GAP) == []
 
 
 def test_steps_start_grey_and_darken() -> None:

@@ -10,7 +10,7 @@ from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
 from metarl.experiments.run import Run
 from metarl.family import make_family
-from metarl.plotting.film import film_run, frames, render_reference
+from metarl.plotting.film import frames, render_reference, render_run
 
 NAVIGATION = "metarl/PointNavigation-v0"
 SMALL = ["--config.tasks", "2", "--config.episodes", "3", "--config.hidden", "4", "--config.total-timesteps", "500"]
@@ -24,31 +24,31 @@ def run(tmp_path: Path) -> Run:
 
 def test_a_player_on_several_tasks() -> None:
     family = make_family(NAVIGATION)
-    render_policy = render_reference(family, "straight to the goal", n_tasks=3)
-    assert render_policy.tasks == family.splits.test[:3]
-    for history, task in zip(render_policy.histories[0], render_policy.tasks, strict=True):
+    film = render_reference(family, "straight to the goal", n_tasks=3)
+    assert film.tasks == family.splits.test[:3]
+    for history, task in zip(film.histories[0], film.tasks, strict=True):
         assert np.abs(history[-1]["position"] - task["goal"]).max() < 0.05
         assert len(history) < family.horizon  # until the goal is reached, which ends the episode
-    pictures = frames(render_policy)
-    assert len(pictures) == max(map(len, render_policy.histories[0]))
+    pictures = frames(film)
+    assert len(pictures) == max(map(len, film.histories[0]))
     assert {picture.shape for picture in pictures} == {(32 + 2 * 400 + 4, 2 * 400 + 4, 3)}
-    assert len(frames(render_policy, steps=2)) == 3
+    assert len(frames(film, steps=2)) == 3
 
 
 def test_an_agent_before_and_after_adaptation(run: Run) -> None:
-    render_policy = film_run(run, n_tasks=2, points=3)
-    assert render_policy.heads == ("before adaptation", "after adaptation, 3 episodes", "after adaptation, 6 episodes")
-    assert [len(histories) for histories in render_policy.histories] == [2, 2, 2]
-    assert not np.array_equal(*(histories[0][-1]["position"] for histories in render_policy.histories[:2]))
-    again = film_run(run, n_tasks=2, points=3)
-    np.testing.assert_array_equal(render_policy.histories[2][1][-1]["position"], again.histories[2][1][-1]["position"])
+    film = render_run(run, n_tasks=2, points=3)
+    assert film.heads == ("before adaptation", "after adaptation, 3 episodes", "after adaptation, 6 episodes")
+    assert [len(histories) for histories in film.histories] == [2, 2, 2]
+    assert not np.array_equal(*(histories[0][-1]["position"] for histories in film.histories[:2]))
+    again = render_run(run, n_tasks=2, points=3)
+    np.testing.assert_array_equal(film.histories[2][1][-1]["position"], again.histories[2][1][-1]["position"])
 
 
 def test_fewer_tasks_than_asked_for_are_shown_again() -> None:
     family = make_family("metarl/PointNavigation-v0")
     n = len(family.splits.test)
-    render_policy = render_reference(family, "stand still", n_tasks=n + 2)
-    assert render_policy.tasks[n:] == family.splits.test[:2]
+    film = render_reference(family, "stand still", n_tasks=n + 2)
+    assert film.tasks[n:] == family.splits.test[:2]
 
 
 @pytest.mark.parametrize("of_run", [False, True])
@@ -66,7 +66,7 @@ def test_the_command(of_run: bool, run: Run, tmp_path: Path, capsys: pytest.Capt
     ("words", "message"),
     [
         ([NAVIGATION, "--output", "a.avi"], "none of .gif, .mp4"),
-        ([NAVIGATION, "--player", "me"], "no reference policy 'me'; choose one of random, stand still"),
+        ([NAVIGATION, "--reference", "me"], "no reference policy 'me'; choose one of random, stand still"),
         ([NAVIGATION, "--envs", "0"], "envs=0"),
         ([NAVIGATION, "--steps", "0"], "steps=0"),
         (["nowhere"], "'nowhere' is unknown"),
@@ -80,4 +80,4 @@ def test_what_cannot_be_filmed(words: list[str], message: str, capsys: pytest.Ca
 
 def test_a_seed_that_a_run_has_not(run: Run) -> None:
     with pytest.raises(MetaRLError, match="no seed 7; choose one of 0"):
-        film_run(run, seed=7)
+        render_run(run, seed=7)

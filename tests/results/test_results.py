@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import MetaRLError
+from metarl.evaluate.rows import number
 from metarl.evaluate.sums import record_sums
-from metarl.evaluate.tables import number
 from results.files import FILES, check_result, extras, load_results, write_result
 from results.report import (
     fewshot_table,
