@@ -10,7 +10,7 @@ from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
 from metarl.experiments.run import Run
 from metarl.family import make_family
-from metarl.plotting.film import frames, render_reference, render_run
+from metarl.plotting.render import frames, render_reference, render_run
 
 NAVIGATION = "metarl/PointNavigation-v0"
 SMALL = ["--config.tasks", "2", "--config.episodes", "3", "--config.hidden", "4", "--config.total-timesteps", "500"]
