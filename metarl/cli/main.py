@@ -79,11 +79,11 @@ def _parsed(arguments: list[str]) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        # The words of tyro's box, a sentence for each of its parts.
-        lines = [line.strip("│ ") for line in said.getvalue().splitlines() if line.startswith("│")]
-        parts = " ".join("─" if set(line) == {"─"} else line for line in lines).split("─")
+        # The words of tyro's box below its heading, a sentence for each of its parts.
+        lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
+        parts = "\n".join("" if set(line) <= set("─-╰╯") else line for line in lines).split("\n\n")
         words = [" ".join(part.split()) for part in parts if "Argument helptext" not in part]
-        raise MetaRLError("; ".join(part.removesuffix(".") for part in words) + ".") from None
+        raise MetaRLError("; ".join(part.removesuffix(".") for part in words if part) + ".") from None
     return getattr(chosen, "command", chosen)
 
 
