@@ -57,13 +57,13 @@ def measure(rounding: str, seeds: int, record: Path, tests: str) -> None:
 
 
 def read(record: Path) -> dict[str, Row]:
-    """Rows by test; of a test that was run again the newest."""
+    """Return rows by test; of a test that was run again the newest."""
     rows = [json.loads(line) for line in record.read_text().splitlines()]
     return {row["test"].removeprefix("tests/"): row for row in rows}
 
 
 def page(rows: dict[str, dict[str, Row]], seeds: int, capability: str) -> str:
-    """The page's Markdown: a table for each file of tests, a line in it for each number that is bounded."""
+    """Return the page's Markdown: a table for each file of tests, a line in it for each number that is bounded."""
     first, *others = rows.values()
     native = (
         ""
@@ -84,13 +84,13 @@ def page(rows: dict[str, dict[str, Row]], seeds: int, capability: str) -> str:
 
 
 def bounds(row: Row) -> list[tuple[str, str]]:
-    """Each bounded number's name and bound."""
+    """Return each bounded number's name and bound."""
     above = [(name, f"> {bound:.3g}") for name, bound in row["above"].items()]
     return above + [(name, f"< {bound:.3g}") for name, bound in row["below"].items()]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Least, median and greatest."""
+    """Print least, median and greatest."""
     return " / ".join(f"{value:.2f}" for value in (min(values), statistics.median(values), max(values)))
 
 

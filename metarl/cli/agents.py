@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarl.cli.base import Command, FamilyName, RunPath, RunPaths, TrainCommand, show
+from metarl.cli.base import FamilyName, RunPath, RunPaths, ScoreCommand, TrainCommand, show
 from metarl.core.errors import MetaRLError
 
 
@@ -45,7 +45,7 @@ class Train(TrainCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnCode(Command):
+class OwnCode(ScoreCommand):
     """The names that runs of one's own code are opened with: nothing else is imported because a file names it."""
 
     family: str | None = None
@@ -79,12 +79,6 @@ class Evaluate(OwnCode):
     adapts to the episodes of another task"""
     output: Path | None = None
     """folder for the files; the run folder unless given, and none of a published result's"""
-    device: str = "cpu"
-    """cpu, cuda, ..."""
-    threads: int = 1
-    """torch threads"""
-    json: bool = False
-    """print the table's rows as JSON"""
 
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
@@ -123,12 +117,6 @@ class Compare(OwnCode):
     """val, test or ood"""
     output: Path = Path("comparison.png")
     """the plot; beside it a CSV of the same name"""
-    device: str = "cpu"
-    """cpu, cuda, ..."""
-    threads: int = 1
-    """torch threads"""
-    json: bool = False
-    """print the table's rows as JSON"""
 
     def run(self, command: str) -> None:
         if not self.paths:
@@ -191,10 +179,6 @@ class Render(OwnCode):
     """of each episode; all unless given"""
     output: Path = Path("video.gif")
     """.gif, or .mp4 with the extra video"""
-    threads: int = 1
-    """torch threads"""
-    json: bool = False
-    """print what was written as JSON"""
 
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process

@@ -32,6 +32,18 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreCommand(Command):
+    """The options of every command that plays or adapts."""
+
+    device: str = "cpu"
+    """cpu, cuda, ..."""
+    threads: int = 1
+    """torch threads"""
+    json: bool = False
+    """print what is shown as JSON"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainCommand(Command):
     """The options that every training has."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from metarl.cli.base import Command, RunPath, RunPaths, TrainCommand, show
+from metarl.cli.base import RunPath, RunPaths, ScoreCommand, TrainCommand, show
 from metarl.core.errors import MetaRLError
 
 if TYPE_CHECKING:  # they import torch
@@ -43,7 +43,7 @@ class FewShotTrain(TrainCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Scoring(Command):
+class _Scoring(ScoreCommand):
     """The setting that learners are scored in."""
 
     way: int | None = None
@@ -60,12 +60,6 @@ class _Scoring(Command):
     """scored episodes"""
     split: str = "test"
     """test or val"""
-    device: str = "cpu"
-    """cpu, cuda, ..."""
-    threads: int = 1
-    """torch threads"""
-    json: bool = False
-    """print the table's rows as JSON"""
 
     def spec(self, *, functions: bool) -> "EpisodeSpec":
         """Return the specification of the scored episodes, of classes or of functions."""

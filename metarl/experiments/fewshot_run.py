@@ -14,8 +14,9 @@ import numpy as np
 from metarl.core.checkpoint import check_owner, config_from
 from metarl.core.errors import MetaRLError
 from metarl.experiments.logs import RunLogger
-from metarl.experiments.options import Report, TrainingOptions
-from metarl.experiments.run_folder import CheckpointSaver, RunFolder, check_seeds, new_id
+from metarl.experiments.options import Report
+from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
+from metarl.experiments.saving import CheckpointSaver
 from metarl.fewshot.config import FewShotConfig, used
 from metarl.fewshot.data.dataset import FewShotDataset, make_dataset
 from metarl.fewshot.model import FewShot
@@ -103,9 +104,7 @@ class FewShotRun(RunFolder):
     def _amount(self, model: FewShot) -> int:
         return model.iteration
 
-    def _train(
-        self, model: FewShot, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
-    ) -> None:
+    def _train(self, model: FewShot, logger: RunLogger, saver: CheckpointSaver, report: Report) -> None:
         apart = max(1, self.budget // _ROWS)
         rows: list[dict[str, float]] = []  # since the last one of the log
 

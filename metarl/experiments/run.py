@@ -21,7 +21,8 @@ from metarl.core.plugins import AGENTS, FAMILIES, trusted
 from metarl.core.process import log_mujoco_in
 from metarl.experiments.logs import RunLogger
 from metarl.experiments.options import Report, TrainingOptions
-from metarl.experiments.run_folder import CheckpointSaver, RunFolder, check_seeds, new_id
+from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
+from metarl.experiments.saving import CheckpointSaver
 from metarl.family import TaskFamily, make_family
 from metarl.rollout.compiled import compile_rollouts
 from metarl.tasks import Split
@@ -157,9 +158,7 @@ class Run(RunFolder):
     def _amount(self, model: Algorithm) -> int:
         return model.num_timesteps
 
-    def _train(
-        self, model: Algorithm, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
-    ) -> None:
+    def _train(self, model: Algorithm, logger: RunLogger, saver: CheckpointSaver, report: Report) -> None:
         log_mujoco_in(self.seed_folder(model.seed))
         model.set_logger(logger)
         model.train_until(self.config.total_timesteps, _Checkpoints(saver, model.seed, report))

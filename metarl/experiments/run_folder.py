@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import shutil
-import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,41 +26,13 @@ from metarl.core.process import prepare_process
 from metarl.experiments import signals
 from metarl.experiments.logs import PROGRESS, RunLogger, progress_digest
 from metarl.experiments.options import Report, TrainingOptions
+from metarl.experiments.saving import CheckpointSaver
 
 _CHECKPOINT = "checkpoint.safetensors"
 
 
 class UnfinishedRun(UserWarning):
     """A run was scored before its training had ended."""
-
-
-class CheckpointSaver:
-    """Saves one seed's checkpoint together with the digest of its log.
-
-    Args:
-        run: whose folder it is saved in; raises at a save where that folder is gone.
-        seed: of the model.
-        model: an agent or a few-shot learner; it gets the log's digest and is asked to ``save`` itself.
-        logger: of the seed.
-        seconds: between two checkpoints.
-    """
-
-    def __init__(self, run: "RunFolder", seed: int, model: Any, logger: RunLogger, seconds: float) -> None:
-        self._run, self._seed, self._model, self._logger, self._seconds = run, seed, model, logger, seconds
-        self._saved = time.monotonic()
-
-    def save(self) -> None:
-        """Save the checkpoint now."""
-        self._run.check_there()
-        self._model.log_digest = self._logger.digest
-        self._model.save(self._run.checkpoint(self._seed))
-        self._saved = time.monotonic()
-
-    def save_if_due(self) -> None:
-        """Save where the seconds have passed or a signal asks for the end; raises Interrupted in the latter case."""
-        if time.monotonic() - self._saved >= self._seconds or signals.asked() is not None:
-            self.save()
-            signals.stop_if_asked()
 
 
 class RunFolder(ABC):
@@ -204,8 +175,9 @@ class RunFolder(ABC):
         with using(folder):
             folder.mkdir(exist_ok=True)
         logger = RunLogger(folder, self._amount(model), model.log_digest)
+        saver = CheckpointSaver(model, self.checkpoint(seed), logger, options.seconds, self.check_there)
         try:
-            self._train(model, logger, CheckpointSaver(self, seed, model, logger, options.seconds), report, options)
+            self._train(model, logger, saver, report)
         finally:
             # TensorBoard writes in a thread of its own, which must not go on in the folder of a run that has failed.
             logger.close()
@@ -215,9 +187,7 @@ class RunFolder(ABC):
         """Return how many steps or iterations a model has been trained for."""
 
     @abstractmethod
-    def _train(
-        self, model: Any, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
-    ) -> None:
+    def _train(self, model: Any, logger: RunLogger, saver: CheckpointSaver, report: Report) -> None:
         """Train a model to the end of the budget, logging, reporting and saving on the way."""
 
     def warn_if_unfinished(self, seed: int, amount: int, unit: str) -> None:

@@ -130,7 +130,7 @@ def _child(run: RunFolder, seed: int, messages: Any, options: TrainingOptions) -
 
 
 def _end_with(parent: Any) -> None:
-    """A parent that is killed takes no leave of its children: left alone, they would write beside a resumed run."""
+    """End with a parent that is killed: children that were left alone would write beside a resumed run."""
     parent.join()
     os._exit(1)
 

@@ -118,6 +118,11 @@ def key(axes: Axes, ends: Mapping[str, float], more: Sequence[Artist] = ()) -> N
     )
 
 
+def short(text: str, most: int = 26) -> str:
+    """Return a text, or the two ends of one that has more than so many characters."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+
+
 def x_ticks(axes: Axes, values: Sequence[float]) -> None:
     """Give a short axis a tick for each value, a long one some whole numbers, and a little room at both ends."""
     extent = max(1.0, values[-1] - values[0])

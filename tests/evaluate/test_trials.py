@@ -17,17 +17,11 @@ from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
 from metarl.evaluate import packing, references, scores_csv
 from metarl.evaluate.agents import evaluate_run, save_outcome, saved_or_new_outcome
+from metarl.evaluate.comparison import comparison_csv, comparison_table, separation_rows
 from metarl.evaluate.references import reference_evaluations, reference_returns
 from metarl.evaluate.scores import Evaluation, evenly
 from metarl.evaluate.statistics import estimate
-from metarl.evaluate.tables import (
-    as_json,
-    comparison_csv,
-    comparison_table,
-    curve_table,
-    separation_rows,
-    trial_row,
-)
+from metarl.evaluate.tables import curve_table, evaluation_json, trial_row
 from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
 from metarl.family import make_family
@@ -177,7 +171,7 @@ def test_a_long_curve_is_shown_by_a_few_rows_and_its_total(trial: Evaluation) ->
     ]
     assert any(row[0] == "trial" for row in rows)
     assert "…" not in text
-    content = as_json(trial)
+    content = evaluation_json(trial)
     assert len(content["curve"]) == 100
     assert content["trial"]["return"]["mean"] == pytest.approx(trial.returns.sum(1).mean())
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.patches import Rectangle
@@ -13,11 +12,10 @@ from matplotlib.patches import Rectangle
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.statistics import Estimate, Interval
 from metarl.plotting.charts import Line, Ranked, lines_figure, ranking_figure
-from metarl.plotting.fewshot.checks import short
 from metarl.plotting.fewshot.embedding import embedding_figure
 from metarl.plotting.fewshot.episode import MOST_QUERIES, episode_figure
 from metarl.plotting.fewshot.function import function_figure
-from metarl.plotting.style import AGENTS, GOAL, INK, save_figure
+from metarl.plotting.style import AGENTS, GOAL, INK, save_figure, short
 
 TITLED: dict[str, Any] = {"title": "a title", "subtitle": "a subtitle"}
 AXES: dict[str, Any] = {"x_label": "adaptation steps", "y_label": "accuracy"}
@@ -268,57 +266,6 @@ def test_the_same_picture_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / name.format(0)).read_bytes() == (tmp_path / name.format(1)).read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"queries": np.zeros((4, 8, 9))}, r"support of shape \(2, 8, 8\) and queries of shape \(4, 8, 9\)"),
-        ({"queries": np.zeros((0, 8, 8))}, r"queries of shape \(0, 8, 8\)"),
-        ({"support": np.zeros((2, 4, 8, 8)), "queries": np.zeros((4, 4, 8, 8))}, "4 channels; 1, grey, or 3"),
-        ({"support": np.full((2, 8, 8), np.nan)}, "128 are NaN or infinite"),
-        ({"support": torch.zeros(2, 8, 8, requires_grad=True)}, "without gradients"),
-        ({"support_labels": [0, 1, 0]}, r"support_labels has shape \(3,\); 2 samples have labels \(2,\)"),
-        ({"query_labels": [0, 1, 0, 2]}, "query_labels holds 2; 2 names are given, for 0 to 1"),
-        ({"predicted": [0, 1, 0, -1]}, "predicted holds -1; 2 names"),
-        ({"predicted": [0, 1, 0, 0.5]}, "predicted holds 0.5; 2 names"),
-        ({"predicted": ["a", "b", "a", "b"]}, "predicted: no array of numbers"),
-    ],
-)
-def test_bad_episodes_are_refused_with_numbers(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(MetaRLError, match=message):
-        episode_figure(**{**episode(2, 1, 2), **changed})
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"support": np.zeros((2, 4))}, r"support \(2, 4\), queries \(8, 3\), prototypes \(2, 3\)"),
-        ({"prototypes": np.zeros((3, 3))}, "3 prototypes of 2 classes"),
-        ({"query_labels": [0, 1]}, r"query_labels has shape \(2,\); 8 samples"),
-    ],
-)
-def test_bad_features_are_refused_with_numbers(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(MetaRLError, match=message):
-        embedding_figure(**{**features(), **changed})
-
-
 def test_a_ranking_of_nobody_is_refused() -> None:
     with pytest.raises(MetaRLError, match="0 rows"):
         ranking_figure([], x_label="accuracy", **TITLED)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"support_x": [1]}, "support of 1 x and 2 y"),
-        ({"predictions": {"maml": [1, 2]}}, r"0 deviations of \[2\] numbers"),
-        ({"predictions": {}}, "0 predictions"),
-        ({"query_x": np.zeros((3, 2))}, r"query_x has shape \(3, 2\)"),
-        ({"deviations": {"cnp": [1, 1, 1]}}, r"Deviations of \['cnp'\] without a prediction; there are maml"),
-        ({"deviations": {"maml": [1, -1, 1]}}, "least deviation is -1.0"),
-    ],
-)
-def test_bad_regressions_are_refused_with_numbers(changed: dict[str, Any], message: str) -> None:
-    given: dict[str, Any] = {"support_x": [0, 1], "query_x": [0, 1, 2], "predictions": {"maml": [0, 1, 2]}, **changed}
-    support, query = (given.pop("support_x"), [0, 1]), (given.pop("query_x"), [0, 1, 2])
-    with pytest.raises(MetaRLError, match=message):
-        function_figure(support, query, **given, **TITLED)

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 
-from metarl.core.errors import MetaRLError
-from metarl.plotting.fewshot.checks import Array, class_labels, numbers, short
-from metarl.plotting.style import AGENTS, INK, MUTED, PANEL, TEXT, agent_colours, heading, new_figure
+from metarl.evaluate.statistics import Array
+from metarl.plotting.style import AGENTS, INK, MUTED, PANEL, TEXT, agent_colours, heading, new_figure, short
 
 MARKERS = "osD^"  # of classes whose colours repeat
 _ENTRIES = 23  # of a column of the key
@@ -42,17 +41,11 @@ def embedding_figure(
         title: of the figure.
         subtitle: below it.
     """
-    parts = {"support": numbers("support", support), "queries": numbers("queries", queries)}
-    if prototypes is not None:
-        parts["prototypes"] = numbers("prototypes", prototypes)
-    if len({part.shape[1:] for part in parts.values()}) > 1 or parts["queries"].ndim != 2 or not parts["queries"].size:
-        shapes = ", ".join(f"{name} {part.shape}" for name, part in parts.items())
-        raise MetaRLError(f"Features of shapes {shapes}; give (n, d) each, with the same d.")
-    if prototypes is not None and len(parts["prototypes"]) != len(names):
-        raise MetaRLError(f"{len(parts['prototypes'])} prototypes of {len(names)} classes; give one for each.")
+    given = {"support": support, "queries": queries, "prototypes": prototypes}
+    parts = {kind: np.asarray(each, np.float64) for kind, each in given.items() if each is not None}
     labels = {
-        "queries": class_labels("query_labels", query_labels, len(parts["queries"]), names),
-        "support": class_labels("support_labels", support_labels, len(parts["support"]), names),
+        "queries": np.asarray(query_labels),
+        "support": np.asarray(support_labels),
         "prototypes": np.arange(len(names)),
     }
     plane, shares = _plane(parts)

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from metarl.core.errors import MetaRLError
-from metarl.plotting.fewshot.checks import Array, class_labels, numbers, short
-from metarl.plotting.style import GOAL, GRID, INK, MUTED, PANEL, heading, new_figure
+from metarl.evaluate.statistics import Array
+from metarl.plotting.style import GOAL, GRID, INK, MUTED, PANEL, heading, new_figure, short
 
 MOST_SHOTS, MOST_QUERIES = 10, 15  # of a class, that are shown
 _CELL = 0.55  # inches, of an image and what is around it
@@ -47,10 +46,8 @@ def episode_figure(
         ink: of grey images: whether great values are ink and drawn dark. Unless given, the rarer value is ink where
             there are two, as in Omniglot; other images are drawn as they are.
     """
-    given, asked = _pictures(numbers("support", support), numbers("queries", queries), ink)
-    shown_as = class_labels("support_labels", support_labels, len(given), names)
-    true = class_labels("query_labels", query_labels, len(asked), names)
-    guess = class_labels("predicted", predicted, len(asked), names)
+    given, asked = _pictures(np.asarray(support, np.float64), np.asarray(queries, np.float64), ink)
+    shown_as, true, guess = (np.asarray(labels) for labels in (support_labels, query_labels, predicted))
     way, (height, width) = len(names), given.shape[1:3]
     of_class = [np.flatnonzero(true == c) for c in range(way)]
     given_most, most = int(np.bincount(shown_as).max()), max(map(len, of_class))
@@ -91,13 +88,6 @@ def episode_figure(
 
 def _pictures(support: Array, queries: Array, ink: bool | None) -> tuple[Array, Array]:
     """Return both as ``(n, height, width)`` or ``(n, height, width, 3)``, from 0, black, to 1."""
-    if support.ndim not in (3, 4) or 0 in support.shape or 0 in queries.shape or support.shape[1:] != queries.shape[1:]:
-        raise MetaRLError(
-            f"A support of shape {support.shape} and queries of shape {queries.shape}; give images of one size, "
-            "(n, height, width) or (n, channels, height, width), at least one of each."
-        )
-    if support.ndim == 4 and support.shape[1] not in (1, 3):
-        raise MetaRLError(f"Images of {support.shape[1]} channels; 1, grey, or 3, colours, can be shown.")
     images = np.concatenate([support, queries])
     if images.ndim == 4:
         images = np.moveaxis(images, 1, -1)

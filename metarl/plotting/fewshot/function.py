@@ -6,8 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from metarl.core.errors import MetaRLError
-from metarl.plotting.fewshot.checks import Array, numbers
 from metarl.plotting.style import DASHES, INK, framed_figure, heading, key, step_colours
 
 
@@ -31,21 +29,9 @@ def function_figure(
         subtitle: below it.
         deviations: name -> standard deviations ``(m,)`` of those that state them; a band of ± 2 of them is drawn.
     """
-    given = [_flat(f"support_{name}", values) for name, values in zip("xy", support, strict=True)]
-    asked = [_flat(f"query_{name}", values) for name, values in zip("xy", query, strict=True)]
-    predicted = {name: _flat(name, values) for name, values in predictions.items()}
-    spread = {name: _flat(f"the deviation of {name}", values) for name, values in (deviations or {}).items()}
-    lengths = [len(each) for each in (*asked, *predicted.values(), *spread.values())]
-    if len(given[0]) != len(given[1]) or len(set(lengths)) != 1 or not lengths[0] or not predicted:
-        raise MetaRLError(
-            f"A support of {len(given[0])} x and {len(given[1])} y, a query of {lengths[0]} x and {lengths[1]} y, "
-            f"and {len(predicted)} predictions with {len(spread)} deviations of {lengths[2:]} numbers; give as many y "
-            "as x, and at least one prediction of all the query."
-        )
-    if unknown := set(spread) - set(predicted):
-        raise MetaRLError(f"Deviations of {sorted(unknown)} without a prediction; there are {', '.join(predicted)}.")
-    if any((each < 0).any() for each in spread.values()):
-        raise MetaRLError(f"The least deviation is {min(each.min() for each in spread.values())}; give none below 0.")
+    given, asked = ([np.ravel(values) for values in pair] for pair in (support, query))
+    predicted = {name: np.ravel(values) for name, values in predictions.items()}
+    spread = {name: np.ravel(values) for name, values in (deviations or {}).items()}
     order = np.argsort(asked[0], kind="stable")
     x, y = asked[0][order], asked[1][order]
     figure, axes = framed_figure("x", "y")
@@ -69,13 +55,3 @@ def function_figure(
     key(axes, ends, [dots])
     heading(figure, title, axes, subtitle)
     return figure
-
-
-def _flat(name: str, values: ArrayLike) -> Array:
-    """Return one number a sample, ``(n,)``; raises for anything else."""
-    array = numbers(name, values)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise MetaRLError(f"{name} has shape {array.shape}; one number a sample is drawn, (n,) or (n, 1).")
-    return array
