@@ -49,7 +49,7 @@ def short_name(family: str) -> str:
 
 
 def normalised_score(scores: Array, floor: Array, optimum: Array) -> Array:
-    """Return (R - floor) / (optimum - floor), a ratio of means over tasks: (..., seed, task), (..., task) twice -> (...).
+    """Return (R - floor) / (optimum - floor), a ratio of means: (..., seed, task), (..., task) twice -> (...).
 
     0 is the floor, 1 the optimum, on the very tasks and random streams that are scored. A mean of ratios would
     let the tasks whose floor lies beside their optimum decide. It is not finite where floor and optimum earn the same.
