@@ -70,9 +70,10 @@ class ModuleNetwork:
         mine = {name: params[prefix + name] for name in self._ndim}
         of_each_task = {name: 0 if value.ndim > self._ndim[name] else None for name, value in mine.items()}
         if any(axis == 0 for axis in of_each_task.values()):
-            mapped: Tensor = torch.vmap(self._call, in_dims=(of_each_task, 0))(mine, inputs)
-            return mapped
-        return self._call(mine, inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+            features: Tensor = torch.vmap(self._call, in_dims=(of_each_task, 0))(mine, inputs)
+        else:
+            features = self._call(mine, inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+        return features
 
     def _call(self, params: Params, inputs: Tensor) -> Tensor:
         fixed = {name: value.to(inputs.device) for name, value in self._fixed.items()}
