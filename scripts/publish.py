@@ -30,7 +30,7 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import UnfinishedRun
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.presets import label
+from metarl.fewshot.registry import label
 from metarl.plotting.curves import learning_figure, overview_figure
 from metarl.plotting.style import save_figure
 from results.fewshot import publish
@@ -121,9 +121,9 @@ def main(
 def _fewshot(path: Path, results: Path, machine: str, device: str, tuned_on: str | None) -> Path:
     """Score a few-shot learner on every setting that something is asked of, and write its result."""
     run = FewShotRun.open(path)
-    name = label(run.config)
+    name = label(run.learner, run.config)
     targets = FEWSHOT_TARGETS.get((name, run.dataset_name), [])
-    functions = run.dataset().kind.outputs is not None
+    functions = run.dataset().spec.outputs is not None
     settings = dict.fromkeys(setting_of(each["name"], functions=functions) for each in targets)
     made = [
         evaluation_of(run, shape, _EPISODES, "test", device, transductive=False)

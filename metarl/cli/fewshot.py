@@ -16,7 +16,7 @@ from metarl.evaluate.fewshot import FewShotEvaluation, evaluation_file, evaluati
 from metarl.evaluate.fewshot_published import open_fewshot_run
 from metarl.evaluate.fewshot_tables import rows, table, table_csv
 from metarl.experiments.fewshot_run import FewShotRun, train_seed
-from metarl.fewshot.presets import preset_config
+from metarl.fewshot.registry import preset_config
 from metarl.plotting.fewshot.run_figures import comparison, pictures
 from metarl.plotting.style import save_figure
 
@@ -25,11 +25,12 @@ def train(arguments: Sequence[str]) -> None:
     """Train a few-shot learner on a data set of tasks."""
     options = training_options(TrainOptions, preset_config, arguments, "metarl fewshot train", "the learner")
     check_device(options.device)
-    dataset = options.dataset.rstrip("/").rpartition("/")[2].replace(":", "-")
+    learner, dataset = options.learner.rpartition(":")[2], options.data.rstrip("/").rpartition("/")[2]
     run = FewShotRun.create(
-        options.runs / run_name(options, options.learner, dataset),
+        options.runs / run_name(options, learner, dataset.replace(":", "-")),
+        options.learner,
         options.config,
-        options.dataset,
+        options.data,
         options.seed,
         "metarl fewshot train " + shlex.join(arguments),
         resume=options.resume,
@@ -42,7 +43,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     """Adapt to tasks of unseen classes and score it."""
     options = tyro.cli(EvaluateOptions, args=list(arguments), prog="metarl fewshot evaluate")
     prepare_process(options.threads)
-    run = open_fewshot_run(options.run)
+    run = open_fewshot_run(options.run, options.learner, options.data, options.backbone)
     made = _evaluation(run, options)
     files = _save(run, made, options)
     show(options.json, rows([made]), table([made]))
@@ -56,9 +57,9 @@ def compare(arguments: Sequence[str]) -> None:
     if not options.runs:
         raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
     prepare_process(options.threads)
-    runs = [open_fewshot_run(path) for path in options.runs]
-    if len(sources := {run.dataset_name for run in runs}) > 1:
-        raise MetaRLError(f"The runs are of different data sets, {', '.join(sorted(sources))}; compare those of one.")
+    runs = [open_fewshot_run(path, options.learner, options.data, options.backbone) for path in options.runs]
+    if len(names := {run.dataset_name for run in runs}) > 1:
+        raise MetaRLError(f"The runs are of different data sets, {', '.join(sorted(names))}; compare those of one.")
     made = [_evaluation(run, options) for run in runs]
     show(options.json, rows(made), table(made))
     save_figure(comparison(made), options.output)
@@ -72,7 +73,7 @@ def _save(run: FewShotRun, made: FewShotEvaluation, options: EvaluateOptions) ->
     folder = options.output or (run.path if run.keeps_evaluations else None)
     if folder is None:
         return []
-    where = evaluation_file(folder, made.shape, options.part, options.transductive)
+    where = evaluation_file(folder, made.shape, options.split, options.transductive)
     if folder != run.path:  # where it lies already
         save_evaluation(made, where)
     files = [where, where.with_suffix(".csv")]
@@ -83,9 +84,9 @@ def _save(run: FewShotRun, made: FewShotEvaluation, options: EvaluateOptions) ->
 
 
 def _evaluation(run: FewShotRun, options: EvaluateOptions | CompareOptions) -> FewShotEvaluation:
-    shape = options.shape(functions=run.dataset().kind.outputs is not None)
+    shape = options.shape(functions=run.dataset().spec.outputs is not None)
     how = {"transductive": options.transductive}
-    return evaluation_of(run, shape, options.episodes, options.part, options.device, **how)
+    return evaluation_of(run, shape, options.episodes, options.split, options.device, **how)
 
 
 COMMANDS: dict[str, Command] = {"train": train, "evaluate": evaluate, "compare": compare}

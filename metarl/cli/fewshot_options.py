@@ -15,13 +15,19 @@ class TrainOptions(RunOptions):
     """Train a few-shot learner on a data set of tasks."""
 
     learner: Name
-    """prototypical, maml, ...: an unknown one is answered with the list"""
-    dataset: str = "strokes"
-    """strokes, which needs no file, omniglot, ..., or folder:PATH of your own images"""
+    """prototypical, maml, ..., or module:Class: an unknown one is answered with the list"""
+    data: str = "strokes"
+    """strokes, which needs no file, omniglot, ..., folder:PATH of your own images, or module:Name"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Setting:
+    learner: str | None = None
+    """module:Class of your own learner, where the run trained one: no module is imported that is not named"""
+    data: str | None = None
+    """module:Name of your own data set, likewise"""
+    backbone: str | None = None
+    """module:Class of your own backbone, likewise"""
     way: int | None = None
     """classes of an episode; 5 unless given"""
     shot: int | None = None
@@ -33,7 +39,7 @@ class _Setting:
     transductive: bool = False
     """refine prototypes with the queries themselves"""
     episodes: int = 1000
-    part: str = "test"
+    split: str = "test"
     """test or val"""
     device: str = "cpu"
     threads: int = 1

@@ -18,7 +18,7 @@ from metarl.core.files import write_atomic
 from metarl.evaluate.statistics import Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.presets import label
+from metarl.fewshot.registry import label
 from metarl.fewshot.scoring import Scores, point_of
 
 
@@ -131,14 +131,14 @@ def evaluate_run(
     """Score every seed of a run on the same episodes of a part that training has not seen."""
     dataset = run.dataset()
     if part == "train":
-        raise MetaRLError("Scores are of classes that training has not seen; choose --part test or --part val.")
-    tasks = dataset.part(part)
+        raise MetaRLError("Scores are of classes that training has not seen; choose --split test or --split val.")
+    tasks = dataset.split(part)
     made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
     scores: list[Scores] = [model.score(tasks, shape, episodes, transductive=transductive) for model in models]
     spent = models[0].cost(tasks, shape)
     return FewShotEvaluation(
-        learner=label(run.config),
+        learner=label(run.learner, run.config),
         dataset=run.dataset_name,
         part=part,
         shape=shape,

@@ -10,13 +10,13 @@ from campaign.compare import log_rows, without_clock
 from campaign.stage import EPISODES, SETTING, Stage
 from metarl.agents.rl2.agent import RL2
 from metarl.core.checkpoint import load_checkpoint
+from metarl.evaluate import fewshot
 from metarl.evaluate.fewshot_published import open_fewshot_run
 from metarl.evaluate.published import open_run
 from metarl.evaluate.run import evaluate_run, evaluation_of
 from metarl.evaluate.scores import Evaluation
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
-from metarl.fewshot import evaluation as fewshot
 from metarl.fewshot.model import FewShot
 from results.files import load_results
 
@@ -58,7 +58,7 @@ def load_learner(path: Path) -> Numbers:
 def trained_learner(path: Path) -> Numbers:
     """All learners of a run."""
     run = FewShotRun.open(path)
-    return [run.source_name, [_learner(run.trained(seed)) for seed in run.seeds]]
+    return [run.dataset_name, [_learner(run.trained(seed)) for seed in run.seeds]]
 
 
 def score_learner(path: Path) -> Numbers:
@@ -105,7 +105,7 @@ def published_learner(path: Path) -> Numbers:
     """The few-shot learners of a result's weights."""
     (folder,) = path.glob("fewshot/*/*")
     run = open_fewshot_run(folder)
-    return [run.source_name, [_learner(run.trained(seed)) for seed in run.seeds]]
+    return [run.dataset_name, [_learner(run.trained(seed)) for seed in run.seeds]]
 
 
 def _agent(made: Any) -> Numbers:

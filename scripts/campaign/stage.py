@@ -17,13 +17,13 @@ from metarl.evaluate.sums import record_sums
 from metarl.evaluate.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
-from metarl.fewshot.data.episodes import Shape
-from metarl.fewshot.presets import preset_config
+from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.registry import preset_config
 from results.fewshot import publish
 from results.files import write_result
 from results.summaries import figure, summary
 
-SETTING, EPISODES = Shape(5, 1, 2), 4
+SETTING, EPISODES = EpisodeSpec(5, 1, 2), 4
 _FACTS = {"command": "campaign", "machine": "campaign", "tuned_on": "val"}
 _RL2 = RL2Config(
     tasks=4, episodes=2, width=4, embedding=4, head=(4,), epochs=1, minibatches=2, total_timesteps=6 * 4 * 2 * 20
@@ -44,10 +44,10 @@ class Stage:
         }
         other = replace(_SHOT, learning_rate=1e-3)
         self.learners = {
-            "shot": learner(_SHOT, "strokes", (0, 1)),
+            "shot": learner("maml", _SHOT, "strokes", (0, 1)),
             "shot-other": learner(other, "strokes", (1, 2)),
-            "shot-half": learner(_SHOT, "strokes"),
-            "shot-half-other": learner(_SHOT, "strokes", (1,)),
+            "shot-half": learner("maml", _SHOT, "strokes"),
+            "shot-half-other": learner("maml", _SHOT, "strokes", (1,)),
         }
         for name, trainee in {**self.agents, **self.learners}.items():
             if "half" in name:
