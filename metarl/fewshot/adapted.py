@@ -56,7 +56,7 @@ class Regressor(Adapted):
         """Return their standard deviations ``(sample, outputs)``; raise where the learner states none."""
         outputs = self._outputs(inputs)
         if SCALE not in outputs:
-            raise MetaRLError(f"{type(self._learner).__name__} states no uncertainty; neural-process does.")
+            raise MetaRLError(f"{self._learner.name} states no uncertainty; neural-process does.")
         return np.asarray(outputs[SCALE][0].double().cpu().numpy())
 
 

@@ -45,7 +45,7 @@ class Stage:
         other = replace(_SHOT, learning_rate=1e-3)
         self.learners = {
             "shot": learner("maml", _SHOT, "strokes", (0, 1)),
-            "shot-other": learner(other, "strokes", (1, 2)),
+            "shot-other": learner("maml", other, "strokes", (1, 2)),
             "shot-half": learner("maml", _SHOT, "strokes"),
             "shot-half-other": learner("maml", _SHOT, "strokes", (1,)),
         }

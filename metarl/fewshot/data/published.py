@@ -189,12 +189,13 @@ def _ordered(found: dict[str, _T], wanted: Sequence[str] | int) -> dict[str, _T]
 def _whole(classes: Classes, wanted: Sequence[str] | int, each: int | None, where: Path) -> Classes:
     """Raise where a class is missing or of another split; warn where one has other than ``each`` images."""
     names = classes.names if isinstance(wanted, int) else wanted
+    n_classes = wanted if isinstance(wanted, int) else len(wanted)
     missing, others = ([n for n in a if n not in b] for a, b in ((names, classes.names), (classes.names, names)))
-    if missing or others or len(names) != (wanted if isinstance(wanted, int) else len(wanted)):
+    if missing or others or len(classes) != n_classes:
         raise MetaRLError(
-            f"{where} has {len(classes)} classes that can be read; as published it lacks {len(missing)} "
-            f"({', '.join(missing[:5])}) and has {len(others)} of another split ({', '.join(others[:5])}), which would "
-            "be seen in training and then tested on. Unpack it anew."
+            f"{where} has {len(classes)} classes that can be read, of {n_classes} published: {len(missing)} are "
+            f"missing ({', '.join(missing[:5])}), and {len(others)} are of another split ({', '.join(others[:5])}), "
+            "which would be seen in training and then tested on. Unpack it anew."
         )
     counts = zip(classes.names, classes.counts.tolist(), strict=True)
     if other := [f"{name}: {n}" for name, n in counts if each not in (None, n)]:

@@ -104,10 +104,10 @@ def images_in(folder: Path) -> dict[str, list[Path]]:
 def pixels(content: Path | IO[bytes], side: int, mode: str, most: int | None = None) -> NDArray[np.uint8]:
     """Return an image as ``(side, side)`` bytes, or as ``(3, side, side)`` where ``mode`` is ``RGB``.
 
-    ``L`` is grey; ``1`` is of one bit, which Pillow resizes to the nearest pixel whatever it is asked. Raises one of
-    ``UNREADABLE``, also for an image with a side of more than ``most`` pixels.
+    ``L`` is grey; ``1`` is of one bit, only of PNG files, which Pillow resizes to the nearest pixel whatever it is
+    asked. Raises one of ``UNREADABLE``, also for an image with a side of more than ``most`` pixels.
     """
-    with Image.open(content, formats=_FORMATS) as image:
+    with Image.open(content, formats=_FORMATS[:1] if mode == "1" else _FORMATS) as image:
         if most is not None and max(image.size) > most:
             raise OSError(f"it has {image.width} × {image.height} pixels")
         values = np.asarray(_flattened(image, mode).resize((side, side)), dtype=np.uint8)
