@@ -20,13 +20,13 @@ class FewShotTrain(TrainCommand):
     """Train a few-shot learner on a data set of tasks."""
 
     learner: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="LEARNER")]
-    """prototypical, maml, ...: an unknown one is answered with the list"""
+    """prototypical, maml, ..., or module:Class: an unknown one is answered with the list"""
     data: str = "strokes"
-    """strokes, which needs no file, omniglot, ..., or folder:PATH of your own images"""
+    """strokes, which needs no file, omniglot, ..., folder:PATH of your own images, or module:Name"""
 
     @classmethod
     def default_config(cls, name: str, preset: str) -> Any:
-        from metarl.fewshot.presets import preset_config
+        from metarl.fewshot.registry import preset_config
 
         return preset_config(name, preset)
 
@@ -36,8 +36,8 @@ class FewShotTrain(TrainCommand):
 
         check_device(self.device)
         data = self.data.rstrip("/").rpartition("/")[2].replace(":", "-")
-        made_of = (self.config, self.data, self.seed)  # type: ignore[attr-defined]  # added by main
-        path = self.run_path(self.learner, data)
+        made_of = (self.learner, self.config, self.data, self.seed)  # type: ignore[attr-defined]  # added by main
+        path = self.run_path(self.learner.rpartition(":")[2], data)
         run = FewShotRun.create(path, *made_of, command, resume=self.resume, overwrite=self.overwrite)
         self.train(run, "Score it on unseen tasks: metarl fewshot evaluate")
 
@@ -46,6 +46,12 @@ class FewShotTrain(TrainCommand):
 class _Scoring(ScoreCommand):
     """The setting that learners are scored in."""
 
+    learner: str | None = None
+    """module:Class of your own learner, where the run trained one: no module is imported that is not named"""
+    data: str | None = None
+    """module:Name of your own data set, likewise"""
+    backbone: str | None = None
+    """module:Class of your own backbone, likewise"""
     way: int | None = None
     """classes of an episode; 5 unless given"""
     shot: int | None = None
@@ -70,11 +76,17 @@ class _Scoring(ScoreCommand):
         way, shot, queries = (other if mine is None else mine for mine, other in zip(given, usual, strict=True))
         return EpisodeSpec(way, shot, queries, self.unlabelled)
 
+    def open(self, path: Path) -> "FewShotRun":
+        """Open the run or the published result in a folder."""
+        from metarl.evaluate.published import open_fewshot_run
+
+        return open_fewshot_run(path, learner=self.learner, data=self.data, backbone=self.backbone)
+
     def evaluation(self, run: "FewShotRun") -> "FewShotEvaluation":
         """Return the evaluation of a run in this setting."""
         from metarl.evaluate.fewshot import saved_or_new_evaluation
 
-        spec = self.spec(functions=run.dataset().kind.outputs is not None)
+        spec = self.spec(functions=run.dataset().spec.outputs is not None)
         return saved_or_new_evaluation(
             run, spec, self.episodes, self.split, self.device, transductive=self.transductive
         )
@@ -92,13 +104,12 @@ class FewShotEvaluate(_Scoring):
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
         from metarl.evaluate.fewshot import evaluation_file
-        from metarl.evaluate.published import open_fewshot_run
         from metarl.evaluate.tables import fewshot_rows, fewshot_table
         from metarl.plotting.fewshot.run_figures import fewshot_figures
         from metarl.plotting.style import save_figure
 
         prepare_process(self.threads)
-        run = open_fewshot_run(self.path)
+        run = self.open(self.path)
         made = self.evaluation(run)
         files = []
         if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
@@ -128,14 +139,13 @@ class FewShotCompare(_Scoring):
             raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
         from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
-        from metarl.evaluate.published import open_fewshot_run
         from metarl.evaluate.rows import csv_of_rows
         from metarl.evaluate.tables import fewshot_rows, fewshot_table
         from metarl.plotting.fewshot.run_figures import ranking_of
         from metarl.plotting.style import save_figure
 
         prepare_process(self.threads)
-        runs = [open_fewshot_run(path) for path in self.paths]
+        runs = [self.open(path) for path in self.paths]
         if len(names := {run.dataset_name for run in runs}) > 1:
             raise MetaRLError(f"The runs are of different data sets, {', '.join(sorted(names))}; compare those of one.")
         made = [self.evaluation(run) for run in runs]

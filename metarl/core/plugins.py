@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import Any
 
 import gymnasium
 
@@ -15,6 +16,8 @@ from metarl.core.errors import MetaRLError
 
 FAMILIES = "metarl.families"  # each entry point gives a mapping from ids to the modules that register them
 AGENTS = "metarl.agents"  # each entry point gives a mapping from names to "module:Class"
+LEARNERS, DATA, BACKBONES = "metarl.fewshot.learners", "metarl.fewshot.data", "metarl.fewshot.backbones"  # as of agents
+_OPTIONS = {FAMILIES: "family", AGENTS: "agent", LEARNERS: "learner", DATA: "data", BACKBONES: "backbone"}
 
 
 def declared(group: str) -> dict[str, str]:
@@ -40,7 +43,7 @@ def trusted(group: str, saved: str, path: str | os.PathLike[str], named: Sequenc
     """The name by which a family or an agent that a file names is imported, so that no file decides what runs.
 
     Args:
-        group: FAMILIES or AGENTS.
+        group: one of this module's, such as FAMILIES.
         saved: an id or a name, or ``module:id`` or ``module:Class``, as the file has it.
         path: of the file.
         named: what the caller names, and so trusts; one that ends as the saved one does takes its place.
@@ -55,7 +58,7 @@ def trusted(group: str, saved: str, path: str | os.PathLike[str], named: Sequenc
         # A family's module, or an agent's "module:Class".
         installed = {target.partition(":")[0] for target in declared(group).values()}
         if module not in installed:
-            word = {FAMILIES: "family", AGENTS: "agent"}[group]
+            word = _OPTIONS[group]
             raise MetaRLError(
                 f"{path} names the {word} {saved!r}, whose module {module!r} is not installed. Loading imports no "
                 f"module that you did not name: if you trust it, say --{word} {saved}, in Python {word}={saved!r}."
@@ -109,6 +112,15 @@ def import_module(module: str) -> ModuleType:
             f"MuJoCo cannot be imported with MUJOCO_GL={chosen} ({error}); install what it names (apt install libegl1 "
             "or libosmesa6), or unset it."
         ) from error
+
+
+def import_named(name: str) -> Any:
+    """Return what ``module:Name`` names, or raise saying what is missing."""
+    module, _, attribute = name.partition(":")
+    imported = import_module(module)
+    if not hasattr(imported, attribute):
+        raise MetaRLError(f"Module {module!r} has no {attribute!r}; check the name after the colon.")
+    return getattr(imported, attribute)
 
 
 def _failed(module: str, error: BaseException) -> MetaRLError:

@@ -17,7 +17,7 @@ from metarl.evaluate.rows import Row, csv_of_rows
 from metarl.evaluate.statistics import Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.presets import label
+from metarl.fewshot.registry import label
 from metarl.fewshot.scoring import Scores, point_of
 
 
@@ -135,13 +135,13 @@ def evaluate_fewshot_run(
     dataset = run.dataset()
     if split == "train":
         raise MetaRLError("Scores are of classes that training has not seen; choose --split test or --split val.")
-    tasks = dataset.part(split)
+    tasks = dataset.split(split)
     made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
     scores: list[Scores] = [model.score(tasks, spec, episodes, transductive=transductive) for model in models]
     spent = models[0].cost(tasks, spec)
     return FewShotEvaluation(
-        learner=label(run.config),
+        learner=label(run.learner, run.config),
         dataset=run.dataset_name,
         split=split,
         spec=spec,

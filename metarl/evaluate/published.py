@@ -13,8 +13,8 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import RunFolder
 from metarl.family import TaskFamily, make_family
-from metarl.fewshot.config import FewShotConfig, used
 from metarl.fewshot.model import FewShot
+from metarl.fewshot.registry import learner_class
 
 
 class _Published(RunFolder):
@@ -83,15 +83,21 @@ class PublishedFewShotRun(_Published, FewShotRun):
     called: ClassVar[str] = "published result of a few-shot learner"
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, **_: str | None) -> Self:
         """Open the result in a folder; raises where it keeps no weights, or those of several makings."""
         summary, abouts = about_published(path)
         saved = [each.get("fewshot", {}) for each in abouts.values()]
-        if any("config" not in each or each["config"] != saved[0]["config"] for each in saved):
+        if any("learner" not in each or each["config"] != saved[0]["config"] for each in saved):
             raise MetaRLError(f"The weights in {path} are not of one few-shot learner; restore them.")
-        config = used(config_from(FewShotConfig, saved[0]["config"]))
-        seeds = tuple(sorted(abouts))
-        return cls(path=path, config=config, dataset_name=summary["family"], seeds=seeds, command=summary["command"])
+        learner = saved[0]["learner"]
+        return cls(
+            path=path,
+            learner=learner,
+            config=config_from(learner_class(learner).config_class, saved[0]["config"]),
+            dataset_name=summary["family"],
+            seeds=tuple(sorted(abouts)),
+            command=summary["command"],
+        )
 
     def trained(self, seed: int, device: Any = "cpu") -> FewShot:
         return FewShot.load(self.trained_checkpoint(seed), device)
@@ -107,7 +113,7 @@ def open_run(path: Path, **named: Any) -> Run:
     return PublishedRun.open(path) if not Run.is_at(path) and is_published(path) else Run.open(path, **named)
 
 
-def open_fewshot_run(path: Path) -> FewShotRun:
-    """Open the run or the published result of a few-shot learner in a folder."""
+def open_fewshot_run(path: Path, **named: str | None) -> FewShotRun:
+    """Open the run or the published result in a folder; ``named`` is what ``FewShotRun.open`` takes beside the path."""
     published = not FewShotRun.is_at(path) and is_published(path)
-    return PublishedFewShotRun.open(path) if published else FewShotRun.open(path)
+    return PublishedFewShotRun.open(path) if published else FewShotRun.open(path, **named)

@@ -13,28 +13,29 @@ import numpy as np
 
 from metarl.core.checkpoint import check_owner, config_from
 from metarl.core.errors import MetaRLError
+from metarl.core.plugins import BACKBONES, DATA, LEARNERS, trusted
 from metarl.experiments.logs import RunLogger
 from metarl.experiments.options import Report
 from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
 from metarl.experiments.saving import CheckpointSaver
-from metarl.fewshot.config import FewShotConfig, used
-from metarl.fewshot.data.dataset import FewShotDataset, make_dataset
+from metarl.fewshot.config import FewShotConfig
+from metarl.fewshot.data.dataset import FewShotDataset
+from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.model import FewShot
+from metarl.fewshot.registry import learner_class
 
 _ROWS = 1000  # of a training's log, each the mean of the iterations since the last one
 
 
 @dataclass(frozen=True)
 class FewShotRun(RunFolder):
-    """A run folder of a few-shot learner; ``dataset_name`` is as it was given.
-
-    ``config`` has the defaults in what the learner does not look at: where those change, a run goes on all the same.
-    """
+    """A run folder of a few-shot learner; ``learner`` and ``dataset_name`` are as they were given."""
 
     about_file: ClassVar[str] = "fewshot.json"
     called: ClassVar[str] = "run of a few-shot learner"
     trained_by: ClassVar[str] = "metarl fewshot train LEARNER"
     path: Path
+    learner: str
     config: FewShotConfig
     dataset_name: str
     seeds: tuple[int, ...]
@@ -45,6 +46,7 @@ class FewShotRun(RunFolder):
     def create(
         cls,
         path: Path,
+        learner: str,
         config: FewShotConfig,
         dataset: str,
         seeds: Sequence[int],
@@ -55,22 +57,51 @@ class FewShotRun(RunFolder):
     ) -> "FewShotRun":
         """Make the folder, or with ``resume`` open the one that is there, which must be of the same making."""
         check_seeds(seeds)
-        run = cls(path, used(config), dataset, tuple(seeds), command, new_id())
+        run = cls(path, learner, config, dataset, tuple(seeds), command, new_id())
         if resume and cls.is_at(path):
-            saved = cls.open(path)
-            run.check_same(saved, ("config", "dataset_name", "seeds"))
+            saved = cls.open(path, learner=learner, data=dataset, backbone=config.backbone)
+            run.check_same(saved, ("learner", "config", "dataset_name", "seeds"))
             return saved
         # Whatever is wrong with the data set or the learner shows here, before anything is written or removed.
         made = run.dataset()
-        FewShot(config, made).check(made.part("train"), config.episode)
+        FewShot(learner, made, config).check(made.split("train"), config.episode)
         with run.in_making(overwrite):
-            run._write_about({"dataset": dataset})
+            run._write_about({"learner": learner, "dataset": dataset})
         return run
 
     @classmethod
+    def open(
+        cls, path: Path, *, learner: str | None = None, data: str | None = None, backbone: str | None = None
+    ) -> Self:
+        """Return the run in a folder; raise where there is none, or what it says of itself is damaged.
+
+        No module is imported that is neither installed, imported already, nor named by ``learner`` as ``module:Class``,
+        ``data`` as ``module:Name`` or ``backbone`` as ``module:Class``.
+        """
+
+        def made_of(path: Path, about: dict[str, Any]) -> Any:
+            file, named = path / cls.about_file, {LEARNERS: learner, DATA: data, BACKBONES: backbone}
+
+            def name(group: str, saved: str) -> str:
+                return trusted(group, saved, file, [own] if (own := named[group]) else [])
+
+            if "learner" not in about:
+                raise MetaRLError(f"{file} is of an older version of metarl; train anew.")
+            config = about["config"]
+            if config.get("backbone"):
+                config = {**config, "backbone": name(BACKBONES, config["backbone"])}
+            dataset = about["dataset"]
+            dataset = dataset if dataset.startswith("folder:") else name(DATA, dataset)
+            names = {"learner": name(LEARNERS, about["learner"]), "dataset": dataset}
+            return cls._from_about(path, {**about, **names, "config": config})
+
+        return cls._open(path, made_of)
+
+    @classmethod
     def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
-        config = used(config_from(FewShotConfig, about["config"]))
-        return cls(path, config, about["dataset"], tuple(about["seeds"]), about["command"], about["id"])
+        config = config_from(learner_class(about["learner"]).config_class, about["config"])
+        facts = (about["learner"], config, about["dataset"], tuple(about["seeds"]), about["command"])
+        return cls(path, *facts, about["id"])
 
     @property
     def budget(self) -> int:
@@ -82,16 +113,16 @@ class FewShotRun(RunFolder):
 
     def new_model(self, seed: int, device: str = "cpu") -> FewShot:
         """Make one seed's learner as it was before training."""
-        model = FewShot(self.config, self.dataset(), seed=seed, device=device)
+        model = FewShot(self.learner, self.dataset(), self.config, seed=seed, device=device)
         model.run_id = self.id
         return model
 
     def trained(self, seed: int, device: str = "cpu") -> FewShot:
         """Load one seed's learner from its checkpoint."""
         path = self.trained_checkpoint(seed)
-        model = FewShot.load(path, device)
+        model = FewShot.load(path, device, learner=self.learner, backbone=self.config.backbone)
         check_owner(path, (model.run_id, model.seed), (self.id, seed))
-        if used(model.config) != self.config:
+        if model.config != self.config:
             raise MetaRLError(f"{path} was trained with another config than {self.path} has; train anew.")
         return model
 

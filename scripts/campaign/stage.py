@@ -18,7 +18,7 @@ from metarl.evaluate.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.presets import preset_config
+from metarl.fewshot.registry import preset_config
 from results.files import write_result
 from results.publishing import write_fewshot_result
 from results.summaries import figure, summary
@@ -44,10 +44,10 @@ class Stage:
         }
         other = replace(_SHOT, learning_rate=1e-3)
         self.learners = {
-            "shot": learner(_SHOT, "strokes", (0, 1)),
-            "shot-other": learner(other, "strokes", (1, 2)),
-            "shot-half": learner(_SHOT, "strokes"),
-            "shot-half-other": learner(_SHOT, "strokes", (1,)),
+            "shot": learner("maml", _SHOT, "strokes", (0, 1)),
+            "shot-other": learner("maml", other, "strokes", (1, 2)),
+            "shot-half": learner("maml", _SHOT, "strokes"),
+            "shot-half-other": learner("maml", _SHOT, "strokes", (1,)),
         }
         for name, trainee in {**self.agents, **self.learners}.items():
             if "half" in name:

@@ -22,7 +22,7 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.logs import STEPS
 from metarl.experiments.run import Run
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.presets import label
+from metarl.fewshot.registry import label
 from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot.run_figures import fewshot_figures
 from metarl.plotting.outcome import outcome_figures
@@ -94,9 +94,9 @@ def publish_learner(run: FewShotRun, results: Path, *, tuned: str | None = None,
         tuned: the split that the recipe was chosen by; as ``results.targets`` knows it unless given.
         device: to adapt on.
     """
-    name = label(run.config)
+    name = label(run.learner, run.config)
     targets = FEWSHOT_TARGETS.get((name, run.dataset_name), [])
-    functions = run.dataset().kind.outputs is not None
+    functions = run.dataset().spec.outputs is not None
     settings = dict.fromkeys(setting_of(each["name"], functions=functions) for each in targets)
     made = [
         saved_or_new_evaluation(run, spec, _EPISODES, "test", device, transductive=False)

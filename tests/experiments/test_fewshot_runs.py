@@ -13,6 +13,7 @@ import torch
 
 from metarl.cli.fewshot import FewShotEvaluate
 from metarl.cli.main import main
+from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import load_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.fewshot import FewShotEvaluation, evaluate_fewshot_run, saved_or_new_evaluation, setting_of
@@ -20,10 +21,10 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run_folder import UnfinishedRun
 from metarl.fewshot import scoring
-from metarl.fewshot.data.dataset import make_dataset
 from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import preset_config
+from metarl.fewshot.registry import preset_config
 from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot import run_figures
 from results.files import check_result, load_results
@@ -45,7 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained run of each kind."""
     folder = tmp_path_factory.mktemp("runs")
     fewshot("train", "prototypical", *SMALL, "--runs", folder, "--seed", 0, 1, "--jobs", 1)
-    fewshot("train", "maml", *SMALL, "--runs", folder, "--config.gradient.test-steps", 2)
+    fewshot("train", "maml", *SMALL, "--runs", folder, "--config.test-steps", 2)
     sinusoid = ("--data", "sinusoid", "--preset", "sinusoid", "--config.iterations", 4)
     fewshot("train", "maml", *sinusoid, "--runs", folder)
     fewshot("train", "neural-process", "--data", "sinusoid", "--config.iterations", 4, "--runs", folder)
@@ -69,7 +70,7 @@ def test_a_run_says_how_it_was_made_and_logs_what_it_learned(runs: Path) -> None
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(runs: Path, tmp_path: Path) -> None:
     whole = FewShotRun.open(runs / "maml-strokes")
-    again = FewShotRun.create(tmp_path / "run", whole.config, "strokes", (0,))
+    again = FewShotRun.create(tmp_path / "run", "maml", whole.config, "strokes", (0,))
 
     class Stop(Exception):
         pass
@@ -81,7 +82,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(runs: Path, tmp_pa
     with pytest.raises(Stop):
         again.train_seed(0, report, TrainingOptions(seconds=0))
     assert load_checkpoint(again.checkpoint(0))[1]["fewshot"]["iteration"] == 3
-    resumed = FewShotRun.create(tmp_path / "run", whole.config, "strokes", (0,), resume=True)
+    resumed = FewShotRun.create(tmp_path / "run", "maml", whole.config, "strokes", (0,), resume=True)
     resumed.train_seed(0, lambda *_: None, TrainingOptions(seconds=0))
     one, other = whole.trained(0), resumed.trained(0)
     for name, value in one.params.items():
@@ -111,7 +112,7 @@ def test_scores_are_of_unseen_classes_and_are_saved(runs: Path, capsys: pytest.C
     made = FewShotEvaluation.load(runs / "maml-strokes" / "evaluation-test-5w1s.json")
     assert made.adaptations == (0, 1, 2)
     model = FewShotRun.open(runs / "maml-strokes").trained(0)
-    part = FewShotRun.open(runs / "maml-strokes").dataset().part("test")
+    part = FewShotRun.open(runs / "maml-strokes").dataset().split("test")
     np.testing.assert_allclose(made.values[0, -1], 100 * model.evaluate(part, EpisodeSpec(5, 1, 5), 20))
 
 
@@ -129,7 +130,7 @@ def test_the_episode_that_is_drawn_is_the_first_that_was_scored(
 
 
 def test_a_run_that_is_not_finished_is_scored_with_a_warning(runs: Path, tmp_path: Path) -> None:
-    run = FewShotRun.create(tmp_path / "run", FewShotRun.open(runs / "maml-strokes").config, "strokes", (0,))
+    run = FewShotRun.create(tmp_path / "run", "maml", FewShotRun.open(runs / "maml-strokes").config, "strokes", (0,))
     run.new_model(0).fit(run.dataset(), iterations=2).save(made_folder(run.checkpoint(0)))
     for _ in range(2):  # scored, and then what was saved
         with pytest.warns(UnfinishedRun, match=r"Seed 0 of .*run has 2 of its 6 iterations; --resume"):
@@ -173,9 +174,8 @@ def test_functions_are_scored_by_their_error_at_every_step(runs: Path) -> None:
 
 def test_of_many_steps_only_some_are_scored(runs: Path) -> None:
     model = FewShotRun.open(runs / "maml-sinusoid-sinusoid").trained(0)
-    config = replace(model.config, gradient=replace(model.config.gradient, test_steps=23))
-    many = FewShot(config, model.kind)
-    scores = many.score(make_dataset("sinusoid").part("test"), EpisodeSpec(1, 10, 10), 4)
+    many = FewShot("maml", model.spec, replace(model.config, test_steps=23))
+    scores = many.score(make_dataset("sinusoid").split("test"), EpisodeSpec(1, 10, 10), 4)
     assert scores.adaptations == (*range(11), 20, 23)
     assert scores.values.shape == (13, 4)
 
@@ -212,7 +212,7 @@ def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: py
     assert together.mark == "transductive"
     with pytest.raises(SystemExit):
         fewshot("evaluate", runs / "maml-strokes", "--transductive")
-    assert "MAML has no 'refine'" in capsys.readouterr().err
+    assert "MAMLLearner has no 'refine'" in capsys.readouterr().err
 
 
 def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
@@ -283,15 +283,14 @@ def test_a_published_result_is_scored_again_to_the_same_numbers(
 def test_the_head_of_all_training_classes_is_no_part_of_the_weights(learner: str, tmp_path: Path) -> None:
     dataset, path = make_dataset("strokes"), tmp_path / "weights-0.safetensors"
     config = preset_config(learner)
-    config = replace(config, width=8, tuning=replace(config.tuning, steps=3))
-    model = FewShot(config, dataset, seed=0)
+    model = FewShot(learner, dataset, replace(config, width=8, steps=3), seed=0)
     generator = torch.Generator().manual_seed(1)
     model.params = {
         name: value + 0.1 * torch.randn(value.shape, generator=generator) for name, value in model.params.items()
     }
     model.save_weights(path)
     assert not [name for name in load_checkpoint(path)[0] if "head" in name or not name.startswith("params.")]
-    scores = [each.evaluate(dataset.part("test"), EpisodeSpec(5, 1, 5), 20) for each in (model, FewShot.load(path))]
+    scores = [each.evaluate(dataset.split("test"), EpisodeSpec(5, 1, 5), 20) for each in (model, FewShot.load(path))]
     np.testing.assert_array_equal(*scores)
 
 
@@ -307,7 +306,7 @@ def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:
         ([], "usage: metarl fewshot"),
         (["teach"], "Unrecognized options: teach; Available subcommands: train, evaluate, compare"),
         (["train"], "Missing from metarl fewshot train: LEARNER"),
-        (["train", "resnet"], "Learner 'resnet' is unknown; known are prototypical"),
+        (["train", "resnet"], "Learner 'resnet' is unknown; known are anil, finetune-cosine"),
         (
             ["train", "maml", "--preset", "best"],
             "Learner 'maml' has no preset 'best'; choose one of default, short, sinusoid",
@@ -341,33 +340,37 @@ def test_bad_input_is_one_line(
 def test_a_folder_is_taken_by_one_run(runs: Path, tmp_path: Path) -> None:
     run = FewShotRun.open(runs / "maml-strokes")
     with pytest.raises(MetaRLError, match="is there already; continue it with --resume"):
-        FewShotRun.create(run.path, run.config, "strokes", (0,))
+        FewShotRun.create(run.path, run.learner, run.config, "strokes", (0,))
     with pytest.raises(MetaRLError, match="was made with dataset_name strokes, not omniglot"):
-        FewShotRun.create(run.path, run.config, "omniglot", (0,), resume=True)
+        FewShotRun.create(run.path, run.learner, run.config, "omniglot", (0,), resume=True)
     with pytest.raises(MetaRLError, match=r"choose --split test or --split val"):
         evaluate_fewshot_run(run, EpisodeSpec(), split="train")
-    made = FewShotRun.create(tmp_path / "b", preset_config("maml"), "strokes", (0,))
+    made = FewShotRun.create(tmp_path / "b", "maml", preset_config("maml"), "strokes", (0,))
     (made.path / "fewshot.json").write_text("{")
     with pytest.raises(MetaRLError, match="is damaged"):
         FewShotRun.open(made.path)
     with pytest.raises(MetaRLError, match="has no checkpoint of seed 0"):
-        FewShotRun(tmp_path / "b", preset_config("maml"), "strokes", (0,), "").trained(0)
+        FewShotRun(tmp_path / "b", "maml", preset_config("maml"), "strokes", (0,), "").trained(0)
 
 
-def test_what_a_learner_does_not_look_at_may_change_between_a_training_and_its_resume(tmp_path: Path) -> None:
+def test_a_run_is_resumed_with_the_config_it_was_made_with(tmp_path: Path) -> None:
     config = preset_config("maml")
-    made = FewShotRun.create(tmp_path / "run", config, "strokes", (0,))
-    other_tuning = replace(config, tuning=replace(config.tuning, step_size=0.5))
-    assert FewShotRun.create(made.path, other_tuning, "strokes", (0,), resume=True) == made
-    other_steps = replace(config, gradient=replace(config.gradient, step_size=0.5))
+    made = FewShotRun.create(tmp_path / "run", "maml", config, "strokes", (0,))
+    assert FewShotRun.create(made.path, "maml", config, "strokes", (0,), resume=True) == made
     with pytest.raises(MetaRLError, match="was made with config"):
-        FewShotRun.create(made.path, other_steps, "strokes", (0,), resume=True)
+        FewShotRun.create(made.path, "maml", replace(config, step_size=0.5), "strokes", (0,), resume=True)
+    with pytest.raises(MetaRLError, match="was made with learner maml, not fomaml"):
+        FewShotRun.create(made.path, "fomaml", config, "strokes", (0,), resume=True)
+    about = json.loads(unseal((made.path / "fewshot.json").read_text(), ""))
+    (made.path / "fewshot.json").write_text(seal(json.dumps({"source": about.pop("dataset"), "config": {}})))
+    with pytest.raises(MetaRLError, match="of an older version of metarl; train anew"):
+        FewShotRun.open(made.path)
 
 
 def test_a_training_that_diverges_says_so() -> None:
     dataset = make_dataset("sinusoid")
     config = preset_config("maml", "sinusoid")
-    model = FewShot(config, dataset)
+    model = FewShot("maml", dataset, config)
     model.params = {name: value * float("nan") for name, value in model.params.items()}
     with pytest.raises(MetaRLError, match="Training diverged in iteration 0: the loss is nan"):
         model.fit(dataset, iterations=1)

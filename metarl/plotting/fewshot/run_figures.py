@@ -9,10 +9,8 @@ from metarl.evaluate.fewshot import FewShotEvaluation
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.episodes import Classes, Episodes
 from metarl.fewshot.data.functions import Functions
-from metarl.fewshot.learners.base import LOGITS, VALUE
+from metarl.fewshot.learners.base import LOGITS, SCALE, VALUE
 from metarl.fewshot.learners.metric import MetricLearner, Prototypical
-from metarl.fewshot.learners.neural_process import SCALE
-from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.scoring import first_scored
 from metarl.plotting.charts import Line, Ranked, lines_figure, ranking_figure
@@ -26,7 +24,7 @@ _DRAWN = (0, 1, 5, 10)  # steps whose prediction of a function is drawn
 def fewshot_figures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu") -> dict[str, Figure]:
     """Draw by name: scores by step, and the first scored episode of the first seed."""
     model = run.trained(run.seeds[0], device)
-    part = run.dataset().part(made.split).to(model.device)
+    part = run.dataset().split(made.split).to(model.device)
     episodes = first_scored(part, made.spec, made.values.shape[2])
     found = {"steps": steps_figure(made)} if len(made.adaptations) > 1 else {}
     if isinstance(part, Functions):
@@ -74,7 +72,7 @@ def _subtitle(made: FewShotEvaluation) -> str:
 
 def _classified(model: FewShot, part: Classes, made: FewShotEvaluation, episodes: Episodes) -> dict[str, Figure]:
     """Draw the images of one episode with what is predicted, and their features."""
-    learner = make_learner(model.config, model.kind, made.spec.way)
+    learner = model.learner_for(made.spec.way)
     assert episodes.classes is not None  # for mypy: a part of classes
     names = [part.names[i] for i in episodes.classes[0].tolist()]
     state = model.adapted(episodes.support, made.spec.way, episodes.unlabelled)
@@ -87,7 +85,7 @@ def _classified(model: FewShot, part: Classes, made: FewShotEvaluation, episodes
     predicted = outputs.argmax(-1).cpu().numpy()
     right = f"{(predicted == true).mean():.0%} of this episode's queries right"
     found = {}
-    if len(model.kind.shape) > 1:
+    if len(model.spec.shape) > 1:
         found["episode"] = episode_figure(
             given, labels, asked, true, predicted, names, title=_title(made), subtitle=right
         )

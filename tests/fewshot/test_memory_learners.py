@@ -9,16 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.adapt.memory.registry import MEMORIES
+from metarl.adapt.memory.base import Memory
+from metarl.adapt.memory.registry import MEMORIES, make_memory
 from metarl.core.errors import MetaRLError
 from metarl.core.optimiser import Adam
 from metarl.core.types import Params
-from metarl.fewshot.data.dataset import FewShotDataset, of_arrays
+from metarl.fewshot.backbone import Conv4
+from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
+from metarl.fewshot.data.registry import equal_classes
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.base import accuracy
-from metarl.fewshot.learners.memory import MemoryLearner, MemoryLearnerConfig, mixed
-from metarl.fewshot.networks import Conv4
+from metarl.fewshot.learners.memory import MANNConfig, MemoryLearner, MemoryLearnerConfig, SNAILConfig, mixed
 
 Learns = Callable[..., None]
 every_memory = pytest.mark.parametrize("memory", sorted(MEMORIES))
@@ -29,13 +31,16 @@ def drawn() -> FewShotDataset:
     images = stroke_classes(90, 12)
     names = tuple(f"character {i}" for i in range(90))
     return FewShotDataset(
-        "drawn", {"train": of_arrays(images[:60], names[:60]), "test": of_arrays(images[60:], names[60:])}
+        "drawn", {"train": equal_classes(images[:60], names[:60]), "test": equal_classes(images[60:], names[60:])}
     )
 
 
 def made(memory: Any, way: int = 5, capacity: int = 12, seed: int = 0) -> tuple[MemoryLearner, Params]:
-    config = MemoryLearnerConfig(memory=memory, embedding=32, width=64, layers=1, capacity=capacity)
-    learner = MemoryLearner(Conv4((28, 28), width=16), way, config)
+    class Learner(MemoryLearner):
+        def make_memory(self, n_inputs: int) -> Memory:
+            return make_memory(memory, n_inputs, 64, layers=1, heads=1, capacity=capacity)
+
+    learner = Learner(Conv4((28, 28), width=16), way, MemoryLearnerConfig(embedding=32))
     return learner, learner.init(torch.Generator().manual_seed(seed))
 
 
@@ -50,7 +55,7 @@ def test_a_query_is_predicted_from_the_support_alone(drawn: FewShotDataset, memo
     """Inductive: other queries beside it change nothing, and the state is as it was."""
     learner, params = made(memory, way=3)
     params = away(params)
-    episodes = drawn.part("test").draw(EpisodeSpec(3, 2, 3), 4, torch.Generator().manual_seed(0))
+    episodes = drawn.split("test").draw(EpisodeSpec(3, 2, 3), 4, torch.Generator().manual_seed(0))
     state = learner.adapt(params, learner.initial(params, 4), episodes.support)
     inputs = episodes.query.inputs
     together = learner.query(params, state, inputs)["logits"]
@@ -66,7 +71,7 @@ def test_a_query_is_predicted_from_the_support_alone(drawn: FewShotDataset, memo
 def test_a_support_in_two_calls_is_the_same_as_in_one(drawn: FewShotDataset, memory: str) -> None:
     learner, params = made(memory)
     params = away(params)
-    support = drawn.part("test").draw(EpisodeSpec(5, 2, 1), 4, torch.Generator().manual_seed(0)).support
+    support = drawn.split("test").draw(EpisodeSpec(5, 2, 1), 4, torch.Generator().manual_seed(0)).support
     start = learner.initial(params, 4)
     whole, state = learner.adapt(params, start, support), start
     for part in (slice(0, 3), slice(3, 10)):
@@ -79,7 +84,7 @@ def test_a_support_in_two_calls_is_the_same_as_in_one(drawn: FewShotDataset, mem
 def test_the_label_of_a_sample_counts(drawn: FewShotDataset, memory: str) -> None:
     learner, params = made(memory)
     params = away(params)
-    episodes = drawn.part("test").draw(EpisodeSpec(5, 1, 1), 2, torch.Generator().manual_seed(0))
+    episodes = drawn.split("test").draw(EpisodeSpec(5, 1, 1), 2, torch.Generator().manual_seed(0))
     inputs, targets = episodes.support
     logits = []
     for labels in (targets, targets.flip(1)):
@@ -95,7 +100,7 @@ def test_the_memory_sees_the_label_and_whether_there_is_one(
     seen: list[Tensor] = []
     sequence = learner.memory.sequence
     monkeypatch.setattr(learner.memory, "sequence", lambda p, s, x, n: (seen.append(x), sequence(p, s, x, n))[1])
-    images = drawn.part("test").samples[:2].float()[None]
+    images = drawn.split("test").samples[:2].float()[None]
     state = learner.adapt(params, learner.initial(params, 1), Support(images, torch.tensor([[2, 0]])))
     learner.query(params, state, images)
     support, query = seen[0][0], seen[1][:, 0]
@@ -117,7 +122,7 @@ def test_samples_keep_their_labels_when_they_are_mixed() -> None:
 
 def test_the_order_that_training_sees_says_nothing_of_labels() -> None:
     """Whatever shots there are, each order of three labels comes as often as any other."""
-    dataset = of_arrays(np.zeros((60, 3, 1), np.uint8), tuple(map(str, range(60))))
+    dataset = equal_classes(np.zeros((60, 3, 1), np.uint8), tuple(map(str, range(60))))
     for shot in (1, 2):
         part = dataset.draw(EpisodeSpec(3, shot, 1), 6000, torch.Generator().manual_seed(0))
         assert part.classes is not None
@@ -133,7 +138,7 @@ def test_the_order_that_training_sees_says_nothing_of_labels() -> None:
 def test_training_mixes_the_support_where_it_knows_the_classes(drawn: FewShotDataset) -> None:
     learner, params = made("snail")
     params = away(params)
-    episodes = drawn.part("train").draw(EpisodeSpec(5, 1, 2), 4, torch.Generator().manual_seed(0))
+    episodes = drawn.split("train").draw(EpisodeSpec(5, 1, 2), 4, torch.Generator().manual_seed(0))
     assert episodes.classes is not None
     by_hand = Episodes(mixed(episodes.support, episodes.classes), episodes.query)
     found, wanted, plain = (
@@ -145,7 +150,7 @@ def test_training_mixes_the_support_where_it_knows_the_classes(drawn: FewShotDat
 
 @pytest.mark.parametrize("memory", ["external", "snail"])
 def test_it_learns_and_no_order_of_the_support_matters(drawn: FewShotDataset, memory: str, learns: Learns) -> None:
-    test = drawn.part("test").draw(EpisodeSpec(5, 1, 5), 100, torch.Generator().manual_seed(1))
+    test = drawn.split("test").draw(EpisodeSpec(5, 1, 5), 100, torch.Generator().manual_seed(1))
 
     def accurate(learner: MemoryLearner, params: Params, order: Tensor) -> float:
         support = Support(*(part[:, order] for part in test.support))
@@ -158,7 +163,7 @@ def test_it_learns_and_no_order_of_the_support_matters(drawn: FewShotDataset, me
         adam, random = Adam(params, 3e-3), torch.Generator().manual_seed(seed)
         before = accurate(learner, params, torch.arange(5))
         for _ in range(120):
-            gradient, _ = learner.gradient(params, drawn.part("train").draw(EpisodeSpec(5, 1, 3), 8, random))
+            gradient, _ = learner.gradient(params, drawn.split("train").draw(EpisodeSpec(5, 1, 3), 8, random))
             adam.step(gradient)
             params = adam.values()
         orders = [0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 1, 0, 3]
@@ -171,7 +176,7 @@ def test_it_learns_and_no_order_of_the_support_matters(drawn: FewShotDataset, me
 
 def test_bad_input_is_refused(drawn: FewShotDataset) -> None:
     learner, params = made("snail", capacity=6)
-    images = drawn.part("test").samples[:4].float()[None]
+    images = drawn.split("test").samples[:4].float()[None]
     start = learner.initial(params, 1)
     for wrong in (5, -1):
         with pytest.raises(MetaRLError, match=f"has class {wrong}; with way=5 classes go from 0 to 4"):
@@ -184,7 +189,11 @@ def test_bad_input_is_refused(drawn: FewShotDataset) -> None:
         learner.adapt(params, state, one)
     with pytest.raises(MetaRLError, match="way=0"):
         made("snail", way=0)
-    for name, value in {"memory": "elman", "embedding": 0, "width": 0, "layers": 0, "heads": 0, "capacity": 0}.items():
-        options: dict[str, Any] = {name: value}
-        with pytest.raises(MetaRLError, match=f"{name}={value!r}"):
-            MemoryLearnerConfig(**options)
+    for config, names in (
+        (MANNConfig, ("embedding", "memory_width", "slots", "reads")),
+        (SNAILConfig, ("layers", "capacity")),
+    ):
+        for name in names:
+            options: dict[str, Any] = {name: 0}
+            with pytest.raises(MetaRLError, match=f"{name}=0"):
+                config(**options)
