@@ -59,7 +59,7 @@ def train_few_shot(kind: str) -> None:
     config = replace(
         preset_config(PAIRS[kind][1]), width=4, tasks=2, strided=True, episode=EpisodeSpec(3, 1, 1), iterations=1
     )
-    FewShot(config, dataset).fit(dataset)
+    FewShot(PAIRS[kind][1], dataset, config).fit(dataset)
 
 
 @pytest.mark.parametrize("kind", PAIRS)

@@ -20,6 +20,17 @@ AGENTS = "metarl.agents"  # each entry point gives a mapping from names to "modu
 MEMORIES = "metarl.memories"  # the same
 ENCODERS = "metarl.encoders"  # no entry points: an encoder is always module:Name
 _PLUGIN = "plugin"  # the metadata of a config's field that names code
+LEARNERS, DATA, BACKBONES = "metarl.fewshot.learners", "metarl.fewshot.data", "metarl.fewshot.backbones"  # as of agents
+# What each group's members are called, and the option that names one which is trusted.
+_WORDS = {
+    FAMILIES: ("family", "family"),
+    AGENTS: ("agent", "agent"),
+    MEMORIES: ("memory", "trust"),
+    ENCODERS: ("encoder", "trust"),
+    LEARNERS: ("learner", "learner"),
+    DATA: ("data set", "data"),
+    BACKBONES: ("backbone", "backbone"),
+}
 
 
 def declared(group: str) -> dict[str, str]:
@@ -61,8 +72,7 @@ def trusted(group: str, saved: str, path: str | os.PathLike[str], named: Sequenc
         # A family's module, or an agent's "module:Class".
         installed = {target.partition(":")[0] for target in declared(group).values()}
         if module not in installed:
-            word = {FAMILIES: "family", AGENTS: "agent", MEMORIES: "memory", ENCODERS: "encoder"}[group]
-            option = word if group in (FAMILIES, AGENTS) else "trust"
+            word, option = _WORDS[group]
             raise MetaRLError(
                 f"{path} names the {word} {saved!r}, whose module {module!r} is not installed. Loading imports no "
                 f"module that you did not name: if you trust it, say --{option} {saved}, in Python {option}={saved!r}."
@@ -145,13 +155,13 @@ def import_module(module: str) -> ModuleType:
         ) from error
 
 
-def import_object(place: str) -> Any:
-    """Import what ``module:Name`` names, or raise naming it."""
-    module, _, name = place.rpartition(":")
-    found = getattr(import_module(module), name, None)
-    if found is None:
-        raise MetaRLError(f"Module {module!r} has no {name!r}; write module:Name of something that it defines.")
-    return found
+def import_named(name: str) -> Any:
+    """Return what ``module:Name`` names, or raise saying what is missing."""
+    module, _, attribute = name.partition(":")
+    imported = import_module(module)
+    if not hasattr(imported, attribute):
+        raise MetaRLError(f"Module {module!r} has no {attribute!r}; check the name after the colon.")
+    return getattr(imported, attribute)
 
 
 def _failed(module: str, error: BaseException) -> MetaRLError:

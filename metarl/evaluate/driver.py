@@ -26,7 +26,7 @@ ABLATIONS = ("wiped", "shuffled")
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """What one set of parameters earned on a batch of tasks, point by point of its adaptation."""
+    """The returns of one set of parameters on a batch of tasks, point by point of its adaptation."""
 
     episodes: tuple[int, ...]  # of interaction, seen before the scored ones
     adaptations: tuple[int, ...]
@@ -39,7 +39,7 @@ class Curve:
 
 
 def evaluation_keys(family: TaskFamily, part: str, n_tasks: int, n_envs: int = 1) -> Tensor:
-    """Keys ``(task * env, 2)`` of the random streams that the first tasks of a split's part are scored on.
+    """Return the keys ``(task * env, 2)`` of the random streams that the first tasks of a split's part are scored on.
 
     They depend on the family, its variant, the part and the number of the task and env alone, so every agent, every
     training seed and every reference policy meets the same starts, environment noise and exploration noise.
@@ -115,7 +115,7 @@ class _Play:
     context: RolloutContext
 
     def curve(self, points: int, kept: int) -> Curve:
-        """The curve of all the chunk's tasks; trajectories, states and beliefs of the first ``kept``."""
+        """Return the curve of the chunk's tasks, with trajectories, states and beliefs of the first ``kept``."""
         state = self.learner.initial(self.params, self.n_tasks)
         before = state
         returns, quiet, trajectories, states = [], [], [], []
@@ -163,7 +163,7 @@ class _Play:
         )
 
     def _belief(self, state: State, kept: int) -> list[NDArray[np.float32]]:
-        """One belief ``(task, d)``, or none where the learner has none or nothing is kept."""
+        """Return one belief ``(task, d)``, or none where the learner has none or nothing is kept."""
         belief: Tensor | None = self.learner.belief(self.params, state) if kept else None
         return [] if belief is None else [belief[:kept].float().cpu().numpy().copy()]
 
@@ -187,12 +187,12 @@ def _check_ablation(ablation: str | None, learner: MetaLearner, chunks: list[int
 
 
 def mean_returns(returns: Tensor) -> NDArray[np.float64]:
-    """The mean of each task's returns ``(task, env, episode)``: ``(task,)``."""
+    """Return the mean of each task's returns ``(task, env, episode)``: ``(task,)``."""
     return np.asarray(returns.mean((1, 2)).double().cpu().numpy())
 
 
 def _joined(parts: list[Curve]) -> Curve:
-    """The curve of all tasks from those of its chunks, in their order."""
+    """Join the curves of chunks of tasks, in their order."""
     kept = [part for part in parts if part.states]
     quiet = [part.deterministic for part in parts if part.deterministic is not None]
     beliefs = [part.beliefs for part in kept if part.beliefs is not None]

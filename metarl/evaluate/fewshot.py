@@ -1,7 +1,5 @@
-"""What scoring a run gives: every seed on the same episodes, its figures with their intervals, files and tables."""
+"""Evaluating the run of a few-shot learner: every seed on the same episodes, its figures with their intervals."""
 
-import csv
-import io
 import json
 import math
 import re
@@ -15,10 +13,11 @@ from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
+from metarl.evaluate.rows import Row, csv_of_rows
 from metarl.evaluate.statistics import Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.presets import label
+from metarl.fewshot.registry import label
 from metarl.fewshot.scoring import Scores, point_of
 
 
@@ -28,8 +27,8 @@ class FewShotEvaluation:
 
     learner: str
     dataset: str
-    part: str
-    shape: EpisodeSpec
+    split: str
+    spec: EpisodeSpec
     measure: str  # accuracy or mse
     transductive: bool
     seeds: tuple[int, ...]
@@ -45,12 +44,12 @@ class FewShotEvaluation:
 
     @property
     def figure(self) -> str:
-        """What the setting is called: 5w1s, or mse 10-shot."""
-        return figure_name(self.shape, self.measure)
+        """The name of the setting: 5w1s, or mse 10-shot."""
+        return f"{self.spec.way}w{self.spec.shot}s" if self.measure == "accuracy" else f"mse {self.spec.shot}-shot"
 
     @property
     def figures(self) -> dict[str, Estimate]:
-        """Every figure by its name, with intervals over seeds × episodes: of errors one for each step, and medians."""
+        """Every figure by its name, with intervals over seeds × episodes; errors have one a step, and medians."""
         if self.measure == "accuracy":
             return {self.figure: self.at(self.adaptations[-1])}
         steps = [f" step {k}" for k in self.adaptations] if len(self.adaptations) > 1 else [""]
@@ -62,55 +61,50 @@ class FewShotEvaluation:
         return named
 
     def at(self, step: int) -> Estimate:
-        """The mean after so many steps of adaptation."""
+        """Return the mean after so many steps of adaptation."""
         return estimate(self.values[:, point_of(self.adaptations, step)], bounds=self._bounds)
 
     @property
     def _bounds(self) -> Interval:
-        """Between which accuracies, or errors, lie."""
+        """The range of accuracies or errors."""
         return Interval(0.0, 1.0 if self.measure == "accuracy" else math.inf)
 
     @property
     def mark(self) -> str:
-        """Whether queries were predicted from the support alone."""
+        """The word that says whether queries were predicted from the support alone: inductive or transductive."""
         return "transductive" if self.transductive else "inductive"
 
     def to_csv(self) -> str:
-        """One row for each seed and step: mean, median and standard deviation over episodes."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["figure", "seed", "step", "episodes", "mean", "median", "sd"])
+        """Write one row for each seed and step: mean, median and standard deviation over episodes."""
+        rows: list[Row] = []
         for seed, points in zip(self.seeds, self.values, strict=True):
             for step, values in zip(self.adaptations, points, strict=True):
-                numbers = (values.mean(), np.median(values), values.std(ddof=1) if len(values) > 1 else 0.0)
-                writer.writerow([self.figure, seed, step, len(values), *(f"{each:.9g}" for each in numbers)])
-        return text.getvalue()
+                sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+                place = {"figure": self.figure, "seed": seed, "step": step, "episodes": len(values)}
+                rows.append({**place, "mean": float(values.mean()), "median": float(np.median(values)), "sd": sd})
+        return csv_of_rows(rows)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the evaluation as JSON, and beside it its table as CSV."""
         write_atomic(path, seal(json.dumps({**asdict(self), "values": self.values.tolist()})))
+        write_atomic(path.with_suffix(".csv"), self.to_csv())
 
     @classmethod
     def load(cls, path: Path) -> "FewShotEvaluation":
-        """What ``save`` wrote."""
+        """Read what ``save`` wrote; raises MetaRLError, with the path, for a missing or damaged file."""
         try:
             content = json.loads(unseal(path.read_text(), "delete it and evaluate anew"))
-            values, shape = np.array(content.pop("values"), np.float64), config_from(EpisodeSpec, content.pop("shape"))
+            values, spec = np.array(content.pop("values"), np.float64), config_from(EpisodeSpec, content.pop("spec"))
             tuples = {name: tuple(content[name]) for name in ("seeds", "adaptations")}
-            return cls(**{**content, **tuples, "values": values, "shape": shape})
+            return cls(**{**content, **tuples, "values": values, "spec": spec})
         except MetaRLError as error:
             raise MetaRLError(f"{path}: {error}.") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MetaRLError(f"{path} is damaged ({error!r}); delete it and evaluate anew.") from error
 
 
-def figure_name(shape: EpisodeSpec, measure: str) -> str:
-    """Such as 5w1s, or mse 10-shot."""
-    return f"{shape.way}w{shape.shot}s" if measure == "accuracy" else f"mse {shape.shot}-shot"
-
-
 def setting_of(figure: str, *, functions: bool) -> EpisodeSpec:
-    """The episodes that a figure's name asks for, with 15 queries of a class or 100 of a function."""
+    """Return the episodes that a figure's name asks for, with 15 queries of a class or 100 of a function."""
     pattern = r"(?:median )?mse (\d+)-shot(?: step \d+)?" if functions else r"(\d+)w(\d+)s"
     match = re.fullmatch(pattern, figure)
     if match is None:
@@ -119,29 +113,38 @@ def setting_of(figure: str, *, functions: bool) -> EpisodeSpec:
     return EpisodeSpec(1, numbers[0], 100) if functions else EpisodeSpec(numbers[0], numbers[1], 15)
 
 
-def evaluate_run(
+def evaluate_fewshot_run(
     run: FewShotRun,
-    shape: EpisodeSpec,
+    spec: EpisodeSpec,
     episodes: int = 600,
-    part: str = "test",
+    split: str = "test",
     device: str = "cpu",
     *,
     transductive: bool = False,
 ) -> FewShotEvaluation:
-    """Score every seed of a run on the same episodes of a part that training has not seen."""
+    """Score every seed of a run on the same episodes of a split that training has not seen.
+
+    Args:
+        run: of a few-shot learner, its own or a published one.
+        spec: of the episodes.
+        episodes: their number.
+        split: ``test`` or ``val``.
+        device: to adapt on.
+        transductive: whether prototypes are refined by the queries themselves.
+    """
     dataset = run.dataset()
-    if part == "train":
-        raise MetaRLError("Scores are of classes that training has not seen; choose --part test or --part val.")
-    tasks = dataset.part(part)
+    if split == "train":
+        raise MetaRLError("Scores are of classes that training has not seen; choose --split test or --split val.")
+    tasks = dataset.split(split)
     made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
-    scores: list[Scores] = [model.score(tasks, shape, episodes, transductive=transductive) for model in models]
-    spent = models[0].cost(tasks, shape)
+    scores: list[Scores] = [model.score(tasks, spec, episodes, transductive=transductive) for model in models]
+    spent = models[0].cost(tasks, spec)
     return FewShotEvaluation(
-        learner=label(run.config),
+        learner=label(run.learner, run.config),
         dataset=run.dataset_name,
-        part=part,
-        shape=shape,
+        split=split,
+        spec=spec,
         measure=scores[0].measure,
         transductive=transductive,
         seeds=run.seeds,
@@ -157,35 +160,28 @@ def evaluate_run(
     )
 
 
-def evaluation_file(folder: Path, shape: EpisodeSpec, part: str, transductive: bool) -> Path:
-    """Where the evaluation of a setting lies in a folder."""
-    name = f"{shape.way}w{shape.shot}s" if shape.way > 1 else f"{shape.shot}-shot"
-    extra = [f"{shape.unlabelled}-unlabelled"] * bool(shape.unlabelled) + ["transductive"] * transductive
-    return folder / f"evaluation-{'-'.join([part, name, *extra])}.json"
+def evaluation_file(folder: Path, spec: EpisodeSpec, split: str, transductive: bool) -> Path:
+    """Return the path of the evaluation of a setting in a folder."""
+    name = f"{spec.way}w{spec.shot}s" if spec.way > 1 else f"{spec.shot}-shot"
+    extra = [f"{spec.unlabelled}-unlabelled"] * bool(spec.unlabelled) + ["transductive"] * transductive
+    return folder / f"evaluation-{'-'.join([split, name, *extra])}.json"
 
 
-def evaluation_of(
-    run: FewShotRun, shape: EpisodeSpec, episodes: int, part: str, device: str, *, transductive: bool
+def saved_or_new_evaluation(
+    run: FewShotRun, spec: EpisodeSpec, episodes: int, split: str, device: str, *, transductive: bool
 ) -> FewShotEvaluation:
-    """The saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one, saved.
+    """Return the saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one.
 
-    Of a published result it is always a new one, and nothing is saved.
+    A new one is saved, but not that of a published result. The arguments are those of ``evaluate_fewshot_run``.
     """
     for seed in run.seeds:
         run.warn_if_unfinished(seed, run.trained_amount(seed), "iterations")
-    if not run.keeps_evaluations:
-        return evaluate_run(run, shape, episodes, part, device, transductive=transductive)
-    saved = evaluation_file(run.path, shape, part, transductive)
-    if saved.exists():
+    saved = evaluation_file(run.path, spec, split, transductive)
+    if run.keeps_evaluations and saved.exists():
         found = FewShotEvaluation.load(saved)
-        if run.check_evaluation(saved, found.made_of) and found.shape == shape and found.values.shape[2] == episodes:
+        if run.check_evaluation(saved, found.made_of) and found.spec == spec and found.values.shape[2] == episodes:
             return found
-    made = evaluate_run(run, shape, episodes, part, device, transductive=transductive)
-    save_evaluation(made, saved)
+    made = evaluate_fewshot_run(run, spec, episodes, split, device, transductive=transductive)
+    if run.keeps_evaluations:
+        made.save(saved)
     return made
-
-
-def save_evaluation(made: FewShotEvaluation, path: Path) -> None:
-    """Write an evaluation as JSON, and beside it as a table."""
-    made.save(path)
-    write_atomic(path.with_suffix(".csv"), made.to_csv())

@@ -13,7 +13,7 @@ FEW = 100_000  # numbers: as a list, 10 million of them take a gigabyte and minu
 
 
 def pack(array: Array) -> Any:
-    """A float64 array as lists, or as its shape and the base64 of its compressed little-endian bytes."""
+    """Return a float64 array as lists, or as its shape and the base64 of its compressed little-endian bytes."""
     if array.size <= FEW:
         return array.tolist()
     data = zlib.compress(np.ascontiguousarray(array, dtype="<f8").tobytes(), level=1)
@@ -21,7 +21,7 @@ def pack(array: Array) -> Any:
 
 
 def unpack(content: Any) -> Any:
-    """What ``pack`` wrote; whatever else is handed back as it is. Raises MetaRLError for damaged bytes."""
+    """Return the array that ``pack`` wrote, and whatever else as it is; raises MetaRLError for damaged bytes."""
     if not isinstance(content, dict):
         return content
     try:

@@ -5,7 +5,6 @@ arxiv.org/abs/1610.01644). What it gets right on tasks that it was not fitted to
 in there in a form that it cannot read.
 """
 
-import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
+from metarl.evaluate.rows import Row, csv_of_rows
 from metarl.evaluate.scores import evenly
 from metarl.evaluate.statistics import Array
 from metarl.tasks import Tasks
@@ -36,7 +36,7 @@ _CENTRES = 100
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Beliefs:
-    """What each seed's agent knew of every task after each number of episodes, and the tasks themselves."""
+    """The beliefs that each seed's agent had of every task after each number of episodes, and the tasks themselves."""
 
     values: NDArray[np.float32]  # (seed, point, task, d); hidden units of two seeds have nothing to do with each other
     episodes: tuple[int, ...]  # (point,) of interaction: 0 before any data
@@ -75,7 +75,7 @@ class Beliefs:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
-    """Cross-validated R² of each probe: 1 where a parameter is read exactly, 0 or a little less where not at all."""
+    """The cross-validated R² of each probe: 1 where a parameter is read exactly, about 0 where not at all."""
 
     episodes: tuple[int, ...]  # (point,)
     seeds: tuple[int, ...]
@@ -84,25 +84,23 @@ class Probe:
 
     @property
     def last(self) -> dict[str, float]:
-        """For tables: the mean R² of each probe over seeds and parameters, after the last episode."""
+        """The mean R² of each probe over seeds and parameters, after the last episode, by its name in tables."""
         after = f"probe R² episode {self.episodes[-1]}"
         return {
             (after if name == "linear" else f"{name} {after}"): float(r2[:, -1].mean()) for name, r2 in self.r2.items()
         }
 
     def to_csv(self) -> str:
-        """One row for each seed, number of episodes and parameter."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["seed", "episodes", "parameter", *PROBES])
+        """Write one row for each seed, number of episodes and parameter."""
+        rows: list[Row] = []
         for i, j, k in np.ndindex(self.r2[PROBES[0]].shape):
-            scores = (f"{self.r2[name][i, j, k]:.6g}" for name in PROBES)
-            writer.writerow([self.seeds[i], self.episodes[j], self.names[k], *scores])
-        return text.getvalue()
+            place = {"seed": self.seeds[i], "episodes": self.episodes[j], "parameter": self.names[k]}
+            rows.append({**place, **{name: float(self.r2[name][i, j, k]) for name in PROBES}})
+        return csv_of_rows(rows)
 
 
 def parameter_names(tasks: Tasks) -> tuple[str, ...]:
-    """A name for each number of ``tasks.vector``: "velocity", "goal[0]", "goal[1]"."""
+    """Return a name for each number of ``tasks.vector``: "velocity", "goal[0]", "goal[1]"."""
     names = []
     for name, value in tasks.values.items():
         shape = value.shape[1:]
@@ -111,7 +109,7 @@ def parameter_names(tasks: Tasks) -> tuple[str, ...]:
 
 
 def probe(beliefs: Beliefs) -> Probe | None:
-    """R² by ``FOLDS``-fold cross-validation over tasks, after at most MOST_POINTS numbers of episodes.
+    """Score probes by ``FOLDS``-fold cross-validation over tasks, after at most MOST_POINTS numbers of episodes.
 
     The linear probe is a ridge regression, the nonlinear one the same on radial basis functions around some of the
     tasks' beliefs; both choose their own penalty. A parameter of few values, such as a sign, is read as a number like
@@ -134,10 +132,10 @@ def probe(beliefs: Beliefs) -> Probe | None:
 
 
 def linear_reading(beliefs: Beliefs) -> tuple[str, Array, Array, Array]:
-    """The parameter that the first seed's Gaussian beliefs tell best, and what they say of it.
+    """Read the parameter that the first seed's Gaussian beliefs tell best off them.
 
-    Its name and true values ``(task,)``; mean and standard deviation ``(point, task)`` of every belief through the
-    linear map that fits the last means best.
+    Returns its name and true values ``(task,)``; mean and standard deviation ``(point, task)`` of every belief through
+    the linear map that fits the last means best.
     """
     mean, log_variance = np.split(np.asarray(beliefs.values[0], dtype=np.float64), 2, axis=-1)
     scale = np.maximum(mean[-1].std(axis=0), 1e-12)  # or a penalty would flatten what a narrow latent tells

@@ -1,4 +1,4 @@
-"""Published results of agents as runs: their weights can be scored, compared and shown as those of one's own run."""
+"""Published results as runs: their weights can be scored, compared and shown as those of one's own run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,16 +10,28 @@ from metarl.core.checkpoint import config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.plugins import trusted_config
 from metarl.evaluate.weights import about_published, is_published, weights_file
+from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
+from metarl.experiments.run_folder import RunFolder
 from metarl.family import TaskFamily, make_family
+from metarl.fewshot.model import FewShot
+from metarl.fewshot.registry import learner_class
 
 
-@dataclass(frozen=True)
-class PublishedRun(Run):
-    """A result's folder with weights, such as ``results/maml/PointNavigation-maml``. Nothing is written into it."""
+class _Published(RunFolder):
+    """A result's folder with weights, into which nothing is written."""
 
     about_file: ClassVar[str] = "summary.json"
     keeps_evaluations: ClassVar[bool] = False
+
+    def checkpoint(self, seed: int) -> Path:
+        return weights_file(self.path, seed)
+
+
+@dataclass(frozen=True)
+class PublishedRun(_Published, Run):
+    """A published result of an agent, such as ``results/maml/PointNavigation-maml``."""
+
     called: ClassVar[str] = "published result"
 
     @classmethod
@@ -72,15 +84,45 @@ class PublishedRun(Run):
             )
         return family
 
-    def checkpoint(self, seed: int) -> Path:
-        return weights_file(self.path, seed)
+
+@dataclass(frozen=True)
+class PublishedFewShotRun(_Published, FewShotRun):
+    """A published result of a few-shot learner, such as ``results/fewshot/prototypical/omniglot``."""
+
+    called: ClassVar[str] = "published result of a few-shot learner"
+
+    @classmethod
+    def open(cls, path: Path, **_: str | None) -> Self:
+        """Open the result in a folder; raises where it keeps no weights, or those of several makings."""
+        summary, abouts = about_published(path)
+        saved = [each.get("fewshot", {}) for each in abouts.values()]
+        if any("learner" not in each or each["config"] != saved[0]["config"] for each in saved):
+            raise MetaRLError(f"The weights in {path} are not of one few-shot learner; restore them.")
+        learner = saved[0]["learner"]
+        return cls(
+            path=path,
+            learner=learner,
+            config=config_from(learner_class(learner).config_class, saved[0]["config"]),
+            dataset_name=summary["family"],
+            seeds=tuple(sorted(abouts)),
+            command=summary["command"],
+        )
+
+    def trained(self, seed: int, device: Any = "cpu") -> FewShot:
+        return FewShot.load(self.trained_checkpoint(seed), device)
 
 
 def is_run(path: str | Path) -> bool:
-    """Whether a folder is a run or a published result."""
+    """Return whether a folder is a run or a published result of an agent."""
     return Run.is_at(path) or is_published(Path(path))
 
 
 def open_run(path: Path, **named: Any) -> Run:
-    """The run or the published result in a folder; ``named`` is what ``Run.open`` takes beside the path."""
+    """Open the run or the published result in a folder; ``named`` is what ``Run.open`` takes beside the path."""
     return PublishedRun.open(path) if not Run.is_at(path) and is_published(path) else Run.open(path, **named)
+
+
+def open_fewshot_run(path: Path, **named: str | None) -> FewShotRun:
+    """Open the run or the published result in a folder; ``named`` is what ``FewShotRun.open`` takes beside the path."""
+    published = not FewShotRun.is_at(path) and is_published(path)
+    return PublishedFewShotRun.open(path) if published else FewShotRun.open(path, **named)

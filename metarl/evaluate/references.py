@@ -29,7 +29,7 @@ def reference_returns(
     n_envs: int = 1,
     device: torch.device | str = "cpu",
 ) -> NDArray[np.float64] | None:
-    """What a reference policy earns where agents are scored, ``(episode, task)``; None for no reference policy.
+    """Return the returns ``(episode, task)`` of a reference policy where agents are scored; None for no policy.
 
     It plays the very environments and random streams of the agents' scored episodes, each as if it were its first: it
     remembers nothing of the earlier ones.
@@ -37,7 +37,7 @@ def reference_returns(
     Args:
         tasks: the first ones of a ``part`` of the split.
         episodes: the numbers of the episodes, which are the points of an agent's curve.
-        envs: environments of a task, over which the mean is taken.
+        n_envs: environments of a task, over which the mean is taken.
     """
     if reference is None:
         return None
@@ -47,7 +47,7 @@ def reference_returns(
     for first in range(0, len(tasks), CHUNK):
         some = tasks[first : first + CHUNK].repeat(n_envs)
         batch = family.batch(some, keys[first * n_envs : first * n_envs + len(some)], device)
-        params = told_on(device)(some)
+        params = privileged_params_on(device)(some)
         start = learner.initial(params, len(some))
         played = [
             rollout(learner, params, start, batch, n_envs=1, first_episode=number)[0].returns for number in episodes
@@ -56,8 +56,8 @@ def reference_returns(
     return np.concatenate(parts, axis=1)
 
 
-def told_on(device: torch.device | str) -> Callable[[Tasks], Params]:
-    """``told`` on a device."""
+def privileged_params_on(device: torch.device | str) -> Callable[[Tasks], Params]:
+    """Return ``privileged_params`` on a device."""
     return lambda tasks: {name: value.to(device) for name, value in privileged_params(tasks).items()}
 
 
@@ -99,7 +99,7 @@ def reference_evaluations(
     for name in dict.fromkeys(names):
         curve = adaptation_curve(
             reference_policies[name],
-            told_on(device),
+            privileged_params_on(device),
             family,
             tasks,
             points=wanted[-1] + 1,

@@ -37,19 +37,19 @@ T = TypeVar("T")
 
 
 def split_label(split: str, kind: str) -> str:
-    """The words beside a score: "test (fresh)", "val (disjoint)", "ood"; "(same tasks)" where training saw them."""
+    """Return the words beside a score: "test (fresh)", "val (disjoint)", "ood"; "(same tasks)" of what training saw."""
     if split == "ood":
         return "ood"
     return f"{split} (same tasks)" if kind == "closed" or split == "train" else f"{split} ({kind})"
 
 
 def short_name(family: str) -> str:
-    """The family's own name, as people and folders call it: "metarl/PointNavigation-v0" is PointNavigation."""
+    """Return the family's own name, as people and folders call it: "metarl/PointNavigation-v0" is PointNavigation."""
     return re.sub(r"-v\d+$", "", re.split(r"[/:]", family)[-1])
 
 
 def normalised_score(scores: Array, floor: Array, optimum: Array) -> Array:
-    """(R - floor) / (optimum - floor), a ratio of means over tasks: (..., seed, task), (..., task) twice -> (...).
+    """Return (R - floor) / (optimum - floor), a ratio of means: (..., seed, task), (..., task) twice -> (...).
 
     0 is the floor, 1 the optimum, on the very tasks and random streams that are scored. A mean of ratios would
     let the tasks whose floor lies beside their optimum decide. It is not finite where floor and optimum earn the same.
@@ -61,7 +61,7 @@ def normalised_score(scores: Array, floor: Array, optimum: Array) -> Array:
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:
-    """At most so many of the items, evenly chosen, the first and the last among them."""
+    """Return at most so many of the items, evenly chosen, the first and the last among them."""
     if len(items) <= most:
         return list(items)
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
@@ -164,7 +164,7 @@ class Evaluation:
 
     @property
     def fixed_tasks(self) -> bool:
-        """Whether there are no other tasks than these, so that intervals are over seeds: where training saw them."""
+        """True where there are no other tasks than these, for training saw them: intervals are then over seeds."""
         return self.split == "train" or (self.split_kind == "closed" and self.split != "ood")
 
     @property
@@ -191,7 +191,7 @@ class Evaluation:
         return self._score(len(self.episodes), self.adaptations[-1], lambda array: array.sum(axis=-2), quiet=False)
 
     def mean_of(self, first: int, last: int) -> PointScore:
-        """The mean of several points, counted from 0, ``last`` among them: less noisy than one of them."""
+        """Return the mean of several points, counted from 0, ``last`` among them: less noisy than one of them."""
         return self._score(
             self.episodes[last], self.adaptations[last], lambda array: array[..., first : last + 1, :].mean(axis=-2)
         )
@@ -199,7 +199,7 @@ class Evaluation:
     def _score(
         self, episodes: int, adaptations: int, pool: Callable[[Array], Array], *, quiet: bool = True
     ) -> PointScore:
-        """The scores of what ``pool`` makes of the points: (..., point, task) -> (..., task).
+        """Return the scores of what ``pool`` makes of the points: (..., point, task) -> (..., task).
 
         Floor and optimum are pooled as the returns are, so that they stay paired. ``quiet`` asks for the scores with
         the noise off as well.
@@ -239,7 +239,7 @@ class Evaluation:
         return {f"{part:.0%}": adaptation_speed(self.episodes, scores, part, start=start) for part in SPEED_FRACTIONS}
 
     def to_json(self) -> str:
-        """The evaluation as JSON; floats come back bit for bit."""
+        """Return the evaluation as JSON; floats come back bit for bit."""
         content: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         for name in ARRAYS:
             content[name] = None if content[name] is None else pack(content[name])
@@ -247,7 +247,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, text: str) -> "Evaluation":
-        """What ``to_json`` wrote; raises MetaRLError for truncated text and for missing or unknown fields."""
+        """Read what ``to_json`` wrote; raises MetaRLError for truncated text and for missing or unknown fields."""
         try:
             content = json.loads(text)
         except json.JSONDecodeError as error:

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy import stats
 
 from metarl.core.errors import MetaRLError
 
@@ -26,18 +26,18 @@ BLOCKS = 1000  # more tasks than twice that are resampled in so many blocks
 
 
 class Interval(NamedTuple):
-    """A closed interval, in the unit of the statistic that it belongs to."""
+    """A closed interval, in the unit of its statistic."""
 
     low: float
     high: float
 
     @property
     def width(self) -> float:
-        """high - low."""
+        """The length of the interval."""
         return self.high - self.low
 
     def cut(self, value: float, bounds: "Interval") -> "Interval":
-        """The part within ``bounds`` of an interval around ``value``; a value beyond them is kept within it."""
+        """Return the part within ``bounds`` of an interval around ``value``; a value beyond them stays within it."""
         return Interval(max(self.low, min(bounds.low, value)), min(self.high, max(bounds.high, value)))
 
 
@@ -45,24 +45,22 @@ ANYTHING = Interval(-np.inf, np.inf)
 
 
 def mean_score(scores: Array) -> Array:
-    """The mean over seeds and tasks: (..., seed, task) -> (...)."""
+    """Return the mean over seeds and tasks: (..., seed, task) -> (...)."""
     return np.asarray(scores.mean(axis=(-2, -1)))
 
 
 def median_score(scores: Array) -> Array:
-    """The median over seeds and tasks: (..., seed, task) -> (...)."""
+    """Return the median over seeds and tasks: (..., seed, task) -> (...)."""
     return np.asarray(np.median(scores, axis=(-2, -1)))
 
 
 def interquartile_mean(scores: Array) -> Array:
-    """The mean of the middle half of all seeds x tasks: (..., seed, task) -> (...).
+    """Return the mean of the middle half of all seeds x tasks: (..., seed, task) -> (...).
 
     Source: Agarwal et al. 2021, arxiv.org/abs/2108.13264. As in their code (rliable), n // 4 of the n scores are
     dropped at either end; fewer than four scores lose none.
     """
-    flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
-    dropped = flat.shape[-1] // 4
-    return np.asarray(flat[..., dropped : flat.shape[-1] - dropped].mean(axis=-1))
+    return np.asarray(stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1))
 
 
 def bootstrap_interval(
@@ -75,7 +73,7 @@ def bootstrap_interval(
     seed: int = BOOTSTRAP_SEED,
     fixed_tasks: bool = False,
 ) -> Interval:
-    """Percentile bootstrap over seeds x tasks of ``statistic``: scores (seed, task), each of per_task (task,).
+    """Return the percentile bootstrap interval of a statistic over seeds x tasks.
 
     Every seed was scored on the same tasks, so a resample draws seeds, then tasks, and crosses them (the pigeonhole
     bootstrap of Owen 2007, doi.org/10.1214/07-AOAS122): drawing other tasks for every seed would average the luck of
@@ -92,6 +90,15 @@ def bootstrap_interval(
     optimum earn the same, and there a normalised score has no meaning.
 
     It is too narrow over few seeds (75% at most over 3): print ``t_interval`` beside it.
+
+    Args:
+        scores: (seed, task).
+        per_task: arrays (task,) that the statistic takes too, such as floor and optimum.
+        statistic: a function of ``scores`` and ``per_task``.
+        level: of confidence.
+        resamples: how many are drawn.
+        seed: of the draws.
+        fixed_tasks: whether only seeds are drawn.
     """
     _check(scores, per_task)
     if statistic not in (median_score, interquartile_mean):
@@ -122,27 +129,36 @@ def bootstrap_interval(
 def t_interval(
     scores: Array, per_task: Sequence[Array] = (), *, statistic: Statistic = mean_score, level: float = LEVEL
 ) -> Interval | None:
-    """Student's t interval over seeds: scores (seed, task), each of per_task (task,).
+    """Return Student's t interval over seeds, or None for one seed.
 
     It is mean ± t(n-1) s/√n of the statistic of each seed. The tasks are taken as given: it says how another training
-    seed would score on these very tasks. One seed has no spread to estimate: the answer is None, and tables say so.
+    seed would score on these very tasks. One seed has no spread to estimate.
+
+    Args:
+        scores: (seed, task).
+        per_task: arrays (task,) that the statistic takes too.
+        statistic: a function of ``scores`` and ``per_task``.
+        level: of confidence.
     """
     _check(scores, per_task)
     n_seeds = len(scores)
     if n_seeds < 2:
         return None
     of_seed = np.array([float(statistic(scores[i : i + 1], *per_task)) for i in range(n_seeds)])
-    half = float(stdtrit(n_seeds - 1, (1 + level) / 2)) * of_seed.std(ddof=1) / np.sqrt(n_seeds)
-    return Interval(float(of_seed.mean() - half), float(of_seed.mean() + half))
+    mean, error = of_seed.mean(), of_seed.std(ddof=1) / np.sqrt(n_seeds)
+    if not error:  # for which SciPy has no distribution
+        return Interval(float(mean), float(mean))
+    low, high = stats.t.interval(level, n_seeds - 1, loc=mean, scale=error)
+    return Interval(float(low), float(high))
 
 
 def wider(first: Interval, second: Interval | None) -> Interval:
-    """The wider of two intervals; the first where there is no second or both are equally wide."""
+    """Return the wider of two intervals; the first where there is no second or both are equally wide."""
     return second if second is not None and second.width > first.width else first
 
 
 def intervals_touch(first: Interval, second: Interval) -> bool:
-    """Whether two closed intervals have a point in common."""
+    """Return whether two closed intervals have a point in common."""
     return first.low <= second.high and second.low <= first.high
 
 
@@ -165,9 +181,12 @@ def estimate(
     bounds_here: Interval | None = None,
     fixed_tasks: bool = False,
 ) -> Estimate:
-    """``statistic`` of scores (seed, task) and per_task (task,) with both intervals.
+    """Return a statistic of scores with both of its intervals.
 
     Args:
+        scores: (seed, task).
+        per_task: arrays (task,) that the statistic takes too.
+        statistic: a function of ``scores`` and ``per_task``.
         bounds: between which the statistic lies on whatever tasks; both intervals are cut there. A t interval over few
             seeds reaches far beyond.
         bounds_here: between which it lies on these very tasks, such as the optimum's mean return on them; the t
@@ -188,7 +207,7 @@ def estimate(
 def adaptation_speed(
     episodes: Sequence[int], curve: Sequence[float], fraction: float, *, start: float | None = None
 ) -> int | None:
-    """Episodes of interaction after which ``fraction`` of the final score is reached.
+    """Return the episodes of interaction after which ``fraction`` of the final score is reached.
 
     The score counts from ``start``: 0 for a normalised score (the floor), and the curve's first point (the default)
     for a return, whose zero means nothing. The answer is the episodes of the first point, in order and without
@@ -211,7 +230,7 @@ def adaptation_speed(
 
 
 def _blocks(array: Array) -> Array:
-    """Means of successive tasks, at least BLOCKS of them; fewer tasks than a block's are left over and left out."""
+    """Return means of successive tasks, at least BLOCKS of them; what is left over of a block is left out."""
     size = max(1, array.shape[-1] // BLOCKS)
     whole = array[..., : array.shape[-1] // size * size]
     return np.asarray(whole.reshape(*array.shape[:-1], -1, size).mean(axis=-1))

@@ -36,7 +36,7 @@ def check_published(folder: Path) -> None:
 
 
 def check_sums(results_dir: str | Path, below: str = "") -> list[str]:
-    """What is no longer as it was published, a line for each file; nothing where no checksums were recorded.
+    """Return a line for each file that is no longer as it was published; none where no checksums were recorded.
 
     ``below`` leaves it at files whose path begins so.
     """
@@ -61,7 +61,7 @@ def check_sums(results_dir: str | Path, below: str = "") -> list[str]:
 
 
 def _files(root: Path, below: str) -> dict[str, Path]:
-    """The files of results by their path below the folder; README.md is written anew from them."""
+    """Return the files of results by their path below the folder; README.md is written anew from them."""
     found = (path for path in (root / below).rglob("*") if path.is_file() and path.parent != root)
     return {path.relative_to(root).as_posix(): path for path in found}
 

@@ -3,40 +3,30 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from metarl.core.checkpoint import load_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.sums import check_published
+from metarl.experiments.run_folder import RunFolder
 
 MOST_BYTES = 6 * 2**20  # of one seed: three layers of 300 need as much, and nothing that is published needs more
 _NAME = re.compile(r"weights-(\d+)\.safetensors")
 _SUMMARY = "summary.json"
 
 
-class _Saves(Protocol):
-    def save_weights(self, path: Path) -> None: ...
-
-
-class _Trained(Protocol):
-    @property
-    def seeds(self) -> tuple[int, ...]: ...
-
-    def trained(self, seed: int) -> _Saves: ...
-
-
 def weights_file(folder: Path, seed: int) -> Path:
-    """Where the weights of one seed lie."""
+    """Return the path of the weights of one seed."""
     return folder / f"weights-{seed}.safetensors"
 
 
 def weights_files(folder: Path) -> dict[int, Path]:
-    """The files of a result's weights by seed; none where it keeps none."""
+    """Return the files of a result's weights by seed; none where it keeps none."""
     found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
     return {int(match[1]): path for match, path in sorted(found, key=lambda each: each[1].name) if match}
 
 
-def save_weights(folder: Path, run: _Trained) -> None:
+def save_weights(folder: Path, run: RunFolder) -> None:
     """Write the weights of every seed of a run into a result's folder; raises MetaRLError where they are too large."""
     for seed in run.seeds:
         file = weights_file(folder, seed)
@@ -56,12 +46,12 @@ def remove_weights(folder: Path) -> None:
 
 
 def is_published(folder: Path) -> bool:
-    """Whether a folder is a result's, as ``results/maml/PointNavigation-maml``."""
+    """Return whether a folder is a result's, such as ``results/maml/PointNavigation-maml``."""
     return (folder / _SUMMARY).is_file()
 
 
 def about_published(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
-    """A result's summary, and what the weights of each seed say of themselves; raises MetaRLError where there are none.
+    """Return a result's summary, and what the weights of each seed say of themselves; raises where there are none.
 
     Nothing is loaded that the files name: what is published is of agents and families that are installed.
     """

@@ -18,10 +18,9 @@ from torch.nn import functional
 from bench.measure import Options, Row, in_turn
 from metarl.core.optimiser import Adam
 from metarl.core.types import Params
-from metarl.fewshot.backbone import BACKBONE
+from metarl.fewshot.backbone import BACKBONE, Conv4
 from metarl.fewshot.data.episodes import Classes, Episodes, EpisodeSpec
 from metarl.fewshot.learners.metric import Prototypical
-from metarl.fewshot.networks import Conv4
 
 _EPISODE = EpisodeSpec(60, 1, 5)  # of Snell et al. 2017, section 3.1
 _EPISODES, _SIDE = 4, 28  # episodes that are timed at once; pixels

@@ -4,10 +4,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gpu.record import Job, Record
-from metarl.fewshot.data.dataset import FewShotDataset, make_dataset
+from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import preset_config
+from metarl.fewshot.registry import preset_config
 
 _SCORED = EpisodeSpec(5, 1, 15)
 _LEARNERS = ("prototypical", "maml")
@@ -29,15 +30,15 @@ def _train(learner: str, dataset: FewShotDataset, job: Job, record: Record, seco
     if job.scale < 1:
         config = replace(config, width=8, episode=replace(config.episode, way=min(config.episode.way, 20)))
     end = job.left() - seconds
-    FewShot(config, dataset, device=job.device).fit(dataset, iterations=_WARM_UP)
+    FewShot(learner, dataset, config, device=job.device).fit(dataset, iterations=_WARM_UP)
     job.wait()
     started = job.left()
-    FewShot(config, dataset, device=job.device).fit(dataset, iterations=_TIMED)
+    FewShot(learner, dataset, config, device=job.device).fit(dataset, iterations=_TIMED)
     job.wait()
     rate = _TIMED / (started - job.left())
     record.number(f"{learner}, iterations a second", rate, "1/s", f"{config.tasks} tasks of {config.episode.way} ways")
     planned = max(1, min(job.size(config.iterations), int(rate * min(job.training(0), job.left() - end - _SCORING))))
-    model = FewShot(replace(config, iterations=planned), dataset, device=job.device)
+    model = FewShot(learner, dataset, replace(config, iterations=planned), device=job.device)
     began, last = job.left(), [job.left()]
 
     def logged(model: FewShot, metrics: dict[str, float]) -> None:
@@ -54,7 +55,7 @@ def _train(learner: str, dataset: FewShotDataset, job: Job, record: Record, seco
     took = began - job.left()
     record.number(f"{learner}, trained", model.iteration, "iterations", f"in {took:.1f} s, {planned} were planned")
     episodes = job.size(600, 20)
-    accuracy = model.score(dataset.part("test"), _SCORED, episodes).at()
+    accuracy = model.score(dataset.split("test"), _SCORED, episodes).at()
     half = 1.96 * accuracy.std(ddof=1) / len(accuracy) ** 0.5
     note = f"± {100 * half:.1f}; {episodes} episodes with 15 queries a class, after {took:.0f} s"
     record.number(f"{learner}, 5w1s", 100 * float(accuracy.mean()), "%", note)

@@ -52,7 +52,7 @@ ROUNDING = 1e-9  # relative: an interval of equal numbers may miss their mean by
 
 
 def check_summary(summary: object) -> Summary:
-    """The summary itself, if every field holds what the schema allows and no label claims too much."""
+    """Return the summary; raises unless every field holds what the schema allows and no label claims too much."""
     content = _fields(summary, "summary", FIELDS, ("curve", "trial", "fewshot"))
     for name in ("agent", "family", "machine", "command", "version"):
         _text(content[name], name)

@@ -16,22 +16,17 @@ from rich.console import Console
 from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
 from metarl.evaluate import packing, references, scores_csv
+from metarl.evaluate.outcome import evaluate_run, save_outcome, saved_or_new_outcome
+from metarl.evaluate.comparison import comparison_csv, comparison_table, separation_rows
 from metarl.evaluate.references import reference_evaluations, reference_returns
-from metarl.evaluate.run import evaluate_run, evaluation_of, save_evaluation
 from metarl.evaluate.scores import Evaluation, evenly
 from metarl.evaluate.statistics import estimate
-from metarl.evaluate.tables import (
-    as_json,
-    comparison_csv,
-    comparison_table,
-    curve_table,
-    separation_rows,
-    trial_row,
-)
+from metarl.evaluate.tables import curve_table, evaluation_json, trial_row
 from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
 from metarl.family import make_family
 from metarl.plotting.curves import comparison_figure, curve_figure, learning_figure
+from metarl.plotting.outcome import save_outcome_figures
 from results.files import check_result, write_result
 from results.report import write_results_readme
 from results.summaries import figure, summary
@@ -176,7 +171,7 @@ def test_a_long_curve_is_shown_by_a_few_rows_and_its_total(trial: Evaluation) ->
     ]
     assert any(row[0] == "trial" for row in rows)
     assert "…" not in text
-    content = as_json(trial)
+    content = evaluation_json(trial)
     assert len(content["curve"]) == 100
     assert content["trial"]["return"]["mean"] == pytest.approx(trial.returns.sum(1).mean())
 
@@ -358,32 +353,32 @@ def test_a_run_saves_beliefs_probe_and_picture(run: Run) -> None:
     assert outcome.beliefs.values.shape == (2, 7, 40, 5)
     assert outcome.beliefs.names[:2] == ("p[0]", "p[1]")
     assert outcome.evaluation.extra["probe R² episode 6"] > 0
-    files = {path.name for path in save_evaluation(run, outcome)}
+    files = {path.name for path in (*save_outcome(run, outcome), *save_outcome_figures(run, outcome))}
     stems = ("evaluation-test.json", "evaluation-test.csv", "curve-test.png")
     assert files == {*stems, "beliefs-test.npz", "probe-test.csv", "belief-test.png"}
     assert all((run.path / name).stat().st_size for name in files)
     few = evaluate_run(run, n_tasks=3, points=2)  # too few for a probe
     assert few.probe is None
-    assert "belief-test.png" not in {path.name for path in save_evaluation(run, few)}
+    assert "belief-test.png" not in {path.name for path in save_outcome_figures(run, few)}
 
 
 def test_a_wiped_memory_is_another_agent_with_files_of_its_own(run: Run) -> None:
     ordinary = evaluate_run(run, n_tasks=50)
-    save_evaluation(run, ordinary)
+    save_outcome(run, ordinary)
     wiped = evaluate_run(run, n_tasks=50, ablation="wiped", deterministic=False)
     assert wiped.evaluation.agent == "remembering-wiped"
     assert wiped.evaluation.returns_deterministic is None
     assert wiped.evaluation.returns[:, 10:].mean() < ordinary.evaluation.returns[:, 10:].mean() - 0.1
-    files = {path.name for path in save_evaluation(run, wiped)}
+    files = {path.name for path in (*save_outcome(run, wiped), *save_outcome_figures(run, wiped))}
     assert files == {"evaluation-test-wiped.json", "evaluation-test-wiped.csv", "curve-test-wiped.png"}
     assert Evaluation.load(run.path / "evaluation-test.json").agent == "remembering"
 
 
 def test_the_agent_itself_is_asked_for_its_points(run: Run) -> None:
-    whole = evaluation_of(run)
+    whole = saved_or_new_outcome(run)[0]
     assert len(whole.episodes) == 20
     written = (run.path / "evaluation-test.json").stat().st_mtime_ns
-    evaluation_of(run)
+    saved_or_new_outcome(run)
     assert (run.path / "evaluation-test.json").stat().st_mtime_ns == written
 
 
@@ -395,13 +390,13 @@ def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     assert content["trial"]["episodes"] == 20
     main(["evaluate", str(run.path), "--tasks", "20", "--ablation", "wiped", "--json"])
     assert json.loads(capsys.readouterr().out)["agent"] == "remembering-wiped"
-    main(["compare", str(run.path), "--players", "greedy", "best arm", "--json"])
+    main(["compare", str(run.path), "--reference-policies", "greedy", "best arm", "--json"])
     agents = [each["agent"] for each in json.loads(capsys.readouterr().out)["evaluations"]]
     assert agents == ["remembering", "greedy (reference policy)", "best arm (reference policy)"]
     assert (tmp_path / "comparison.png").exists()
     assert len((tmp_path / "comparison.csv").read_text().splitlines()) == 1 + 3 * 21
     with pytest.raises(SystemExit):
-        main(["compare", str(run.path), "--players", "nobody"])
+        main(["compare", str(run.path), "--reference-policies", "nobody"])
     said = capsys.readouterr().err
     assert "no reference policy 'nobody'; it has random, greedy" in said
 
@@ -409,7 +404,7 @@ def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], 
 def test_publishing_a_trial(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     publish = runpy.run_path(str(ROOT / "scripts" / "publish.py"))["main"]
-    assert publish(run.path, tmp_path / "results", tasks=30, episodes=10, deterministic=False) == 0
+    assert publish(run.path, tmp_path / "results", tasks=30, points=10, deterministic=False) == 0
     assert publish(run.path, tmp_path / "results", tasks=30, deterministic=False, ablation="wiped") == 0
     folder = tmp_path / "results" / "remembering" / "BernoulliBandit-k5"
     content = json.loads((folder / "summary.json").read_text())

@@ -25,10 +25,11 @@ from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.evaluate.driver import adaptation_curve
 from metarl.family.registry import family_class
-from metarl.fewshot.data.dataset import FewShotDataset, make_dataset
+from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import PRESETS, preset_config
+from metarl.fewshot.registry import learner_class, learner_names, preset_config
 from metarl.rollout import random, recording
 from metarl.rollout.rollout import rollout
 
@@ -140,7 +141,7 @@ def strokes() -> FewShotDataset:
     return make_dataset("strokes")
 
 
-OF_CLASSES = pytest.mark.parametrize("name", [name for name in PRESETS if preset_config(name).episode.way > 1])
+OF_CLASSES = pytest.mark.parametrize("name", [name for name in learner_names() if learner_class(name).of_classes])
 
 
 @OF_CLASSES
@@ -149,9 +150,9 @@ def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: FewShotDatas
     config = replace(preset_config(name), tasks=2, width=8)
     found = []
     for device in (cuda, "cpu"):
-        model = FewShot(config, strokes, device=device)
+        model = FewShot(name, strokes, config, device=device)
         random = torch.Generator().manual_seed(0)
-        episodes = strokes.part("train").to(device).draw(config.episode, config.tasks, random)
+        episodes = strokes.split("train").to(device).draw(config.episode, config.tasks, random)
         found.append(model.learner.gradient(model.params, episodes))
     (there, logged), (here, expected) = found
     assert logged == pytest.approx(expected, rel=1e-3, abs=1e-4)
@@ -168,29 +169,29 @@ def test_a_few_shot_learner_is_trained_scored_and_kept_on_the_gpu(
     name: str, strokes: FewShotDataset, cuda: str, tmp_path: Path
 ) -> None:
     config = replace(preset_config(name), tasks=2, width=8, iterations=3)
-    model = FewShot(config, strokes, device=cuda).fit(strokes, iterations=2)
+    model = FewShot(name, strokes, config, device=cuda).fit(strokes, iterations=2)
     model.save(tmp_path / "model")
     shape = EpisodeSpec(5, 1, 5)
     scores = [
-        FewShot.load(tmp_path / "model", device).score(strokes.part("test"), shape, 20).at().mean()
+        FewShot.load(tmp_path / "model", device).score(strokes.split("test"), shape, 20).at().mean()
         for device in (cuda, "cpu")
     ]
     assert abs(scores[0] - scores[1]) < 0.03  # of 500 queries; near a border rounding decides
-    assert model.cost(strokes.part("test"), shape).bytes > 0
+    assert model.cost(strokes.split("test"), shape).bytes > 0
     loaded = FewShot.load(tmp_path / "model", cuda)
     for each in (model, loaded):
         each.fit(strokes, iterations=1)
     close(loaded.params, {key: value.cpu() for key, value in model.params.items()}, 1e-3)
-    images = strokes.part("test").samples[:4].numpy()
+    images = strokes.split("test").samples[:4].numpy()
     assert set(loaded.adapt(images, ["a", "a", "b", "b"]).predict(images)) <= {"a", "b"}
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"])
+@pytest.mark.parametrize("name", ["maml", "meta-sgd", "neural-process"])
 def test_regression_is_that_of_the_cpu(name: str, cuda: str) -> None:
     sinusoid = make_dataset("sinusoid")
-    config = preset_config(name, "sinusoid" if "sinusoid" in PRESETS[name] else "default")
+    config = preset_config(name, "sinusoid" if "sinusoid" in learner_class(name).presets else "default")
     config = replace(config, tasks=2, iterations=2)
-    there, here = (FewShot(config, sinusoid, device=device).fit(sinusoid) for device in (cuda, "cpu"))
+    there, here = (FewShot(name, sinusoid, config, device=device).fit(sinusoid) for device in (cuda, "cpu"))
     close(there.params, here.params, 1e-3)
 
 
