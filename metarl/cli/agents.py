@@ -127,8 +127,8 @@ class Compare(OwnCode):
         from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
         from metarl.evaluate.agent import held_out
-        from metarl.evaluate.outcome import distinct, saved_or_new_outcome
         from metarl.evaluate.comparison import check_comparable, comparison_csv, comparison_json, comparison_table
+        from metarl.evaluate.outcome import distinct, saved_or_new_outcome
         from metarl.evaluate.references import check_reference_policies, reference_evaluations
         from metarl.plotting.curves import comparison_figure
         from metarl.plotting.outcome import save_outcome_figures

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarl.evaluate.agent import held_out, score_agents
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.core.process import log_mujoco_in
-from metarl.evaluate.driver import Curve, adaptation_curve
+from metarl.evaluate.agent import held_out, score_agents
+from metarl.evaluate.driver import Curve
 from metarl.evaluate.probe import Beliefs, Probe, parameter_names, probe
-from metarl.evaluate.references import reference_returns
 from metarl.evaluate.scores import Evaluation
 from metarl.evaluate.scores_csv import scores_csv
 from metarl.experiments.run import Run

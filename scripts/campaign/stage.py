@@ -11,14 +11,14 @@ from campaign.children import forked
 from campaign.trainees import POINTS, Trainee, agent, learner
 from campaign.trap import Trap
 from metarl.agents.rl2.config import RL2Config
-from metarl.evaluate.outcome import evaluate_run, save_outcome
 from metarl.evaluate.fewshot import saved_or_new_evaluation
+from metarl.evaluate.outcome import evaluate_run, save_outcome
 from metarl.evaluate.sums import record_sums
 from metarl.evaluate.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.registry import preset_config
+from metarl.fewshot.learners.registry import preset_config
 from results.files import write_result
 from results.publishing import write_fewshot_result
 from results.summaries import figure, summary

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from metarl.core.device import check_device
 from metarl.core.files import write_atomic
-from metarl.evaluate.outcome import evaluate_run
 from metarl.evaluate.fewshot import FewShotEvaluation, saved_or_new_evaluation, setting_of
+from metarl.evaluate.outcome import evaluate_run
 from metarl.evaluate.rows import csv_of_rows
 from metarl.evaluate.sums import record_sums
 from metarl.evaluate.weights import save_weights
@@ -22,7 +22,7 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.logs import STEPS
 from metarl.experiments.run import Run
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.registry import label
+from metarl.fewshot.learners.registry import label
 from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot.run_figures import fewshot_figures
 from metarl.plotting.outcome import outcome_figures

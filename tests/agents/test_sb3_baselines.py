@@ -23,15 +23,15 @@ from metarl.cli.main import main
 from metarl.core.checkpoint import config_from, load_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.outcome import evaluate_run
 from metarl.evaluate.comparison import comparison_json
 from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluate.outcome import evaluate_run
 from metarl.experiments.logs import STEPS
 from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
 from metarl.family import TaskFamily, make_family
-from metarl.family.observed import with_task
+from metarl.family.views.observed import with_task
 from metarl.family.views.sb3 import TaskVecEnv
 from metarl.family.views.single import TaskEnv
 from metarl.tasks import Choice, Closed, TaskSpace

@@ -14,13 +14,13 @@ from metarl.core.learner import MetaLearner
 from metarl.core.random import stream_keys
 from metarl.core.types import Params, State
 from metarl.evaluate.agent import held_out
-from metarl.evaluate.outcome import evaluate_run
 from metarl.evaluate.driver import adaptation_curve, evaluation_keys
+from metarl.evaluate.outcome import evaluate_run
 from metarl.evaluate.references import reference_evaluations, reference_returns
 from metarl.family import TaskFamily, make_family
 from metarl.family.listing import families
-from metarl.family.observed import with_task
 from metarl.family.reference_policies import privileged_params
+from metarl.family.views.observed import with_task
 from metarl.plotting.render import render_policy
 
 PEARL = make_family("metarl/PointNavigation-v0", "pearl")  # its starts are random

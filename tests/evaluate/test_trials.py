@@ -16,8 +16,8 @@ from rich.console import Console
 from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
 from metarl.evaluate import packing, references, scores_csv
-from metarl.evaluate.outcome import evaluate_run, save_outcome, saved_or_new_outcome
 from metarl.evaluate.comparison import comparison_csv, comparison_table, separation_rows
+from metarl.evaluate.outcome import evaluate_run, save_outcome, saved_or_new_outcome
 from metarl.evaluate.references import reference_evaluations, reference_returns
 from metarl.evaluate.scores import Evaluation, evenly
 from metarl.evaluate.statistics import estimate
