@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from metarl.adapt.gradient import COUNT, InnerLoop
 from metarl.adapt.inference import Mean
-from metarl.core.config import above, at_least, check_config
+from metarl.core.config import above, at_least
 from metarl.core.errors import MetaRLError
 from metarl.core.networks import MLP
 from metarl.core.types import Outputs, Params, State
@@ -41,10 +41,7 @@ class FineTuningConfig(FewShotConfig):
     learning_rate: float = 3e-3
     steps: int = 100  # gradient steps on a support, as many as in the paper
     step_size: float = 0.03  # of these steps; a cosine head bears .1 to 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_config(self, {"steps": at_least(0), "step_size": above(0)})
+    limits: ClassVar = {"steps": at_least(0), "step_size": above(0)}
 
 
 @register_fewshot("finetune-linear")
@@ -153,10 +150,7 @@ class CosineConfig(FineTuningConfig):
     # What cosines are multiplied with. Of Omniglot's 4,112 training classes 9% were told apart after 3,600 batches with
     # 10, which Chen et al. take, and 39% with 30.
     sharpness: float = 30.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_config(self, {"sharpness": above(0)})
+    limits: ClassVar = {"sharpness": above(0)}
 
 
 @register_fewshot("finetune-cosine")
