@@ -10,7 +10,7 @@ from metarl.fewshot.data.episodes import EpisodeSpec
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotConfig:
-    """How a learner is trained. A learner with settings of its own has a subclass of this, with defaults of its own."""
+    """The settings of a training. A learner with settings or defaults of its own has a subclass of this."""
 
     iterations: int = 5000  # steps of the optimiser
     tasks: int = 1  # tasks of an iteration

@@ -35,7 +35,7 @@ _WEIGHT, _BIAS = HEAD + "0.weight", HEAD + "0.bias"
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuningConfig(FewShotConfig):
-    """How long a head, or the whole network, is fitted to a support."""
+    """The settings of a network that is fitted to a support after training."""
 
     strided: bool = True
     learning_rate: float = 3e-3
@@ -46,9 +46,9 @@ class FineTuningConfig(FewShotConfig):
 
 @register_fewshot("finetune-linear")
 class FineTuning(FewShotLearner):
-    """Train to tell all training classes apart, then fit a new head to the support (Chen et al. 2019, section 3).
+    """A network trained to tell all training classes apart, with a new head for each support (Chen et al. 2019).
 
-    This is the paper's Baseline: the head is linear and starts at zero, so that its first step makes it a comparison
+    This is the Baseline of section 3: the head is linear and starts at zero, so that its first step makes it a comparison
     with class means. The gradient goes through no step.
 
     Args:
@@ -144,7 +144,7 @@ class WholeFineTuning(FineTuning):
 
 @dataclass(frozen=True, kw_only=True)
 class CosineConfig(FineTuningConfig):
-    """How long a cosine head is fitted to a support, and how sharp its logits are."""
+    """The settings of a network with a cosine head."""
 
     step_size: float = 0.1
     # What cosines are multiplied with. Of Omniglot's 4,112 training classes 9% were told apart after 3,600 batches with

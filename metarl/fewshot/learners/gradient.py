@@ -34,7 +34,7 @@ from metarl.fewshot.registry import register_fewshot
 
 @dataclass(frozen=True, kw_only=True)
 class GradientConfig(FewShotConfig):
-    """How often and how far a learner steps.
+    """The settings of learners that adapt by gradient steps.
 
     Small batches and strided convolutions: after 5 minutes of a core on Omniglot 8 tasks at 2e-3 were at 92.2%, at 1e-3
     at 90.8, and 16 tasks at 3e-3 were slower than both. The literature has 32 at 1e-3 and 60,000 iterations.

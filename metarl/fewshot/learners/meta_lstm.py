@@ -15,7 +15,7 @@ from metarl.fewshot.registry import register_fewshot
 
 @dataclass(frozen=True, kw_only=True)
 class MetaLSTMConfig(GradientConfig):
-    """How often the learned update steps; ``step_size`` is what its input gate starts at, below 1."""
+    """The settings of the LSTM meta-learner; ``step_size`` is what its input gate starts at, below 1."""
 
     tasks: int = 4
     width: int = 32
