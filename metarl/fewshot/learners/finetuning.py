@@ -48,8 +48,8 @@ class FineTuningConfig(FewShotConfig):
 class FineTuning(FewShotLearner):
     """A network trained to tell all training classes apart, with a new head for each support (Chen et al. 2019).
 
-    This is the Baseline of section 3: the head is linear and starts at zero, so that its first step makes it a comparison
-    with class means. The gradient goes through no step.
+    This is the Baseline of section 3: the head is linear and starts at zero, so that its first step makes it a
+    comparison with class means. The gradient goes through no step.
 
     Args:
         backbone: what is trained, and kept or fitted further.
