@@ -10,7 +10,7 @@ from metarl.fewshot import EpisodeSpec, FewShot, FewShotConfig, FewShotLearner, 
 
 @dataclass(frozen=True, kw_only=True)
 class NearestConfig(FewShotConfig):
-    """How it is trained, and how it compares."""
+    """The settings of a nearest-neighbour learner."""
 
     sharpness: float = 10.0  # what distances are multiplied with to become logits
 

@@ -43,7 +43,7 @@ class ModuleNetwork:
 
     @property
     def digest(self) -> str:
-        """A fingerprint of what the module keeps to itself: its class, its buffers and its frozen parameters."""
+        """Return a fingerprint of what the module keeps to itself: its class, its buffers and its frozen parameters."""
         found = hashlib.sha256(self.name.encode())
         for name, value in sorted(self._fixed.items()):
             found.update(repr((name, str(value.dtype), tuple(value.shape))).encode())

@@ -1,14 +1,16 @@
 """The configuration of a few-shot learner's training, to which each learner adds its own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from metarl.core.config import above, at_least, between, check_config
+from metarl.core.config import Limit, above, at_least, between, check_config
 from metarl.fewshot.data.episodes import EpisodeSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotConfig:
-    """How a learner is trained. A learner with settings of its own has a subclass of this, with defaults of its own."""
+    """The settings of a training. A learner with settings or defaults of its own has a subclass of this."""
 
     iterations: int = 5000  # steps of the optimiser
     tasks: int = 1  # tasks of an iteration
@@ -22,16 +24,15 @@ class FewShotConfig:
     max_norm: float | None = None  # scale a gradient with a greater norm down to it
     chunk: int | None = None  # tasks that are differentiated at once, where memory is short
 
+    limits: ClassVar[Mapping[str, Limit]] = {  # of fields, beyond their types; a subclass adds those of its own fields
+        "iterations": at_least(1),
+        "tasks": at_least(1),
+        "width": at_least(1),
+        "learning_rate": above(0),
+        "final_learning_rate": between(0, 1),
+        "max_norm": above(0),
+        "chunk": at_least(1),
+    }
+
     def __post_init__(self) -> None:
-        check_config(
-            self,
-            {
-                "iterations": at_least(1),
-                "tasks": at_least(1),
-                "width": at_least(1),
-                "learning_rate": above(0),
-                "final_learning_rate": between(0, 1),
-                "max_norm": above(0),
-                "chunk": at_least(1),
-            },
-        )
+        check_config(self, {k: v for cls in type(self).__mro__ for k, v in cls.__dict__.get("limits", {}).items()})

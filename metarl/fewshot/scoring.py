@@ -109,7 +109,7 @@ def _measured(outputs: dict[str, Tensor], episodes: Episodes) -> Tensor:
 
 @dataclass(frozen=True)
 class Cost:
-    """What adapting to one task takes."""
+    """The cost of adapting to one task."""
 
     seconds: float  # the median of several
     bytes: int  # the most that is held beside the parameters

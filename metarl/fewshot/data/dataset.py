@@ -22,7 +22,7 @@ TaskSource = Classes | Functions
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a learner has to know of its data before it sees any."""
+    """The facts of a data set that a learner is made from, before it sees any sample."""
 
     shape: tuple[int, ...]  # of one sample
     classes: int = 0  # classes to train on
@@ -36,7 +36,7 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class FewShotDataset:
-    """Tasks in splits.
+    """A data set of tasks in splits.
 
     Raises:
         MetaRLError: where a class is in two splits, for a test class is never seen in training; where a split has

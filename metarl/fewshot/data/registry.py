@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
-from metarl.core.plugins import import_named
+from metarl.core.plugins import DATA, declared, import_named
 from metarl.fewshot.data.class_lists import MINI_IMAGENET, TIERED_IMAGENET
 from metarl.fewshot.data.dataset import SPLITS, FewShotDataset, TaskSource
 from metarl.fewshot.data.episodes import Classes
@@ -21,8 +21,10 @@ from metarl.fewshot.data.synthetic_characters import stroke_classes
 def make_dataset(name: str) -> FewShotDataset:
     """Return a data set: one of ``DATASETS``, ``folder:PATH`` of one's own images, or ``module:Name``.
 
-    ``Name`` is a ``FewShotDataset`` in that module, or a function without arguments that returns one.
+    ``Name`` is a ``FewShotDataset`` in that module, or a function without arguments that returns one. An installed
+    package gives such names to its own by an entry point of the group ``metarl.fewshot.data``.
     """
+    name = declared(DATA).get(name, name)
     if name.startswith("folder:"):
         return image_folder(Path(name.removeprefix("folder:")))
     if ":" in name:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from metarl.adapt.gradient import COUNT, InnerLoop
 from metarl.adapt.inference import Mean
-from metarl.core.config import above, at_least, check_config
+from metarl.core.config import above, at_least
 from metarl.core.errors import MetaRLError
 from metarl.core.networks import MLP
 from metarl.core.types import Outputs, Params, State
@@ -35,24 +35,21 @@ _WEIGHT, _BIAS = HEAD + "0.weight", HEAD + "0.bias"
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuningConfig(FewShotConfig):
-    """How long a head, or the whole network, is fitted to a support."""
+    """The settings of a network that is fitted to a support after training."""
 
     strided: bool = True
     learning_rate: float = 3e-3
     steps: int = 100  # gradient steps on a support, as many as in the paper
     step_size: float = 0.03  # of these steps; a cosine head bears .1 to 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_config(self, {"steps": at_least(0), "step_size": above(0)})
+    limits: ClassVar = {"steps": at_least(0), "step_size": above(0)}
 
 
 @register_fewshot("finetune-linear")
 class FineTuning(FewShotLearner):
-    """Train to tell all training classes apart, then fit a new head to the support (Chen et al. 2019, section 3).
+    """A network trained to tell all training classes apart, with a new head for each support (Chen et al. 2019).
 
-    This is the paper's Baseline: the head is linear and starts at zero, so that its first step makes it a comparison
-    with class means. The gradient goes through no step.
+    This is the Baseline of section 3: the head is linear and starts at zero, so that its first step makes it a
+    comparison with class means. The gradient goes through no step.
 
     Args:
         backbone: what is trained, and kept or fitted further.
@@ -147,16 +144,13 @@ class WholeFineTuning(FineTuning):
 
 @dataclass(frozen=True, kw_only=True)
 class CosineConfig(FineTuningConfig):
-    """How long a cosine head is fitted to a support, and how sharp its logits are."""
+    """The settings of a network with a cosine head."""
 
     step_size: float = 0.1
     # What cosines are multiplied with. Of Omniglot's 4,112 training classes 9% were told apart after 3,600 batches with
     # 10, which Chen et al. take, and 39% with 30.
     sharpness: float = 30.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_config(self, {"sharpness": above(0)})
+    limits: ClassVar = {"sharpness": above(0)}
 
 
 @register_fewshot("finetune-cosine")

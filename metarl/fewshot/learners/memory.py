@@ -13,7 +13,7 @@ from metarl.adapt.memory.base import Memory
 from metarl.adapt.memory.external import ExternalMemory, ExternalMemoryConfig
 from metarl.adapt.memory.snail import SNAIL
 from metarl.adapt.memory.transformer import COUNT, Transformer
-from metarl.core.config import at_least, check_config
+from metarl.core.config import at_least
 from metarl.core.errors import MetaRLError
 from metarl.core.networks import MLP
 from metarl.core.types import Outputs, Params, State
@@ -29,7 +29,7 @@ _APART = 2654435761  # odd, so that different numbers times this stay different 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryLearnerConfig(FewShotConfig):
-    """How large a memory is, and what it sees.
+    """The settings of learners with a memory.
 
     With 32 channels such learners see twice as many tasks in a second: 86% against 65 after 24 seconds of strokes.
     """
@@ -42,10 +42,7 @@ class MemoryLearnerConfig(FewShotConfig):
     learning_rate: float = 3e-3
     embedding: int = 64  # numbers of a sample that the memory sees, beside its label
     memory_width: int = 128  # numbers that the memory gives
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_config(self, {"embedding": at_least(1), "memory_width": at_least(1)})
+    limits: ClassVar = {"embedding": at_least(1), "memory_width": at_least(1)}
 
 
 class MemoryLearner(FewShotLearner):
@@ -121,14 +118,11 @@ class MemoryLearner(FewShotLearner):
 
 @dataclass(frozen=True, kw_only=True)
 class MANNConfig(MemoryLearnerConfig):
-    """How large an external memory is."""
+    """The settings of a memory-augmented network."""
 
     slots: int = 6  # of the memory
     reads: int = 1  # heads that read it; they share half of the width
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_config(self, {"slots": at_least(1), "reads": at_least(1)})
+    limits: ClassVar = {"slots": at_least(1), "reads": at_least(1)}
 
 
 @register_fewshot("mann")
@@ -146,15 +140,12 @@ class MANN(MemoryLearner):
 
 @dataclass(frozen=True, kw_only=True)
 class SNAILConfig(MemoryLearnerConfig):
-    """How far SNAIL looks back, and how deep it is."""
+    """The settings of SNAIL."""
 
     memory_width: int = 64
     layers: int = 1  # each of temporal convolutions and attention
     capacity: int = 32  # samples looked back on, the query among them
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_config(self, {"layers": at_least(1), "capacity": at_least(1)})
+    limits: ClassVar = {"layers": at_least(1), "capacity": at_least(1)}
 
 
 @register_fewshot("snail")

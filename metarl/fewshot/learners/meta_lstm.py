@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from metarl.adapt.learned_update import LearnedUpdate
-from metarl.core.config import at_least, check_config
+from metarl.core.config import at_least
 from metarl.core.types import Params
 from metarl.fewshot.backbone import Backbone
 from metarl.fewshot.learners.gradient import GradientConfig, MAMLLearner
@@ -15,7 +15,7 @@ from metarl.fewshot.learners.registry import register_fewshot
 
 @dataclass(frozen=True, kw_only=True)
 class MetaLSTMConfig(GradientConfig):
-    """How often the learned update steps; ``step_size`` is what its input gate starts at, below 1."""
+    """The settings of the LSTM meta-learner; ``step_size`` is what its input gate starts at, below 1."""
 
     tasks: int = 4
     width: int = 32
@@ -23,10 +23,7 @@ class MetaLSTMConfig(GradientConfig):
     steps: int = 2
     test_steps: int = 2
     update_width: int = 8  # units of the update for every element of a parameter; the paper has 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_config(self, {"update_width": at_least(1)})
+    limits: ClassVar = {"update_width": at_least(1)}
 
 
 @register_fewshot("meta-lstm")

@@ -26,7 +26,7 @@ _LEAST = 0.01  # of a standard deviation: functions without noise are known exac
 
 @dataclass(frozen=True, kw_only=True)
 class NeuralProcessConfig(FewShotConfig):
-    """How a neural process is trained; ``width`` is that of its encoder and decoder, and there is no backbone."""
+    """The settings of a neural process; ``width`` is that of its encoder and decoder, and there is no backbone."""
 
     iterations: int = 30_000
     tasks: int = 25
