@@ -441,7 +441,7 @@ def test_bars_in_cells_are_escaped() -> None:
 
 @pytest.fixture
 def main() -> Callable[..., int]:
-    return runpy.run_path(str(ROOT / "scripts" / "results.py"))["main"]
+    return runpy.run_path(str(ROOT / "scripts" / "check_results.py"))["main"]
 
 
 def test_the_script_checks_then_writes(results: Path, main, capsys: pytest.CaptureFixture[str]) -> None:
@@ -492,7 +492,15 @@ def test_a_curve_that_is_no_text_is_named(results: Path) -> None:
 def test_the_script_runs_from_the_command_line(results: Path) -> None:
     readme = results.parent / "README.md"
     readme.write_text(README)
-    command = [sys.executable, ROOT / "scripts" / "results.py", "--results", results, "--readme", readme, "--check"]
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "check_results.py",
+        "--results",
+        results,
+        "--readme",
+        readme,
+        "--check",
+    ]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
