@@ -65,13 +65,13 @@ def installed_families_only() -> Iterator[None]:
 
     from metarl.family import registry
 
-    classes, specs, modules = dict(registry._classes), dict(gymnasium.registry), set(sys.modules)
+    classes, specs, modules = dict(registry.families_by_id.classes), dict(gymnasium.registry), set(sys.modules)
     for family_id in [name for name in classes if not name.startswith("metarl/")]:
-        del registry._classes[family_id]
+        del registry.families_by_id.classes[family_id]
     yield
-    built_in = {name: cls for name, cls in registry._classes.items() if name.startswith("metarl/")}
-    registry._classes.clear()
-    registry._classes.update({**classes, **built_in})
+    built_in = {name: cls for name, cls in registry.families_by_id.classes.items() if name.startswith("metarl/")}
+    registry.families_by_id.classes.clear()
+    registry.families_by_id.classes.update({**classes, **built_in})
     for family_id in set(gymnasium.registry) - set(specs):
         del gymnasium.registry[family_id]
     # A module that was imported from a test's folder registers its families again in the next test.

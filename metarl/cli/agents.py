@@ -52,12 +52,14 @@ class OwnCode(ScoreCommand):
     """module:id of your own family, where the run was trained on one"""
     agent: tuple[str, ...] = ()
     """module:Class of your own agent, where it trained one"""
+    trust: tuple[str, ...] = ()
+    """module:Class of your own memory or encoder, where its config names one"""
 
     def open(self, path: Path) -> Any:
         """Open the run or the published result in a folder."""
         from metarl.evaluate.published import open_run
 
-        return open_run(path, family=self.family, agent=self.agent)
+        return open_run(path, family=self.family, agent=self.agent, trust=self.trust)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class Evaluate(OwnCode):
 
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
-        from metarl.evaluate.agents import evaluate_run, save_outcome
+        from metarl.evaluate.outcome import evaluate_run, save_outcome
         from metarl.evaluate.tables import curve_table, evaluation_json
         from metarl.plotting.outcome import save_outcome_figures
 
@@ -124,8 +126,9 @@ class Compare(OwnCode):
         from metarl.core.device import check_device
         from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
-        from metarl.evaluate.agents import distinct, held_out, saved_or_new_outcome
+        from metarl.evaluate.agent import held_out
         from metarl.evaluate.comparison import check_comparable, comparison_csv, comparison_json, comparison_table
+        from metarl.evaluate.outcome import distinct, saved_or_new_outcome
         from metarl.evaluate.references import check_reference_policies, reference_evaluations
         from metarl.plotting.curves import comparison_figure
         from metarl.plotting.outcome import save_outcome_figures

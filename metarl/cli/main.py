@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with _quiet_without_a_reader(), raising():
             if given[:1] == ["--version"]:
-                from metarl import __version__
+                from metarl.version import __version__
 
                 print(__version__)
             else:

@@ -18,38 +18,38 @@ _NODES = 16  # of a quadrature, for an error of 1e-3 nats at a standard deviatio
 
 
 class ActionDistribution(ABC):
-    """A distribution over actions for every leading index (task, env, ...)."""
+    """A distribution over actions, one for every leading index (task, env, ...)."""
 
     @abstractmethod
     def sample(self, noise: Tensor) -> Tensor:
-        """An action from noise ``(..., n)``."""
+        """Return actions from noise ``(..., n)``."""
 
     @abstractmethod
     def mode(self) -> Tensor:
-        """The action without exploration noise."""
+        """Return the actions without exploration noise."""
 
     @abstractmethod
     def log_prob(self, action: Tensor) -> Tensor:
-        """Log-probability ``(...)`` of actions, summed over action dimensions."""
+        """Return the log-probability ``(...)`` of actions, summed over action dimensions."""
 
     @abstractmethod
     def entropy(self) -> Tensor:
-        """Entropy ``(...)`` in nats."""
+        """Return the entropy ``(...)`` in nats."""
 
     @abstractmethod
     def kl_to(self, other: "ActionDistribution") -> Tensor:
-        """KL(self || other) ``(...)`` in nats."""
+        """Return KL(self || other) ``(...)`` in nats."""
 
     @abstractmethod
     def fisher(self, tangents: Outputs) -> Outputs:
-        """Fisher information of the distribution's parameters times ``tangents``, by their names in the outputs."""
+        """Return the Fisher information of the parameters times ``tangents``, by the parameters' names."""
 
     @abstractmethod
     def detach(self) -> "ActionDistribution":
-        """The same, cut from the graph."""
+        """Return the distribution cut from the graph."""
 
     def tasks(self, rows: slice) -> Self:
-        """Those of some of the tasks, the first index."""
+        """Return the distribution of some of the tasks, the first index."""
         return type(self)(
             *(part.tasks(rows) if isinstance(part, ActionDistribution) else part[rows] for part in vars(self).values())
         )
@@ -99,7 +99,7 @@ class SquashedGaussian(Gaussian):
         return torch.tanh(super().sample(noise)).clamp(-_INSIDE, _INSIDE)
 
     def sample_with_log_prob(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """An action from noise and its log-probability, without the way back through atanh; differentiable."""
+        """Return actions from noise and their log-probabilities, differentiable, without going back through atanh."""
         normal = super().sample(noise)
         # log(1 - tanh²), which stays finite
         log_slope = 2 * (math.log(2) - normal - nn.functional.softplus(-2 * normal))
@@ -133,7 +133,7 @@ class Categorical(ActionDistribution):
 
     @property
     def log_probs(self) -> Tensor:
-        """Normalised log-probabilities ``(..., k)``."""
+        """Return normalised log-probabilities ``(..., k)``."""
         return torch.log_softmax(self.logits, dim=-1)
 
     def sample(self, noise: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class Mixed(ActionDistribution):
 
 
 def distribution_of(outputs: Outputs, squash: bool = False) -> ActionDistribution:
-    """The distribution that a policy's outputs describe: ``logits``, ``mean`` and ``log_std``, or all three.
+    """Return the distribution that ``logits``, ``mean`` and ``log_std``, or all three of a policy's outputs describe.
 
     With ``squash`` the normals are taken through tanh.
     """

@@ -15,6 +15,7 @@ from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Batch
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
 
@@ -61,6 +62,7 @@ def adaptation_curve(
     deterministic: bool = True,
     ablation: str | None = None,
     chunk: int = CHUNK,
+    context: RolloutContext | None = None,
 ) -> Curve:
     """Adapt to every task and score the episodes of each point.
 
@@ -76,6 +78,7 @@ def adaptation_curve(
             other adapts to the episodes of another task: that half of the chunk away, for neighbours may be alike.
         chunk: tasks played at once. Every task has random streams of its own, so it bounds memory and changes nothing
             but which tasks are shuffled.
+        context: an agent's own; one for this curve unless given.
     """
     if points < 1:
         raise MetaRLError(f"points={points}: a curve has at least one, before any adaptation.")
@@ -86,13 +89,14 @@ def adaptation_curve(
         keys = evaluation_keys(family, part, len(tasks), n_envs)
     if len(keys) != len(tasks) * n_envs:
         raise MetaRLError(f"{len(keys)} keys for {len(tasks)} tasks of {n_envs} envs; give one for each environment.")
+    kept = RolloutContext() if context is None else context
     parts = []
     for first in range(0, len(tasks), chunk):
         rows = slice(first, first + chunk)
         some = tasks[rows]
         batch = family.batch(some.repeat(n_envs), keys[first * n_envs : (first + chunk) * n_envs], device)
         mine = params(some) if callable(params) else params
-        play = _Play(learner, mine, batch, len(some), n_envs, deterministic, ablation)
+        play = _Play(learner, mine, batch, len(some), n_envs, deterministic, ablation, kept)
         parts.append(play.curve(points, max(0, KEPT - first)))
     return parts[0] if len(parts) == 1 else _joined(parts)
 
@@ -108,6 +112,7 @@ class _Play:
     n_envs: int
     deterministic: bool
     ablation: str | None
+    context: RolloutContext
 
     def curve(self, points: int, kept: int) -> Curve:
         """Return the curve of the chunk's tasks, with trajectories, states and beliefs of the first ``kept``."""
@@ -154,6 +159,7 @@ class _Play:
             n_envs=self.n_envs,
             first_episode=point,
             deterministic=deterministic,
+            context=self.context,
         )
 
     def _belief(self, state: State, kept: int) -> list[NDArray[np.float32]]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from metarl.algorithm.registry import agent_class
 from metarl.core.checkpoint import config_from
 from metarl.core.errors import MetaRLError
+from metarl.core.plugins import trusted_config
 from metarl.evaluate.weights import about_published, is_published, weights_file
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
@@ -34,13 +35,21 @@ class PublishedRun(_Published, Run):
     called: ClassVar[str] = "published result"
 
     @classmethod
-    def open(cls, path: Path, *, family: str | None = None, agent: str | Sequence[str] = ()) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        family: str | None = None,
+        agent: str | Sequence[str] = (),
+        trust: str | Sequence[str] = (),
+    ) -> Self:
         """Open the result in a folder; raises where it keeps no weights, or those of several makings.
 
         Args:
             path: the result's folder.
             family: ``module:id`` of a family that is not installed; no module is imported that is not named so.
             agent: ``module:Class`` of an agent that is not installed, or several of which the result has one.
+            trust: each ``module:Class`` that the config may name.
         """
         summary, abouts = about_published(path)
         keys = ("agent", "family", "variant", "split", "config")
@@ -60,7 +69,7 @@ class PublishedRun(_Published, Run):
             agent=first["agent"],
             family_name=first["family"],
             variant=first["variant"],
-            config=config_from(agent_class(first["agent"]).config_class, first["config"]),
+            config=trusted_config(config_from(agent_class(first["agent"]).config_class, first["config"]), path, trust),
             seeds=tuple(sorted(abouts)),
             command=summary["command"],
         )

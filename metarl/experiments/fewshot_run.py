@@ -15,7 +15,7 @@ from metarl.core.checkpoint import check_owner, config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.plugins import BACKBONES, DATA, LEARNERS, trusted
 from metarl.experiments.logs import RunLogger
-from metarl.experiments.options import Report
+from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
 from metarl.experiments.saving import CheckpointSaver
 from metarl.fewshot.config import FewShotConfig
@@ -135,7 +135,9 @@ class FewShotRun(RunFolder):
     def _amount(self, model: FewShot) -> int:
         return model.iteration
 
-    def _train(self, model: FewShot, logger: RunLogger, saver: CheckpointSaver, report: Report) -> None:
+    def _train(
+        self, model: FewShot, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
+    ) -> None:
         apart = max(1, self.budget // _ROWS)
         rows: list[dict[str, float]] = []  # since the last one of the log
 

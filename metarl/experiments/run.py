@@ -7,7 +7,7 @@ runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,14 +17,13 @@ from metarl.algorithm.algorithm import Algorithm
 from metarl.algorithm.registry import agent_class
 from metarl.core.checkpoint import check_owner, config_from, load_checkpoint
 from metarl.core.errors import MetaRLError
-from metarl.core.plugins import AGENTS, FAMILIES, trusted
+from metarl.core.plugins import AGENTS, FAMILIES, plugin_names, trusted, trusted_config
 from metarl.core.process import log_mujoco_in
 from metarl.experiments.logs import RunLogger
 from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
 from metarl.experiments.saving import CheckpointSaver
 from metarl.family import TaskFamily, make_family
-from metarl.rollout.compiled import compile_rollouts
 from metarl.tasks import Split
 
 _SPLITS = "splits.json"
@@ -68,7 +67,7 @@ class Run(RunFolder):
         check_seeds(seeds)
         run = cls(path, agent, family, made.variant, config, tuple(seeds), command, new_id())
         if resume and cls.is_at(path):
-            saved = cls.open(path, family=family, agent=agent)
+            saved = cls.open(path, family=family, agent=agent, trust=plugin_names(config))
             run.check_same(saved, ("agent", "variant", "config", "seeds"))
             saved.family()  # raises where its split has changed since
             return saved
@@ -82,11 +81,19 @@ class Run(RunFolder):
         return run
 
     @classmethod
-    def open(cls, path: Path, *, family: str | None = None, agent: str | Sequence[str] = ()) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        family: str | None = None,
+        agent: str | Sequence[str] = (),
+        trust: str | Sequence[str] = (),
+    ) -> Self:
         """Open the run in a folder; raises where there is none, or what it says of itself is damaged.
 
         Opening imports no module that is neither installed as a plug-in nor imported already, unless it is named:
-        ``family`` as ``module:id``, ``agent`` as ``module:Class``, or several of which the run has one.
+        ``family`` as ``module:id``, ``agent`` as ``module:Class``, or several of which the run has one; ``trust`` as
+        each ``module:Class`` that its config may name, such as a memory of one's own.
         """
         agents = [agent] if isinstance(agent, str) else list(agent)
 
@@ -99,7 +106,8 @@ class Run(RunFolder):
                 "agent": trusted(AGENTS, about["agent"], file, agents),
                 "family": trusted(FAMILIES, saved, file, [] if family is None else [family]),
             }
-            return cls._from_about(path, {**about, **names})
+            made = cls._from_about(path, {**about, **names})
+            return replace(made, config=trusted_config(made.config, file, trust))
 
         return cls._open(path, made_of)
 
@@ -151,14 +159,13 @@ class Run(RunFolder):
     def trained_amount(self, seed: int) -> int:
         return int(self.about_training(seed)["num_timesteps"])
 
-    def train_seed(self, seed: int, report: Report, options: TrainingOptions) -> None:
-        compile_rollouts(options.compile)
-        super().train_seed(seed, report, options)
-
     def _amount(self, model: Algorithm) -> int:
         return model.num_timesteps
 
-    def _train(self, model: Algorithm, logger: RunLogger, saver: CheckpointSaver, report: Report) -> None:
+    def _train(
+        self, model: Algorithm, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
+    ) -> None:
+        model.rollouts.compile = options.compile
         log_mujoco_in(self.seed_folder(model.seed))
         model.set_logger(logger)
         model.train_until(self.config.total_timesteps, _Checkpoints(saver, model.seed, report))

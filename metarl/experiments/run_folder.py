@@ -16,7 +16,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from metarl import __version__
 from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import checkpoint_checksum
 from metarl.core.errors import MetaRLError
@@ -27,6 +26,7 @@ from metarl.experiments import signals
 from metarl.experiments.logs import PROGRESS, RunLogger, progress_digest
 from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.saving import CheckpointSaver
+from metarl.version import __version__
 
 _CHECKPOINT = "checkpoint.safetensors"
 
@@ -177,7 +177,7 @@ class RunFolder(ABC):
         logger = RunLogger(folder, self._amount(model), model.log_digest)
         saver = CheckpointSaver(model, self.checkpoint(seed), logger, options.seconds, self.check_there)
         try:
-            self._train(model, logger, saver, report)
+            self._train(model, logger, saver, report, options)
         finally:
             # TensorBoard writes in a thread of its own, which must not go on in the folder of a run that has failed.
             logger.close()
@@ -187,7 +187,9 @@ class RunFolder(ABC):
         """Return how many steps or iterations a model has been trained for."""
 
     @abstractmethod
-    def _train(self, model: Any, logger: RunLogger, saver: CheckpointSaver, report: Report) -> None:
+    def _train(
+        self, model: Any, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
+    ) -> None:
         """Train a model to the end of the budget, logging, reporting and saving on the way."""
 
     def warn_if_unfinished(self, seed: int, amount: int, unit: str) -> None:

@@ -23,7 +23,7 @@ _DEFAULT_VARIANT = "default"
 
 
 class TaskFamily(ABC):
-    """A parameterised family of environments. A subclass declares; an engine steps it.
+    """A parameterised family of environments, which a subclass declares and an engine steps.
 
     Class attributes are the declaration, and ``presets`` name the variants that override them, the first being the
     default: ``presets = {"maml": {}, "pearl": {"horizon": 20}}``.
@@ -72,31 +72,31 @@ class TaskFamily(ABC):
 
     @classmethod
     def variants(cls) -> list[str]:
-        """Names of the variants, the default first."""
+        """Return the names of the variants, the default first."""
         return list(cls.presets) or [_DEFAULT_VARIANT]
 
     @property
     def name(self) -> str:
-        """Family and variant in one word, ``metarl/PointNavigation-v0:maml``."""
+        """Return family and variant in one word, ``metarl/PointNavigation-v0:maml``."""
         return f"{self.id or type(self).__name__}:{self.variant}"
 
     @cached_property
     def splits(self) -> Split:
-        """The preset's train, val, test and ood tasks."""
+        """Return the preset's train, val, test and ood tasks."""
         return self.make_split()
 
     def make_split(self, test: int | None = None) -> Split:
-        """The split with another number of test tasks."""
+        """Return the split with another number of test tasks."""
         return self.split.make(self.name, self.tasks, self.ood, test)
 
     def default(self) -> Task:
-        """The task of the plain environment."""
+        """Return the task of the plain environment."""
         if self.default_task is not None:
             return self.tasks.validate(self.default_task)
         return self.tasks.sample(stream_keys(1, "default", self.name))[0]
 
     def validate(self, task: Mapping[str, ArrayLike]) -> Task:
-        """A task as arrays; raises where it lies outside both the training and the ood space."""
+        """Return a task as arrays; raises where it lies outside both the training and the ood space."""
         if self.ood is not None:
             try:
                 return self.ood.validate(task)
@@ -108,16 +108,23 @@ class TaskFamily(ABC):
     def batch(
         self, tasks: Tasks, keys: Tensor, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Batch:
-        """Environments with these tasks and random streams, one for each row."""
+        """Return environments with these tasks and random streams, one for each row.
+
+        Args:
+            tasks: one for each environment.
+            keys: random streams ``(environment, 2)``.
+            device: where tensors are to lie.
+            dtype: of observations and rewards.
+        """
 
     def reference_policies(self) -> "dict[str, ReferencePolicy]":
-        """Reference reference policies by name; ``floor`` and ``optimum`` name two of them."""
+        """Return reference policies by name; ``floor`` and ``optimum`` name two of them."""
         return {}
 
     def goals(self, tasks: Tasks) -> NDArray[np.float64] | None:
-        """Where paths should lead ``(task, 2)``, for families whose observation is a position in the plane."""
+        """Return where paths should lead ``(task, 2)``, or None where observations are no positions in the plane."""
         return None
 
     def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
-        """A picture ``(height, width, 3)`` of the last state; ``history`` holds the episode's states so far."""
+        """Return a picture ``(height, width, 3)`` of the last state; ``history`` holds the episode's states so far."""
         raise MetaRLError(f"{self.id} has no pictures; define render(history, task) in the family.")

@@ -1,4 +1,4 @@
-"""A family whose observation holds the task: what an oracle is trained on, and any policy that is told its task."""
+"""A family whose observation holds the task, for oracles and other policies that know their task."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -26,7 +26,7 @@ _SAME = (
 
 
 def with_task(family: TaskFamily) -> TaskFamily:
-    """The same family, its observation followed by the task vector: ``Tasks.vector``, raw values.
+    """Return a family whose observations are followed by the task vector, ``Tasks.vector``, in raw values.
 
     Environments, rollouts, scores and agents take it as any other; its tasks, splits and random streams are those of
     the family. The observation is a flat float32 Box. Raises where the family's is no Box.
@@ -104,7 +104,7 @@ class TaskBatch:
 
     @property
     def keys(self) -> Tensor:
-        """The random streams ``(environment, 2)``."""
+        """Return the random streams ``(environment, 2)``."""
         return self.inner.keys
 
     @keys.setter
@@ -113,32 +113,32 @@ class TaskBatch:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """The engine's state, which pictures are drawn from."""
+        """Return the engine's state, which pictures are drawn from."""
         return self.inner.state
 
     @property
     def threads(self) -> int:
-        """Threads of the engine."""
+        """Return the threads of the engine."""
         return int(getattr(self.inner, "threads", 1))
 
     @property
     def num_envs(self) -> int:
-        """Number of environments."""
+        """Return the number of environments."""
         return self.inner.num_envs
 
     def set_tasks(self, tasks: Tasks, rows: Tensor) -> None:
-        """New tasks where ``rows`` is true, seen and played from their next reset on."""
+        """Set new tasks where ``rows`` is true, seen and played from their next reset on."""
         self.inner.set_tasks(tasks, rows)
         self._next = torch.where(rows[:, None], self._vector(tasks), self._next)
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
-        """Start an episode in all environments, or where ``rows`` is true; returns observations of all."""
+        """Start an episode in all environments, or where ``rows`` is true; return observations of all."""
         observation = self.inner.reset(episode, rows)
         self._task = self._next if rows is None else torch.where(rows[:, None], self._next, self._task)
         return self._with_task(observation)
 
     def step(self, action: Tensor) -> Step:
-        """One step with actions of the action space."""
+        """Take a step with actions of the action space."""
         outcome = self.inner.step(action)
         return outcome._replace(observation=self._with_task(outcome.observation))
 
@@ -153,23 +153,23 @@ class _Unaware(ReferencePolicy):
     """A reference policy of the family itself, which sees what it sees there."""
 
     def __init__(self, reference: ReferencePolicy, shape: tuple[int, ...]) -> None:
-        self._player, self._shape = reference, shape
+        self._reference, self._shape = reference, shape
         self.action_noise, self.episode_noise = reference.action_noise, reference.episode_noise
 
     def initial(self, params: Params, n_tasks: int) -> State:
-        return self._player.initial(params, n_tasks)
+        return self._reference.initial(params, n_tasks)
 
     def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
-        return self._player.begin_episode(params, state, noise)
+        return self._reference.begin_episode(params, state, noise)
 
     def act(
         self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
-        return self._player.act(params, state, self._seen(observation), noise, deterministic)
+        return self._reference.act(params, state, self._seen(observation), noise, deterministic)
 
     def observe(self, params: Params, state: State, transition: Transition) -> State:
         seen = {name: self._seen(getattr(transition, name)) for name in ("observation", "next_observation")}
-        return self._player.observe(params, state, transition._replace(**seen))
+        return self._reference.observe(params, state, transition._replace(**seen))
 
     def _seen(self, observation: Tensor) -> Tensor:
         size = int(np.prod(self._shape))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from metarl.evaluate.agents import Outcome, outcome_file
+from metarl.evaluate.outcome import Outcome, outcome_file
 from metarl.evaluate.tables import title
 from metarl.experiments.run import Run
 from metarl.plotting.belief import belief_figure, posterior_figure

@@ -11,7 +11,7 @@ from campaign.stage import EPISODES, SETTING, Stage
 from metarl.agents.rl2.agent import RL2
 from metarl.core.checkpoint import load_checkpoint
 from metarl.evaluate import fewshot
-from metarl.evaluate.agents import evaluate_run, saved_or_new_outcome
+from metarl.evaluate.outcome import evaluate_run, saved_or_new_outcome
 from metarl.evaluate.published import open_fewshot_run, open_run
 from metarl.evaluate.scores import Evaluation
 from metarl.experiments.fewshot_run import FewShotRun

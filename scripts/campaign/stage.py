@@ -11,8 +11,8 @@ from campaign.children import forked
 from campaign.trainees import POINTS, Trainee, agent, learner
 from campaign.trap import Trap
 from metarl.agents.rl2.config import RL2Config
-from metarl.evaluate.agents import evaluate_run, save_outcome
 from metarl.evaluate.fewshot import saved_or_new_evaluation
+from metarl.evaluate.outcome import evaluate_run, save_outcome
 from metarl.evaluate.sums import record_sums
 from metarl.evaluate.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun

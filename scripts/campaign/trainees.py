@@ -76,7 +76,7 @@ def agents(iterations: int = _ITERATIONS) -> list[Trainee]:
     tune = FineTuneConfig(
         **small, total_timesteps=iterations * 120, step_sizes=(0.1, 0.3), choice_tasks=2, choice_points=2
     )
-    memory: dict[str, Any] = {"tasks": 4, "width": 8, "layers": 1, "attention_heads": 2, "embedding": 4, "head": (4,)}
+    memory: dict[str, Any] = {"tasks": 4, "width": 8, "embedding": 4, "head": (4,)}
     memory |= {"epochs": 1, "minibatches": 2}
     rl2 = RL2Config(**memory, normalise_observations=True, episodes=3, total_timesteps=iterations * 12)
     varibad = VariBADConfig(

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from metarl.core.device import check_device
 from metarl.core.files import write_atomic
-from metarl.evaluate.agents import evaluate_run
 from metarl.evaluate.fewshot import FewShotEvaluation, saved_or_new_evaluation, setting_of
+from metarl.evaluate.outcome import evaluate_run
 from metarl.evaluate.rows import csv_of_rows
 from metarl.evaluate.sums import record_sums
 from metarl.evaluate.weights import save_weights

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metarl import __version__
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.fewshot import FewShotEvaluation
 from metarl.evaluate.scores import STREAMS, Evaluation, PointScore
 from metarl.evaluate.statistics import Estimate
+from metarl.version import __version__
 from results.labels import label
 from results.schema import Summary, check_summary
 

@@ -12,11 +12,11 @@ import gymnasium
 import pytest
 import torch
 
-from metarl import __version__
 from metarl.cli.main import _COMMANDS, main
 from metarl.core.checkpoint import load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.experiments.run import Run
+from metarl.version import __version__
 
 pytestmark = pytest.mark.usefixtures("installed_families_only")
 

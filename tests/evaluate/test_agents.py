@@ -10,7 +10,8 @@ from metarl.agents.baselines.finetune import FineTuneConfig
 from metarl.cli.main import main
 from metarl.core.checked_json import seal
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.agents import evaluate_run, held_out, save_outcome, saved_or_new_outcome
+from metarl.evaluate.agent import held_out
+from metarl.evaluate.outcome import evaluate_run, save_outcome, saved_or_new_outcome
 from metarl.evaluate.scores import Evaluation
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import UnfinishedRun

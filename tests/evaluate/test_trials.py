@@ -17,8 +17,8 @@ from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
 from metarl.evaluate import packing, references
 from metarl.evaluate import scores_csv as csv_module
-from metarl.evaluate.agents import evaluate_run, save_outcome, saved_or_new_outcome
 from metarl.evaluate.comparison import comparison_csv, comparison_table, separation_rows
+from metarl.evaluate.outcome import evaluate_run, save_outcome, saved_or_new_outcome
 from metarl.evaluate.references import reference_evaluations, reference_returns
 from metarl.evaluate.scores import Evaluation, evenly
 from metarl.evaluate.scores_csv import scores_csv

@@ -19,8 +19,8 @@ from metarl.cli.main import main
 from metarl.core.checkpoint import load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.evaluate import weights
-from metarl.evaluate.agents import evaluate_run
 from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluate.outcome import evaluate_run
 from metarl.evaluate.published import PublishedRun, open_run
 from metarl.evaluate.weights import save_weights, weights_file, weights_files
 from metarl.experiments.run import Run

@@ -21,7 +21,7 @@ from metarl.core.checkpoint import load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.core.lock import locked
-from metarl.evaluate.agents import saved_or_new_outcome
+from metarl.evaluate.outcome import saved_or_new_outcome
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.logs import STEPS, ResumableCSV, RunLogger
 from metarl.experiments.run import Run
@@ -521,7 +521,7 @@ def forget(folder: Path) -> None:
     from metarl.family import registry
 
     sys.modules.pop("my_code", None)
-    registry._classes.pop("mine/Walk-v0", None)
+    registry.families_by_id.classes.pop("mine/Walk-v0", None)
     (folder / "imported").unlink(missing_ok=True)
 
 

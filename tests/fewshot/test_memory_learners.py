@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl.adapt.memory.base import Memory
-from metarl.adapt.memory.registry import MEMORIES, make_memory
+from metarl.adapt.memory.registry import make_memory, memory_names
 from metarl.core.errors import MetaRLError
 from metarl.core.optimiser import Adam
 from metarl.core.types import Params
@@ -23,7 +23,8 @@ from metarl.fewshot.learners.base import accuracy
 from metarl.fewshot.learners.memory import MANNConfig, MemoryLearner, MemoryLearnerConfig, SNAILConfig, mixed
 
 Learns = Callable[..., None]
-every_memory = pytest.mark.parametrize("memory", sorted(MEMORIES))
+OPTIONS = {"transformer": ("layers=1", "heads=1"), "snail": ("layers=1",), "external": ("reads=1",)}
+every_memory = pytest.mark.parametrize("memory", memory_names())
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def drawn() -> FewShotDataset:
 def made(memory: Any, way: int = 5, capacity: int = 12, seed: int = 0) -> tuple[MemoryLearner, Params]:
     class Learner(MemoryLearner):
         def make_memory(self, n_inputs: int) -> Memory:
-            return make_memory(memory, n_inputs, 64, layers=1, heads=1, capacity=capacity)
+            return make_memory(memory, n_inputs, 64, capacity, OPTIONS.get(memory, ()))
 
     learner = Learner(Conv4((28, 28), width=16), way, MemoryLearnerConfig(embedding=32))
     return learner, learner.init(torch.Generator().manual_seed(seed))

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metarl.adapt.memory.base import CELL, HIDDEN, LSTM
+from metarl.adapt.memory.recurrent import CELL, HIDDEN, LSTM
 from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.types import Params, State
 from metarl.fewshot.backbone import Backbone

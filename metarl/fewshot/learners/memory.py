@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from metarl.adapt.memory import snail
 from metarl.adapt.memory.base import Memory
-from metarl.adapt.memory.external import ExternalMemory
+from metarl.adapt.memory.external import ExternalMemory, ExternalMemoryConfig
 from metarl.adapt.memory.snail import SNAIL
 from metarl.adapt.memory.transformer import COUNT, Transformer
 from metarl.core.config import at_least, check_config
@@ -139,9 +140,8 @@ class MANN(MemoryLearner):
     config: MANNConfig
 
     def make_memory(self, n_inputs: int) -> Memory:
-        width, reads = self.config.memory_width, self.config.reads
-        slot_width = max(width // (2 * reads), 1)
-        return ExternalMemory(n_inputs, width, slots=self.config.slots, slot_width=slot_width, reads=reads)
+        config = ExternalMemoryConfig(reads=self.config.reads)
+        return ExternalMemory(n_inputs, self.config.memory_width, self.config.slots, config)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +166,8 @@ class SNAILLearner(MemoryLearner):
     config: SNAILConfig
 
     def make_memory(self, n_inputs: int) -> Memory:
-        width, filters = self.config.memory_width, max(self.config.memory_width // 2, 1)
-        return SNAIL(n_inputs, width, layers=self.config.layers, filters=filters, capacity=self.config.capacity)
+        config = snail.SNAILConfig(layers=self.config.layers)
+        return SNAIL(n_inputs, self.config.memory_width, self.config.capacity, config)
 
 
 def mixed(support: Support, classes: Tensor) -> Support:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.core.process import log_mujoco_in
-from metarl.evaluate.driver import Curve, adaptation_curve
+from metarl.evaluate.agent import held_out, score_agents
+from metarl.evaluate.driver import Curve
 from metarl.evaluate.probe import Beliefs, Probe, parameter_names, probe
-from metarl.evaluate.references import reference_returns
 from metarl.evaluate.scores import Evaluation
 from metarl.evaluate.scores_csv import scores_csv
 from metarl.experiments.run import Run
@@ -67,83 +67,26 @@ def evaluate_run(
     family = run.family()
     tasks = held_out(family, split, n_tasks)
     made_of = run.fingerprint()
-    curves, extras, agents = [], [], [run.trained(seed, device) for seed in run.seeds]
+    agents = [run.trained(seed, device) for seed in run.seeds]
     if run.keeps_evaluations:
         log_mujoco_in(run.path)
     for seed, agent in zip(run.seeds, agents, strict=True):
-        curve = adaptation_curve(
-            agent.learner,
-            agent.params,
-            agent.family,  # an oracle's shows it the task
-            tasks,
-            points=agent.evaluation_points if points is None else points,
-            n_envs=agent.n_envs,
-            part=split,
-            device=device,
-            deterministic=deterministic,
-            ablation=ablation,
-        )
-        curves.append(curve)
-        extras.append(agent.describe(curve.states))
         run.warn_if_unfinished(seed, agent.num_timesteps, "steps")
-    floor, optimum = (
-        reference_returns(
-            family,
-            reference,
-            tasks,
-            part=split,
-            episodes=range(len(curves[0].episodes)),
-            n_envs=agents[0].n_envs,
-            device=device,
-        )
-        for reference in (family.floor, family.optimum)
-    )
-    quiet = [curve.deterministic for curve in curves if curve.deterministic is not None]
-    beliefs = _beliefs(run.seeds, curves, tasks, agents[0].learner.gaussian_belief)
-    read = None if beliefs is None else probe(beliefs)
-    extra = {name: float(np.mean([extra[name] for extra in extras])) for name in extras[0]}
-    evaluation = Evaluation(
-        agent=run.label if ablation is None else f"{run.label}-{ablation}",
-        family=family.id,
-        variant=family.variant,
-        split=split,
-        split_kind=family.splits.kind,
-        seeds=run.seeds,
-        episodes=curves[0].episodes,
-        adaptations=curves[0].adaptations,
-        returns=np.stack([curve.returns for curve in curves]),
-        returns_deterministic=np.stack(quiet) if quiet else None,
-        floor=floor,
-        optimum=optimum,
-        exact_optimum=family.exact_optimum,
-        floor_name=family.floor or "",
-        optimum_name=family.optimum or "",
-        task_vectors=tasks.vector,
-        steps=int(np.mean([agent.num_timesteps for agent in agents])),
-        wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),
-        extra=extra if read is None else {**extra, **read.last},
-        trial=agents[0].n_envs == 1,
+    evaluation, curves = score_agents(
+        agents,
+        tasks,
+        split,
+        points=points,
+        device=device,
+        deterministic=deterministic,
+        ablation=ablation,
         made_of=made_of,
     )
+    beliefs = _beliefs(run.seeds, curves, tasks, agents[0].learner.gaussian_belief)
+    read = None if beliefs is None else probe(beliefs)
+    if read is not None:
+        evaluation = replace(evaluation, extra={**evaluation.extra, **read.last})
     return Outcome(evaluation, _paths(family, tasks, curves[0]), beliefs, read)
-
-
-def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Tasks:
-    """Return the tasks of a split, or another number of them.
-
-    A fresh split has as many test tasks as are asked for. Of every other part the first ``n_tasks`` are taken, for more
-    of them would be tasks that the run was trained on.
-    """
-    if n_tasks is not None and n_tasks < 1:
-        raise MetaRLError(f"--tasks {n_tasks}: it must be at least 1.")
-    if n_tasks is not None and split == "test" and family.splits.kind == "fresh":
-        return family.make_split(n_tasks).part(split)
-    tasks = family.splits.part(split)
-    if n_tasks is not None and n_tasks > len(tasks):
-        raise MetaRLError(
-            f"--tasks {n_tasks}: the {split} part of {family.name} has {len(tasks)} tasks; ask for fewer."
-        )
-    return tasks[:n_tasks]
 
 
 def outcome_file(run: Run, evaluation: Evaluation, name: str, folder: Path | None = None) -> Path:

@@ -1,7 +1,8 @@
 """A gated recurrent unit over a sequence, with a backward pass of its own.
 
 Torch's takes the gradient of the weights step by step; here it is one matrix product over all steps, and the gates'
-derivatives are computed in place: 1.5 to 2 times as fast on a CPU at the sizes of recurrent policies.
+derivatives are computed in place. Forward and backward of 32 × 60, 16 × 200 and 16 × 400 steps of 64 units are 1.4, 1.6
+and 1.6 times as fast as torch's on one core, and 1.1 to 1.3 times where rows are many and steps few.
 """
 
 import warnings
@@ -13,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 
 def gru_sequence(x: Tensor, hidden: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
-    """Hidden states ``(step, n, h)`` after each of the inputs ``(step, n, d)``, from ``hidden`` ``(n, h)`` on.
+    """Return hidden states ``(step, n, h)`` after each of the inputs ``(step, n, d)``, from ``hidden`` ``(n, h)`` on.
 
     Cho et al. 2014, equations 5 to 8, with the reset gate after the product, as in cuDNN and ``torch.gru_cell``, whose
     weights ``(3 h, d)`` and ``(3 h, h)`` these are: reset, update, new. Differentiable once.
@@ -25,7 +26,7 @@ def gru_sequence(x: Tensor, hidden: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tenso
 
 
 def torchs_sequence(x: Tensor, hidden: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
-    """The same by torch, on a GPU by cuDNN: a few kernels for all steps, where ours launches two dozen for each."""
+    """Return what ``gru_sequence`` does, by torch: on a GPU cuDNN launches a few kernels, ours two dozen a step."""
     with warnings.catch_warnings():
         # The weights are parameters of their own, and the copy that puts them side by side is small.
         warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")

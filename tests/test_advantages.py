@@ -15,7 +15,7 @@ from metarl.core.advantages import (
     next_value_episodic,
     next_value_finite_horizon,
     next_value_trial,
-    normalised,
+    normalised_advantage,
 )
 from metarl.core.trajectory import Trajectory
 
@@ -130,18 +130,18 @@ def test_within_a_trial_credit_is_cut_neither_by_a_termination_nor_by_a_time_lim
     reward[:, :, 3, 0] = 1.0  # all that is earned, is earned as the last episode begins
     following = next_value_trial(value, valid)
 
-    def credit(next_value: Tensor, join: Callable[[Tensor], Tensor]) -> Tensor:
+    def advantages(next_value: Tensor, join: Callable[[Tensor], Tensor]) -> Tensor:
         parts = (join(x) for x in (reward, value, next_value, valid))
         advantage = generalised_advantage(*parts, gamma=GAMMA, lam=1.0).reshape(value.shape)
         return (advantage + value)[:, :, 0, 0]  # what the first action of the trial gets for it
 
     steps_before = length[:, :, :3].sum(-1)
     expected = GAMMA ** steps_before.double()
-    torch.testing.assert_close(credit(following, lambda x: x.flatten(2)), expected)
+    torch.testing.assert_close(advantages(following, lambda x: x.flatten(2)), expected)
     # The wrong versions: episode by episode, and with nothing after an episode's end.
     for wrong in (
-        credit(next_value_finite_horizon(value, valid), lambda x: x),
-        credit(next_value_finite_horizon(value, valid), lambda x: x.flatten(2)),
+        advantages(next_value_finite_horizon(value, valid), lambda x: x),
+        advantages(next_value_finite_horizon(value, valid), lambda x: x.flatten(2)),
     ):
         assert ((wrong - expected).abs() > 1e-3).all()
 
@@ -297,13 +297,13 @@ def test_normalised_by_hand() -> None:
     advantage = torch.tensor([[[1.0, 3, 9], [9, 9, 9]], [[0.0, 0, 6], [6, 9, 9]]])
     valid = torch.tensor([[[True, True, False], [False] * 3], [[True] * 3, [True, False, False]]])
     expected = torch.tensor([[[-1.0, 1, 0], [0, 0, 0]], [[-1.0, -1, 1], [1, 0, 0]]])
-    torch.testing.assert_close(normalised(advantage, valid), expected)
+    torch.testing.assert_close(normalised_advantage(advantage, valid), expected)
 
 
 def test_normalised_per_task_over_valid_steps_alone() -> None:
     reward, _, valid, _ = ragged()
     for rubbish in (float("nan"), 1e30):
-        scaled = normalised(
+        scaled = normalised_advantage(
             torch.where(valid, reward * torch.tensor([1, 10, 100])[:, None, None, None], rubbish), valid
         )
         for task in range(3):
@@ -314,5 +314,5 @@ def test_normalised_per_task_over_valid_steps_alone() -> None:
 
 
 def test_a_task_without_a_difference_or_without_a_step_is_zero() -> None:
-    same = normalised(torch.full((2, 1, 3), 5.0), torch.tensor([[[True] * 3], [[False] * 3]]))
+    same = normalised_advantage(torch.full((2, 1, 3), 5.0), torch.tensor([[[True] * 3], [[False] * 3]]))
     assert (same == 0).all()

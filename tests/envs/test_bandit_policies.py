@@ -57,7 +57,7 @@ def test_ties_are_broken_by_the_noise() -> None:
         assert chosen(reference, state, [0.9, 0.3, 0.6]) == 2
 
 
-def test_players_keep_their_counts_from_pull_to_pull() -> None:
+def test_policies_keep_their_counts_from_pull_to_pull() -> None:
     for reference in (Greedy(2), Thompson(2), Gittins(2, 3)):
         state = pull(reference, reference.initial({}, 1), 1, 1.0)
         state = reference.begin_episode({}, state, torch.empty(1, 0))
