@@ -31,12 +31,12 @@ if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.family.base import TaskFamily as TaskFamily
     from metarl.family.checks.check import check_family as check_family
     from metarl.family.listing import families as families
-    from metarl.family.observed import with_task as with_task
     from metarl.family.reference_policies import FunctionPolicy as FunctionPolicy
     from metarl.family.reference_policies import RandomPolicy as RandomPolicy
     from metarl.family.reference_policies import ReferencePolicy as ReferencePolicy
     from metarl.family.registry import make_family as make_family
     from metarl.family.registry import register_family as register_family
+    from metarl.family.views.observed import with_task as with_task
     from metarl.family.views.sb3 import TaskVecEnv as TaskVecEnv
     from metarl.fewshot import FewShot as FewShot
     from metarl.fewshot import FewShotDataset as FewShotDataset
@@ -74,7 +74,7 @@ _LAZY = {  # module -> the names that are imported from it
     "family.base": "TaskFamily",
     "family.checks.check": "check_family",
     "family.listing": "families",
-    "family.observed": "with_task",
+    "family.views.observed": "with_task",
     "family.reference_policies": "FunctionPolicy RandomPolicy ReferencePolicy",
     "family.registry": "make_family register_family",
     "family.views.sb3": "TaskVecEnv",

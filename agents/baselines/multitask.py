@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from metarl.agents.baselines.sb3 import SB3Agent
 from metarl.agents.baselines.sb3_config import SB3Config
 from metarl.family import TaskFamily, make_family
-from metarl.family.observed import with_task
+from metarl.family.views.observed import with_task
 
 
 class MultiTask(SB3Agent):

@@ -26,7 +26,7 @@ class FewShotTrain(TrainCommand):
 
     @classmethod
     def default_config(cls, name: str, preset: str) -> Any:
-        from metarl.fewshot.registry import preset_config
+        from metarl.fewshot.learners.registry import preset_config
 
         return preset_config(name, preset)
 

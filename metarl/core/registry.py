@@ -15,13 +15,14 @@ class Registry(Generic[T]):
 
     Args:
         base: what every registered class is a subclass of.
-        word: what messages call such a class, for instance ``"family"``; ``@register_WORD`` is its decorator.
+        word: of its decorator, ``@register_WORD``, and what messages call such a class unless ``called`` says so.
         group: the entry points by which installed packages declare theirs, each a dict of name -> ``module`` or
             ``module:Class``.
+        called: what messages call such a class.
     """
 
-    def __init__(self, base: Any, word: str, group: str) -> None:
-        self.base, self.word, self.group = base, word, group
+    def __init__(self, base: Any, word: str, group: str, called: str = "") -> None:
+        self.base, self.word, self.group, self.called = base, word, group, called or word
         self.classes: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[C], C]:
@@ -60,11 +61,11 @@ class Registry(Generic[T]):
         if found is None:
             raise self._unknown(own)
         if not (isinstance(found, type) and issubclass(found, self.base)):
-            raise MetaRLError(f"{module}:{own} is no {self.word}; it must be a subclass of {self.base.__name__}.")
+            raise MetaRLError(f"{module}:{own} is no {self.called}; it must be a subclass of {self.base.__name__}.")
         return found
 
     def _unknown(self, name: str) -> MetaRLError:
         return MetaRLError(
-            f"{self.word.capitalize()} {name!r} is unknown; known are {', '.join(self.names())}. Reach one of your own "
-            f"as module:Name; @register_{self.word} gives it a name."
+            f"{self.called.capitalize()} {name!r} is unknown; known are {', '.join(self.names())}. Reach one of your "
+            f"own as module:Name; @register_{self.word} gives it a name."
         )

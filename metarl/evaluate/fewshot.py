@@ -17,7 +17,7 @@ from metarl.evaluate.rows import Row, csv_of_rows
 from metarl.evaluate.statistics import Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.registry import label
+from metarl.fewshot.learners.registry import label
 from metarl.fewshot.scoring import Scores, point_of
 
 

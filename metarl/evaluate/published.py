@@ -14,8 +14,8 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import RunFolder
 from metarl.family import TaskFamily, make_family
+from metarl.fewshot.learners.registry import learner_class
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.registry import learner_class
 
 
 class _Published(RunFolder):

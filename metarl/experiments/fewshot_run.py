@@ -21,8 +21,8 @@ from metarl.experiments.saving import CheckpointSaver
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.registry import make_dataset
+from metarl.fewshot.learners.registry import learner_class
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.registry import learner_class
 
 _ROWS = 1000  # of a training's log, each the mean of the iterations since the last one
 

@@ -6,8 +6,8 @@ from metarl.fewshot.data.dataset import DataSpec, FewShotDataset
 from metarl.fewshot.data.episodes import Classes, Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.learners.base import FewShotLearner
+from metarl.fewshot.learners.registry import label, preset_config, register_fewshot
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.registry import label, preset_config, register_fewshot
 from metarl.fewshot.scoring import Scores
 
 __all__ = [

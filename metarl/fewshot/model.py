@@ -24,7 +24,7 @@ from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, TaskSource
 from metarl.fewshot.data.episodes import EpisodeSpec, Support
 from metarl.fewshot.learners.base import FewShotLearner
-from metarl.fewshot.registry import address_of, learner_class, make_learner, preset_config
+from metarl.fewshot.learners.registry import address_of, learner_class, make_learner, preset_config
 from metarl.fewshot.scoring import Cost, Scores, cost_of, score
 
 Callback = Callable[["FewShot", dict[str, float]], None]

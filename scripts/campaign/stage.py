@@ -18,7 +18,7 @@ from metarl.evaluate.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.registry import preset_config
+from metarl.fewshot.learners.registry import preset_config
 from results.files import write_result
 from results.publishing import write_fewshot_result
 from results.summaries import figure, summary

@@ -23,7 +23,7 @@ from metarl.experiments.training import train_run
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.data.registry import DATASETS, make_dataset
-from metarl.fewshot.registry import learner_names, make_learner, preset_config
+from metarl.fewshot.learners.registry import learner_names, make_learner, preset_config
 
 POINTS, GRID, BANDIT = "metarl/PointNavigation-v0", "metarl/GridNavi-v0", "metarl/BernoulliBandit-v0"
 _ITERATIONS = 8

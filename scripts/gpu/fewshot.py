@@ -7,8 +7,8 @@ from gpu.record import Job, Record
 from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.data.registry import make_dataset
+from metarl.fewshot.learners.registry import preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.registry import preset_config
 
 _SCORED = EpisodeSpec(5, 1, 15)
 _LEARNERS = ("prototypical", "maml")

@@ -22,7 +22,7 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.logs import STEPS
 from metarl.experiments.run import Run
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.registry import label
+from metarl.fewshot.learners.registry import label
 from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot.run_figures import fewshot_figures
 from metarl.plotting.outcome import outcome_figures

@@ -7,7 +7,7 @@ setting or with the setting in words. ``budget`` is the number of steps that the
 
 from typing import Any
 
-from metarl.fewshot.registry import learner_names
+from metarl.fewshot.learners.registry import learner_names
 
 Target = dict[str, Any]
 

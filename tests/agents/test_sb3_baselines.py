@@ -31,7 +31,7 @@ from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
 from metarl.family import TaskFamily, make_family
-from metarl.family.observed import with_task
+from metarl.family.views.observed import with_task
 from metarl.family.views.sb3 import TaskVecEnv
 from metarl.family.views.single import TaskEnv
 from metarl.tasks import Choice, Closed, TaskSpace

@@ -19,8 +19,8 @@ from metarl.evaluate.outcome import evaluate_run
 from metarl.evaluate.references import reference_evaluations, reference_returns
 from metarl.family import TaskFamily, make_family
 from metarl.family.listing import families
-from metarl.family.observed import with_task
 from metarl.family.reference_policies import privileged_params
+from metarl.family.views.observed import with_task
 from metarl.plotting.render import render_policy
 
 PEARL = make_family("metarl/PointNavigation-v0", "pearl")  # its starts are random
@@ -47,7 +47,8 @@ class Given:
         return self._family
 
     def trained(self, seed: int, device: Any) -> Any:
-        facts = {**self._facts, "family": self._family, "describe": lambda states: {}}
+        facts = {**self._facts, "family": self._family, "describe": lambda states: {}, "seed": seed}
+        facts |= {"rollouts": None, "config": None, "label": lambda config: "given"}
         learner = self._learners[seed]
         return SimpleNamespace(learner=learner, params=privileged_params, **facts)
 

@@ -23,8 +23,8 @@ from metarl.experiments.run_folder import UnfinishedRun
 from metarl.fewshot import scoring
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.data.registry import make_dataset
+from metarl.fewshot.learners.registry import preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.registry import preset_config
 from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot import run_figures
 from results.files import check_result, load_results

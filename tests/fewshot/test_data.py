@@ -22,8 +22,8 @@ from metarl.fewshot.data.episodes import Classes, EpisodeSpec
 from metarl.fewshot.data.published import omniglot, read_omniglot
 from metarl.fewshot.data.registry import equal_classes, make_dataset
 from metarl.fewshot.data.synthetic_characters import stroke_classes
+from metarl.fewshot.learners.registry import preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.registry import preset_config
 
 
 def classes(*names: str, side: int = 4) -> Classes:

@@ -13,7 +13,7 @@ from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.learners.metric import Prototypical
-from metarl.fewshot.registry import learner_class, learner_names, make_learner, preset_config
+from metarl.fewshot.learners.registry import learner_class, learner_names, make_learner, preset_config
 
 OF_NUMBERS = [name for name in learner_names() if learner_class(name).of_numbers]
 

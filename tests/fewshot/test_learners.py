@@ -24,8 +24,8 @@ from metarl.fewshot.learners.full_context import FullContextEmbeddings
 from metarl.fewshot.learners.gradient import ANIL, FirstOrderMAML, GradientConfig, MAMLLearner, MetaSGD, Reptile
 from metarl.fewshot.learners.metric import Prototypical
 from metarl.fewshot.learners.pairs import Matching, Siamese
+from metarl.fewshot.learners.registry import learner_class, learner_names, preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.registry import learner_class, learner_names, preset_config
 
 Learns = Callable[..., None]
 SHAPE = (28, 28)

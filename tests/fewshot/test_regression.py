@@ -16,8 +16,8 @@ from metarl.fewshot.data.functions import GaussianProcesses, Sinusoids
 from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.learners.base import SCALE, VALUE
 from metarl.fewshot.learners.neural_process import NeuralProcess
+from metarl.fewshot.learners.registry import preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.registry import preset_config
 
 Learns = Callable[..., None]
 

@@ -28,8 +28,8 @@ from metarl.family.registry import family_class
 from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.data.registry import make_dataset
+from metarl.fewshot.learners.registry import learner_class, learner_names, preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.registry import learner_class, learner_names, preset_config
 from metarl.rollout import random, recording
 from metarl.rollout.rollout import rollout
 

@@ -11,7 +11,7 @@ from PIL import Image
 from metarl import grid, save_video
 from metarl.core.errors import MetaRLError
 from metarl.family import make_family
-from metarl.family.observed import with_task
+from metarl.family.views.observed import with_task
 from metarl.family.views.single import TaskEnv
 from metarl.plotting.video import Frame, headed
 

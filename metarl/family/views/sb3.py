@@ -15,8 +15,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from metarl.core.actions import ActionMap
 from metarl.core.errors import MetaRLError, shown
 from metarl.family.base import TaskFamily
-from metarl.family.observed import with_task
 from metarl.family.registry import make_family
+from metarl.family.views.observed import with_task
 from metarl.family.views.trials import check_seed
 from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks

@@ -28,7 +28,7 @@ from metarl.fewshot.learners.base import (
     steps_of,
 )
 from metarl.fewshot.learners.metric import cosine
-from metarl.fewshot.registry import register_fewshot
+from metarl.fewshot.learners.registry import register_fewshot
 
 _WEIGHT, _BIAS = HEAD + "0.weight", HEAD + "0.bias"
 

@@ -11,7 +11,7 @@ from metarl.core.types import Params, State
 from metarl.fewshot.backbone import Backbone
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.learners.pairs import ENCODED, Matching
-from metarl.fewshot.registry import register_fewshot
+from metarl.fewshot.learners.registry import register_fewshot
 
 _FORWARD, _BACKWARD, _READING = "forward", "backward", "reading"
 

@@ -29,7 +29,7 @@ from metarl.fewshot.learners.base import (
     logged,
     steps_of,
 )
-from metarl.fewshot.registry import register_fewshot
+from metarl.fewshot.learners.registry import register_fewshot
 
 
 @dataclass(frozen=True, kw_only=True)

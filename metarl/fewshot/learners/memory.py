@@ -21,7 +21,7 @@ from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.learners.base import HEAD, LOGITS, FewShotLearner, check_labels
-from metarl.fewshot.registry import register_fewshot
+from metarl.fewshot.learners.registry import register_fewshot
 
 EMBEDDING = "embedding."
 _APART = 2654435761  # odd, so that different numbers times this stay different modulo 2³², and neighbours lie far apart

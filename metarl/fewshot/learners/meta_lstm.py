@@ -10,7 +10,7 @@ from metarl.core.config import at_least, check_config
 from metarl.core.types import Params
 from metarl.fewshot.backbone import Backbone
 from metarl.fewshot.learners.gradient import GradientConfig, MAMLLearner
-from metarl.fewshot.registry import register_fewshot
+from metarl.fewshot.learners.registry import register_fewshot
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.episodes import EpisodeSpec, Support
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, check_labels
-from metarl.fewshot.registry import register_fewshot
+from metarl.fewshot.learners.registry import register_fewshot
 
 RELATION = "relation."
 _HIDDEN = 64  # units between a pair and its score

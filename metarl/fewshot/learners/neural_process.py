@@ -18,7 +18,7 @@ from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.learners.base import SCALE, VALUE, FewShotLearner, error
-from metarl.fewshot.registry import register_fewshot
+from metarl.fewshot.learners.registry import register_fewshot
 
 _ENCODER, _DECODER = "encoder.", "decoder."
 _LEAST = 0.01  # of a standard deviation: functions without noise are known exactly where they were seen

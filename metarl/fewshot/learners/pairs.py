@@ -11,7 +11,7 @@ from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.learners.base import LOGITS, logged
 from metarl.fewshot.learners.metric import SHARPNESS, MetricLearner, cosine
-from metarl.fewshot.registry import register_fewshot
+from metarl.fewshot.learners.registry import register_fewshot
 
 ENCODED, LABELS = "encoded", "labels"
 _LEAST = 1e-6  # of a probability whose logarithm is taken

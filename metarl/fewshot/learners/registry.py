@@ -7,14 +7,15 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from metarl.core.errors import MetaRLError, shown
-from metarl.core.plugins import LEARNERS, declared, import_named
+from metarl.core.plugins import LEARNERS, declared
+from metarl.core.registry import Registry
 from metarl.fewshot import learners
 from metarl.fewshot.backbone import Backbone, backbone_for
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec
 from metarl.fewshot.learners.base import DEFAULT, FewShotLearner
 
-_classes: dict[str, type[FewShotLearner]] = {}
+learners_by_name: Registry[FewShotLearner] = Registry(FewShotLearner, "fewshot", LEARNERS, "few-shot learner")
 L = TypeVar("L", bound=type[FewShotLearner])
 
 
@@ -22,11 +23,8 @@ def register_fewshot(name: str) -> Callable[[L], L]:
     """Make a class decorator that gives a learner a name, by which it is reached once its module is imported."""
 
     def register(cls: L) -> L:
-        known = _classes.get(name)
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise MetaRLError(f"Learner {name!r} is {known.__module__}.{known.__qualname__}; choose another name.")
+        learners_by_name.register(name)(cls)
         cls.name = name
-        _classes[name] = cls
         return cls
 
     return register
@@ -34,26 +32,24 @@ def register_fewshot(name: str) -> Callable[[L], L]:
 
 def learner_names() -> list[str]:
     """Return the names of all learners: metarl's, those of installed packages, and those registered here."""
-    for module in pkgutil.iter_modules(learners.__path__, f"{learners.__name__}."):
-        import_module(module.name)
-    return sorted({*_classes, *declared(LEARNERS)})
+    _import_ours()
+    return learners_by_name.names()
 
 
 def learner_class(learner: str | type[FewShotLearner]) -> type[FewShotLearner]:
     """Return a learner's class by its name or ``module:Class``, or the class itself."""
     if isinstance(learner, str):
-        if learner in _classes:
-            return _classes[learner]
-        if ":" not in learner and learner not in (names := learner_names()):
-            raise MetaRLError(
-                f"Learner {learner!r} is unknown; known are {', '.join(names)}. Reach your own as module:Class."
-            )
-        found = _classes[learner] if learner in _classes else import_named(declared(LEARNERS).get(learner, learner))
-    else:
-        found = learner
-    if not (isinstance(found, type) and issubclass(found, FewShotLearner)):
+        _import_ours()
+        return learners_by_name.find(learner)
+    if not (isinstance(learner, type) and issubclass(learner, FewShotLearner)):
         raise MetaRLError(f"{shown(learner)} is no few-shot learner; it must be a subclass of FewShotLearner.")
-    return found
+    return learner
+
+
+def _import_ours() -> None:
+    """Import every module of this package, in which a learner registers itself."""
+    for module in pkgutil.iter_modules(learners.__path__, f"{learners.__name__}."):
+        import_module(module.name)
 
 
 def address_of(learner: type[FewShotLearner]) -> str:
