@@ -96,6 +96,6 @@ def test_commands_work_in_their_order(root: Path, folder: Path, monkeypatch: pyt
 
 def test_generated_tables_are_up_to_date(root: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(root / "scripts" / "results.py"), "--check"], capture_output=True, text=True
+        [sys.executable, str(root / "scripts" / "check_results.py"), "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr

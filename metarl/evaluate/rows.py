@@ -50,7 +50,7 @@ def terminal_table(
         headers: of the columns.
         rows: the cells of each.
         left: the number of columns that are flush left; the others are flush right.
-        kept: the number of columns that a narrow terminal does not cut.
+        kept: the number of columns that a narrow terminal does not cut; where there are none, it breaks the left ones.
         title: a line above.
         caption: lines below.
     """
@@ -58,7 +58,8 @@ def terminal_table(
     table.title_justify = table.caption_justify = "left"
     for i, header in enumerate(headers):
         least = max((len(row[i]) for row in rows), default=0) if i < kept else None
-        table.add_column(header, justify="left" if i < left else "right", no_wrap=True, min_width=least)
+        wraps = i < left and not kept
+        table.add_column(header, justify="left" if i < left else "right", no_wrap=not wraps, min_width=least)
     for row in rows:
         table.add_row(*map(Text, row))  # the brackets of an interval are no markup
     return table

@@ -36,7 +36,7 @@ def lower_is_better(name: str) -> bool:
     return "mse" in name.split() or name == "rmse"
 
 
-def label(
+def earned_label(
     name: str,
     low: float,
     high: float,

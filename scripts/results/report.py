@@ -97,7 +97,7 @@ def figures_table(results: Sequence[Result]) -> str:
     )
 
 
-def fewshot_table(results: Sequence[Result]) -> str:
+def learners_table(results: Sequence[Result]) -> str:
     """Return the table of all few-shot learners, by data set and figure, the best first."""
     rows = []
     for result in results:
@@ -134,7 +134,7 @@ def write_results_readme(results_dir: str | Path, *, write: bool = True) -> bool
     """
     results = load_results(results_dir)
     agents = [DESCRIPTION, results_table(results), FIGURES_DESCRIPTION, figures_table(results)]
-    learners = [FEWSHOT_DESCRIPTION, fewshot_table(results)]
+    learners = [FEWSHOT_DESCRIPTION, learners_table(results)]
     text = "\n".join([*agents, *learners, *map(_section, results)])
     return _update(Path(results_dir) / "README.md", text, write)
 

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from metarl.core.errors import MetaRLError
 from metarl.evaluate.scores import SPLIT_KINDS, SPLITS, STREAMS, split_label
-from results.labels import label, published_number, satisfies
+from results.labels import earned_label, published_number, satisfies
 
 Summary: TypeAlias = dict[str, Any]
 
@@ -136,7 +136,7 @@ def _check_figure(figure: object, where: str, steps: int) -> str:
             published_number(published)
         if target is not None:
             satisfies(low, target)
-        earned = label(name, low, high, steps=steps, target=target, published=published, budget=budget)
+        earned = earned_label(name, low, high, steps=steps, target=target, published=published, budget=budget)
     except MetaRLError as error:
         raise MetaRLError(f"{where}.{error}") from error
     if content["label"] != earned:

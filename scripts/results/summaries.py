@@ -9,7 +9,7 @@ from metarl.evaluate.fewshot import FewShotEvaluation
 from metarl.evaluate.scores import STREAMS, Evaluation, PointScore
 from metarl.evaluate.statistics import Estimate
 from metarl.version import __version__
-from results.labels import label
+from results.labels import earned_label
 from results.schema import Summary, check_summary
 
 _NAME = re.compile(
@@ -76,7 +76,7 @@ def entry(
     return {
         **{"name": name, "value": score.value, "low": low, "high": high},
         **{"target": target, "basis": basis, "published": published, "budget": budget},
-        "label": label(name, low, high, steps=steps, target=target, published=published, budget=budget),
+        "label": earned_label(name, low, high, steps=steps, target=target, published=published, budget=budget),
     }
 
 

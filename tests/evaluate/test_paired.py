@@ -47,7 +47,8 @@ class Given:
         return self._family
 
     def trained(self, seed: int, device: Any) -> Any:
-        facts = {**self._facts, "family": self._family, "describe": lambda states: {}}
+        facts = {**self._facts, "family": self._family, "describe": lambda states: {}, "seed": seed}
+        facts |= {"rollouts": None, "config": None, "label": lambda config: "given"}
         learner = self._learners[seed]
         return SimpleNamespace(learner=learner, params=privileged_params, **facts)
 

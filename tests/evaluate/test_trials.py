@@ -15,11 +15,13 @@ from rich.console import Console
 
 from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
-from metarl.evaluate import packing, references, scores_csv
+from metarl.evaluate import packing, references
+from metarl.evaluate import scores_csv as csv_module
 from metarl.evaluate.comparison import comparison_csv, comparison_table, separation_rows
 from metarl.evaluate.outcome import evaluate_run, save_outcome, saved_or_new_outcome
 from metarl.evaluate.references import reference_evaluations, reference_returns
 from metarl.evaluate.scores import Evaluation, evenly
+from metarl.evaluate.scores_csv import scores_csv
 from metarl.evaluate.statistics import estimate
 from metarl.evaluate.tables import curve_table, evaluation_json, trial_row
 from metarl.experiments.run import Run
@@ -210,7 +212,7 @@ def test_learning_curves_of_trials_are_named(tmp_path: Path) -> None:
         lines = [["steps", *columns], ["1", *["2"] * len(columns)], ["2", *["3"] * len(columns)]]
         (tmp_path / "a.csv").write_text("\n".join(map(",".join, lines)))
         axes = learning_figure([tmp_path / "a.csv"], steps="steps", returns=columns).axes[0]
-        return {text.get_text() for text in axes.texts}
+        return {text.get_text() for text in axes.get_legend().texts}
 
     assert {"episode 1", "episode 2"} <= names("rollout/return_episode_1", "rollout/return_episode_2")
     found = names("rollout/return_first", "rollout/return_last", "rollout/return_trial")
@@ -242,7 +244,7 @@ def test_a_table_of_very_many_rows_has_means_and_is_a_sound_result(
     make_evaluation: Callable[..., Evaluation], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     evaluation = make_evaluation()
-    monkeypatch.setattr(scores_csv, "MOST_ROWS", 100)
+    monkeypatch.setattr(csv_module, "MOST_ROWS", 100)
     rows = list(csv.DictReader(io.StringIO(scores_csv(evaluation))))
     assert len(rows) == 3 * 4
     row = rows[2 * 4 + 1]
@@ -282,21 +284,21 @@ def test_players_are_scored_beside_agents(agent: Evaluation) -> None:
     assert both[1].returns.mean() == pytest.approx(tasks.vector.max(1).mean(), abs=0.15)
     every = [agent, *both]
     text = printed(comparison_table(every))
-    assert "(player)" in text
+    assert "policy)" in text
     assert "20 tasks, not trained" in text
     pairs = {(row["ahead"], row["behind"]) for row in separation_rows(every)}
     assert all("rl2" in pair for pair in pairs)
     assert [row["episodes"] for row in separation_rows([agent, both[0]])] == [0, 1, 2, 3, "trial"]
     rows = list(csv.DictReader(io.StringIO(comparison_csv(every))))
     assert [row["episodes"] for row in rows] == ["0", "1", "2", "3", "trial"] * 3
-    assert [row["player"] for row in rows[::5]] == ["0", "1", "1"]
+    assert [row["reference"] for row in rows[::5]] == ["0", "1", "1"]
     assert [row["seeds"] for row in rows[::5]] == ["3", "", ""]
     assert float(rows[4]["return"]) == pytest.approx(4 * 0.6)
     figure = comparison_figure(every)
     styles = {each.get_label(): each.get_linestyle() for each in figure.axes[0].lines}
     assert styles["rl2"] == "-"
     assert styles["greedy (reference policy)"] == "--"
-    assert "3 seeds × 20 tasks, 95% intervals" in [text.get_text() for text in figure.axes[0].texts]
+    assert figure.axes[0].get_title(loc="left") == "3 seeds × 20 tasks, 95% intervals"
 
 
 def test_players_plan_for_as_many_episodes_as_the_agents_had(

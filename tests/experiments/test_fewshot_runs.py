@@ -29,7 +29,7 @@ from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot import run_figures
 from results.files import check_result, load_results
 from results.publishing import write_fewshot_result
-from results.report import fewshot_table, results_table
+from results.report import learners_table, results_table
 
 SMALL = [
     *("--config.episode.way", "5", "--config.episode.queries", "3", "--config.width", "8", "--config.strided"),
@@ -225,7 +225,7 @@ def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
     (result,) = load_results(tmp_path)
     assert result.summary["steps"] == 12
     assert result.summary["figures"][0]["label"] == "below"
-    shown = fewshot_table([result])
+    shown = learners_table([result])
     assert "maml-custom | strokes | 5w1s" in shown
     assert "inductive" in shown
     assert results_table([result]) == "No results yet.\n"

@@ -8,7 +8,7 @@ import pytest
 
 from metarl.core.errors import MetaRLError
 from results.files import load_results
-from results.labels import label, lower_is_better, published_number, satisfies
+from results.labels import earned_label, lower_is_better, published_number, satisfies
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_errors_are_better_where_they_are_lower() -> None:
     ],
 )
 def test_labels_are_earned(low: float, high: float, asked: dict[str, Any], earned: str | None) -> None:
-    assert label("return", low, high, steps=100, **asked) == earned
+    assert earned_label("return", low, high, steps=100, **asked) == earned
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_labels_are_earned(low: float, high: float, asked: dict[str, Any], earne
     ],
 )
 def test_less_of_an_error_is_better(low: float, high: float, asked: dict[str, Any], earned: str) -> None:
-    assert label("mse 10-shot step 1", low, high, steps=100, **asked) == earned
+    assert earned_label("mse 10-shot step 1", low, high, steps=100, **asked) == earned
 
 
 def test_published_labels_say_what_the_figures_have_shown(root: Path) -> None:

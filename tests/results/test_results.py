@@ -18,9 +18,9 @@ from metarl.evaluate.rows import number
 from metarl.evaluate.sums import record_sums
 from results.files import FILES, check_result, extras, load_results, write_result
 from results.report import (
-    fewshot_table,
     figures_table,
     insert_table,
+    learners_table,
     markdown,
     results_table,
     write_results_readme,
@@ -298,7 +298,7 @@ def test_few_shot_results_have_a_folder_and_a_curve_of_their_own(results: Path, 
     (folder / "curve.png").write_bytes((results / "maml/PointNavigation-maml/curve.png").read_bytes())
     checked = load_results(results)
     assert "prototypical" not in results_table(checked)
-    row = next(line for line in fewshot_table(checked).splitlines() if "prototypical" in line)
+    row = next(line for line in learners_table(checked).splitlines() if "prototypical" in line)
     assert "| 5w1s | 98.2 [98.0, 98.4] | >= 98 | best public code | 98.8 | met | inductive | 3 | 1,000 | 10 |" in row
     assert "| 500.0 | 1.00 |" in row
     assert "prototypical" not in figures_table(checked)
@@ -441,7 +441,7 @@ def test_bars_in_cells_are_escaped() -> None:
 
 @pytest.fixture
 def main() -> Callable[..., int]:
-    return runpy.run_path(str(ROOT / "scripts" / "results.py"))["main"]
+    return runpy.run_path(str(ROOT / "scripts" / "check_results.py"))["main"]
 
 
 def test_the_script_checks_then_writes(results: Path, main, capsys: pytest.CaptureFixture[str]) -> None:
@@ -492,7 +492,15 @@ def test_a_curve_that_is_no_text_is_named(results: Path) -> None:
 def test_the_script_runs_from_the_command_line(results: Path) -> None:
     readme = results.parent / "README.md"
     readme.write_text(README)
-    command = [sys.executable, ROOT / "scripts" / "results.py", "--results", results, "--readme", readme, "--check"]
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "check_results.py",
+        "--results",
+        results,
+        "--readme",
+        readme,
+        "--check",
+    ]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
