@@ -61,10 +61,11 @@ def test_python_blocks_run_one_after_the_other(root: Path, folder: Path) -> None
 def test_the_pages_run(
     root: Path, folder: Path, page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (code,) = blocks(root, "python", f"docs/{page}.md")
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)  # where Python looks first when a script lies there
-    exec(compile(code, page, "exec"), {"__name__": "__main__"})
+    names = {"__name__": "__main__"}
+    for code in blocks(root, "python", f"docs/{page}.md"):
+        exec(compile(code, page, "exec"), names)
     if page == "register_a_family":
         shown = capsys.readouterr().out
         assert "current" in shown

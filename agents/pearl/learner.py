@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.adapt.inference import Attention, GaussianProduct, Mean, Pool
-from metarl.adapt.memory.transitions import TransitionInput
+from metarl.adapt.transitions import TransitionInput
 from metarl.agents.pearl.config import PEARLConfig
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.errors import MetaRLError

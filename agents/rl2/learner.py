@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metarl.adapt.memory.registry import make_memory
-from metarl.adapt.memory.transitions import TransitionInput
+from metarl.adapt.transitions import TransitionInput
 from metarl.agents.rl2.config import RL2Config
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.learner import MetaLearner

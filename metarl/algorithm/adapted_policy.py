@@ -1,7 +1,7 @@
 """An adapted policy: a learner that has adapted to one task, with SB3's ``predict``."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import gymnasium
 import numpy as np
@@ -15,13 +15,11 @@ from metarl.core.learner import MetaLearner
 from metarl.core.random import Domain, stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State, Transition
+from metarl.family.base import TaskFamily
 from metarl.rollout.logged_episodes import Recorded, recorded_trajectory
 from metarl.rollout.rollout import rollout
 from metarl.rollout.single import GymnasiumBatch, check_spaces, episode_limit
 from metarl.rollout.streams import noise_stream
-
-if TYPE_CHECKING:
-    from metarl.family.base import TaskFamily
 
 Recording: TypeAlias = Trajectory | Sequence[Trajectory] | Sequence[Recorded]
 
@@ -39,7 +37,7 @@ class AdaptedPolicy:
         learner: MetaLearner,
         params: Params,
         state: State,
-        family: "TaskFamily",
+        family: TaskFamily,
         seed: int = 0,
         episodes: int = 0,
         env: "gymnasium.Env[Any, Any] | None" = None,

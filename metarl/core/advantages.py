@@ -45,9 +45,7 @@ def next_value_finite_horizon(value: Tensor, valid: Tensor) -> Tensor:
 
 def next_value_episodic(value: Tensor, final_value: Tensor, terminated: Tensor, valid: Tensor) -> Tensor:
     """Return the next step's value; after the last 0 if terminated, else ``final_value`` ``(...)``: a bootstrap."""
-    inside = next_value_finite_horizon(value, valid)
-    steps = torch.arange(value.shape[-1], device=value.device)
-    last = steps == valid.sum(-1, keepdim=True) - 1
+    inside, last = next_value_finite_horizon(value, valid), _is_last(valid)
     return torch.where(last & ~terminated, final_value.unsqueeze(-1), inside)
 
 
@@ -57,11 +55,14 @@ def next_value_trial(value: Tensor, valid: Tensor) -> Tensor:
     There is no cut, whether the episode terminated or ran out of time, and no bootstrap from the final observation; at
     the trial's end it is 0.
     """
-    inside = next_value_finite_horizon(value, valid)
-    steps = torch.arange(value.shape[-1], device=value.device)
-    last = steps == valid.sum(-1, keepdim=True) - 1
+    inside, last = next_value_finite_horizon(value, valid), _is_last(valid)
     following = torch.cat([value[..., 1:, 0], torch.zeros_like(value[..., :1, 0])], -1)
     return torch.where(last, following.unsqueeze(-1), inside)
+
+
+def _is_last(valid: Tensor) -> Tensor:
+    """Whether a step ``(..., step)`` is the last valid one."""
+    return torch.arange(valid.shape[-1], device=valid.device) == valid.sum(-1, keepdim=True) - 1
 
 
 def linear_features(trajectory: Trajectory) -> Tensor:

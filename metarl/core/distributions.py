@@ -44,9 +44,9 @@ class ActionDistribution(ABC):
     def fisher(self, tangents: Outputs) -> Outputs:
         """Return the Fisher information of the parameters times ``tangents``, by the parameters' names."""
 
-    @abstractmethod
-    def detach(self) -> "ActionDistribution":
+    def detach(self) -> Self:
         """Return the distribution cut from the graph."""
+        return type(self)(*(part.detach() for part in vars(self).values()))
 
     def tasks(self, rows: slice) -> Self:
         """Return the distribution of some of the tasks, the first index."""
@@ -84,9 +84,6 @@ class Gaussian(ActionDistribution):
     def fisher(self, tangents: Outputs) -> Outputs:
         return {"mean": tangents["mean"] * torch.exp(-2 * self.log_std), "log_std": 2 * tangents["log_std"]}
 
-    def detach(self) -> "Gaussian":
-        return Gaussian(self.mean.detach(), self.log_std.detach())
-
 
 @dataclass(frozen=True)
 class SquashedGaussian(Gaussian):
@@ -120,9 +117,6 @@ class SquashedGaussian(Gaussian):
         x = 2 * (self.mean[..., None] + self.log_std.exp()[..., None] * node)
         log_slope = math.log(4) + nn.functional.logsigmoid(x) + nn.functional.logsigmoid(-x)
         return super().entropy() + (log_slope * weight).sum((-2, -1))
-
-    def detach(self) -> "SquashedGaussian":
-        return SquashedGaussian(self.mean.detach(), self.log_std.detach())
 
 
 @dataclass(frozen=True)
@@ -159,9 +153,6 @@ class Categorical(ActionDistribution):
         probs, tangent = self.log_probs.exp(), tangents["logits"]
         return {"logits": probs * (tangent - (probs * tangent).sum(-1, keepdim=True))}
 
-    def detach(self) -> "Categorical":
-        return Categorical(self.logits.detach())
-
 
 @dataclass(frozen=True)
 class Mixed(ActionDistribution):
@@ -188,9 +179,6 @@ class Mixed(ActionDistribution):
 
     def fisher(self, tangents: Outputs) -> Outputs:
         return {**self.choice.fisher(tangents), **self.vector.fisher(tangents)}
-
-    def detach(self) -> "Mixed":
-        return Mixed(self.choice.detach(), self.vector.detach())
 
     @staticmethod
     def _row(index: Tensor, vector: Tensor) -> Tensor:

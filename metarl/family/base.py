@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -13,11 +13,9 @@ from torch import Tensor
 
 from metarl.core.errors import MetaRLError, shown
 from metarl.core.random import stream_keys
+from metarl.family.reference_policies import ReferencePolicy
 from metarl.rollout.batch import Batch
 from metarl.tasks import Fresh, Split, SplitRule, Task, Tasks, TaskSpace
-
-if TYPE_CHECKING:
-    from metarl.family.reference_policies import ReferencePolicy
 
 _DEFAULT_VARIANT = "default"
 
@@ -43,9 +41,7 @@ class TaskFamily(ABC):
     episodes_per_trial: int = 1  # consecutive episodes on one task before it changes
     floor: str | None = None  # the best task-blind reference policy, by its name in reference_policies()
     optimum: str | None = None  # the optimal reference policy, by its name in reference_policies()
-    exact_optimum: bool = (
-        False  # whether no reference policy can earn more than the optimum on average: scores then end at 1
-    )
+    exact_optimum: bool = False  # whether nothing earns more than the optimum on average: scores then end at 1
     render_fps: int = 30  # pictures a second in a video
 
     def __init__(self, variant: str | None = None) -> None:
@@ -117,7 +113,7 @@ class TaskFamily(ABC):
             dtype: of observations and rewards.
         """
 
-    def reference_policies(self) -> "dict[str, ReferencePolicy]":
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
         """Return reference policies by name; ``floor`` and ``optimum`` name two of them."""
         return {}
 

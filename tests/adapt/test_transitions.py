@@ -6,7 +6,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from metarl.adapt.memory.transitions import TransitionInput
+from metarl.adapt.transitions import TransitionInput
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Transition
 
