@@ -5,7 +5,7 @@ from tempfile import mkdtemp
 
 from metarl import RL2, evaluate
 
-agent = RL2("metarl/GridNavi-v0", seed=0).learn(40_000)
+agent = RL2("metarl/GridNavi-v0", seed=0).learn(20_000)
 evaluation = evaluate(agent, split="test", tasks=20, episodes=3)  # four episodes: the last one has seen three
 for point in evaluation.points:
     normalised = "" if point.normalised is None else f", normalised {point.normalised.value:.2f}"
