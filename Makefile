@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.metarl-installed
-SOURCES := metarl envs agents scripts tests
+SOURCES := metarl envs agents scripts examples tests
 # Test processes, one torch thread each.
 WORKERS ?= 2
 # Tests that start processes, train whole runs or step MuJoCo: what `make quick` leaves out beside learning.

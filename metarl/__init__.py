@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.core.random import to_normal as to_normal
     from metarl.envs.engine.mujoco_family import MujocoFamily as MujocoFamily
     from metarl.envs.engine.torch import TorchFamily as TorchFamily
-    from metarl.evaluate.agent import evaluate as evaluate
+    from metarl.evaluation.agent import evaluate as evaluate
     from metarl.family.base import TaskFamily as TaskFamily
     from metarl.family.checks.check import check_family as check_family
     from metarl.family.listing import families as families
@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.family.views.sb3 import TaskVecEnv as TaskVecEnv
     from metarl.fewshot import FewShot as FewShot
     from metarl.fewshot import FewShotDataset as FewShotDataset
+    from metarl.fewshot.learners.registry import register_fewshot as register_fewshot
     from metarl.plotting.video import grid as grid
     from metarl.plotting.video import save_video as save_video
     from metarl.rollout.logged_episodes import Episode as Episode
@@ -70,7 +71,7 @@ _LAZY = {  # module -> the names that are imported from it
     "core.random": "to_normal",
     "envs.engine.mujoco_family": "MujocoFamily",
     "envs.engine.torch": "TorchFamily",
-    "evaluate.agent": "evaluate",
+    "evaluation.agent": "evaluate",
     "family.base": "TaskFamily",
     "family.checks.check": "check_family",
     "family.listing": "families",
@@ -79,6 +80,7 @@ _LAZY = {  # module -> the names that are imported from it
     "family.registry": "make_family register_family",
     "family.views.sb3": "TaskVecEnv",
     "fewshot": "FewShot FewShotDataset",
+    "fewshot.learners.registry": "register_fewshot",
     "plotting.video": "grid save_video",
     "rollout.logged_episodes": "Episode",
     "tasks": "Choice Closed Dirichlet Disjoint Fresh Grid LogUniform Normal Ring Tasks TaskSpace Uniform",

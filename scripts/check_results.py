@@ -7,7 +7,7 @@ import tyro
 
 from metarl.core.errors import MetaRLError
 from metarl.envs import FAMILIES
-from metarl.evaluate.sums import record_sums
+from metarl.evaluation.sums import record_sums
 from metarl.family.listing import families, families_markdown
 from results.files import load_results
 from results.report import figures_table, insert_table, learners_table, results_table, write_results_readme

@@ -149,7 +149,7 @@ def make_evaluation() -> Callable[..., Any]:
     """A factory of evaluations that look like MAML's: shares (point,) of the gap closed; other fields by keyword."""
     import numpy as np
 
-    from metarl.evaluate.scores import Evaluation
+    from metarl.evaluation.scores import Evaluation
 
     def make(
         *,

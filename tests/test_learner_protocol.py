@@ -19,7 +19,7 @@ from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Noise, Outputs, Params, Transition
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.driver import Curve, adaptation_curve
+from metarl.evaluation.driver import Curve, adaptation_curve
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Grid, Tasks, TaskSpace, Uniform
 

@@ -12,7 +12,7 @@ from metarl.agents.maml.config import MAMLConfig
 from metarl.core.config import Limit, above, at_least, check_config, items
 from metarl.core.random import stream_keys
 from metarl.core.types import Params
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 
 
 @dataclass(frozen=True, kw_only=True)

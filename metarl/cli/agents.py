@@ -57,7 +57,7 @@ class OwnCode(ScoreCommand):
 
     def open(self, path: Path) -> Any:
         """Open the run or the published result in a folder."""
-        from metarl.evaluate.published import open_run
+        from metarl.evaluation.published import open_run
 
         return open_run(path, family=self.family, agent=self.agent, trust=self.trust)
 
@@ -84,8 +84,8 @@ class Evaluate(OwnCode):
 
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
-        from metarl.evaluate.outcome import evaluate_run, save_outcome
-        from metarl.evaluate.tables import curve_table, evaluation_json
+        from metarl.evaluation.outcome import evaluate_run, save_outcome
+        from metarl.evaluation.tables import curve_table, evaluation_json
         from metarl.plotting.outcome import save_outcome_figures
 
         prepare_process(self.threads)
@@ -126,10 +126,10 @@ class Compare(OwnCode):
         from metarl.core.device import check_device
         from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
-        from metarl.evaluate.agent import held_out
-        from metarl.evaluate.comparison import check_comparable, comparison_csv, comparison_json, comparison_table
-        from metarl.evaluate.outcome import distinct, saved_or_new_outcome
-        from metarl.evaluate.references import check_reference_policies, reference_evaluations
+        from metarl.evaluation.agent import held_out
+        from metarl.evaluation.comparison import check_comparable, comparison_csv, comparison_json, comparison_table
+        from metarl.evaluation.outcome import distinct, saved_or_new_outcome
+        from metarl.evaluation.references import check_reference_policies, reference_evaluations
         from metarl.plotting.curves import comparison_figure
         from metarl.plotting.outcome import save_outcome_figures
         from metarl.plotting.style import save_figure
@@ -185,7 +185,7 @@ class Render(OwnCode):
 
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
-        from metarl.evaluate.published import is_run
+        from metarl.evaluation.published import is_run
         from metarl.family import make_family
         from metarl.plotting.render import frames, render_reference, render_run
         from metarl.plotting.video import check_video, save_video

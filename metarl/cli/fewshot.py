@@ -10,7 +10,7 @@ from metarl.cli.base import RunPath, RunPaths, ScoreCommand, TrainCommand, show
 from metarl.core.errors import MetaRLError
 
 if TYPE_CHECKING:  # they import torch
-    from metarl.evaluate.fewshot import FewShotEvaluation
+    from metarl.evaluation.fewshot import FewShotEvaluation
     from metarl.experiments.fewshot_run import FewShotRun
     from metarl.fewshot.data.episodes import EpisodeSpec
 
@@ -78,13 +78,13 @@ class _Scoring(ScoreCommand):
 
     def open(self, path: Path) -> "FewShotRun":
         """Open the run or the published result in a folder."""
-        from metarl.evaluate.published import open_fewshot_run
+        from metarl.evaluation.published import open_fewshot_run
 
         return open_fewshot_run(path, learner=self.learner, data=self.data, backbone=self.backbone)
 
     def evaluation(self, run: "FewShotRun") -> "FewShotEvaluation":
         """Return the evaluation of a run in this setting."""
-        from metarl.evaluate.fewshot import saved_or_new_evaluation
+        from metarl.evaluation.fewshot import saved_or_new_evaluation
 
         spec = self.spec(functions=run.dataset().spec.outputs is not None)
         return saved_or_new_evaluation(
@@ -103,8 +103,8 @@ class FewShotEvaluate(_Scoring):
 
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
-        from metarl.evaluate.fewshot import evaluation_file
-        from metarl.evaluate.tables import fewshot_rows, fewshot_table
+        from metarl.evaluation.fewshot import evaluation_file
+        from metarl.evaluation.tables import fewshot_rows, fewshot_table
         from metarl.plotting.fewshot.run_figures import fewshot_figures
         from metarl.plotting.style import save_figure
 
@@ -139,8 +139,8 @@ class FewShotCompare(_Scoring):
             raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
         from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
-        from metarl.evaluate.rows import csv_of_rows
-        from metarl.evaluate.tables import fewshot_rows, fewshot_table
+        from metarl.evaluation.rows import csv_of_rows
+        from metarl.evaluation.tables import fewshot_rows, fewshot_table
         from metarl.plotting.fewshot.run_figures import ranking_of
         from metarl.plotting.style import save_figure
 

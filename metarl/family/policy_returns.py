@@ -17,7 +17,7 @@ def policy_returns(
     """Return a reference policy's mean returns ``(task, episode)`` over ``repeats`` independent trials of each task.
 
     Every reference policy of a family meets the same starts and random streams. Scores are not made of this: their
-    references play the agents' own streams (``metarl.evaluate.references``).
+    references play the agents' own streams (``metarl.evaluation.references``).
     """
     reference_policies = family.reference_policies()
     if name not in reference_policies:

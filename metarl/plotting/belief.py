@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
 
-from metarl.evaluate.probe import PROBES, Beliefs, Probe, linear_reading
-from metarl.evaluate.scores import evenly
-from metarl.evaluate.statistics import Array
+from metarl.evaluation.probe import PROBES, Beliefs, Probe, linear_reading
+from metarl.evaluation.scores import evenly
+from metarl.evaluation.statistics import Array
 from metarl.plotting.style import (
     AGENTS,
     DASHES,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.statistics import Array, Estimate
+from metarl.evaluation.statistics import Array, Estimate
 from metarl.plotting.style import (
     AGENTS,
     DASHES,

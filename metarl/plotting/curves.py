@@ -12,11 +12,11 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.comparison import check_comparable
-from metarl.evaluate.rows import number
-from metarl.evaluate.scores import Evaluation, short_name
-from metarl.evaluate.statistics import Array
-from metarl.evaluate.tables import replicates, title
+from metarl.evaluation.comparison import check_comparable
+from metarl.evaluation.rows import number
+from metarl.evaluation.scores import Evaluation, short_name
+from metarl.evaluation.statistics import Array
+from metarl.evaluation.tables import replicates, title
 from metarl.plotting.charts import Line, bands, lines_figure, reach
 from metarl.plotting.paths import after_steps, draw_paths
 from metarl.plotting.style import (

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from metarl.evaluate.outcome import Outcome, outcome_file
-from metarl.evaluate.tables import title
+from metarl.evaluation.outcome import Outcome, outcome_file
+from metarl.evaluation.tables import title
 from metarl.experiments.run import Run
 from metarl.plotting.belief import belief_figure, posterior_figure
 from metarl.plotting.curves import curve_figure, overview_figure

@@ -8,8 +8,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.scores import evenly
-from metarl.evaluate.statistics import Array
+from metarl.evaluation.scores import evenly
+from metarl.evaluation.statistics import Array
 from metarl.plotting.style import GOAL, INK, PANEL, TEXT, heading, step_colours
 
 _MOST_NAMED = 3  # steps that a legend has room for beside the goal; of one more the names are short enough

@@ -10,8 +10,8 @@ from torch import Tensor
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
 from metarl.core.types import Params
-from metarl.evaluate.agent import held_out
-from metarl.evaluate.driver import evaluation_keys
+from metarl.evaluation.agent import held_out
+from metarl.evaluation.driver import evaluation_keys
 from metarl.experiments.run import Run
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import RandomPolicy, privileged_params

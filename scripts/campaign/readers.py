@@ -10,10 +10,10 @@ from campaign.compare import log_rows, without_clock
 from campaign.stage import EPISODES, SETTING, Stage
 from metarl.agents.rl2.agent import RL2
 from metarl.core.checkpoint import load_checkpoint
-from metarl.evaluate import fewshot
-from metarl.evaluate.outcome import evaluate_run, saved_or_new_outcome
-from metarl.evaluate.published import open_fewshot_run, open_run
-from metarl.evaluate.scores import Evaluation
+from metarl.evaluation import fewshot
+from metarl.evaluation.outcome import evaluate_run, saved_or_new_outcome
+from metarl.evaluation.published import open_fewshot_run, open_run
+from metarl.evaluation.scores import Evaluation
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.fewshot.model import FewShot

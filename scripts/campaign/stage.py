@@ -11,10 +11,10 @@ from campaign.children import forked
 from campaign.trainees import POINTS, Trainee, agent, learner
 from campaign.trap import Trap
 from metarl.agents.rl2.config import RL2Config
-from metarl.evaluate.fewshot import saved_or_new_evaluation
-from metarl.evaluate.outcome import evaluate_run, save_outcome
-from metarl.evaluate.sums import record_sums
-from metarl.evaluate.weights import save_weights
+from metarl.evaluation.fewshot import saved_or_new_evaluation
+from metarl.evaluation.outcome import evaluate_run, save_outcome
+from metarl.evaluation.sums import record_sums
+from metarl.evaluation.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.fewshot.data.episodes import EpisodeSpec

@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from gpu.record import Job, Record
 from metarl.agents.rl2 import RL2
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.rollout.compiled import FellBack
 from metarl.tasks import Tasks
 

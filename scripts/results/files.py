@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.evaluate.scores import Evaluation, short_name
-from metarl.evaluate.scores_csv import scores_csv
-from metarl.evaluate.sums import check_sums
-from metarl.evaluate.weights import remove_weights, weights_files
+from metarl.evaluation.scores import Evaluation, short_name
+from metarl.evaluation.scores_csv import scores_csv
+from metarl.evaluation.sums import check_sums
+from metarl.evaluation.weights import remove_weights, weights_files
 from metarl.plotting.curves import curve_figure
 from metarl.plotting.style import save_figure
 from results.curve_files import COLUMNS, check_fewshot_curve, read_curve

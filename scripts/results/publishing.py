@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from metarl.core.device import check_device
 from metarl.core.files import write_atomic
-from metarl.evaluate.fewshot import FewShotEvaluation, saved_or_new_evaluation, setting_of
-from metarl.evaluate.outcome import evaluate_run
-from metarl.evaluate.rows import csv_of_rows
-from metarl.evaluate.sums import record_sums
-from metarl.evaluate.weights import save_weights
+from metarl.evaluation.fewshot import FewShotEvaluation, saved_or_new_evaluation, setting_of
+from metarl.evaluation.outcome import evaluate_run
+from metarl.evaluation.rows import csv_of_rows
+from metarl.evaluation.sums import record_sums
+from metarl.evaluation.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.logs import STEPS
 from metarl.experiments.run import Run

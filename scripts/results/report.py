@@ -8,8 +8,8 @@ from typing import Any
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.evaluate.rows import interval_text, number
-from metarl.evaluate.scores import STREAMS, evenly, short_name
+from metarl.evaluation.rows import interval_text, number
+from metarl.evaluation.scores import STREAMS, evenly, short_name
 from results.files import Result, extras, load_results
 from results.labels import lower_is_better
 from results.schema import Summary

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.scores import SPLIT_KINDS, SPLITS, STREAMS, split_label
+from metarl.evaluation.scores import SPLIT_KINDS, SPLITS, STREAMS, split_label
 from results.labels import earned_label, published_number, satisfies
 
 Summary: TypeAlias = dict[str, Any]

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.fewshot import FewShotEvaluation
-from metarl.evaluate.scores import STREAMS, Evaluation, PointScore
-from metarl.evaluate.statistics import Estimate
+from metarl.evaluation.fewshot import FewShotEvaluation
+from metarl.evaluation.scores import STREAMS, Evaluation, PointScore
+from metarl.evaluation.statistics import Estimate
 from metarl.version import __version__
 from results.labels import earned_label
 from results.schema import Summary, check_summary

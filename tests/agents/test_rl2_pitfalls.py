@@ -20,7 +20,7 @@ from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, State
 from metarl.envs.engine.torch import TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
 

@@ -16,7 +16,7 @@ from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.config import PRESETS
 from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.tasks import Choice, Closed, TaskSpace
 
 Families = Callable[[str], TorchFamily]

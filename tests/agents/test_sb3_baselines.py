@@ -23,9 +23,9 @@ from metarl.cli.main import main
 from metarl.core.checkpoint import config_from, load_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.comparison import comparison_json
-from metarl.evaluate.driver import adaptation_curve
-from metarl.evaluate.outcome import evaluate_run
+from metarl.evaluation.comparison import comparison_json
+from metarl.evaluation.driver import adaptation_curve
+from metarl.evaluation.outcome import evaluate_run
 from metarl.experiments.logs import STEPS
 from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run import Run

@@ -10,9 +10,9 @@ from metarl.agents.baselines.finetune import FineTuneConfig
 from metarl.cli.main import main
 from metarl.core.checked_json import seal
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.agent import held_out
-from metarl.evaluate.outcome import evaluate_run, save_outcome, saved_or_new_outcome
-from metarl.evaluate.scores import Evaluation
+from metarl.evaluation.agent import held_out
+from metarl.evaluation.outcome import evaluate_run, save_outcome, saved_or_new_outcome
+from metarl.evaluation.scores import Evaluation
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import UnfinishedRun
 from metarl.experiments.training import train_run

@@ -13,10 +13,10 @@ from metarl.algorithm.registry import agent_class
 from metarl.core.learner import MetaLearner
 from metarl.core.random import stream_keys
 from metarl.core.types import Params, State
-from metarl.evaluate.agent import held_out
-from metarl.evaluate.driver import adaptation_curve, evaluation_keys
-from metarl.evaluate.outcome import evaluate_run
-from metarl.evaluate.references import reference_evaluations, reference_returns
+from metarl.evaluation.agent import held_out
+from metarl.evaluation.driver import adaptation_curve, evaluation_keys
+from metarl.evaluation.outcome import evaluate_run
+from metarl.evaluation.references import reference_evaluations, reference_returns
 from metarl.family import TaskFamily, make_family
 from metarl.family.listing import families
 from metarl.family.reference_policies import privileged_params

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.probe import MOST_POINTS, PROBES, Beliefs, linear_reading, parameter_names, probe
+from metarl.evaluation.probe import MOST_POINTS, PROBES, Beliefs, linear_reading, parameter_names, probe
 from metarl.plotting.belief import MOST_PANELS, belief_figure, posterior_figure, principal_plane
 from metarl.tasks import Tasks
 

@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.comparison import comparison_json, comparison_table, separation_rows
-from metarl.evaluate.rows import number
-from metarl.evaluate.scores import Evaluation, normalised_score, short_name, split_label
-from metarl.evaluate.scores_csv import scores_csv
-from metarl.evaluate.statistics import bootstrap_interval, interquartile_mean, t_interval
-from metarl.evaluate.tables import curve_rows, curve_table, evaluation_json
+from metarl.evaluation.comparison import comparison_json, comparison_table, separation_rows
+from metarl.evaluation.rows import number
+from metarl.evaluation.scores import Evaluation, normalised_score, short_name, split_label
+from metarl.evaluation.scores_csv import scores_csv
+from metarl.evaluation.statistics import bootstrap_interval, interquartile_mean, t_interval
+from metarl.evaluation.tables import curve_rows, curve_table, evaluation_json
 
 
 def printed(renderable: object) -> str:

@@ -15,15 +15,15 @@ from rich.console import Console
 
 from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
-from metarl.evaluate import packing, references
-from metarl.evaluate import scores_csv as csv_module
-from metarl.evaluate.comparison import comparison_csv, comparison_table, separation_rows
-from metarl.evaluate.outcome import evaluate_run, save_outcome, saved_or_new_outcome
-from metarl.evaluate.references import reference_evaluations, reference_returns
-from metarl.evaluate.scores import Evaluation, evenly
-from metarl.evaluate.scores_csv import scores_csv
-from metarl.evaluate.statistics import estimate
-from metarl.evaluate.tables import curve_table, evaluation_json, trial_row
+from metarl.evaluation import packing, references
+from metarl.evaluation import scores_csv as csv_module
+from metarl.evaluation.comparison import comparison_csv, comparison_table, separation_rows
+from metarl.evaluation.outcome import evaluate_run, save_outcome, saved_or_new_outcome
+from metarl.evaluation.references import reference_evaluations, reference_returns
+from metarl.evaluation.scores import Evaluation, evenly
+from metarl.evaluation.scores_csv import scores_csv
+from metarl.evaluation.statistics import estimate
+from metarl.evaluation.tables import curve_table, evaluation_json, trial_row
 from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
 from metarl.family import make_family

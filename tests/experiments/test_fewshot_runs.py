@@ -16,7 +16,7 @@ from metarl.cli.main import main
 from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import load_checkpoint
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.fewshot import FewShotEvaluation, evaluate_fewshot_run, saved_or_new_evaluation, setting_of
+from metarl.evaluation.fewshot import FewShotEvaluation, evaluate_fewshot_run, saved_or_new_evaluation, setting_of
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run_folder import UnfinishedRun

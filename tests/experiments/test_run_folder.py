@@ -21,7 +21,7 @@ from metarl.core.checkpoint import load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.core.lock import locked
-from metarl.evaluate.outcome import saved_or_new_outcome
+from metarl.evaluation.outcome import saved_or_new_outcome
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.logs import STEPS, ResumableCSV, RunLogger
 from metarl.experiments.run import Run

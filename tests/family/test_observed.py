@@ -14,7 +14,7 @@ from torch import Tensor
 from metarl.core.errors import MetaRLError
 from metarl.core.random import stream_keys
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.family import make_family
 from metarl.family.checks.behaviour import BEHAVIOUR
 from metarl.family.checks.play import Subject

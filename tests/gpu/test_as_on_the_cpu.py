@@ -23,7 +23,7 @@ from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.family.registry import family_class
 from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import EpisodeSpec

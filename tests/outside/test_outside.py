@@ -12,7 +12,7 @@ from metarl import RL2, MetaRLError
 from metarl.adapt.memory.registry import memories_by_name
 from metarl.algorithm.registry import agent_class, agents_by_name
 from metarl.cli.main import main
-from metarl.evaluate.agent import evaluate
+from metarl.evaluation.agent import evaluate
 from metarl.family.registry import families_by_id
 from metarl.fewshot.backbone import Dense
 from metarl.fewshot.data.episodes import Support

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex, to_rgba
 from matplotlib.patches import Rectangle
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.statistics import Estimate, Interval
+from metarl.evaluation.statistics import Estimate, Interval
 from metarl.plotting.charts import Line, Ranked, lines_figure, ranking_figure
 from metarl.plotting.fewshot.embedding import embedding_figure
 from metarl.plotting.fewshot.episode import MOST_QUERIES, episode_figure

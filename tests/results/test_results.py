@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.rows import number
-from metarl.evaluate.sums import record_sums
+from metarl.evaluation.rows import number
+from metarl.evaluation.sums import record_sums
 from results.files import FILES, check_result, extras, load_results, write_result
 from results.report import (
     figures_table,

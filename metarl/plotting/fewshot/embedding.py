@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 
-from metarl.evaluate.statistics import Array
+from metarl.evaluation.statistics import Array
 from metarl.plotting.style import AGENTS, INK, MUTED, PANEL, TEXT, agent_colours, heading, new_figure, short
 
 MARKERS = "osD^"  # of classes whose colours repeat

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from metarl.evaluate.statistics import Array
+from metarl.evaluation.statistics import Array
 from metarl.plotting.style import GOAL, GRID, INK, MUTED, PANEL, heading, new_figure, short
 
 MOST_SHOTS, MOST_QUERIES = 10, 15  # of a class, that are shown

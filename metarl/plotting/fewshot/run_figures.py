@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from matplotlib.figure import Figure
 
-from metarl.evaluate.fewshot import FewShotEvaluation
+from metarl.evaluation.fewshot import FewShotEvaluation
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.episodes import Classes, Episodes
 from metarl.fewshot.data.functions import Functions

@@ -21,9 +21,9 @@ from sklearn.preprocessing import StandardScaler
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.evaluate.rows import Row, csv_of_rows
-from metarl.evaluate.scores import evenly
-from metarl.evaluate.statistics import Array
+from metarl.evaluation.rows import Row, csv_of_rows
+from metarl.evaluation.scores import evenly
+from metarl.evaluation.statistics import Array
 from metarl.tasks import Tasks
 
 FOLDS = 5

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from metarl.evaluate.fewshot import FewShotEvaluation
-from metarl.evaluate.rows import Row, interval_text, number, terminal_table
-from metarl.evaluate.scores import Evaluation, PointScore, evenly, short_name
-from metarl.evaluate.statistics import Estimate
+from metarl.evaluation.fewshot import FewShotEvaluation
+from metarl.evaluation.rows import Row, interval_text, number, terminal_table
+from metarl.evaluation.scores import Evaluation, PointScore, evenly, short_name
+from metarl.evaluation.statistics import Estimate
 
 TRIAL = "trial"  # in the place of a number of episodes
 MOST_ROWS = 8  # of one curve in a table for the terminal

@@ -13,8 +13,8 @@ import numpy as np
 from metarl.core.checked_json import seal, unseal
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.evaluate.packing import pack, unpack
-from metarl.evaluate.statistics import (
+from metarl.evaluation.packing import pack, unpack
+from metarl.evaluation.statistics import (
     ANYTHING,
     Array,
     Estimate,

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
 from metarl.core.types import Params
-from metarl.evaluate.driver import CHUNK, adaptation_curve, evaluation_keys, mean_returns
-from metarl.evaluate.scores import Evaluation
+from metarl.evaluation.driver import CHUNK, adaptation_curve, evaluation_keys, mean_returns
+from metarl.evaluation.scores import Evaluation
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import privileged_params
 from metarl.rollout.rollout import rollout

@@ -13,8 +13,8 @@ from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.evaluate.rows import Row, csv_of_rows
-from metarl.evaluate.statistics import Estimate, Interval, estimate, median_score
+from metarl.evaluation.rows import Row, csv_of_rows
+from metarl.evaluation.statistics import Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.registry import label

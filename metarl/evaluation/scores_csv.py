@@ -2,9 +2,9 @@
 
 from itertools import product
 
-from metarl.evaluate.rows import Row, csv_of_rows
-from metarl.evaluate.scores import Evaluation
-from metarl.evaluate.statistics import Array
+from metarl.evaluation.rows import Row, csv_of_rows
+from metarl.evaluation.scores import Evaluation
+from metarl.evaluation.statistics import Array
 
 MOST_ROWS = 50_000  # of a table with a row for every task
 

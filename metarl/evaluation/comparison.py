@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.rows import Row, csv_of_rows, number, terminal_table
-from metarl.evaluate.scores import Evaluation, PointScore
-from metarl.evaluate.statistics import Estimate, intervals_touch
-from metarl.evaluate.tables import TRIAL, evaluation_json, legend, notes, points_table, shown_rows, title
+from metarl.evaluation.rows import Row, csv_of_rows, number, terminal_table
+from metarl.evaluation.scores import Evaluation, PointScore
+from metarl.evaluation.statistics import Estimate, intervals_touch
+from metarl.evaluation.tables import TRIAL, evaluation_json, legend, notes, points_table, shown_rows, title
 
 
 def check_comparable(evaluations: Sequence[Evaluation]) -> None:

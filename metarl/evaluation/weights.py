@@ -7,7 +7,7 @@ from typing import Any
 
 from metarl.core.checkpoint import load_checkpoint
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.sums import check_published
+from metarl.evaluation.sums import check_published
 from metarl.experiments.run_folder import RunFolder
 
 MOST_BYTES = 6 * 2**20  # of one seed: three layers of 300 need as much, and nothing that is published needs more

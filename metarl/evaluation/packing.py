@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.statistics import Array
+from metarl.evaluation.statistics import Array
 
 FEW = 100_000  # numbers: as a list, 10 million of them take a gigabyte and minutes
 

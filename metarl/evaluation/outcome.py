@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.core.process import log_mujoco_in
-from metarl.evaluate.agent import held_out, score_agents
-from metarl.evaluate.driver import Curve
-from metarl.evaluate.probe import Beliefs, Probe, parameter_names, probe
-from metarl.evaluate.scores import Evaluation
-from metarl.evaluate.scores_csv import scores_csv
+from metarl.evaluation.agent import held_out, score_agents
+from metarl.evaluation.driver import Curve
+from metarl.evaluation.probe import Beliefs, Probe, parameter_names, probe
+from metarl.evaluation.scores import Evaluation
+from metarl.evaluation.scores_csv import scores_csv
 from metarl.experiments.run import Run
 from metarl.family.base import TaskFamily
 from metarl.tasks import Tasks

@@ -9,7 +9,7 @@ from metarl.algorithm.registry import agent_class
 from metarl.core.checkpoint import config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.plugins import trusted_config
-from metarl.evaluate.weights import about_published, is_published, weights_file
+from metarl.evaluation.weights import about_published, is_published, weights_file
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import RunFolder

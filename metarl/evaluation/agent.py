@@ -6,9 +6,9 @@ import numpy as np
 
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.driver import Curve, adaptation_curve
-from metarl.evaluate.references import reference_returns
-from metarl.evaluate.scores import Evaluation
+from metarl.evaluation.driver import Curve, adaptation_curve
+from metarl.evaluation.references import reference_returns
+from metarl.evaluation.scores import Evaluation
 from metarl.family.base import TaskFamily
 from metarl.tasks import Tasks
 
