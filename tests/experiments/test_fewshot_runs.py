@@ -306,7 +306,7 @@ def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:
         ([], "usage: metarl fewshot"),
         (["teach"], "Unrecognized options: teach; Available subcommands: train, evaluate, compare"),
         (["train"], "Missing from metarl fewshot train: LEARNER"),
-        (["train", "resnet"], "Learner 'resnet' is unknown; known are anil, finetune-cosine"),
+        (["train", "resnet"], "Few-shot learner 'resnet' is unknown; known are anil, finetune-cosine"),
         (
             ["train", "maml", "--preset", "best"],
             "Learner 'maml' has no preset 'best'; choose one of default, short, sinusoid",
