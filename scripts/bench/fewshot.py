@@ -9,7 +9,7 @@ from metarl.core.types import Params
 from metarl.fewshot.backbone import BACKBONE, Conv4
 from metarl.fewshot.data.episodes import Classes, EpisodeSpec
 from metarl.fewshot.learners.base import HEAD
-from metarl.fewshot.learners.gradient import GradientConfig, MAMLLearner
+from metarl.fewshot.learners.gradient import FewShotMAML, GradientConfig
 
 _TASKS, _SIDE = 32, 28
 
@@ -19,7 +19,7 @@ def bench_fewshot(options: Options) -> list[Row]:
     random = torch.Generator().manual_seed(0)
     pictures = (torch.rand(2000, _SIDE, _SIDE, generator=random) < 0.1).to(torch.uint8)
     classes = Classes(pictures, torch.full((100,), 20), tuple(map(str, range(100))))
-    learner = MAMLLearner(Conv4((_SIDE, _SIDE)), 5, GradientConfig())
+    learner = FewShotMAML(Conv4((_SIDE, _SIDE)), 5, GradientConfig())
     params = learner.init(random)
     rows = []
     for queries in (1, 15):
@@ -43,5 +43,5 @@ def bench_fewshot(options: Options) -> list[Row]:
     return rows + bench_peer(options, classes)
 
 
-def _logits(learner: MAMLLearner, params: Params, images: torch.Tensor) -> torch.Tensor:
+def _logits(learner: FewShotMAML, params: Params, images: torch.Tensor) -> torch.Tensor:
     return learner.head(params, learner.backbone(params, images[None], BACKBONE), HEAD)[0]

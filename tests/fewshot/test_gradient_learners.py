@@ -27,7 +27,7 @@ from metarl.fewshot.learners.finetuning import (
     FineTuningConfig,
     WholeFineTuning,
 )
-from metarl.fewshot.learners.gradient import FirstOrderMAML, GradientConfig, MAMLLearner, Reptile
+from metarl.fewshot.learners.gradient import FewShotMAML, FirstOrderMAML, GradientConfig, Reptile
 from metarl.fewshot.learners.meta_lstm import MetaLSTM, MetaLSTMConfig
 
 Learns = Callable[..., None]
@@ -122,7 +122,7 @@ def test_the_gradient_of_the_mean_loss_over_steps_is_that_of_a_loop_over_tasks(
     regression: bool, first_order: bool
 ) -> None:
     config = GradientConfig(steps=3, step_size=0.2, each_step=True)
-    episodes, maml = numbers() if regression else points(), FirstOrderMAML if first_order else MAMLLearner
+    episodes, maml = numbers() if regression else points(), FirstOrderMAML if first_order else FewShotMAML
     learner = maml(Dense((2, 8, 8)), 1 if regression else WAY, config, regression=regression)
     params = wide(learner)
     leaves, total, last = leaves_of(params), torch.zeros((), dtype=torch.float64), 0.0
@@ -145,7 +145,7 @@ def test_the_gradient_of_the_mean_loss_over_steps_is_that_of_a_loop_over_tasks(
 
 
 @pytest.mark.parametrize("learner", [FirstOrderMAML, MetaLSTM])
-def test_a_trace_holds_the_states_of_adapting_ever_longer(learner: type[MAMLLearner]) -> None:
+def test_a_trace_holds_the_states_of_adapting_ever_longer(learner: type[FewShotMAML]) -> None:
     made, support = learner(Dense((2, 8, 8)), WAY, FIRST), points().support
     params = wide(made)
     start = made.initial(params, TASKS)

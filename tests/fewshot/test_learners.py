@@ -21,7 +21,7 @@ from metarl.fewshot.data.registry import equal_classes
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.base import LOGITS
 from metarl.fewshot.learners.full_context import FullContextEmbeddings
-from metarl.fewshot.learners.gradient import ANIL, FirstOrderMAML, GradientConfig, MAMLLearner, MetaSGD, Reptile
+from metarl.fewshot.learners.gradient import ANIL, FewShotMAML, FirstOrderMAML, GradientConfig, MetaSGD, Reptile
 from metarl.fewshot.learners.metric import Prototypical
 from metarl.fewshot.learners.pairs import Matching, Siamese
 from metarl.fewshot.learners.registry import learner_class, learner_names, preset_config
@@ -147,7 +147,7 @@ def test_full_context_is_that_of_a_loop() -> None:
     torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=2e-6)
 
 
-def naive_maml(learner: MAMLLearner, params: Params, episodes: Episodes) -> tuple[Tensor, Params]:
+def naive_maml(learner: FewShotMAML, params: Params, episodes: Episodes) -> tuple[Tensor, Params]:
     """One task after the other, every step with autograd."""
     backbone, config, total = learner.backbone, learner.config, torch.zeros((), dtype=torch.float64)
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
@@ -183,10 +183,10 @@ class FirstOrderANIL(ANIL):
     first_order = True
 
 
-@pytest.mark.parametrize("variant", [MAMLLearner, FirstOrderMAML, MetaSGD, ANIL, FirstOrderANIL])
+@pytest.mark.parametrize("variant", [FewShotMAML, FirstOrderMAML, MetaSGD, ANIL, FirstOrderANIL])
 @pytest.mark.parametrize("strided", [True, False])
 def test_the_gradient_is_that_of_a_loop_over_tasks(
-    drawn: FewShotDataset, variant: type[MAMLLearner], strided: bool
+    drawn: FewShotDataset, variant: type[FewShotMAML], strided: bool
 ) -> None:
     random = torch.Generator().manual_seed(0)
     config = GradientConfig(steps=2, step_size=0.3)
@@ -364,7 +364,7 @@ def test_the_mechanism_is_the_cores(
 
 
 def test_numbers_can_be_predicted_too() -> None:
-    learner = MAMLLearner(Dense((1, 20, 20)), 1, GradientConfig(steps=3, step_size=0.05), regression=True)
+    learner = FewShotMAML(Dense((1, 20, 20)), 1, GradientConfig(steps=3, step_size=0.05), regression=True)
     params = learner.init(torch.Generator().manual_seed(0))
     x = torch.linspace(-1, 1, 10)[None, :, None]
     state = learner.adapt(params, learner.initial(params, 1), Support(x, 2 * x), 200)

@@ -20,7 +20,7 @@ from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.registry import equal_classes
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.base import accuracy
-from metarl.fewshot.learners.memory import MANNConfig, MemoryLearner, MemoryLearnerConfig, SNAILConfig, mixed
+from metarl.fewshot.learners.memory import MANNConfig, MemoryLearner, MemoryLearnerConfig, SNAILLearnerConfig, mixed
 
 Learns = Callable[..., None]
 OPTIONS = {"transformer": ("layers=1", "heads=1"), "snail": ("layers=1",), "external": ("reads=1",)}
@@ -192,7 +192,7 @@ def test_bad_input_is_refused(drawn: FewShotDataset) -> None:
         made("snail", way=0)
     for config, names in (
         (MANNConfig, ("embedding", "memory_width", "slots", "reads")),
-        (SNAILConfig, ("layers", "capacity")),
+        (SNAILLearnerConfig, ("layers", "capacity")),
     ):
         for name in names:
             options: dict[str, Any] = {name: 0}

@@ -27,9 +27,9 @@ from metarl.fewshot import (
     make_dataset,
     preset_config,
     register_fewshot,
-    registry,
 )
-from metarl.fewshot.learners.gradient import GradientConfig, MAMLLearner
+from metarl.fewshot.learners import registry
+from metarl.fewshot.learners.gradient import FewShotMAML, GradientConfig
 from metarl.fewshot.learners.metric import Prototypical
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "few_shot_learner.py"
@@ -86,7 +86,7 @@ def test_a_learner_a_backbone_and_a_data_set_from_outside_the_repository(
     for left_out in (*options, None):
         for module in ("own_learner", "own_things"):
             monkeypatch.delitem(sys.modules, module, raising=False)
-        monkeypatch.delitem(registry._classes, "nearest", raising=False)
+        monkeypatch.delitem(registry.learners_by_name.classes, "nearest", raising=False)
         given = [word for name, value in options.items() if name != left_out for word in (f"--{name}", value)]
         if left_out is None:
             main([*evaluate, *given])
@@ -146,14 +146,14 @@ def test_a_learner_may_be_a_name_a_class_or_an_object(tmp_path: Path) -> None:
         FewShot.load(tmp_path / "model", learner=Prototypical)
     with pytest.raises(MetaRLError, match="no few-shot learner; it must be a subclass"):
         FewShot("pathlib:Path", SPEC)
-    with pytest.raises(MetaRLError, match="Module 'pathlib' has no 'Nobody'"):
+    with pytest.raises(MetaRLError, match="Few-shot learner 'Nobody' is unknown"):
         FewShot("pathlib:Nobody", SPEC)
 
 
 def test_a_name_is_taken_once_and_labels_tell_presets() -> None:
-    with pytest.raises(MetaRLError, match=r"'maml' is metarl\.fewshot\.learners\.gradient\.MAMLLearner; choose"):
+    with pytest.raises(MetaRLError, match=r"maml is taken by metarl\.fewshot\.learners\.gradient\.FewShotMAML; choose"):
         register_fewshot("maml")(Constant)
-    assert register_fewshot("maml")(MAMLLearner) is MAMLLearner  # the same again, as after a reload
+    assert register_fewshot("maml")(FewShotMAML) is FewShotMAML  # the same again, as after a reload
     assert label(Constant, FewShotConfig()) == "Constant"
     assert label(Constant, FewShotConfig(iterations=1)) == "Constant"
     assert label(Constant, FewShotConfig(tasks=9)) == "Constant-custom"

@@ -19,6 +19,7 @@ from metarl.agents.pearl import PEARL
 from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
 from metarl.algorithm.algorithm import Algorithm
+from metarl.core import random
 from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.envs import FAMILIES
@@ -30,7 +31,8 @@ from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.learners.registry import learner_class, learner_names, preset_config
 from metarl.fewshot.model import FewShot
-from metarl.rollout import random, recording
+from metarl.rollout import recording
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 
 OURS = [name for name in FAMILIES if issubclass(family_class(name), TorchFamily)]
@@ -46,9 +48,9 @@ AGENTS: dict[str, tuple[type[Algorithm], tuple[str, str], dict[str, Any]]] = {
     "finetune": (FineTune, POINT, {"tasks": 4, "episodes": 3, "hidden": (8,)}),
     "rl2-gru": (RL2, GRID, _SMALL),
     "rl2-lstm": (RL2, CART, {**_SMALL, "memory": "lstm", "normalise_observations": True}),
-    "rl2-transformer": (RL2, GRID, {**_SMALL, "memory": "transformer", "layers": 1}),
+    "rl2-transformer": (RL2, GRID, {**_SMALL, "memory": "transformer", "memory_options": ("layers=1",)}),
     "rl2-external": (RL2, GRID, {**_SMALL, "memory": "external", "width": 16}),
-    "rl2-snail": (RL2, GRID, {**_SMALL, "memory": "snail", "layers": 1}),
+    "rl2-snail": (RL2, GRID, {**_SMALL, "memory": "snail", "memory_options": ("layers=1",)}),
     "varibad": (VariBAD, GRID, _SMALL),
     "pearl": (PEARL, POINT, _PEARL),
     "pearl-transitions": (PEARL, SEMICIRCLE, {**_PEARL, "context": "transitions", "value_network": True}),
@@ -92,7 +94,9 @@ def exact() -> Iterator[None]:
 @pytest.mark.parametrize("compile", [False, True], ids=["piecewise", "captured"])
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_a_rollout_is_that_of_the_cpu(name: str, variant: str, compile: bool, cuda: str) -> None:
-    there, here = (play(name, variant, device, episodes=2, compile=compile)[0] for device in (cuda, "cpu"))
+    there, here = (
+        play(name, variant, device, episodes=2, context=RolloutContext(compile))[0] for device in (cuda, "cpu")
+    )
     assert there.reward.device.type == torch.device(cuda).type
     assert torch.equal(there.lengths.cpu(), here.lengths)
     for field in ("observation", "action", "reward", "final_observation"):
@@ -203,8 +207,10 @@ def test_no_rollout_waits_for_the_gpu(name: str, compile: bool, cuda: str, monke
     batch = agent.family.batch(tasks, stream_keys(6 * agent.n_envs, 0, "test"), cuda)
     state = agent.learner.initial(agent.params, 6)
 
+    context = RolloutContext(compile)
+
     def go(episode: int) -> Trajectory:
-        options: dict[str, Any] = {"n_envs": agent.n_envs, "episodes": 2, "first_episode": episode, "compile": compile}
+        options: dict[str, Any] = {"n_envs": agent.n_envs, "episodes": 2, "first_episode": episode, "context": context}
         return rollout(agent.learner, agent.params, state, batch, **options)[0]
 
     go(0)  # makes what is kept: the limits of the action space, a captured step

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from metarl import RL2, MetaRLError
-from metarl.adapt.memory.registry import memories_by_name
+from metarl.adapt.memory.base import Memory
+from metarl.adapt.memory.registry import make_memory, memories_by_name
 from metarl.algorithm.registry import agent_class, agents_by_name
 from metarl.cli.main import main
 from metarl.evaluation.agent import evaluate
@@ -184,8 +185,12 @@ def test_a_memory_serves_varibad_and_a_few_shot_learner_too(outside: Callable[..
     bandit = ["train", "varibad", "metarl/BernoulliBandit-v0", "--name", "belief", *SMALL]
     code, said = outside(*bandit, "--config.memory", "outside_leaky:Leaky", "--config.vae-updates", "1")
     assert code == 0, said
-    config = MemoryLearnerConfig(memory="outside_leaky:Leaky", memory_options=("leak=0.1",), embedding=4, width=8)
-    learner = MemoryLearner(Dense((3, 8, 8)), 2, config)
+
+    class Leaky(MemoryLearner):
+        def make_memory(self, n_inputs: int) -> Memory:
+            return make_memory("outside_leaky:Leaky", n_inputs, 8, options=("leak=0.1",))
+
+    learner = Leaky(Dense((3, 8, 8)), 2, MemoryLearnerConfig(embedding=4))
     params = learner.init(torch.Generator().manual_seed(0))
     x, y = torch.randn(2, 4, 3), torch.tensor([[0, 0, 1, 1], [0, 1, 0, 1]])
     state = learner.adapt(params, learner.initial(params, 2), Support(x, y))

@@ -71,7 +71,7 @@ _PAPER = GradientConfig(iterations=60_000, tasks=32, learning_rate=1e-3)
 
 
 @register_fewshot("maml")
-class MAMLLearner(FewShotLearner):
+class FewShotMAML(FewShotLearner):
     """Model-agnostic meta-learning (Finn et al. 2017, equation 1): a start from which few gradient steps lead far.
 
     The inner loop is that of ``metarl.agents.maml``. What a subclass changes are its class attributes.
@@ -169,7 +169,7 @@ class MAMLLearner(FewShotLearner):
 
 
 @register_fewshot("fomaml")
-class FirstOrderMAML(MAMLLearner):
+class FirstOrderMAML(FewShotMAML):
     """First-order MAML (Finn et al. 2017, section 5.2): the outer gradient is that at the adapted parameters."""
 
     first_order = True
@@ -177,7 +177,7 @@ class FirstOrderMAML(MAMLLearner):
 
 
 @register_fewshot("meta-sgd")
-class MetaSGD(MAMLLearner):
+class MetaSGD(FewShotMAML):
     """Meta-SGD (Li et al. 2017, equation 3): MAML that also learns a step size for every parameter."""
 
     learn_step_sizes = True
@@ -192,7 +192,7 @@ class MetaSGD(MAMLLearner):
 
 
 @register_fewshot("anil")
-class ANIL(MAMLLearner):
+class ANIL(FewShotMAML):
     """Almost no inner loop (Raghu et al. 2020, section 4): MAML of which only the last layer adapts."""
 
     adapts = HEAD
@@ -205,7 +205,7 @@ _REPTILE = GradientConfig(
 
 
 @register_fewshot("reptile")
-class Reptile(MAMLLearner):
+class Reptile(FewShotMAML):
     """Reptile (Nichol et al. 2018, algorithm 2): the start moves towards where the steps lead, with no query at all."""
 
     first_order = True

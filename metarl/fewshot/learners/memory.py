@@ -139,7 +139,7 @@ class MANN(MemoryLearner):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNAILConfig(MemoryLearnerConfig):
+class SNAILLearnerConfig(MemoryLearnerConfig):
     """The settings of SNAIL."""
 
     memory_width: int = 64
@@ -152,9 +152,9 @@ class SNAILConfig(MemoryLearnerConfig):
 class SNAILLearner(MemoryLearner):
     """A simple neural attentive learner (Mishra et al. 2018): temporal convolutions and attention over the support."""
 
-    config_class = SNAILConfig
-    presets: ClassVar = {"short": SNAILConfig(iterations=4000), "paper": SNAILConfig(iterations=60_000)}
-    config: SNAILConfig
+    config_class = SNAILLearnerConfig
+    presets: ClassVar = {"short": SNAILLearnerConfig(iterations=4000), "paper": SNAILLearnerConfig(iterations=60_000)}
+    config: SNAILLearnerConfig
 
     def make_memory(self, n_inputs: int) -> Memory:
         config = snail.SNAILConfig(layers=self.config.layers)

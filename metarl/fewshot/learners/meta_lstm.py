@@ -9,7 +9,7 @@ from metarl.adapt.learned_update import LearnedUpdate
 from metarl.core.config import at_least
 from metarl.core.types import Params
 from metarl.fewshot.backbone import Backbone
-from metarl.fewshot.learners.gradient import GradientConfig, MAMLLearner
+from metarl.fewshot.learners.gradient import FewShotMAML, GradientConfig
 from metarl.fewshot.learners.registry import register_fewshot
 
 
@@ -27,7 +27,7 @@ class MetaLSTMConfig(GradientConfig):
 
 
 @register_fewshot("meta-lstm")
-class MetaLSTM(MAMLLearner):
+class MetaLSTM(FewShotMAML):
     """The LSTM meta-learner (Ravi and Larochelle 2017, section 3): start and update rule are both learned.
 
     The rule is ``LearnedUpdate``. No derivative is taken of gradients.
