@@ -60,7 +60,7 @@ class SACConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SB3Config:
-    """Which of SB3's algorithms trains, for how long and on how many environments; ``ppo`` or ``sac`` says how."""
+    """Settings of an SB3 baseline: its algorithm, its length and its environments; ``ppo`` or ``sac`` has the rest."""
 
     algorithm: Literal["ppo", "sac"] = "ppo"  # the one that trains
     total_timesteps: Count = 2_000_000  # environment steps of training

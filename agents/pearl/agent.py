@@ -48,7 +48,7 @@ class PEARL(Algorithm):
 
     @property
     def by_trial(self) -> bool:
-        """Whether contexts are episodes of a trial rather than transitions of exploration alone."""
+        """Tell whether contexts are episodes of a trial rather than transitions of exploration alone."""
         return self.config.context == "episodes"
 
     @property

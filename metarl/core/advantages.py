@@ -61,7 +61,7 @@ def next_value_trial(value: Tensor, valid: Tensor) -> Tensor:
 
 
 def _is_last(valid: Tensor) -> Tensor:
-    """Whether a step ``(..., step)`` is the last valid one."""
+    """Tell whether a step ``(..., step)`` is the last valid one."""
     return torch.arange(valid.shape[-1], device=valid.device) == valid.sum(-1, keepdim=True) - 1
 
 

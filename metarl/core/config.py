@@ -120,7 +120,7 @@ def _plain(value: Any) -> Any:
 
 
 def _kinds(config_class: Any) -> dict[str, Limit]:
-    """What each field's annotation allows."""
+    """Return what each field's annotation allows."""
     hints = get_type_hints(config_class)
     return {field.name: _kind(hints[field.name]) for field in fields(config_class)}
 

@@ -75,7 +75,7 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file is one that ``write_atomic`` has not given its name yet."""
+    """Tell whether a file is one that ``write_atomic`` has not given its name yet."""
     return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
 
 

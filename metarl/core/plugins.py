@@ -165,7 +165,7 @@ def import_named(name: str) -> Any:
 
 
 def _failed(module: str, error: BaseException) -> MetaRLError:
-    """What went wrong in a module, and in which line, on one line."""
+    """Return what went wrong in a module, and in which line, on one line."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"  # it says so itself
     said = " ".join(f"{type(error).__name__}: {error}".split())

@@ -10,7 +10,7 @@ Outputs = dict[str, Tensor]
 
 
 class Noise(NamedTuple):
-    """How many random numbers something needs, and of which kind."""
+    """The number of random numbers that something needs, and their kind."""
 
     n: int = 0
     kind: Literal["normal", "uniform"] = "normal"

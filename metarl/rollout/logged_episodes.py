@@ -89,7 +89,7 @@ class _Reader:
         )
 
     def _actions(self, n: int) -> NDArray[Any]:
-        """As rows of an engine's actions."""
+        """Return actions as rows of an engine's."""
         space, given = self.action_space, self.episode.actions
         discrete, box = parts(space)
         if discrete is None:

@@ -56,7 +56,7 @@ class Recording:
         return whole if longest == whole.n_steps else whole.cut(longest)
 
     def _stacked(self) -> Trajectory:
-        """All steps, those after everybody's end among them."""
+        """Stack all steps, those after everybody's end among them."""
         longest = max(len(steps) for steps in self._episodes)
         # An episode that was stopped since all rows had ended goes on with its last step, which is padding.
         every = [step for steps in self._episodes for step in (*steps, *steps[-1:] * (longest - len(steps)))]
@@ -99,7 +99,7 @@ def read(flags: Tensor) -> list[int]:
 
 
 def _given(trajectory: Trajectory) -> list[tuple[str, Tensor]]:
-    """What learner and environment gave, in the order in which a step has them, and what came last."""
+    """Return what learner and environment gave, in the order in which a step has them, and what came last."""
     return [
         ("observation", trajectory.observation),
         ("action", trajectory.action),

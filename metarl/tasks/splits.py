@@ -254,7 +254,7 @@ def _spared(tasks: Tasks, most: int) -> tuple[Tasks, Tasks | None]:
 
 
 def _number(name: str, value: Any) -> int:
-    """How many tasks, if it is an integer of at least 1."""
+    """Return a number of tasks, if it is an integer of at least 1."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
         raise MetaRLError(f"{name}={shown(value)} tasks were asked for; ask for at least 1, as an integer.")
     return int(value)

@@ -51,7 +51,7 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast ours is as the other."""
+        """Return how many times as fast ours is as the other."""
         return self.other / self.ours
 
 

@@ -49,7 +49,7 @@ ROWS: tuple[Row, ...] = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where rows run and write."""
+    """The place where rows run and write."""
 
     output: Path  # folder of the records and the log
     device: str = "cuda"

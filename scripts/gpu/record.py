@@ -21,7 +21,7 @@ _OFTEN = 1.0  # seconds between two writings of a curve
 
 @dataclass(frozen=True)
 class Job:
-    """Where a row is measured, at which scale, and until when."""
+    """The place, the scale and the time limit of a row that is measured."""
 
     device: str
     scale: float  # of the sizes: 1 on a GPU, a hundredth where a CPU stands in for it
@@ -50,7 +50,7 @@ class Job:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether a GPU is measured, and no CPU in its place."""
+        """Tell whether a GPU is measured, and no CPU in its place."""
         return self.device.startswith("cuda")
 
 

@@ -107,7 +107,7 @@ class SNAIL(Memory):
     def _take_in(
         self, params: Params, state: State, x: Tensor, lengths: Tensor, longest: int, *, whole: bool
     ) -> tuple[Tensor, State]:
-        """What is put out for inputs ``(task, step, n_inputs)``, and the state after the first ``lengths`` of them.
+        """Return what is put out for inputs ``(task, step, n_inputs)``, and the state after the first ``lengths`` of them.
 
         ``longest``: how many before them may not be empty. ``whole``: whether all rows have all of them.
         """
@@ -153,7 +153,7 @@ class SNAIL(Memory):
         return x
 
     def _visible(self, count: Tensor, longest: int, n: int) -> Tensor | None:
-        """Which of ``longest`` inputs before and ``n`` now each of these sees, ``(task, n, longest + n)``.
+        """Tell which of ``longest`` inputs before and ``n`` now each of these sees, ``(task, n, longest + n)``.
 
         None where that is every one until itself.
         """

@@ -123,7 +123,7 @@ def horizon(subject: Subject) -> Iterator[Found]:
 
 
 def same_seed(subject: Subject) -> Iterator[Found]:
-    """The same keys give the same numbers, from this instance and from another."""
+    """Check that equal keys give equal numbers, from this instance and from another."""
     keys = gymnasium_keys(0, N_ENVS)
     for name, family in (("played again", None), ("played by a new instance", subject.again())):
         found = difference(subject.played, play(subject.batch(subject.tasks, keys, family), subject.actions))

@@ -132,6 +132,6 @@ def _from_exception(check: str, error: Exception, cls: type[TaskFamily], shapes:
 
 
 def _is_users(base: type[Any]) -> bool:
-    """Whether a base class is the family's own rather than the core's or an engine's."""
+    """Tell whether a base class is the family's own rather than the core's or an engine's."""
     core = base.__module__.startswith(("metarl.family.", "metarl.envs.engine"))
     return issubclass(base, TaskFamily) and not core

@@ -36,7 +36,7 @@ def functions(subject: Subject) -> Iterator[Found]:
 
 
 def _of_batch(subject: Subject) -> Iterator[Found]:
-    """The same of an engine's batch, where a family has no functions of its own."""
+    """Yield the problems of an engine's batch, where a family has no functions of its own."""
     family, batch = subject.family, subject.batch(subject.tasks, gymnasium_keys(0, N_ENVS))
     yield from _of_observation(family, "The observation of the batch's reset", batch.reset(0))
     step = batch.step(subject.actions[0])

@@ -109,7 +109,7 @@ def survives(subject: Subject) -> Iterator[Found]:
 
 
 def _alike(one: TaskEnv, other: TaskEnv, actions: list[Any]) -> bool:
-    """Whether two environments give the same numbers in the running episode and in the next; resets both."""
+    """Tell whether two environments give the same numbers in the running episode and in the next; resets both."""
     for _ in range(2):
         for action in actions[:10]:
             steps = one.step(action), other.step(action)
