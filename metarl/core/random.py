@@ -19,7 +19,7 @@ _FEW = 256  # numbers of a word, before they are broadcast together
 
 
 class Domain(IntEnum):
-    """The purposes that random numbers are drawn for; each has counters of its own, so that no two ever share a number."""
+    """The purposes that random numbers are drawn for; each has counters of its own, so that no two share a number."""
 
     KEYS = 0
     RESET = 1

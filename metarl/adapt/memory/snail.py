@@ -107,7 +107,7 @@ class SNAIL(Memory):
     def _take_in(
         self, params: Params, state: State, x: Tensor, lengths: Tensor, longest: int, *, whole: bool
     ) -> tuple[Tensor, State]:
-        """Return what is put out for inputs ``(task, step, n_inputs)``, and the state after the first ``lengths`` of them.
+        """Return the outputs for inputs ``(task, step, n_inputs)``, and the state after the first ``lengths`` of them.
 
         ``longest``: how many before them may not be empty. ``whole``: whether all rows have all of them.
         """
