@@ -9,7 +9,7 @@ WORKERS ?= 2
 # Tests that start processes, train whole runs or step MuJoCo: what `make quick` leaves out beside learning.
 HEAVY := tests/gpu tests/packaging tests/cli tests/test_readme.py tests/test_registry_contract.py \
 	tests/experiments/test_training.py tests/experiments/test_fewshot_runs.py tests/envs/test_mujoco_*.py \
-	tests/results/test_results.py tests/evaluate/test_trials.py tests/fewshot/test_devices.py
+	tests/results/test_results.py tests/evaluation/test_trials.py tests/fewshot/test_devices.py
 
 # The first Python that is new enough; looked for only when the virtual environment has to be made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
