@@ -212,7 +212,7 @@ def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: py
     assert together.mark == "transductive"
     with pytest.raises(SystemExit):
         fewshot("evaluate", runs / "maml-strokes", "--transductive")
-    assert "MAMLLearner has no 'refine'" in capsys.readouterr().err
+    assert "FewShotMAML has no 'refine'" in capsys.readouterr().err
 
 
 def test_a_result_holds_what_was_measured(runs: Path, tmp_path: Path) -> None:
