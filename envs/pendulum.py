@@ -40,16 +40,16 @@ class Pendulum(TorchFamily):
     | reward | -(angle from the target² + .1 velocity² + .001 torque²) before the step |
     | termination | never |
 
-    Variants: ``ranges`` varies mass, length and gravity. ``reversed`` varies gravity and hides which way the motor turns.
-    ``target`` hides the angle at which the pendulum is to be held, under a gravity so weak that the motor can hold it
-    anywhere. The start is uniform over all angles, with a velocity in ± 1 rad/s, as in Gymnasium.
+    Variants: ``ranges`` varies mass, length and gravity. ``reversed`` varies gravity and hides which way the motor
+    turns. ``target`` hides the angle at which the pendulum is to be held, under a gravity so weak that the motor can
+    hold it anywhere. The start is uniform over all angles, with a velocity in ± 1 rad/s, as in Gymnasium.
     """
 
     paper = "the physics and the reward are those of Gymnasium's Pendulum-v1"
     tasks = TaskSpace(mass=Uniform(0.75, 1.25), length=Uniform(0.75, 1.25), gravity=Uniform(8.0, 12.0))
     ood = TaskSpace(mass=Uniform(0.5, 1.5), length=Uniform(0.5, 1.5), gravity=Uniform(5.0, 15.0))
     default_task: ClassVar[Mapping[str, Any]] = {"mass": 1.0, "length": 1.0, "gravity": 10.0}
-    observation_space = Box(np.float32([-1, -1, -_MAX_SPEED]), np.float32([1, 1, _MAX_SPEED]))
+    observation_space = Box(np.array([-1, -1, -_MAX_SPEED], np.float32), np.array([1, 1, _MAX_SPEED], np.float32))
     action_space = Box(-_MAX_TORQUE, _MAX_TORQUE, (1,), np.float32)
     horizon = 200
     draws = (2, 0)
