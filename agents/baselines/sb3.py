@@ -68,7 +68,7 @@ class SB3Agent(Algorithm):
         return self.learner.params_of(policy, moments)
 
     @property
-    def envs(self) -> int:
+    def n_envs(self) -> int:
         """As many episodes a point as MAML adapts to by default, so that their curves have the same points."""
         return 20
 

@@ -37,7 +37,7 @@ class MAML(Algorithm):
         return self.learner.init(generator)
 
     @property
-    def envs(self) -> int:
+    def n_envs(self) -> int:
         return self.config.episodes
 
     @property
