@@ -133,7 +133,7 @@ class RuleGrid(TorchFamily):
             place = [int(first), int(second)].index(i) if i in (int(first), int(second)) else None
             colour = FAINT if place is None else PALE if place < int(now["reached"]) else GOAL
             canvas.rectangle((x - 0.34, y - 0.34), (x + 0.34, y + 0.34), colour, None, 4)
-            canvas.text((x, y), "–" if place is None else str(place + 1), PAPER, 14)
+            canvas.text((x, y), "-" if place is None else str(place + 1), PAPER, 14)
         canvas.trail([state["cell"] for state in history], 3)
         canvas.disc(now["cell"], 9, AGENT, PAPER)
         held = int(now["held"])
