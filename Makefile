@@ -3,13 +3,13 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.metarl-installed
-SOURCES := metarl envs agents scripts tests
+SOURCES := metarl envs agents scripts examples tests
 # Test processes, one torch thread each.
 WORKERS ?= 2
 # Tests that start processes, train whole runs or step MuJoCo: what `make quick` leaves out beside learning.
-HEAVY := tests/gpu tests/packaging tests/test_cli.py tests/test_readme.py tests/test_registry_contract.py \
-	tests/test_training.py tests/envs/test_mujoco_*.py tests/evaluate/test_results.py tests/evaluate/test_trials.py \
-	tests/fewshot/test_devices.py tests/fewshot/test_runs.py
+HEAVY := tests/gpu tests/packaging tests/cli tests/test_readme.py tests/test_registry_contract.py \
+	tests/experiments/test_training.py tests/experiments/test_fewshot_runs.py tests/envs/test_mujoco_*.py \
+	tests/results/test_results.py tests/evaluate/test_trials.py tests/fewshot/test_devices.py
 
 # The first Python that is new enough; looked for only when the virtual environment has to be made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \

@@ -1,12 +1,12 @@
-"""An ant that has to find out which way, how fast, or where it is to run."""
+"""Families of an ant that runs: in which direction, how fast, or to which place is hidden."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
-from metarl.envs.engine.arrays import Array, join, namespace
+from metarl.envs.drawing import History
+from metarl.envs.engine.arrays import Array, along, join
 from metarl.envs.engine.mujoco_family import MujocoFamily
-from metarl.envs.engine.overlays import Heading, History, Mark, Spot, View, way
+from metarl.envs.engine.overlays import Camera, Disc, Overlay, direction_overlays, root_trail
 from metarl.envs.engine.physics import Data, TaskArrays
 from metarl.family import register_family
 from metarl.tasks import Choice, Closed, Disjoint, Ring, Task, TaskSpace, Uniform
@@ -18,24 +18,24 @@ _TWO_WAYS = TaskSpace(angle=Choice((0.0, math.pi)))
 
 
 class Ant(MujocoFamily):
-    """Gymnasium's Ant-v5, of which a subclass says what it pays for.
+    """Gymnasium's Ant-v5, with the observation, costs and termination as fields; a subclass defines ``pay``.
 
-    Contact forces are computed after every control step; in much published work they were zero, for MuJoCo leaves them
-    at that unless it is asked.
+    Contact forces are computed after every control step; in much published work they were zero, for MuJoCo computes
+    them only where it is asked.
     """
 
     asset = "ant.xml"
     draws = (29, 0)
-    view = View(distance=4.5, elevation=-45.0, follows=_TORSO)
+    camera = Camera(distance=4.5, elevation=-45.0, follows=_TORSO)
     horizon = 200
     contact_forces = True
     remembers = ("xpos",)
-    sees_place: bool = False  # whether the observation holds the first two positions, the root's place
-    sees_forces: bool = False  # clipped contact forces of the 14 bodies (84)
-    sees_torso: bool = False  # the torso's rotation matrix (9) and place (3)
-    control_cost: float = 0.5
-    alive: float = 1.0
-    heights: tuple[float, float] | None = (0.2, 1.0)  # m, of the root; an episode ends outside
+    sees_place: bool = False  # whether the observation holds the first two positions: the root's place (2)
+    sees_forces: bool = False  # whether it holds the clipped contact forces of the 14 bodies (84)
+    sees_torso: bool = False  # whether it holds the torso's rotation matrix (9) and place (3)
+    control_cost: float = 0.5  # cost of a control step for each unit of ‖action‖²
+    alive: float = 1.0  # reward of every control step
+    heights: tuple[float, float] | None = (0.2, 1.0)  # m, of the root; an episode ends outside, None: nowhere
 
     @property
     def reads(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -68,7 +68,7 @@ class Ant(MujocoFamily):
         return reward, (height < self.heights[0]) | (height > self.heights[1]), {"velocity": velocity}
 
     def pay(self, velocity: Array, place: Array, task: TaskArrays) -> Array:
-        """Reward for a velocity (m/s) and a place (m) in the plane, ``(environment, 2)``, without costs."""
+        """Return the reward ``(environment,)`` without costs, of velocity (m/s) and place (m) ``(environment, 2)``."""
         return velocity[:, 0]
 
 
@@ -77,7 +77,7 @@ _MAML = {"sees_forces": True, "sees_torso": True, "control_cost": 0.005, "alive"
 
 @register_family("metarl/AntDir-v0")
 class AntDir(Ant):
-    """Run in a direction that is not told.
+    """Run in a hidden direction of the plane.
 
     | | |
     |---|---|
@@ -96,9 +96,9 @@ class AntDir(Ant):
 
     paper = f"Finn et al. 2017, section 5.3; Rothfuss et al. 2019; Rakelly et al. 2019; {_PHYSICS}"
     tasks = TaskSpace(angle=Uniform(0.0, 2 * math.pi))
-    default_task: ClassVar[Mapping[str, Any]] = {"angle": 0.0}
+    default_task = {"angle": 0.0}
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "pearl": {},
         "varibad": {},
         "promp": {
@@ -114,16 +114,15 @@ class AntDir(Ant):
     }
 
     def pay(self, velocity: Array, place: Array, task: TaskArrays) -> Array:
-        xp, angle = namespace(velocity), task["angle"]
-        return velocity[:, 0] * xp.cos(angle) + velocity[:, 1] * xp.sin(angle)
+        return along(velocity, task["angle"])
 
-    def marks(self, history: History, task: Task) -> Sequence[Mark]:
-        return way(history), Heading((math.cos(task["angle"]), math.sin(task["angle"])))
+    def overlays(self, history: History, task: Task) -> Sequence[Overlay]:
+        return direction_overlays(history, task["angle"])
 
 
 @register_family("metarl/AntVel-v0")
 class AntVel(Ant):
-    r"""Run forward at a velocity that is not told.
+    r"""Run forward at a hidden velocity.
 
     | | |
     |---|---|
@@ -138,8 +137,8 @@ class AntVel(Ant):
     paper = f"Finn et al. 2017, section 5.3; {_PHYSICS}"
     tasks = TaskSpace(velocity=Uniform(0.0, 3.0))
     ood = TaskSpace(velocity=Uniform(3.0, 4.0))
-    default_task: ClassVar[Mapping[str, Any]] = {"velocity": 1.5}
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"maml": _MAML}
+    default_task = {"velocity": 1.5}
+    presets = {"maml": _MAML}
 
     def pay(self, velocity: Array, place: Array, task: TaskArrays) -> Array:
         return 1 - abs(velocity[:, 0] - task["velocity"])
@@ -150,7 +149,7 @@ class AntVel(Ant):
 
 @register_family("metarl/AntGoal-v0")
 class AntGoal(Ant):
-    """Go to a place that is not told.
+    """Go to a hidden place on the ground.
 
     | | |
     |---|---|
@@ -166,13 +165,13 @@ class AntGoal(Ant):
     paper = f"Rothfuss et al. 2019; Rakelly et al. 2019; {_PHYSICS}"
     tasks = TaskSpace(goal=Ring(0.0, 3.0))
     ood = TaskSpace(goal=Ring(3.0, 4.5))
-    default_task: ClassVar[Mapping[str, Any]] = {"goal": (2.0, 0.0)}
+    default_task = {"goal": (2.0, 0.0)}
     control_cost = 0.1
     alive = 0.0
     heights = None
     sees_place = sees_forces = True
-    view = View(distance=11.5, elevation=-60.0, centre=(0.0, 0.0, 0.0))  # of all goals
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    camera = Camera(distance=11.5, elevation=-60.0, centre=(0.0, 0.0, 0.0))  # of all goals
+    presets = {
         "pearl": {"split": Disjoint(test=30, total=180)},
         "promp": {},
         "varibad": {},
@@ -181,5 +180,5 @@ class AntGoal(Ant):
     def pay(self, velocity: Array, place: Array, task: TaskArrays) -> Array:
         return -abs(place - task["goal"]).sum(1)
 
-    def marks(self, history: History, task: Task) -> Sequence[Mark]:
-        return way(history), Spot(tuple(task["goal"]))
+    def overlays(self, history: History, task: Task) -> Sequence[Overlay]:
+        return root_trail(history), Disc(tuple(task["goal"]))

@@ -1,16 +1,14 @@
-"""Bernoulli bandits: k arms, each pays 1 with a probability of its own."""
+"""The family of Bernoulli bandits: k arms, each of which pays 1 with a probability of its own."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
-from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.envs.bandit_policies import Gittins, Greedy, Thompson
-from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, SUCCESS, Canvas
+from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, SUCCESS, Canvas, Frame, History
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
@@ -28,12 +26,12 @@ def _arms(k: int) -> dict[str, Any]:
 
 @register_family("metarl/BernoulliBandit-v0")
 class BernoulliBandit(TorchFamily):
-    """Arms of unknown worth. A pull is an episode of one step, and a trial is n pulls.
+    """Pull arms of hidden worth; a pull is an episode of one step, and a trial is n pulls.
 
     | | |
     |---|---|
     | observation | always 0, ``(1,)`` |
-    | action | the arm to pull |
+    | action | the arm to pull, 0 to k - 1 |
     | reward | 1 with the arm's probability, else 0 |
     | termination | after every pull |
 
@@ -50,7 +48,7 @@ class BernoulliBandit(TorchFamily):
     floor, optimum = "random", "best arm"  # whoever knows nothing of the arms earns 1/2 a pull
     exact_optimum = True
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"k5": _arms(5), "k10": _arms(10), "k50": _arms(50)}
+    presets = {"k5": _arms(5), "k10": _arms(10), "k50": _arms(50)}
 
     def reset(self, task: TaskTensors, u: Tensor) -> State:
         nothing = torch.zeros_like(task["p"][:, 0])
@@ -74,7 +72,7 @@ class BernoulliBandit(TorchFamily):
             "best arm": FunctionPolicy(lambda observation, task, step: task["p"].argmax(-1, keepdim=True)),
         }
 
-    def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
+    def render(self, history: History, task: Task) -> Frame:
         p, arm, paid = task["p"], int(history[-1]["arm"]), bool(history[-1]["reward"])
         k, best = len(p), int(p.argmax())
         canvas = Canvas((-0.6 - 0.07 * k, k - 0.4 + 0.04 * k), (-0.14, 1.3), 480, 320)

@@ -1,5 +1,6 @@
 """Reference policies of Bernoulli bandits: greedy, Thompson sampling, and the Gittins index of a finite horizon."""
 
+from abc import abstractmethod
 from functools import lru_cache
 from typing import TypeVar
 
@@ -21,8 +22,11 @@ _CELLS = 1024  # of the prices; of 100 pulls no index is then off by more than 5
 T = TypeVar("T", int, Tensor)
 
 
-class _Counting(ReferencePolicy):
-    """Counts the rewards of each arm over the whole trial; a uniform prior makes its posterior a Beta distribution."""
+class _BetaPolicy(ReferencePolicy):
+    """Counts each arm's rewards over a trial, and pulls the arm of the highest score, of several one at random.
+
+    With a uniform prior the posterior of an arm's probability is a Beta distribution. A subclass defines ``score``.
+    """
 
     def __init__(self, k: int) -> None:
         self._k = k
@@ -42,29 +46,34 @@ class _Counting(ReferencePolicy):
             "losses": state["losses"] + pulled - won,
         }
 
-
-class Greedy(_Counting):
-    """Pulls the arm of the highest posterior mean; of several one at random, which earns .6 more in 100 pulls of 5."""
-
     def act(
         self, params: Params, state: dict[str, Tensor], observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
-        mean = state["wins"] / (state["wins"] + state["losses"])
-        return _highest(mean, noise), {}
+        score = self.score(state["wins"], state["losses"], noise[:, 0])
+        highest = score == score.amax(-1, keepdim=True)
+        return torch.where(highest, noise[:, 0], 0).argmax(-1, keepdim=True), {}
+
+    @abstractmethod
+    def score(self, wins: Tensor, losses: Tensor, u: Tensor) -> Tensor:
+        """Return the score of each arm from the Beta distribution's two parameters and uniforms, ``(task, k)`` each."""
 
 
-class Thompson(_Counting):
+class Greedy(_BetaPolicy):
+    """Pulls the arm of the highest posterior mean; ties broken at random earn .6 more in 100 pulls of 5 arms."""
+
+    def score(self, wins: Tensor, losses: Tensor, u: Tensor) -> Tensor:
+        return wins / (wins + losses)
+
+
+class Thompson(_BetaPolicy):
     """Draws each arm's probability from its posterior and pulls the arm of the highest draw (Thompson 1933)."""
 
-    def act(
-        self, params: Params, state: dict[str, Tensor], observation: Tensor, noise: Tensor, deterministic: bool = False
-    ) -> tuple[Tensor, Outputs]:
-        wins, losses, u = (value.double().cpu().numpy() for value in (state["wins"], state["losses"], noise[:, 0]))
-        draw = torch.as_tensor(special.betaincinv(wins, losses, u), device=noise.device)
-        return draw.argmax(-1, keepdim=True), {}
+    def score(self, wins: Tensor, losses: Tensor, u: Tensor) -> Tensor:
+        draw = special.betaincinv(*(value.double().cpu().numpy() for value in (wins, losses, u)))
+        return torch.as_tensor(draw, device=u.device)
 
 
-class Gittins(_Counting):
+class Gittins(_BetaPolicy):
     """Pulls the arm of the highest Gittins index (Gittins 1979) for the pulls that are left of a trial of n.
 
     Such a rule is optimal where trials are endless and discounted, and very nearly so within n pulls (Kaufmann 2018,
@@ -81,28 +90,25 @@ class Gittins(_Counting):
         _table(self._n, state["step"].device)  # here rather than in the first pull, where its errors would come late
         return state
 
-    def act(
-        self, params: Params, state: dict[str, Tensor], observation: Tensor, noise: Tensor, deterministic: bool = False
-    ) -> tuple[Tensor, Outputs]:
-        wins, pulls = (state["wins"] - 1).long(), (state["wins"] + state["losses"] - 2).long()
+    def score(self, wins: Tensor, losses: Tensor, u: Tensor) -> Tensor:
+        won, pulls = (wins - 1).long(), (wins + losses - 2).long()
         left = (self._n - pulls.sum(-1, keepdim=True)).clamp(min=1)
         table = _table(self._n, wins.device)
-        index = table[_place(wins, pulls, left).clamp(max=len(table) - 1)]  # clamped after n pulls, where greed rules
-        mean = state["wins"] / (state["wins"] + state["losses"])
-        return _highest(torch.where(left == 1, mean, index), noise), {}
+        index = table[_place(won, pulls, left).clamp(max=len(table) - 1)]  # clamped after n pulls, where greed rules
+        return torch.where(left == 1, wins / (wins + losses), index)
 
 
 def gittins_index(wins: int, losses: int, left: int) -> float:
-    """The index of an arm with these rewards, seen under a uniform prior, where ``left`` pulls remain."""
+    """Return the Gittins index of an arm with these rewards under a uniform prior, where ``left`` pulls remain."""
     pulls = wins + losses
     return float(_indices(pulls + left)[_place(wins, pulls, left)])
 
 
 @lru_cache(maxsize=4)
 def _indices(n: int) -> NDArray[np.float32]:
-    """Indices of all states of a trial of n pulls, each at its ``_place``.
+    """Compute the indices of all states of a trial of n pulls, each at its ``_place``.
 
-    The index is the price of a pull at which it is indifferent whether one pulls this arm on, as long as one likes, or
+    An index is the price of a pull at which it is indifferent whether one pulls this arm on, as long as one likes, or
     stops. The gain of pulling on, by backward induction at many prices, falls with the price and is convex and
     piecewise linear, so that its root lies where the lines of the neighbouring cells put it; of the two the larger.
     """
@@ -133,12 +139,6 @@ def _table(n: int, device: torch.device) -> Tensor:
 
 
 def _place(wins: T, pulls: T, left: T) -> T:
-    """Where a state is among all, in the order of (pulls + left, pulls, wins), where pulls < pulls + left."""
+    """Return a state's place among all, ordered by (pulls + left, pulls, wins), where pulls < pulls + left."""
     end = pulls + left
     return (end - 1) * end * (end + 1) // 6 + pulls * (pulls + 1) // 2 + wins
-
-
-def _highest(score: Tensor, noise: Tensor) -> Tensor:
-    """The arm ``(task, 1)`` of the highest score ``(task, arm)``, of several one at random."""
-    highest = score == score.amax(-1, keepdim=True)
-    return torch.where(highest, noise[:, 0], 0).argmax(-1, keepdim=True)

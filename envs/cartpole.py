@@ -1,16 +1,14 @@
-"""Cart and pole of varied make; in one variant the push goes an unknown way."""
+"""The family of cart-poles: lengths, masses and forces vary, and in one variant the direction of the push."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
-from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.envs.drawing import AGENT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas
+from metarl.envs.drawing import AGENT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas, Frame, History
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
@@ -35,13 +33,14 @@ _GYMNASIUM = {
 
 @register_family("metarl/CartPole-v0")
 class CartPole(TorchFamily):
-    """A pole to be balanced on a cart, with Gymnasium's physics.
+    """Balance a pole of hidden dynamics on a cart, with the physics of Gymnasium's CartPole-v1.
 
     | | |
     |---|---|
-    | observation | position, velocity, angle, angular velocity of the pole, ``(4,)``; starts uniform in ± .05 |
+    | observation | position (m), velocity (m/s), angle (rad), angular velocity (rad/s), ``(4,)`` |
     | action | push to the left (0) or to the right (1); where ``sign`` is -1 the other way round |
     | reward | 1 a step |
+    | start | all four uniform in ± .05 |
     | termination | the cart leaves ± 2.4 m or the pole leans by more than 12 degrees |
 
     Variants: ``ranges`` varies lengths, masses, gravity and force. It asks for no adaptation, since one linear feedback
@@ -59,14 +58,8 @@ class CartPole(TorchFamily):
         gravity=Uniform(5.0, 15.0),
         force=Uniform(5.0, 20.0),
     )
-    ood = TaskSpace(
-        half_length=Uniform(0.1, 2.0),
-        pole_mass=Uniform(0.05, 0.5),
-        cart_mass=Uniform(0.5, 2.0),
-        gravity=Uniform(5.0, 15.0),
-        force=Uniform(2.0, 30.0),
-    )
-    default_task: ClassVar[Mapping[str, Any]] = {k: v for k, v in _GYMNASIUM.items() if k != "sign"}
+    ood = TaskSpace(**{**tasks.parameters, "half_length": Uniform(0.1, 2.0), "force": Uniform(2.0, 30.0)})
+    default_task = {k: v for k, v in _GYMNASIUM.items() if k != "sign"}
     observation_space = Box(
         np.array([-2 * _TRACK, -np.inf, -2 * _TILT, -np.inf], np.float32),
         np.array([2 * _TRACK, np.inf, 2 * _TILT, np.inf], np.float32),
@@ -76,7 +69,7 @@ class CartPole(TorchFamily):
     draws = (4, 0)
     floor = "balance"
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "ranges": {},
         "reversed": {
             "tasks": TaskSpace(half_length=Uniform(0.25, 1.0), force=Uniform(5.0, 20.0), sign=Choice((-1.0, 1.0))),
@@ -121,7 +114,7 @@ class CartPole(TorchFamily):
             )
         return reference_policies
 
-    def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
+    def render(self, history: History, task: Task) -> Frame:
         of = {**_GYMNASIUM, **{name: float(value) for name, value in task.items()}}
         length, now, push = 2 * of["half_length"], history[-1]["motion"], float(history[-1]["push"])
         zoom = max(1.0, (length + 0.3) / 2.3)  # so that long poles fit
@@ -150,12 +143,12 @@ class CartPole(TorchFamily):
 
 
 def _lean(observation: Tensor, *weights: float) -> Tensor:
-    """A weighted sum of position, velocity, angle and angular velocity: where it is positive, push to the right."""
+    """Weigh position, velocity, angle and angular velocity; where the sum is positive, push to the right."""
     return observation @ observation.new_tensor(weights)
 
 
 def _switch(lean: Tensor) -> Tensor:
-    """Push with the lean while it is small and against it beyond.
+    """Return whether to push to the right: with the lean while it is small, and against it beyond.
 
     With the sign right this is balancing. With it wrong both sides drive the lean to the limit between them and hold it
     there: balance again, with the cart standing off the middle.

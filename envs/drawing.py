@@ -1,9 +1,10 @@
-"""What the families' pictures share: a small canvas with data coordinates, and one palette.
+"""A small canvas in data coordinates, and the palette of all families' pictures.
 
 Okabe and Ito's colours, which colour-blind readers can tell apart: blue is what the agent does, vermilion where the
 reward is, green what marks a success; the rest is grey.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Colour = tuple[int, int, int]
+Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
 Range = tuple[float, float]
+History = Sequence[Mapping[str, NDArray[Any]]]  # the states of an episode so far, the newest last
+Frame = NDArray[np.uint8]  # (height, width, 3)
 
 PAPER, PANEL, RULE = (255, 255, 255), (246, 247, 249), (223, 226, 230)
 INK, MUTED, FAINT = (34, 38, 43), (107, 114, 123), (178, 184, 191)
@@ -22,12 +25,12 @@ _SUPERSAMPLING = 3  # drawn three times as large, then averaged down: smooth edg
 
 
 def blend(a: Colour, b: Colour, share: float) -> Colour:
-    """The colour that lies ``share`` of the way from a to b."""
+    """Return the colour that lies ``share`` of the way from a to b."""
     return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
 
 
 class Canvas:
-    """A picture in data coordinates, y upwards. Strokes, radii and type sizes are in pixels of the result."""
+    """A picture in data coordinates, y upwards, with strokes, radii and type sizes in pixels of the result."""
 
     def __init__(self, x: Range, y: Range, width: int = 400, height: int = 400, background: Colour = PAPER) -> None:
         self._scale = np.array([width / (x[1] - x[0]), height / (y[0] - y[1])]) * _SUPERSAMPLING
@@ -37,11 +40,11 @@ class Canvas:
         self._draw = ImageDraw.Draw(self._image, "RGBA")
 
     def line(self, points: ArrayLike, colour: Colour, width: float = 2.0, alpha: float = 1.0) -> None:
-        """A line through ``(n, 2)`` points."""
+        """Draw a line through ``(n, 2)`` points."""
         self._draw.line(self._flat(points), (*colour, round(255 * alpha)), self._pixels(width), joint="curve")
 
     def trail(self, points: ArrayLike, width: float = 3.0, dots: float = 0.0) -> None:
-        """The way so far ``(n, 2)``, pale at its beginning and dark at its end; with ``dots``, one at each step."""
+        """Draw a trail through ``(n, 2)`` points, from pale to dark, with dots of radius ``dots`` if any."""
         way = np.asarray(points, dtype=np.float64)
         shades = [blend(PALE, AGENT, (i + 1) / max(1, len(way) - 1)) for i in range(len(way) - 1)]
         for start, end, shade in zip(way[:-1], way[1:], shades, strict=True):
@@ -51,26 +54,26 @@ class Canvas:
     def disc(
         self, centre: ArrayLike, radius: float, fill: Colour | None, edge: Colour | None = None, alpha: float = 1.0
     ) -> None:
-        """A disc of ``radius`` pixels, with an edge of 2 pixels if it has one; ``fill=None`` is a ring."""
+        """Draw a disc, with an edge of 2 pixels if it has a colour; ``fill=None`` leaves a ring."""
         x, y = self._flat(centre)
         r = radius * _SUPERSAMPLING
         inside = None if fill is None else (*fill, round(255 * alpha))
         self._draw.ellipse((x - r, y - r, x + r, y + r), inside, edge, self._pixels(2) if edge else 0)
 
     def polygon(self, points: ArrayLike, fill: Colour, alpha: float = 1.0) -> None:
-        """A filled polygon ``(n, 2)``."""
+        """Draw a filled polygon with ``(n, 2)`` corners."""
         self._draw.polygon(self._flat(points), (*fill, round(255 * alpha)))
 
     def rectangle(
         self, low: ArrayLike, high: ArrayLike, fill: Colour | None, edge: Colour | None = None, rounded: float = 0.0
     ) -> None:
-        """A rectangle between two opposite corners."""
+        """Draw a rectangle between two opposite corners; ``rounded`` is the radius of its corners."""
         (x0, y0), (x1, y1) = self._flat(low), self._flat(high)
         box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
         self._draw.rounded_rectangle(box, rounded * _SUPERSAMPLING, fill, edge, self._pixels(2) if edge else 0)
 
     def arrow(self, start: ArrayLike, end: ArrayLike, colour: Colour, width: float = 3.0) -> None:
-        """A line with a head whose tip is at ``end``."""
+        """Draw an arrow whose tip is at ``end``."""
         a, b = np.array(self._flat(start)), np.array(self._flat(end))
         length = float(np.linalg.norm(b - a))
         if length == 0:
@@ -82,16 +85,16 @@ class Canvas:
         self._draw.polygon([*b.tolist(), *(neck + across).tolist(), *(neck - across).tolist()], colour)
 
     def text(self, at: ArrayLike, text: str, colour: Colour = MUTED, size: float = 13.0, anchor: str = "mm") -> None:
-        """Words at a point; ``anchor`` as in Pillow: first l, m or r, then a, m or s."""
+        """Write words at a point; ``anchor`` is Pillow's: first l, m or r, then a, m or s."""
         x, y = self._flat(at)
         self._draw.text((x, y), text, colour, _font(size * _SUPERSAMPLING), anchor=anchor)
 
     def caption(self, text: str) -> None:
-        """Words in the upper left corner."""
+        """Write words in the upper left corner."""
         self._draw.text((12 * _SUPERSAMPLING, 10 * _SUPERSAMPLING), text, MUTED, _font(13 * _SUPERSAMPLING))
 
-    def array(self) -> NDArray[np.uint8]:
-        """The picture ``(height, width, 3)``."""
+    def array(self) -> Frame:
+        """Return the picture, averaged down to its size."""
         return np.array(self._image.resize(self._size, Image.Resampling.BOX), dtype=np.uint8)
 
     def _flat(self, points: ArrayLike) -> list[float]:
@@ -104,7 +107,7 @@ class Canvas:
 
 
 def plane(half: float, spacing: float) -> Canvas:
-    """An empty plane with coordinates ± half, ruled every ``spacing``, its axes a little darker."""
+    """Return an empty plane with coordinates in ± ``half``, ruled every ``spacing``, its axes a little darker."""
     canvas = Canvas((-half, half), (-half, half), background=PANEL)
     count = int(half / spacing)
     for i in range(-count, count + 1):
@@ -115,14 +118,14 @@ def plane(half: float, spacing: float) -> Canvas:
 
 
 def travel(canvas: Canvas, way: NDArray[Any]) -> None:
-    """A point's way ``(n, 2)`` over a plane: where it started, its trail, and where it is."""
+    """Draw a point's way ``(n, 2)`` over a plane: where it started, its trail, and where it is."""
     canvas.disc(way[0], 5, PAPER, MUTED)
     canvas.trail(way, 2.5, dots=2.5)
     canvas.disc(way[-1], 7, AGENT, PAPER)
 
 
-def annotate(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """The picture with words in its upper left corner, on paper so that they can be read on anything."""
+def annotate(picture: Frame, text: str) -> Frame:
+    """Return a picture with words in its upper left corner, on a pale box so that they can be read on anything."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
     font = _font(13)

@@ -1,7 +1,4 @@
-"""GridNavi: find the goal's cell, then go there in every episode."""
-
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+"""The family GridNavi: find the goal's cell, then go there in every episode."""
 
 import numpy as np
 import torch
@@ -10,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.types import Outputs, Params, Transition
-from metarl.envs.drawing import AGENT, FAINT, GOAL, PANEL, PAPER, RULE, Canvas
+from metarl.envs.drawing import AGENT, FAINT, GOAL, PANEL, PAPER, RULE, Canvas, Frame, History
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
@@ -26,7 +23,7 @@ _SWEEP = (*(_RIGHT,) * 4, *(_UP, _LEFT, _LEFT), *(_UP, _RIGHT, _RIGHT), *(_UP, _
 
 @register_family("metarl/GridNavi-v0")
 class GridNavi(TorchFamily):
-    """A walk on five by five cells towards one that is rewarded.
+    """Walk on five by five cells to the hidden one that is rewarded.
 
     | | |
     |---|---|
@@ -42,7 +39,7 @@ class GridNavi(TorchFamily):
     paper = "Zintgraf et al. 2020, VariBAD, section 5.1"
     tasks = TaskSpace(goal=Choice(GOALS))
     split = Closed()
-    default_task: ClassVar[Mapping[str, Any]] = {"goal": (3.0, 4.0)}
+    default_task = {"goal": (3.0, 4.0)}
     observation_space = Box(0.0, _SIZE - 1.0, (2,), np.float32)
     action_space = Discrete(5)
     horizon = 15
@@ -50,7 +47,7 @@ class GridNavi(TorchFamily):
     floor, optimum = "sweep", "straight to the goal"
     exact_optimum = True
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"varibad": {}}
+    presets = {"varibad": {}}
 
     def reset(self, task: TaskTensors, u: Tensor) -> State:
         return {"cell": torch.zeros_like(task["goal"])}
@@ -72,13 +69,13 @@ class GridNavi(TorchFamily):
     def reference_policies(self) -> dict[str, ReferencePolicy]:
         return {
             "random": RandomPolicy(self.action_space),
-            "sweep": Sweep(),
+            "sweep": GridSweep(),
             "straight to the goal": FunctionPolicy(
                 lambda observation, task, step: _straight(observation, task["goal"][:, None])
             ),
         }
 
-    def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
+    def render(self, history: History, task: Task) -> Frame:
         canvas = Canvas((-0.7, 4.7), (-0.65, 5.0), height=418)
         for x in range(_SIZE):
             for y in range(_SIZE):
@@ -94,10 +91,10 @@ class GridNavi(TorchFamily):
         return canvas.array()
 
 
-class Sweep(ReferencePolicy):
-    """Visits cell after cell until it is rewarded, then stays; every episode it begins anew.
+class GridSweep(ReferencePolicy):
+    """Visits cell after cell until it is rewarded, then stays; it begins anew in every episode.
 
-    It remembers nothing of earlier episodes, and no reference policy can earn more in a first one: 4.00.
+    It remembers nothing of earlier episodes, and no policy can earn more in a first one: 4.00 on average.
     """
 
     def begin_episode(self, params: Params, state: dict[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
@@ -115,7 +112,7 @@ class Sweep(ReferencePolicy):
 
 
 def _straight(observation: Tensor, goal: Tensor) -> Tensor:
-    """A shortest way to the goal, sideways first."""
+    """Return the next action of a shortest way to the goal, sideways first."""
     x, y = (goal - observation).unbind(-1)
     sideways = torch.where(x > 0, _RIGHT, _LEFT)
     upwards = torch.where(y > 0, _UP, _DOWN)

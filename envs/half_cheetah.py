@@ -1,11 +1,11 @@
-"""A cheetah in the plane that has to find out how fast, or which way, it is to run."""
+"""Families of a cheetah that runs in a vertical plane: how fast, or in which direction, is hidden."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
+from metarl.envs.drawing import History
 from metarl.envs.engine.arrays import Array, join
 from metarl.envs.engine.mujoco_family import MujocoFamily
-from metarl.envs.engine.overlays import Heading, History, Mark, View
+from metarl.envs.engine.overlays import Arrow, Camera, Overlay
 from metarl.envs.engine.physics import Data, TaskArrays
 from metarl.family import register_family
 from metarl.tasks import Choice, Closed, Disjoint, Task, TaskSpace, Uniform
@@ -14,14 +14,14 @@ _TORSO = "torso"
 
 
 class HalfCheetah(MujocoFamily):
-    """Gymnasium's HalfCheetah-v5, of which a subclass says what it pays for at which velocity."""
+    """Gymnasium's HalfCheetah-v5; a subclass defines ``pay``, the reward of a velocity."""
 
     asset = "half_cheetah.xml"
     draws = (18, 0)
-    view = View(distance=3.2, elevation=-12.0, follows=_TORSO, centre=(0.0, 0.0, 0.5), tile=0.5)
+    camera = Camera(distance=3.2, elevation=-12.0, follows=_TORSO, centre=(0.0, 0.0, 0.5), tile=0.5)
     horizon = 200
-    control_cost: float = 0.05
-    sees_torso: bool = True  # whether the observation ends with the torso's place in the world
+    control_cost: float = 0.05  # cost of a control step for each unit of ‖action‖²
+    sees_torso: bool = True  # whether the observation ends with the torso's place in the world, in m (3)
 
     def start(self, task: TaskArrays, u: Array) -> tuple[Array, Array]:
         return self.around_start(u, 0.1, 0.1, normal=True)
@@ -43,16 +43,23 @@ class HalfCheetah(MujocoFamily):
         return reward, None, {"velocity": velocity}
 
     def pay(self, velocity: Array, task: TaskArrays) -> Array:
-        """Reward for a velocity ``(environment,)`` in m/s, before the cost of the controls."""
+        """Return the reward ``(environment,)`` of a velocity in m/s, before the cost of the controls."""
         return velocity
 
     def caption(self, history: History, task: Task) -> str:
         return f"{super().caption(history, task)}\n{self.speed(history):.2f} m/s"
 
 
+class ForwardCheetah(HalfCheetah):
+    """A cheetah with the observation and reward of HalfCheetah-v5: it runs forward as fast as it can."""
+
+    sees_torso = False
+    control_cost = 0.1
+
+
 @register_family("metarl/HalfCheetahVel-v0")
 class HalfCheetahVel(HalfCheetah):
-    r"""Run at a velocity that is not told.
+    r"""Run forward at a hidden velocity.
 
     | | |
     |---|---|
@@ -70,9 +77,9 @@ class HalfCheetahVel(HalfCheetah):
     paper = "Finn et al. 2017, section 5.3; Rakelly et al. 2019; the physics are those of Gymnasium's HalfCheetah-v5"
     tasks = TaskSpace(velocity=Uniform(0.0, 3.0))
     ood = TaskSpace(velocity=Uniform(3.0, 4.0))
-    default_task: ClassVar[Mapping[str, Any]] = {"velocity": 1.5}
+    default_task = {"velocity": 1.5}
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "pearl": {"split": Disjoint(test=30, total=130)},
         "varibad": {},
         "promp": {"sees_torso": False},
@@ -93,11 +100,11 @@ class HalfCheetahVel(HalfCheetah):
 
 @register_family("metarl/HalfCheetahDir-v0")
 class HalfCheetahDir(HalfCheetah):
-    """Run forward or backward, which is not told.
+    """Run forward or backward; the direction is hidden.
 
     | | |
     |---|---|
-    | observation | as in HalfCheetahVel |
+    | observation | positions but the first (8), velocities (9), place of the torso (3): ``(20,)`` |
     | action | torques of the six joints in ± 1 |
     | reward | direction · velocity - .05‖action‖² |
     | termination | never |
@@ -109,9 +116,9 @@ class HalfCheetahDir(HalfCheetah):
     paper = HalfCheetahVel.paper
     tasks = TaskSpace(direction=Choice((-1.0, 1.0)))
     split = Closed()
-    default_task: ClassVar[Mapping[str, Any]] = {"direction": 1.0}
+    default_task = {"direction": 1.0}
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "pearl": {},
         "varibad": {},
         "promp": {"sees_torso": False},
@@ -121,5 +128,5 @@ class HalfCheetahDir(HalfCheetah):
     def pay(self, velocity: Array, task: TaskArrays) -> Array:
         return task["direction"] * velocity
 
-    def marks(self, history: History, task: Task) -> Sequence[Mark]:
-        return (Heading((float(task["direction"]), 0.0)),)
+    def overlays(self, history: History, task: Task) -> Sequence[Overlay]:
+        return (Arrow((float(task["direction"]), 0.0)),)

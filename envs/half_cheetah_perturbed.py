@@ -1,14 +1,13 @@
-"""A cheetah that runs forward though something about it, or under it, is not as it was."""
+"""Families of a cheetah that runs forward with a damaged motor, under a load, or on a slope."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
-from metarl.envs.drawing import FAINT
+from metarl.envs.drawing import FAINT, History
 from metarl.envs.engine.arrays import Array, namespace
-from metarl.envs.engine.overlays import History, Mark, Tint
+from metarl.envs.engine.overlays import Overlay, Tint
 from metarl.envs.engine.physics import TaskArrays
-from metarl.envs.half_cheetah import HalfCheetah
+from metarl.envs.half_cheetah import ForwardCheetah
 from metarl.family import register_family
 from metarl.tasks import Choice, LogUniform, Task, TaskSpace, Uniform
 
@@ -16,16 +15,9 @@ _PHYSICS = "the physics are those of Gymnasium's HalfCheetah-v5"
 _GRAVITY = 9.81  # m/s²
 
 
-class RunsForward(HalfCheetah):
-    """The observation and reward of HalfCheetah-v5."""
-
-    sees_torso = False
-    control_cost = 0.1
-
-
 @register_family("metarl/DamagedLimb-v0")
-class DamagedLimb(RunsForward):
-    """Run forward with one of the motors weak, which is not told.
+class DamagedLimb(ForwardCheetah):
+    """Run forward while one of the motors is weak; which one, and how weak, is hidden.
 
     | | |
     |---|---|
@@ -41,14 +33,14 @@ class DamagedLimb(RunsForward):
     paper = f"ours, after Nagabandi et al. 2019; {_PHYSICS}"
     tasks = TaskSpace(motor=Choice(tuple(range(6))), strength=Uniform(0.0, 0.5))
     ood = TaskSpace(motor=Choice(tuple(range(6))), strength=Uniform(-0.5, 0.0))
-    default_task: ClassVar[Mapping[str, Any]] = {"motor": 0, "strength": 0.5}
+    default_task = {"motor": 0, "strength": 0.5}
 
     def physics(self, task: TaskArrays) -> dict[str, Array]:
         gear = self.constant("actuator_gear", task["motor"])
         hit = _one_hot(task["motor"], len(gear))
         return {"actuator_gear": gear * (1 - hit + hit * task["strength"][:, None])[..., None]}
 
-    def marks(self, history: History, task: Task) -> Sequence[Mark]:
+    def overlays(self, history: History, task: Task) -> Sequence[Overlay]:
         return (Tint(self._limb(task), FAINT),)
 
     def caption(self, history: History, task: Task) -> str:
@@ -60,8 +52,8 @@ class DamagedLimb(RunsForward):
 
 
 @register_family("metarl/Payload-v0")
-class Payload(RunsForward):
-    """Run forward under a load that is not told.
+class Payload(ForwardCheetah):
+    """Run forward under a hidden load.
 
     | | |
     |---|---|
@@ -76,7 +68,7 @@ class Payload(RunsForward):
     paper = f"ours; {_PHYSICS}"
     tasks = TaskSpace(load=LogUniform(1.0, 2.0))
     ood = TaskSpace(load=LogUniform(2.0, 3.0))
-    default_task: ClassVar[Mapping[str, Any]] = {"load": 1.0}
+    default_task = {"load": 1.0}
 
     def physics(self, task: TaskArrays) -> dict[str, Array]:
         load, torso = task["load"], self.body("torso")
@@ -89,8 +81,8 @@ class Payload(RunsForward):
 
 
 @register_family("metarl/Slope-v0")
-class Slope(RunsForward):
-    """Run up or down a slope that is not told.
+class Slope(ForwardCheetah):
+    """Run up or down a hidden slope.
 
     | | |
     |---|---|
@@ -106,7 +98,7 @@ class Slope(RunsForward):
     paper = f"ours; {_PHYSICS}"
     tasks = TaskSpace(angle=Uniform(-0.2, 0.2))
     ood = TaskSpace(angle=Uniform(-0.35, 0.35))
-    default_task: ClassVar[Mapping[str, Any]] = {"angle": 0.0}
+    default_task = {"angle": 0.0}
 
     def physics(self, task: TaskArrays) -> dict[str, Array]:
         xp, angle = namespace(task["angle"]), task["angle"]
@@ -118,7 +110,7 @@ class Slope(RunsForward):
 
 
 def _one_hot(index: Array, n: int) -> Array:
-    """``(environment, n)``: 1 where the column is the row's index, else 0."""
+    """Return ``(environment, n)``: 1 where the column is the row's index, else 0."""
     xp = namespace(index)
     columns = xp.arange(n, dtype=index.dtype, device=index.device)
     return xp.astype(columns == index[:, None], index.dtype)

@@ -1,7 +1,4 @@
-"""Point navigation: reach a goal that is never observed."""
-
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+"""The family of point navigation: reach a hidden goal in the plane."""
 
 import numpy as np
 import torch
@@ -9,7 +6,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.envs.drawing import GOAL, plane, travel
+from metarl.envs.drawing import GOAL, Frame, History, plane, travel
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, ReferencePolicy
@@ -24,7 +21,7 @@ def _square(limit: float) -> Box:
 
 @register_family("metarl/PointNavigation-v0")
 class PointNavigation(TorchFamily):
-    """A point in the plane that must find a goal from its rewards alone.
+    """Move a point in the plane to a hidden goal, of which only the rewards tell.
 
     | | |
     |---|---|
@@ -40,7 +37,7 @@ class PointNavigation(TorchFamily):
     paper = "Finn et al. 2017, Model-agnostic meta-learning, section 5.3"
     tasks = TaskSpace(goal=Uniform(-0.5, 0.5, shape=(2,)))
     ood = TaskSpace(goal=Uniform(-1.0, 1.0, shape=(2,)))
-    default_task: ClassVar[Mapping[str, Any]] = {"goal": (0.3, 0.4)}
+    default_task = {"goal": (0.3, 0.4)}
     observation_space = Box(-np.inf, np.inf, (2,), np.float32)
     action_space = _square(0.1)
     horizon = 100
@@ -48,11 +45,11 @@ class PointNavigation(TorchFamily):
     floor, optimum = "stand still", "straight to the goal"
     exact_optimum = True
 
-    start_range: float = 0.0  # the start is uniform in ± start_range, an axis
-    goal_size: float | None = 0.01  # half the side of the square that ends the episode
-    corners: bool = False  # the promp reward
+    start_range: float = 0.0  # the start is uniform in ± start_range on each axis
+    goal_size: float | None = 0.01  # half the side of the square around the goal that ends the episode
+    corners: bool = False  # whether the reward is ProMP's sparse one
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "maml": {},
         "promp": {
             "tasks": TaskSpace(goal=Choice(_CORNERS)),
@@ -91,7 +88,7 @@ class PointNavigation(TorchFamily):
         return {"position": position}, reward, terminated
 
     def _progress(self, before: Tensor, after: Tensor, goal: Tensor) -> Tensor:
-        """Progress to the goal, paid outside the start's diamond and only where the goal is the nearest corner."""
+        """Return the progress to the goal, 0 within the start's diamond and where another corner is nearer."""
         progress = torch.linalg.vector_norm(before - goal, dim=-1) - torch.linalg.vector_norm(after - goal, dim=-1)
         nearest = (torch.sign(after) == torch.sign(goal)).all(-1)
         return torch.where((after.abs().sum(-1) >= 0.5) & nearest, progress, 0)
@@ -113,7 +110,7 @@ class PointNavigation(TorchFamily):
             ),
         }
 
-    def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
+    def render(self, history: History, task: Task) -> Frame:
         way, goal = np.array([state["position"] for state in history]), task["goal"]
         # Half a side: room for every goal of the preset, and for where the point has gone.
         reach, furthest = float(self.action_space.high[0]), float(np.abs(way).max())

@@ -1,18 +1,18 @@
-"""Robots whose masses, inertias, frictions and dampings vary, each element on its own."""
+"""Families of robots whose masses, inertias, frictions and dampings vary, each element on its own."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import mujoco
 import numpy as np
 
 from metarl.envs.ant import Ant
+from metarl.envs.drawing import History
 from metarl.envs.engine.arrays import Array, join
 from metarl.envs.engine.mujoco_family import MujocoFamily
-from metarl.envs.engine.overlays import History, View
+from metarl.envs.engine.overlays import Camera
 from metarl.envs.engine.physics import Data, TaskArrays
-from metarl.envs.half_cheetah import HalfCheetah
+from metarl.envs.half_cheetah import ForwardCheetah
 from metarl.family import register_family
 from metarl.tasks import Disjoint, LogUniform, Task, TaskSpace
 
@@ -21,8 +21,11 @@ _BEYOND = 4.0  # ood
 _PEARL = Disjoint(test=10, total=50)
 
 
-def factors(bodies: int, dofs: int, geoms: int, spread: float = _SPREAD) -> TaskSpace:
-    """Factors on every element of the physics, as rand_param_envs draws them: 1.5, of dampings 1.3, to ± ``spread``."""
+def dynamics_factors(bodies: int, dofs: int, geoms: int, spread: float = _SPREAD) -> TaskSpace:
+    """Return a space of factors on every element of the physics, as rand_param_envs draws them.
+
+    A factor is 1.5, for dampings 1.3, to the power of a uniform number in ± ``spread``.
+    """
     usual, damping = (1.5**-spread, 1.5**spread), (1.3**-spread, 1.3**spread)
     return TaskSpace(
         body_mass=LogUniform(*usual, shape=(bodies,)),
@@ -32,24 +35,24 @@ def factors(bodies: int, dofs: int, geoms: int, spread: float = _SPREAD) -> Task
     )
 
 
-def unchanged(space: TaskSpace) -> dict[str, Any]:
-    """The task whose factors are all one: the model as it is."""
+def nominal_task(space: TaskSpace) -> dict[str, Any]:
+    """Return the task whose factors are all 1: the model as it is."""
     return {name: np.ones(distribution.shape) for name, distribution in space.parameters.items()}
 
 
-class RandomPhysics(MujocoFamily):
-    """A family whose tasks are factors on fields of the model, by the fields' names."""
+class RandomDynamics(MujocoFamily):
+    """A family whose task parameters are factors on the fields of the model that have their names."""
 
     def physics(self, task: TaskArrays) -> dict[str, Array]:
         return {name: self.constant(name, factor) * factor for name, factor in task.items()}
 
 
-class Walking(RandomPhysics):
-    """What Walker2dRandParams and HopperRandParams share: rand_param_envs' physics, observation and reward."""
+class PlanarWalker(RandomDynamics):
+    """A walker in a vertical plane, with the physics, observation and reward of rand_param_envs."""
 
     paper = "Rakelly et al. 2019 (rand_param_envs); Zintgraf et al. 2020; the bodies are those of Gymnasium's v5"
     horizon = 200
-    view = View(distance=4.0, elevation=-12.0, follows="torso", centre=(0.0, 0.0, 0.8), tile=0.5)
+    camera = Camera(distance=4.0, elevation=-12.0, follows="torso", centre=(0.0, 0.0, 0.8), tile=0.5)
 
     def edit(self, spec: mujoco.MjSpec) -> None:
         spec.option.timestep = 0.004
@@ -73,11 +76,11 @@ class Walking(RandomPhysics):
 
     @abstractmethod
     def fallen(self, qpos: Array, qvel: Array) -> Array:
-        """Whether the episode ends, ``(environment,)``; height and angle are the second and third position."""
+        """Return whether the episode ends, ``(environment,)``; positions 1 and 2 are height (m) and angle (rad)."""
 
 
 @register_family("metarl/Walker2dRandParams-v0")
-class Walker2dRandParams(Walking):
+class Walker2dRandParams(PlanarWalker):
     """Run forward on legs of unknown mass, inertia, friction and damping.
 
     | | |
@@ -92,12 +95,12 @@ class Walker2dRandParams(Walking):
     ``ood`` draws factors from a range wider by a third.
     """
 
-    tasks = factors(8, 9, 8)
-    ood = factors(8, 9, 8, _BEYOND)
-    default_task: ClassVar[Mapping[str, Any]] = unchanged(tasks)
+    tasks = dynamics_factors(8, 9, 8)
+    ood = dynamics_factors(8, 9, 8, _BEYOND)
+    default_task = nominal_task(tasks)
     asset = "walker2d_v5.xml"
     draws = (18, 0)
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "pearl": {"frame_skip": 5, "split": _PEARL},
         "varibad": {"frame_skip": 4},
     }
@@ -112,7 +115,7 @@ class Walker2dRandParams(Walking):
 
 
 @register_family("metarl/HopperRandParams-v0")
-class HopperRandParams(Walking):
+class HopperRandParams(PlanarWalker):
     """Hop forward on a leg of unknown mass, inertia, friction and damping.
 
     | | |
@@ -127,13 +130,13 @@ class HopperRandParams(Walking):
     draws factors from a range wider by a third.
     """
 
-    tasks = factors(5, 6, 5)
-    ood = factors(5, 6, 5, _BEYOND)
-    default_task: ClassVar[Mapping[str, Any]] = unchanged(tasks)
+    tasks = dynamics_factors(5, 6, 5)
+    ood = dynamics_factors(5, 6, 5, _BEYOND)
+    default_task = nominal_task(tasks)
     asset = "hopper.xml"
     draws = (12, 0)
     frame_skip = 4
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"pearl": {"split": _PEARL}, "varibad": {}}
+    presets = {"pearl": {"split": _PEARL}, "varibad": {}}
 
     def fallen(self, qpos: Array, qvel: Array) -> Array:
         height, angle = qpos[:, 1], qpos[:, 2]
@@ -142,7 +145,7 @@ class HopperRandParams(Walking):
 
 
 @register_family("metarl/HalfCheetahRandParams-v0")
-class HalfCheetahRandParams(RandomPhysics, HalfCheetah):
+class HalfCheetahRandParams(RandomDynamics, ForwardCheetah):
     """Run forward with a body of unknown mass, inertia, friction and damping.
 
     | | |
@@ -156,15 +159,13 @@ class HalfCheetahRandParams(RandomPhysics, HalfCheetah):
     """
 
     paper = "ours, after Walker2dRandParams; the physics are those of Gymnasium's HalfCheetah-v5"
-    tasks = factors(8, 9, 9)
-    ood = factors(8, 9, 9, _BEYOND)
-    default_task: ClassVar[Mapping[str, Any]] = unchanged(tasks)
-    sees_torso = False
-    control_cost = 0.1
+    tasks = dynamics_factors(8, 9, 9)
+    ood = dynamics_factors(8, 9, 9, _BEYOND)
+    default_task = nominal_task(tasks)
 
 
 @register_family("metarl/AntRandParams-v0")
-class AntRandParams(RandomPhysics, Ant):
+class AntRandParams(RandomDynamics, Ant):
     """Run forward with a body of unknown mass, inertia, friction and damping.
 
     | | |
@@ -178,6 +179,6 @@ class AntRandParams(RandomPhysics, Ant):
     """
 
     paper = "ours, after Walker2dRandParams; the physics are those of Gymnasium's Ant-v5"
-    tasks = factors(14, 14, 14)
-    ood = factors(14, 14, 14, _BEYOND)
-    default_task: ClassVar[Mapping[str, Any]] = unchanged(tasks)
+    tasks = dynamics_factors(14, 14, 14)
+    ood = dynamics_factors(14, 14, 14, _BEYOND)
+    default_task = nominal_task(tasks)

@@ -1,13 +1,12 @@
-"""Arms that reach for, or push to, a place that they do not see."""
+"""Families of arms that reach for, or push a cylinder to, a hidden place."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
-from metarl.envs.drawing import GOAL, SUCCESS
+from metarl.envs.drawing import GOAL, SUCCESS, History
 from metarl.envs.engine.arrays import Array, join, namespace
 from metarl.envs.engine.mujoco_family import MujocoFamily
-from metarl.envs.engine.overlays import History, Mark, Tint, View
+from metarl.envs.engine.overlays import Camera, Overlay, Tint
 from metarl.envs.engine.physics import Data, TaskArrays
 from metarl.family import register_family
 from metarl.tasks import Ring, Task, TaskSpace, Uniform
@@ -17,7 +16,7 @@ _CLEARANCE = 0.17  # m between the cylinder and the goal at the start
 
 
 class Arm(MujocoFamily):
-    """An arm with a goal that the task moves. The goal is part of the model's positions, and is not observed."""
+    """An arm with a goal that the task moves, and that is part of the model's positions but not observed."""
 
     horizon = 200
 
@@ -29,16 +28,16 @@ class Arm(MujocoFamily):
 
     @abstractmethod
     def pay(self, data: Data, action: Array) -> tuple[Array, Array]:
-        """Reward, and the distance of what is to be there from the goal (m), ``(environment,)``."""
+        """Return the reward and the distance to the goal in m, ``(environment,)`` each."""
 
     def between(self, data: Data, one: str, other: str) -> Array:
-        """The distance of two bodies, in m."""
+        """Return the distance of two bodies in m, ``(environment,)``."""
         return ((data["xpos"][:, self.body(one)] - data["xpos"][:, self.body(other)]) ** 2).sum(1) ** 0.5
 
 
 @register_family("metarl/Reacher-v0")
 class Reacher(Arm):
-    """Reach for a goal that is not seen.
+    """Reach for a hidden goal.
 
     | | |
     |---|---|
@@ -54,10 +53,10 @@ class Reacher(Arm):
     paper = "ours; the physics are those of Gymnasium's Reacher-v5"
     tasks = TaskSpace(goal=Ring(0.0, 0.15))
     ood = TaskSpace(goal=Ring(0.15, 0.2))
-    default_task: ClassVar[Mapping[str, Any]] = {"goal": (0.1, 0.1)}
+    default_task = {"goal": (0.1, 0.1)}
     asset = "reacher.xml"
     draws = (4, 0)
-    view = View(distance=0.9, elevation=-70.0, centre=(0.0, 0.0, 0.0), tile=0.1)
+    camera = Camera(distance=0.9, elevation=-70.0, centre=(0.0, 0.0, 0.0), tile=0.1)
     frame_skip = 2
     reads = ("xpos",)
 
@@ -74,13 +73,13 @@ class Reacher(Arm):
         distance = self.between(data, "fingertip", "target")
         return -distance - (action**2).sum(1), distance
 
-    def marks(self, history: History, task: Task) -> Sequence[Mark]:
+    def overlays(self, history: History, task: Task) -> Sequence[Overlay]:
         return Tint("target", GOAL), Tint("fingertip", SUCCESS)
 
 
 @register_family("metarl/Pusher-v0")
 class Pusher(Arm):
-    """Push a cylinder to a goal that is not seen.
+    """Push a cylinder to a hidden goal.
 
     | | |
     |---|---|
@@ -96,9 +95,9 @@ class Pusher(Arm):
     paper = "ours; the physics are those of Gymnasium's Pusher-v5"
     tasks = TaskSpace(goal=Uniform(-0.1, 0.1, shape=(2,)))
     ood = TaskSpace(goal=Uniform(-0.2, 0.2, shape=(2,)))
-    default_task: ClassVar[Mapping[str, Any]] = {"goal": (0.0, 0.0)}
+    default_task = {"goal": (0.0, 0.0)}
     asset = "pusher_v5.xml"
-    view = View(distance=2.3, elevation=-40.0, azimuth=140.0, centre=(0.25, -0.15, -0.25), tile=0.25)
+    camera = Camera(distance=2.3, elevation=-40.0, azimuth=140.0, centre=(0.25, -0.15, -0.25), tile=0.25)
     draws = (7 + 2 * _CANDIDATES, 0)
     reads = ("xpos",)
 
@@ -121,5 +120,5 @@ class Pusher(Arm):
         distance, reach = self.between(data, "object", "goal"), self.between(data, "object", "tips_arm")
         return -distance - 0.5 * reach - 0.1 * (action**2).sum(1), distance
 
-    def marks(self, history: History, task: Task) -> Sequence[Mark]:
+    def overlays(self, history: History, task: Task) -> Sequence[Overlay]:
         return Tint("goal", GOAL), Tint("object", SUCCESS)

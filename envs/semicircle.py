@@ -1,7 +1,4 @@
-"""Sparse semicircle: a goal somewhere on an arc, rewarded only from close by."""
-
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+"""The family of the sparse semicircle: a hidden goal on an arc, rewarded only from close by."""
 
 import numpy as np
 import torch
@@ -10,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.types import Outputs, Params, Transition
-from metarl.envs.drawing import GOAL, MUTED, plane, travel
+from metarl.envs.drawing import GOAL, MUTED, Frame, History, plane, travel
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.family import register_family
 from metarl.family.reference_policies import FunctionPolicy, ReferencePolicy
@@ -21,13 +18,13 @@ _REACH = 0.1  # displacement a step and axis
 
 
 def goal_at(angle: Tensor) -> Tensor:
-    """The goal ``(environment, 2)`` on the unit circle."""
+    """Return the goal ``(environment, 2)`` on the unit circle at angles ``(environment,)`` in rad."""
     return torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
 
 
 @register_family("metarl/SparseSemicircle-v0")
 class SparseSemicircle(TorchFamily):
-    """A point at the centre of a half circle, and a goal on its arc that shows only from close by.
+    """Move a point from the centre of a half circle to a hidden goal on its arc, rewarded only from close by.
 
     | | |
     |---|---|
@@ -45,7 +42,7 @@ class SparseSemicircle(TorchFamily):
     tasks = TaskSpace(angle=Grid(0, np.pi, 100))
     ood = TaskSpace(angle=Uniform(np.pi, 2 * np.pi))
     split = Disjoint(val_space=TaskSpace(angle=Uniform(0, np.pi)))  # val lies between the 100 angles, held out of both
-    default_task: ClassVar[Mapping[str, Any]] = {"angle": 20 * np.pi / 99}
+    default_task = {"angle": 20 * np.pi / 99}
     observation_space = Box(-np.inf, np.inf, (2,), np.float32)
     action_space = Box(-_REACH, _REACH, (2,), np.float32)
     horizon = 20
@@ -55,7 +52,7 @@ class SparseSemicircle(TorchFamily):
 
     sweep: tuple[float, float] = (0.83, 0.8)  # radius and first angle: the best of a search, for 20 steps
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "pearl": {},
         "varibad": {
             "paper": "Zintgraf et al. 2021, VariBAD (journal version), sparse 2D navigation",
@@ -89,15 +86,15 @@ class SparseSemicircle(TorchFamily):
 
     def reference_policies(self) -> dict[str, ReferencePolicy]:
         return {
-            "sweep": Sweep(0.9, 0.1, self.horizon),  # the same in every variant
-            "best sweep": Sweep(*self.sweep, self.horizon),
+            "sweep": ArcSweep(0.9, 0.1, self.horizon),  # the same in every variant
+            "best sweep": ArcSweep(*self.sweep, self.horizon),
             # Each axis moves on its own, so going as far as the limit lets it on both is optimal.
             "straight to the goal": FunctionPolicy(
                 lambda observation, task, step: _towards(goal_at(task["angle"])[:, None], observation)
             ),
         }
 
-    def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
+    def render(self, history: History, task: Task) -> Frame:
         canvas = plane(1.35, 0.5)
         goal = np.array([np.cos(task["angle"]), np.sin(task["angle"])])
         half = np.linspace(0, np.pi, 60) + np.pi * float(goal[1] < 0)
@@ -109,15 +106,15 @@ class SparseSemicircle(TorchFamily):
         return canvas.array()
 
 
-class Sweep(ReferencePolicy):
-    """Walks along the arc until it is rewarded, then goes to the goal; every episode it begins anew.
+class ArcSweep(ReferencePolicy):
+    """Walks along the arc until it is rewarded, then goes to the goal; it begins anew in every episode.
 
     It remembers nothing of earlier episodes. It knows the arc, so one reward (its distance to the goal) leaves two
     places, of which it tries the one ahead first.
     """
 
     def __init__(self, radius: float, first_angle: float, horizon: int) -> None:
-        self._way = torch.tensor(_way(radius, first_angle, horizon))
+        self._way = torch.tensor(_sweep(radius, first_angle, horizon))
 
     def begin_episode(self, params: Params, state: dict[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
         step = torch.zeros_like(state["step"])
@@ -149,8 +146,8 @@ def _towards(target: Tensor, position: Tensor) -> Tensor:
     return ((target - position) / _REACH).clamp(-1, 1)
 
 
-def _way(radius: float, first_angle: float, horizon: int) -> NDArray[np.float32]:
-    """Positions ``(horizon, 2)``: to the first angle, then along the circle as fast as the limit lets it."""
+def _sweep(radius: float, first_angle: float, horizon: int) -> NDArray[np.float32]:
+    """Return positions ``(horizon, 2)``: to the first angle, then along the circle as fast as the limit allows."""
     position, angle, way = np.zeros(2), first_angle, []
     advances = np.linspace(0, 0.2, 2001)  # candidates, radians a step
     for _ in range(horizon):

@@ -1,8 +1,8 @@
-"""Random tabular Markov decision processes."""
+"""The family of random tabular Markov decision processes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.core.random import to_normal
-from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas, blend
+from metarl.envs.drawing import AGENT, FAINT, GOAL, INK, MUTED, PALE, PAPER, RULE, Canvas, Frame, History, blend
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
 from metarl.envs.tabular_policies import PSRL, Planner
 from metarl.family import register_family
@@ -24,7 +24,7 @@ _STATES, _ACTIONS = 10, 5
 
 @register_family("metarl/TabularMDP-v0")
 class TabularMDP(TorchFamily):
-    """Ten states and five actions whose transitions and rewards have to be learnt.
+    """Act in a process of ten states and five actions with hidden transitions and mean rewards.
 
     | | |
     |---|---|
@@ -50,7 +50,7 @@ class TabularMDP(TorchFamily):
     floor, optimum = "random", "value iteration"  # whoever knows nothing of the task earns 1 a step
     exact_optimum = True
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"rl2": {}}
+    presets = {"rl2": {}}
 
     def reset(self, task: TaskTensors, u: Tensor) -> State:
         means = task["mean_reward"]
@@ -76,7 +76,7 @@ class TabularMDP(TorchFamily):
             "value iteration": Planner(self.horizon),
         }
 
-    def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
+    def render(self, history: History, task: Task) -> Frame:
         canvas = Canvas((-1.3, 2.9), (-1.3, 1.3), 640, 396)
         states = [int(state["state"]) for state in history]
         actions = [int(state["action"]) for state in history[1:]]
@@ -87,7 +87,7 @@ class TabularMDP(TorchFamily):
 
 
 def _draw_ring(canvas: Canvas, states: Sequence[int]) -> None:
-    """The states on a ring, the moves so far as chords, pale to dark."""
+    """Draw the states on a ring, and the moves so far as chords from pale to dark."""
     angle = np.pi / 2 - 2 * np.pi * np.arange(_STATES) / _STATES
     places = np.stack([np.cos(angle), np.sin(angle)], -1)
     for i, (a, b) in enumerate(pairwise(states)):
@@ -104,7 +104,7 @@ def _draw_ring(canvas: Canvas, states: Sequence[int]) -> None:
 
 
 def _draw_rewards(canvas: Canvas, mean: NDArray[Any], states: Sequence[int], actions: Sequence[int]) -> None:
-    """Mean rewards by state and action, vermilion where they are high, and a dot where one was collected."""
+    """Draw the mean rewards by state and action, vermilion where they are high, with a dot where one was collected."""
     width, height, left, top = 0.24, 0.2, 1.55, 1.0
     scale = max(1e-9, float(np.abs(mean).max()))
     for s in range(_STATES):

@@ -1,4 +1,4 @@
-"""Reference policies of tabular Markov decision processes: one that knows the process, and posterior sampling."""
+"""Reference policies of tabular Markov decision processes: value iteration, and posterior sampling."""
 
 import torch
 from scipy import special
@@ -11,7 +11,7 @@ from metarl.family.reference_policies import ReferencePolicy
 
 
 class _Planning(ReferencePolicy):
-    """Follows ``plan`` ``(task, step, state)`` of its state."""
+    """Follows the ``plan`` ``(task, step, state)`` in its state."""
 
     def __init__(self, horizon: int) -> None:
         self._horizon = horizon
@@ -24,14 +24,14 @@ class _Planning(ReferencePolicy):
 
 
 class Planner(_Planning):
-    """Knows the process: value iteration over the steps that are left, then the best action at every step."""
+    """Plans by value iteration with the true process, and takes the best action at every step."""
 
     def initial(self, params: Params, n_tasks: int) -> dict[str, Tensor]:
         return {**super().initial(params, n_tasks), "plan": plan(self.task(params), self._horizon)[0]}
 
 
 class PSRL(_Planning):
-    """Posterior sampling: at an episode's start it draws a process from its posterior, then follows that one's plan.
+    """Draws a process from its posterior at each episode's start and follows its plan: posterior sampling for RL.
 
     Strens 2000, "A Bayesian framework for reinforcement learning"; Osband et al. 2013, "(More) efficient reinforcement
     learning via posterior sampling". Its prior is what the tasks are drawn from: transitions Dirichlet(1), mean rewards
@@ -54,7 +54,7 @@ class PSRL(_Planning):
         return {**state, "plan": plan(self.draw(state, noise), self._horizon)[0]}
 
     def draw(self, state: dict[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
-        """Processes from the posterior, a task's parameters, by inverse distribution functions of ``noise``."""
+        """Draw a process ``(task, ...)`` from the posterior, by inverse distribution functions of uniforms."""
         u = noise.double().unflatten(1, (self._states, self._actions, self._states + 1))
         # Independent gammas, divided by their sum, are a Dirichlet.
         shape, chance = (value.cpu().numpy() for value in (state["seen"].double() + 1, u[..., 1:]))
@@ -77,7 +77,15 @@ class PSRL(_Planning):
 
 
 def plan(task: dict[str, Tensor], horizon: int) -> tuple[Tensor, Tensor]:
-    """Finite-horizon value iteration: best actions ``(task, step, state)``, initial values ``(task, state)``."""
+    """Plan by value iteration over a finite horizon.
+
+    Args:
+        task: ``transition`` ``(task, state, action, state)`` and ``mean_reward`` ``(task, state, action)``.
+        horizon: steps of an episode.
+
+    Returns:
+        The best actions ``(task, step, state)``, and the values at the first step ``(task, state)``.
+    """
     value_tp1, actions = torch.zeros_like(task["mean_reward"][..., 0]), []
     for _ in range(horizon):
         action_value_t = task["mean_reward"] + torch.einsum("nsat,nt->nsa", task["transition"], value_tp1)

@@ -14,11 +14,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from bench.agents import bench_inference, bench_memory
 from bench.fewshot import bench_fewshot
-from bench.inference import bench_inference
 from bench.learning import bench_rollout, bench_threads, bench_trpo
 from bench.measure import Options, Row
-from bench.memory import bench_memory
 from bench.physics import bench_physics
 from bench.scale import bench_scale, bench_simulated
 from metarl.core.device import check_device
@@ -50,10 +49,10 @@ def main(options: Options) -> None:
         listed: list[dict[str, Any]] = [{**vars(row), "ratio": row.ratio} for row in rows]
         print(json.dumps({"machine": machine, "device": options.device, "rows": listed}, indent=2))
         return
-    table = Table("", "seconds", "against", "seconds", "times as fast", "asked", "", title=machine, box=None)
+    table = Table("", "seconds", "against", "seconds", "times as fast", "target", "", title=machine, box=None)
     for row in rows:
         cells = [f"{row.ours:.3f}", row.other_name, f"{row.other:.3f}", f"{row.ratio:.2f}"]
-        cells += ["" if row.asked is None else f"≥ {row.asked}", row.note]
+        cells += ["" if row.target is None else f"≥ {row.target}", row.note]
         table.add_row(row.name, *cells)
     Console(width=140).print(table)
 

@@ -7,10 +7,10 @@ import tyro
 
 from metarl.core.errors import MetaRLError
 from metarl.envs import FAMILIES
-from metarl.evaluate.sums import record_sums
+from metarl.evaluation.sums import record_sums
 from metarl.family.listing import families, families_markdown
 from results.files import load_results
-from results.report import fewshot_table, figures_table, insert_table, results_table, write_results_readme
+from results.report import figures_table, insert_table, learners_table, results_table, write_results_readme
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,7 +34,7 @@ def main(
         tables = {
             "results": results_table(checked),
             "figures": figures_table(checked),
-            "fewshot": fewshot_table(checked),
+            "fewshot": learners_table(checked),
             # The families of this package alone, whatever else is installed.
             "families": families_markdown(families(FAMILIES)),
         }

@@ -38,7 +38,7 @@ _SHOWN = 20  # of the faults that failed
 
 @dataclass(frozen=True)
 class Options:
-    """How much of the campaign is run."""
+    """The options of how much of the campaign is run."""
 
     parts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """kills, calls, damage, configs, tasks, views, commands; all unless given"""
@@ -65,7 +65,7 @@ _MODULES = {
 
 
 def trials_of(part: str, options: Options, trainees: Sequence[Trainee], work: Path) -> Iterator[Trial]:
-    """The trials of a part."""
+    """Run the trials of a part."""
     run: Callable[..., Iterator[Trial]] = getattr(import_module(f"campaign.{_MODULES[part]}"), _MODULES[part])
     share, random = options.fraction, Random(f"{options.seed} {part}")
     if part == "kills":
@@ -107,7 +107,7 @@ def main(options: Options) -> int:
 
 
 def _counted(trials: Sequence[Trial]) -> dict[tuple[str, str], dict[str, int]]:
-    """How often each part's subject had each outcome."""
+    """Count how often each part's subject had each outcome."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for trial in trials:
         counts.setdefault((trial.part, trial.subject), Counter())[trial.kind] += 1
@@ -115,7 +115,7 @@ def _counted(trials: Sequence[Trial]) -> dict[tuple[str, str], dict[str, int]]:
 
 
 def _table(trials: Sequence[Trial]) -> Table:
-    """A row for every subject, and one for all of a part."""
+    """Make a table with a row for every subject, and one for all of a part."""
     table = Table("part", "what", box=None)
     for column in ("trials", "same result", "clean errors", "raw tracebacks", "wrong results"):
         table.add_column(column, justify="right")

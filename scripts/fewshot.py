@@ -1,4 +1,4 @@
-"""Few-shot learners: ``python scripts/fewshot.py train maml --data set omniglot``. Same as ``metarl fewshot``."""
+"""Few-shot learners: ``python scripts/fewshot.py train maml --data omniglot``. Same as ``metarl fewshot``."""
 
 import sys
 

@@ -97,7 +97,7 @@ import torch
 from metarl.agents import AGENTS
 from metarl.envs import FAMILIES
 from metarl.family import make_family
-for name in ("metarl.cli.main", "metarl.fewshot.model", "metarl.evaluate.driver", "pytest"):
+for name in ("metarl.cli.main", "metarl.fewshot.model", "metarl.evaluation.driver", "pytest"):
     importlib.import_module(name)
 families = [make_family(name) for name in FAMILIES]
 print(f"Python {sys.version.split()[0]}, torch {torch.__version__}: {len(families)} families, {len(AGENTS)} agents")

@@ -49,7 +49,7 @@ def main(seeds: int = 10, records: Path = ROOT / "build" / "learning", tests: st
 
 
 def measure(rounding: str, seeds: int, record: Path, tests: str) -> None:
-    """Train under one rounding; what each test scored is appended to ``record``."""
+    """Train under one rounding, and append what each test scored to ``record``."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("ATEN_CPU_CAPABILITY", "MKL_CBWR")}
     chosen = ["-m", tests, f"--learning-seeds={seeds}", f"--learning-record={record}"]
     environment = {**inherited, **ROUNDINGS[rounding]}
@@ -57,13 +57,13 @@ def measure(rounding: str, seeds: int, record: Path, tests: str) -> None:
 
 
 def read(record: Path) -> dict[str, Row]:
-    """Rows by test; of a test that was run again the newest."""
+    """Read the rows by test; of a test that was run again the newest counts."""
     rows = [json.loads(line) for line in record.read_text().splitlines()]
     return {row["test"].removeprefix("tests/"): row for row in rows}
 
 
 def page(rows: dict[str, dict[str, Row]], seeds: int, capability: str) -> str:
-    """The page's Markdown: a table for each file of tests, a line in it for each number that is bounded."""
+    """Return the page's Markdown: a table for each file of tests, with a line for each number that is bounded."""
     first, *others = rows.values()
     native = (
         ""
@@ -84,13 +84,13 @@ def page(rows: dict[str, dict[str, Row]], seeds: int, capability: str) -> str:
 
 
 def bounds(row: Row) -> list[tuple[str, str]]:
-    """Each bounded number's name and bound."""
+    """Return each bounded number's name and bound."""
     above = [(name, f"> {bound:.3g}") for name, bound in row["above"].items()]
     return above + [(name, f"< {bound:.3g}") for name, bound in row["below"].items()]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Least, median and greatest."""
+    """Return the least, the median and the greatest value."""
     return " / ".join(f"{value:.2f}" for value in (min(values), statistics.median(values), max(values)))
 
 

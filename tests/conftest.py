@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -64,13 +65,13 @@ def installed_families_only() -> Iterator[None]:
 
     from metarl.family import registry
 
-    classes, specs, modules = dict(registry._classes), dict(gymnasium.registry), set(sys.modules)
+    classes, specs, modules = dict(registry.families_by_id.classes), dict(gymnasium.registry), set(sys.modules)
     for family_id in [name for name in classes if not name.startswith("metarl/")]:
-        del registry._classes[family_id]
+        del registry.families_by_id.classes[family_id]
     yield
-    built_in = {name: cls for name, cls in registry._classes.items() if name.startswith("metarl/")}
-    registry._classes.clear()
-    registry._classes.update({**classes, **built_in})
+    built_in = {name: cls for name, cls in registry.families_by_id.classes.items() if name.startswith("metarl/")}
+    registry.families_by_id.classes.clear()
+    registry.families_by_id.classes.update({**classes, **built_in})
     for family_id in set(gymnasium.registry) - set(specs):
         del gymnasium.registry[family_id]
     # A module that was imported from a test's folder registers its families again in the next test.
@@ -141,3 +142,50 @@ def heard_signals() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(scope="session")
+def make_evaluation() -> Callable[..., Any]:
+    """A factory of evaluations that look like MAML's: shares (point,) of the gap closed; other fields by keyword."""
+    import numpy as np
+
+    from metarl.evaluation.scores import Evaluation
+
+    def make(
+        *,
+        shares: tuple[float, ...] = (0.0, 0.7, 0.9, 0.97),
+        seeds: tuple[int, ...] = (0, 1, 2),
+        n_tasks: int = 20,
+        deterministic: bool = True,
+        **fields: object,
+    ) -> Evaluation:
+        rng = np.random.default_rng(0)
+        goals = rng.uniform(-0.5, 0.5, (n_tasks, 2))
+        distance = np.linalg.norm(goals, axis=1)
+        floor, optimum = -100 * distance, -distance
+        of_seed = np.linspace(-0.02, 0.02, len(seeds)) if len(seeds) > 1 else np.zeros(1)
+        closed = np.asarray(shares)[None, :, None] + of_seed[:, None, None] + rng.normal(0, 0.01, n_tasks)
+        returns = floor + closed * (optimum - floor)
+        content = {
+            "agent": "maml",
+            "family": "metarl/PointNavigation-v0",
+            "variant": "maml",
+            "split": "test",
+            "split_kind": "fresh",
+            "seeds": seeds,
+            "episodes": tuple(20 * i for i in range(len(shares))),
+            "adaptations": tuple(range(len(shares))),
+            "returns": returns,
+            "returns_deterministic": returns + 0.5 if deterministic else None,
+            "floor": np.tile(floor, (len(shares), 1)),
+            "optimum": np.tile(optimum, (len(shares), 1)),
+            "floor_name": "standing still",
+            "optimum_name": "straight line",
+            "task_vectors": goals,
+            "steps": 2_000_000,
+            "wall_seconds": 90.0,
+            "extra": {"sd": 0.25},
+        }
+        return Evaluation(**{**content, **fields})
+
+    return make

@@ -20,7 +20,7 @@ from metarl.core.errors import MetaRLError
 from metarl.core.random import stream_keys
 from metarl.core.types import Noise
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.family import register_family
 from metarl.family.checks.check import check_family
 from metarl.family.reference_policies import RandomPolicy

@@ -14,14 +14,14 @@ from metarl.agents.rl2.config import RL2Config
 from metarl.agents.varibad.config import VariBADConfig
 from metarl.core.errors import MetaRLError
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.episodes import Shape
-from metarl.fewshot.learners.finetuning import FineTuningConfig
+from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.learners.finetuning import CosineConfig
 from metarl.fewshot.learners.gradient import GradientConfig
-from metarl.fewshot.learners.memory import MemoryLearnerConfig
+from metarl.fewshot.learners.memory import MANNConfig, SNAILConfig
 
 CONFIGS = [
     *(MAMLConfig, FineTuneConfig, RL2Config, VariBADConfig, PEARLConfig, SB3Config, PPOConfig, SACConfig),
-    *(FewShotConfig, GradientConfig, MemoryLearnerConfig, FineTuningConfig, Shape),
+    *(FewShotConfig, GradientConfig, MANNConfig, SNAILConfig, CosineConfig, EpisodeSpec),
 ]
 NO_FIELDS_VALUE: list[Any] = [{}, object(), (None,), b"1", float("nan"), float("inf"), 10**5000, -(10**30), [["a"]]]
 
@@ -30,7 +30,7 @@ NO_FIELDS_VALUE: list[Any] = [{}, object(), (None,), b"1", float("nan"), float("
 def test_every_field_refuses_what_is_of_another_type(kind: Any) -> None:
     for field in fields(kind):
         given = getattr(kind(), field.name)
-        others = [] if isinstance(given, str) or field.name in ("dense_reward", "ent_coef") else ["two"]
+        others = [] if isinstance(given, str) or field.name in ("dense_reward", "ent_coef", "backbone") else ["two"]
         others += [] if isinstance(given, bool) else [True]
         others += [32] if isinstance(given, tuple) else [1.5] if isinstance(given, int) else []
         for wrong in [*NO_FIELDS_VALUE, *others]:

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from metarl.adapt.gradient import InnerLoop
-from metarl.core.advantages import normalised
+from metarl.core.advantages import normalised_advantage
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner, keep_where
@@ -19,7 +19,7 @@ from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Noise, Outputs, Params, Transition
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.driver import Curve, adaptation_curve
+from metarl.evaluation.driver import Curve, adaptation_curve
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Grid, Tasks, TaskSpace, Uniform
 
@@ -73,7 +73,7 @@ class ByGradient(MetaLearner):
 
     def adapt(self, params: Params, state: State, support: Trajectory) -> State:
         support = support.filled()
-        advantage = normalised(support.reward, support.valid)
+        advantage = normalised_advantage(support.reward, support.valid)
 
         def loss(fast: Params) -> tuple[Tensor, Outputs]:
             outputs, _ = self.replay(params, fast, support)

@@ -20,7 +20,7 @@ import metarl
 from metarl.core.actions import ActionMap
 from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.family.observed import with_task
+from metarl.family.views.observed import with_task
 from metarl.family.views.sb3 import TaskVecEnv
 from metarl.family.views.single import TaskEnv
 from metarl.family.views.vector import TaskVectorEnv

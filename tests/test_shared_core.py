@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from metarl.adapt import gradient, inference, memory
+from metarl.adapt import gradient, inference
+from metarl.adapt.memory import base, recurrent
 from metarl.agents.maml import MAML, MAMLConfig
 from metarl.agents.pearl import PEARL, PEARLConfig
 from metarl.agents.rl2 import RL2, RL2Config
@@ -31,13 +32,13 @@ MECHANISMS = [
     ("gradient", gradient.InnerLoop, "step"),
     ("gradient", gradient, "meta_gradient"),
     ("gradient", gradient, "chunks"),
-    ("memory", memory.Memory, "sequence"),
-    ("memory", memory.GRU, "init"),
-    ("memory", memory.GRU, "initial"),
-    ("memory", memory.GRU, "_weights"),
-    ("memory", memory.LSTM, "init"),
-    ("memory", memory.LSTM, "initial"),
-    ("memory", memory.LSTM, "step"),
+    ("memory", base.Memory, "sequence"),
+    ("memory", recurrent.GRU, "init"),
+    ("memory", recurrent.GRU, "initial"),
+    ("memory", recurrent.GRU, "_weights"),
+    ("memory", recurrent.LSTM, "init"),
+    ("memory", recurrent.LSTM, "initial"),
+    ("memory", recurrent.LSTM, "step"),
     ("inference", inference.Pool, "__init__"),
     ("inference", inference.Pool, "initial"),
     ("inference", inference.Pool, "add"),
@@ -58,7 +59,7 @@ def train_few_shot(kind: str) -> None:
     config = replace(
         preset_config(PAIRS[kind][1]), width=4, tasks=2, strided=True, episode=EpisodeSpec(3, 1, 1), iterations=1
     )
-    FewShot(config, dataset).fit(dataset)
+    FewShot(PAIRS[kind][1], dataset, config).fit(dataset)
 
 
 @pytest.mark.parametrize("kind", PAIRS)

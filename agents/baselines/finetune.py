@@ -1,4 +1,4 @@
-"""Fine-tuning a multi-task policy: what MAML's meta-gradient has to beat."""
+"""The baseline of fine-tuning a multi-task policy, which MAML's meta-gradient has to beat."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from metarl.agents.maml.config import MAMLConfig
 from metarl.core.config import Limit, above, at_least, check_config, items
 from metarl.core.random import stream_keys
 from metarl.core.types import Params
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneConfig(MAMLConfig):
-    """MAML's configuration without inner steps in training, and on as many environment steps."""
+    """Settings of fine-tuning: MAML's without inner steps in training, on as many environment steps."""
 
     tasks: int = 40
     inner_steps: int = 0
     learn_step_sizes: bool = False
     learn_std_shift: bool = False
     outer_steps: Literal["each", "last"] = "last"
-    step_sizes: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)  # to choose from for the fine-tuning
-    choice_tasks: int = 40  # training tasks that the choice is made on
-    choice_points: int = 4  # of the adaptation curve whose mean return decides, the first left out
+    step_sizes: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)  # step sizes of the fine-tuning, of which the best is kept
+    choice_tasks: int = 40  # training tasks on which it is chosen
+    choice_points: int = 4  # points of the adaptation curve whose mean return decides, the first left out
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,7 +42,7 @@ class FineTuneConfig(MAMLConfig):
 
 
 class FineTune(MAML):
-    """The same policy trained by plain multi-task policy gradient, then fine-tuned by the same gradient steps.
+    """Trains MAML's policy by plain multi-task policy gradient, and fine-tunes it by MAML's gradient steps.
 
     After training, the step size that adapts best on training tasks is kept, and those episodes are not counted.
     """
@@ -77,6 +77,7 @@ class FineTune(MAML):
                 keys=keys,
                 device=self.device,
                 deterministic=False,
+                context=self.rollouts,
             )
             return float(curve.returns[1:].mean())
 

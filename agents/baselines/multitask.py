@@ -1,21 +1,21 @@
-"""The two ends between which adaptation lies: a policy that is never told its task, and one that is."""
+"""The baselines between which adaptation lies: a policy that never observes its task, and one that does."""
 
 from typing import Any, ClassVar
 
 from metarl.agents.baselines.sb3 import SB3Agent
 from metarl.agents.baselines.sb3_config import SB3Config
 from metarl.family import TaskFamily, make_family
-from metarl.family.observed import with_task
+from metarl.family.views.observed import with_task
 
 
 class MultiTask(SB3Agent):
-    """One policy for all tasks, its task hidden: what can be had without adapting."""
+    """Trains one policy for all tasks, which are hidden from it: what can be reached without adapting."""
 
     name: ClassVar[str] = "multitask"
 
 
 class Oracle(SB3Agent):
-    """One policy that observes its task (``with_task``): where no optimum is known, what adapting can at best reach."""
+    """Trains one policy that observes its task: what adapting can at best reach, where no optimum is known."""
 
     name: ClassVar[str] = "oracle"
 

@@ -1,4 +1,4 @@
-"""Agents that Stable-Baselines3 trains: policies that do not adapt, to measure adaptation against."""
+"""The base of the agents that Stable-Baselines3 trains: policies that do not adapt, as a measure of adaptation."""
 
 import sys
 import warnings
@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 from torch import Tensor
 
-from metarl.agents.baselines.sb3_config import PRESETS, PPOConfig, SACConfig, SB3Config
+from metarl.agents.baselines.sb3_config import NOT_SB3, PRESETS, PPOConfig, SACConfig, SB3Config
 from metarl.agents.baselines.sb3_learner import Moments, SB3Learner, policy_arguments
 from metarl.agents.baselines.sb3_state import Model, OwnRandomness, load_model_tensors, model_tensors
 from metarl.algorithm.algorithm import Algorithm
@@ -26,17 +26,17 @@ _NEVER = sys.maxsize  # SB3 logs on its own every so many episodes or iterations
 
 
 class InexactResume(UserWarning):
-    """Training goes on from a checkpoint without all that it had in memory."""
+    """Warns that training continues from a checkpoint without all that it had in memory."""
 
 
 class SB3Agent(Algorithm):
-    """SB3's PPO or SAC on the training tasks, each environment on a new task every episode.
+    """Trains SB3's PPO or SAC on the training tasks, each environment on a new task every episode.
 
     An iteration is a part of SB3's own ``learn``: one rollout and its updates of PPO, ``log_every`` steps of SAC. A
-    checkpoint holds all networks, optimisers, the entropy coefficient and the statistics of the normaliser. It does not
-    hold the replay buffer and the running episodes: a resumed run continues soundly, but not bit for bit as if it had
-    never been stopped, which ``InexactResume`` tells. SAC then fills its buffer with ``learning_starts`` steps of its
-    policy before it learns on.
+    checkpoint holds networks, optimisers, the entropy coefficient and the normaliser's statistics, but neither the
+    replay buffer nor the running episodes: a resumed run continues soundly, but not bit for bit as if it had never been
+    stopped, of which ``InexactResume`` warns. SAC then fills its buffer with ``learning_starts`` steps of its policy
+    before it learns on.
     """
 
     config_class = SB3Config
@@ -69,7 +69,7 @@ class SB3Agent(Algorithm):
 
     @property
     def n_envs(self) -> int:
-        """As many episodes a point as MAML adapts to by default, so that their curves have the same points."""
+        """Episodes between two points of the curve: as many as MAML adapts to, so that their points are the same."""
         return 20
 
     def get_env(self) -> Any:
@@ -108,7 +108,7 @@ class SB3Agent(Algorithm):
         self._model, self._saved = None, saved
 
     def _check_training(self, model: Model) -> None:
-        """Refuse environments that somebody put in the place of our own, where they are there to score on."""
+        """Refuse evaluation environments that somebody put in the place of our own."""
         env = model.get_env()
         while isinstance(env, VecEnvWrapper):
             env = env.venv
@@ -131,51 +131,24 @@ class SB3Agent(Algorithm):
             model.gradient_steps = used.gradient_steps
 
     def _new_model(self) -> Model:
-        """SB3's model with the parameters that there are, and from a checkpoint with the rest of its memory."""
+        """Make SB3's model with our parameters, and after a checkpoint with the rest of what it had learned."""
         config, used = self.config, self.config.used
         # Hashed, for SB3 seeds environment i with seed + i; and on resuming anew, to play no episode twice.
         seed = int(stream_keys(1, self.seed, "sb3", self.iteration)[0, 0]) >> 1
         env: VecEnv = VecMonitor(TaskVecEnv(self.family, config.n_envs, episodes_per_trial=1, seed=seed))
-        common: dict[str, Any] = {
-            "policy_kwargs": policy_arguments(used),
-            "learning_rate": used.learning_rate,
-            "batch_size": used.batch_size,
-            "gamma": used.gamma,
-            "ent_coef": used.ent_coef,
-            "stats_window_size": max(100, config.n_envs),
-            "seed": seed,
-            "device": self.device,
-        }
-        if isinstance(used, PPOConfig):
-            if used.normalise_observations or used.normalise_rewards:
-                env = VecNormalize(
-                    env,
-                    norm_obs=used.normalise_observations,
-                    norm_reward=used.normalise_rewards,
-                    gamma=used.gamma,
-                )
-            model: Model = PPO(
-                "MlpPolicy",
-                env,
-                n_steps=used.n_steps,
-                n_epochs=used.n_epochs,
-                gae_lambda=used.gae_lambda,
-                clip_range=used.clip_range,
-                vf_coef=used.vf_coef,
-                max_grad_norm=used.max_grad_norm,
-                **common,
-            )
-        else:
-            model = SAC(
-                "MlpPolicy",
-                env,
-                buffer_size=used.buffer_size,
-                learning_starts=used.learning_starts,
-                tau=used.tau,
-                train_freq=used.train_freq,
-                gradient_steps=used.gradient_steps,
-                **common,
-            )
+        ppo = isinstance(used, PPOConfig)
+        if isinstance(used, PPOConfig) and (used.normalise_observations or used.normalise_rewards):
+            observations, rewards = used.normalise_observations, used.normalise_rewards
+            env = VecNormalize(env, norm_obs=observations, norm_reward=rewards, gamma=used.gamma)
+        model: Model = (PPO if ppo else SAC)(
+            "MlpPolicy",
+            env,
+            policy_kwargs=policy_arguments(used),
+            stats_window_size=max(100, config.n_envs),
+            seed=seed,
+            device=self.device,
+            **{name: value for name, value in vars(used).items() if name not in NOT_SB3},
+        )
         model.set_logger(Logger(folder=None, output_formats=[self._recorded]))
         # The critics are as SB3 made them.
         model.policy.load_state_dict(self.learner.weights_of(self.params), strict=False)
@@ -184,7 +157,7 @@ class SB3Agent(Algorithm):
             load_model_tensors(model, self._saved)
             if isinstance(model, SAC):
                 model.learning_starts = 0  # before it SB3 acts at random, and here is a policy that acts better
-            what = "the running episodes begin" if isinstance(used, PPOConfig) else "the replay buffer begins"
+            what = "the running episodes begin" if ppo else "the replay buffer begins"
             warnings.warn(
                 f"{self.name} continues at {self.num_timesteps:,} steps; {what} anew: not bit for bit the run that was "
                 "stopped.",
@@ -203,7 +176,7 @@ class SB3Agent(Algorithm):
 
 
 class _Recorded(KVWriter):
-    """Takes what SB3 logs, which goes into the run's own log."""
+    """Keeps what SB3 logs, for the run's own log."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
@@ -215,7 +188,7 @@ class _Recorded(KVWriter):
         """Nothing is held open."""
 
     def metrics(self) -> dict[str, float]:
-        """``rollout/return`` of the last episodes, and what else SB3 recorded of rollouts and training."""
+        """Return ``rollout/return`` of the last episodes, and what else SB3 recorded of rollouts and training."""
         kept = {k: float(v) for k, v in self._values.items() if k.startswith(("rollout/", "train/"))}
         if "rollout/ep_rew_mean" in kept:
             return {"rollout/return": kept.pop("rollout/ep_rew_mean"), **kept}

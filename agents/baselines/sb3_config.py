@@ -1,107 +1,75 @@
 """Configuration of the agents that Stable-Baselines3 trains; its fields have SB3's names."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from metarl.core.config import Limit, above, at_least, between, check_config
+from metarl.core.config import Count, Discount, Fraction, Limit, NonNegative, Positive, at_least, check_config
 from metarl.core.errors import MetaRLError
 
 Activation = Literal["tanh", "relu"]
+# Fields that are no arguments of SB3's algorithms.
+NOT_SB3 = {"log_std_init", "net_arch", "activation", "normalise_observations", "normalise_rewards", "log_every"}
+_ROUNDS = Limit("at least 1, or -1", lambda value: value >= 1 or value == -1)
+_ENTROPY = Limit("at least 0 where it is a number", lambda value: value == "auto" or value >= 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig:
-    """SB3's PPO, its networks small and its inputs normalised."""
+    """Settings of SB3's PPO (Schulman et al. 2017), with small networks and normalised inputs."""
 
-    learning_rate: float = 3e-4
-    n_steps: int = 128  # of each environment between two updates
-    batch_size: int = 1024
-    n_epochs: int = 10
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    clip_range: float = 0.2
-    ent_coef: float = 0.0
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
-    log_std_init: float = 0.0  # in the policy's [-1, 1]
-    net_arch: tuple[int, ...] = (64, 64)
-    activation: Activation = "tanh"
+    learning_rate: Positive = 3e-4  # Adam's step size
+    n_steps: Count = 128  # steps of each environment between two updates
+    batch_size: Annotated[int, at_least(2)] = 1024  # steps of a minibatch, whose advantages are normalised
+    n_epochs: Count = 10  # passes over the steps of an update
+    gamma: Discount = 0.99  # discount of rewards
+    gae_lambda: Fraction = 0.95  # trace of generalised advantage estimation
+    clip_range: Positive = 0.2  # clipping range of the likelihood ratio
+    ent_coef: NonNegative = 0.0  # weight of the entropy
+    vf_coef: NonNegative = 0.5  # weight of the value's loss
+    max_grad_norm: Positive = 0.5  # bound on the gradient's norm
+    log_std_init: float = 0.0  # initial log standard deviation of the policy, in its [-1, 1]
+    net_arch: tuple[Count, ...] = (64, 64)  # widths of the hidden layers of policy and value
+    activation: Activation = "tanh"  # of the hidden layers
     normalise_observations: bool = True  # by VecNormalize's running statistics, which evaluation applies too
-    normalise_rewards: bool = True  # in training only
+    normalise_rewards: bool = True  # by the running scale of the return, in training only
 
     def __post_init__(self) -> None:
-        check_config(
-            self,
-            {
-                "learning_rate": above(0),
-                "n_steps": at_least(1),
-                "batch_size": at_least(2),  # the advantages of a batch are normalised
-                "n_epochs": at_least(1),
-                "gamma": above(0, up_to=1),
-                "gae_lambda": between(0, 1),
-                "clip_range": above(0),
-                "ent_coef": at_least(0),
-                "vf_coef": at_least(0),
-                "max_grad_norm": above(0),
-                "net_arch": at_least(1),
-            },
-        )
+        check_config(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SACConfig:
-    """SB3's SAC."""
+    """Settings of SB3's SAC (Haarnoja et al. 2018)."""
 
-    learning_rate: float = 3e-4
-    buffer_size: int = 1_000_000  # transitions, of all environments together
-    learning_starts: int = 10_000  # environment steps of random actions before the first update
-    batch_size: int = 256
-    tau: float = 0.005
-    gamma: float = 0.99
-    train_freq: int = 1  # steps of all environments between two rounds of updates
-    gradient_steps: int = 16  # updates a round; -1 for one for each step of all environments
-    ent_coef: float | Literal["auto"] = "auto"  # learned towards minus the number of action dimensions
-    net_arch: tuple[int, ...] = (256, 256)
-    activation: Activation = "relu"
-    log_every: int = 5_000  # environment steps between two rows of the log, and the most that a kill costs
+    learning_rate: Positive = 3e-4  # Adam's step size
+    buffer_size: Count = 1_000_000  # transitions kept, of all environments together
+    learning_starts: Annotated[int, at_least(0)] = 10_000  # environment steps of random actions before the first update
+    batch_size: Count = 256  # transitions of an update
+    tau: Discount = 0.005  # share of the way that the target networks take at each update
+    gamma: Discount = 0.99  # discount of rewards
+    train_freq: Count = 1  # steps of all environments between two rounds of updates
+    gradient_steps: Annotated[int, _ROUNDS] = 16  # updates of a round; -1 for one for each step of all environments
+    ent_coef: Annotated[float | Literal["auto"], _ENTROPY] = "auto"  # weight of the entropy; auto learns it
+    net_arch: tuple[Count, ...] = (256, 256)  # widths of the hidden layers of policy and critics
+    activation: Activation = "relu"  # of the hidden layers
+    log_every: Count = 5_000  # environment steps between two rows of the log, and the most that a kill costs
 
     def __post_init__(self) -> None:
-        check_config(
-            self,
-            {
-                "learning_rate": above(0),
-                "buffer_size": at_least(1),
-                "learning_starts": at_least(0),
-                "batch_size": at_least(1),
-                "tau": above(0, up_to=1),
-                "gamma": above(0, up_to=1),
-                "train_freq": at_least(1),
-                "gradient_steps": Limit("at least 1, or -1", lambda value: value >= 1 or value == -1),
-                "ent_coef": Limit("at least 0 where it is a number", lambda value: value == "auto" or value >= 0),
-                "net_arch": at_least(1),
-                "log_every": at_least(1),
-            },
-        )
+        check_config(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SB3Config:
     """Which of SB3's algorithms trains, for how long and on how many environments; ``ppo`` or ``sac`` says how."""
 
-    algorithm: Literal["ppo", "sac"] = "ppo"
-    total_timesteps: int = 2_000_000  # environment steps of training
-    n_envs: int = 64  # side by side, each on a task of its own that changes with every episode
-    ppo: PPOConfig = field(default_factory=PPOConfig)
-    sac: SACConfig = field(default_factory=SACConfig)
+    algorithm: Literal["ppo", "sac"] = "ppo"  # the one that trains
+    total_timesteps: Count = 2_000_000  # environment steps of training
+    n_envs: Count = 64  # environments side by side, each on a task of its own that changes with every episode
+    ppo: PPOConfig = field(default_factory=PPOConfig)  # settings of PPO
+    sac: SACConfig = field(default_factory=SACConfig)  # settings of SAC
 
     def __post_init__(self) -> None:
-        check_config(
-            self,
-            {
-                "total_timesteps": at_least(1),
-                "n_envs": at_least(1),
-            },
-        )
+        check_config(self)
         rollout = self.ppo.n_steps * self.n_envs
         if self.algorithm == "ppo" and rollout % self.ppo.batch_size:
             raise MetaRLError(

@@ -1,4 +1,4 @@
-"""SB3's policy networks as a learner that does not adapt."""
+"""The learner of the SB3 baselines: SB3's policy networks, which do not adapt."""
 
 from typing import Any
 
@@ -24,10 +24,10 @@ Moments = tuple[Tensor, Tensor]
 
 
 class SB3Learner(MetaLearner):
-    """A policy that SB3 trained. It takes in nothing: ``adapt`` returns the state, which is empty.
+    """A policy that SB3 trained and that does not adapt: its state is empty, whatever the support.
 
     ``params``: the acting part of SB3's policy, ``policy.*`` by its names, and where observations are normalised the
-    mean and the variance that they were seen to have, in float64 as VecNormalize keeps them. ``policy`` puts out the
+    mean and the variance that they had in training, in float64 as VecNormalize keeps them. ``policy`` returns the
     Gaussian before SAC's tanh.
     """
 
@@ -43,14 +43,14 @@ class SB3Learner(MetaLearner):
         self.action_noise = ActionLayout(action_space).noise
 
     def new_policy(self) -> Policy:
-        """SB3's policy as its algorithm makes it, from the process's random numbers."""
+        """Make SB3's policy as its algorithm does, from the process's random numbers."""
         kind: Any = SACPolicy if isinstance(self._config, SACConfig) else ActorCriticPolicy
         learning_rate = self._config.learning_rate
         policy: Policy = kind(*self._spaces, lambda _: learning_rate, **policy_arguments(self._config))
         return policy
 
     def params_of(self, policy: Policy, moments: Moments | None = None) -> Params:
-        """A copy of the acting part of a policy, with the ``moments`` (mean, variance) of observations if needed."""
+        """Copy the acting part of a policy, with the ``moments`` (mean, variance) of observations if there are any."""
         weights = {f"policy.{k}": v.detach().clone() for k, v in policy.state_dict().items() if k.startswith(_ACTING)}
         if moments is None:
             return weights
@@ -58,7 +58,7 @@ class SB3Learner(MetaLearner):
 
     @staticmethod
     def weights_of(params: Params) -> Params:
-        """The weights among the parameters, by SB3's names."""
+        """Return the weights among the parameters, by SB3's names."""
         return {k.removeprefix("policy."): v for k, v in params.items() if k.startswith("policy.")}
 
     def initial(self, params: Params, n_tasks: int) -> State:
@@ -90,7 +90,7 @@ class SB3Learner(MetaLearner):
 
 
 class _Actor(nn.Module):
-    """What a policy says of an observation, as distribution parameters rather than as an action."""
+    """A policy that returns the parameters of its action distribution rather than an action."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class _Actor(nn.Module):
 
 
 def policy_arguments(config: PPOConfig | SACConfig) -> dict[str, Any]:
-    """``policy_kwargs`` of SB3's algorithm."""
+    """Return the ``policy_kwargs`` of SB3's algorithm."""
     arguments: dict[str, Any] = {
         "net_arch": list(config.net_arch),
         "activation_fn": nn.Tanh if config.activation == "tanh" else nn.ReLU,

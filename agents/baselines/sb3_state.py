@@ -1,4 +1,4 @@
-"""What an SB3 model remembers beside its acting weights, as tensors by name; and the random numbers that it draws."""
+"""The training state of an SB3 model as tensors by name, and the random numbers that it draws."""
 
 import random
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _OPTIMIZER = "optimizer"
 
 
 def model_tensors(model: Model) -> dict[str, Tensor]:
-    """All networks, the moments of every optimiser, the entropy coefficient, and the normaliser's statistics."""
+    """Return networks, optimisers' moments, entropy coefficient and normaliser's statistics as tensors by name."""
     tensors: dict[str, Tensor] = {}
     for name, content in model.get_parameters().items():
         if not name.endswith(_OPTIMIZER):
@@ -32,7 +32,7 @@ def model_tensors(model: Model) -> dict[str, Tensor]:
 
 
 def load_model_tensors(model: Model, saved: dict[str, Tensor]) -> None:
-    """Continue from ``model_tensors``."""
+    """Restore a model from what ``model_tensors`` returned."""
     parameters: dict[str, Any] = model.get_parameters()
     for name, content in parameters.items():
         found = {key.removeprefix(f"{name}/"): value for key, value in saved.items() if key.startswith(f"{name}/")}
@@ -68,8 +68,9 @@ def _float64(value: Any) -> Tensor:
 
 
 class OwnRandomness:
-    """SB3 draws from the process's global generators. Within ``in_use`` they are this object's, which nobody else
-    moves on; afterwards everybody else's are as they were.
+    """Separates SB3's random numbers, which it draws from the process's global generators, from everybody else's.
+
+    Within ``in_use`` the global generators are this object's; afterwards they are as they were before.
     """
 
     def __init__(self) -> None:
@@ -77,7 +78,7 @@ class OwnRandomness:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Have the global generators go on where they stood at the end of the last use."""
+        """Continue the global generators from where they stood at the end of the last use."""
         others = _generators()
         if self._mine is not None:
             _set_generators(self._mine)

@@ -1,6 +1,7 @@
-"""MAML-RL as an agent."""
+"""The agent MAML."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -17,10 +18,11 @@ from metarl.core.types import Params, State
 
 
 class MAML(Algorithm):
-    """MAML-RL: learns initial parameters from which few policy-gradient steps adapt to a task (Finn et al. 2017).
+    """Learns initial parameters from which few policy-gradient steps adapt to a task: MAML-RL (Finn et al. 2017).
 
-    Presets: ``default``, our recipe of three inner steps with learned step sizes; ``trpo``, MAML-TRPO as
-    pytorch-maml-rl has it; ``promp`` (Rothfuss et al. 2019).
+    Presets: ``default``, our recipe of three inner steps with learned step sizes; ``locomotion``, the same for MuJoCo
+    families; ``trpo``, MAML-TRPO as pytorch-maml-rl has it, and ``trpo-subsampled`` with a quarter of the states in its
+    curvature; ``promp`` (Rothfuss et al. 2019).
     """
 
     name = "maml"
@@ -30,7 +32,6 @@ class MAML(Algorithm):
     learner: MAMLLearner
 
     def build_learner(self) -> MAMLLearner:
-        self._outer: PPO | TRPO | None = None
         return MAMLLearner(self.family.observation_space, self.family.action_space, self.config)
 
     def init_params(self, generator: torch.Generator) -> Params:
@@ -40,18 +41,17 @@ class MAML(Algorithm):
     def n_envs(self) -> int:
         return self.config.episodes
 
-    @property
+    @cached_property
     def outer(self) -> PPO | TRPO:
         """The outer loop's optimiser, made when training begins."""
-        if self._outer is None:
-            self._outer = (PPO if self.config.outer == "ppo" else TRPO)(self.learner, self.params)
-        return self._outer
+        return (PPO if self.config.outer == "ppo" else TRPO)(self.learner, self.params)
 
     def train_iteration(self) -> tuple[int, dict[str, float]]:
         n_tasks, n_envs = self.config.tasks, self.config.episodes
         tasks = self.family.splits.train(stream_keys(n_tasks, self.seed, "task", self.iteration))
         keys = stream_keys(n_tasks * n_envs, self.seed, "train", self.iteration)
-        data = collect(self.learner, self.params, self.family.batch(tasks.repeat(n_envs), keys, self.device))
+        batch = self.family.batch(tasks.repeat(n_envs), keys, self.device)
+        data = collect(self.learner, self.params, batch, self.rollouts)
         self.params, logged = self.outer.update(data, self.progress)
         steps = sum(trajectory.environment_steps for trajectory in data.trajectories)
         metrics = {f"rollout/return_step_{k}": float(t.returns.mean()) for k, t in enumerate(data.trajectories)}
@@ -61,7 +61,7 @@ class MAML(Algorithm):
         return steps, metrics
 
     def describe(self, states: Sequence[State]) -> dict[str, float]:
-        """The standard deviation of the actions, in [-1, 1], at each point."""
+        """Return the mean standard deviation of the actions, in the policy's [-1, 1], at each point of the curve."""
         if not self.learner.actions.axes:
             return {}
         return {f"sd step {k}": float(state[LOG_STD].exp().mean()) for k, state in enumerate(states)}
@@ -70,5 +70,5 @@ class MAML(Algorithm):
         return self.outer.state_dict()
 
     def load_training_state(self, saved: dict[str, Tensor]) -> None:
-        self._outer = None  # its parameters are those before the load
+        vars(self).pop("outer", None)  # its parameters are those before the load
         self.outer.load_state_dict(saved)

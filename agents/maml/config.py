@@ -1,82 +1,56 @@
 """Configuration of MAML-RL and its literature presets."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from metarl.agents.maml.surrogates import Surrogate
-from metarl.core.config import Limit, above, at_least, between, check_config
+from metarl.core.config import Count, Discount, Fraction, Limit, NonNegative, Positive, at_least, check_config
 from metarl.core.errors import MetaRLError
 
 
 @dataclass(frozen=True, kw_only=True)
 class MAMLConfig:
-    """MAML-RL. The defaults are our recipe for three inner steps; ``PRESETS`` holds the literature's."""
+    """Settings of MAML-RL: the defaults are our recipe for three inner steps, ``PRESETS`` holds the literature's."""
 
-    total_timesteps: int = 14_000_000  # environment steps of training
-    tasks: int = 20  # per meta-iteration
-    episodes: int = 20  # per task and adaptation step, side by side
-    gamma: float = 0.99
-    gae_lambda: float = 1.0
+    total_timesteps: Count = 14_000_000  # environment steps of training
+    tasks: Count = 20  # tasks of a meta-iteration
+    episodes: Count = 20  # episodes of each task and adaptation step, side by side
+    gamma: Discount = 0.99  # discount of rewards
+    gae_lambda: Fraction = 1.0  # trace of generalised advantage estimation; 1 for returns minus the baseline
 
-    hidden: tuple[int, ...] = (64, 64)
-    activation: Literal["tanh", "relu"] = "tanh"
-    output_gain: float = 0.01  # of the output layer's orthogonal initialisation
-    initial_std: float = 1.2  # of the Gaussian, in the policy's [-1, 1]
+    hidden: tuple[Count, ...] = (64, 64)  # widths of the policy's hidden layers
+    activation: Literal["tanh", "relu"] = "tanh"  # of the hidden layers
+    output_gain: Positive = 0.01  # gain of the output layer's orthogonal initialisation
+    initial_std: Positive = 1.2  # initial standard deviation of a Gaussian policy, in its [-1, 1]
 
-    inner: Surrogate = "lvc"
-    inner_steps: int = 3
-    inner_lr: float = 0.1  # initial value where step sizes are learned
-    learn_step_sizes: bool = True  # one for every parameter element and step
-    learn_std_shift: bool = True  # a learned shift of log std at every step: explore widely first, then less
-    initial_std_shift: float = -0.7  # at the first step
-    first_order: bool = False
+    inner: Surrogate = "lvc"  # loss of the inner step: low variance curvature, DiCE or the plain log likelihood
+    inner_steps: Annotated[int, at_least(0)] = 3  # gradient steps that adapt, each on new episodes
+    inner_lr: Positive = 0.1  # step size of the inner step; its initial value where step sizes are learned
+    learn_step_sizes: bool = True  # whether each parameter element and step has a learned step size (Li et al. 2017)
+    learn_std_shift: bool = True  # whether each step has a learned shift of log std: explore widely first, then less
+    initial_std_shift: float = -0.7  # initial shift of log std at the first step
+    first_order: bool = False  # whether the outer gradient leaves out the second derivatives
     adapted_std: bool = True  # whether log std takes part in the inner gradient step
 
-    outer: Literal["ppo", "trpo"] = "ppo"
-    outer_steps: Literal["each", "last"] = "each"  # after which adaptation steps the outer loss is taken
-    chunk: int | None = None  # tasks whose inner loop is differentiated at once; fewer take less memory
+    outer: Literal["ppo", "trpo"] = "ppo"  # optimiser of the outer loop
+    outer_steps: Literal["each", "last"] = "each"  # adaptation steps after which the outer loss is taken
+    chunk: Count | None = None  # tasks whose inner loop is differentiated at once; fewer take less memory
 
-    learning_rate: float = 3e-3  # ppo: Adam
-    final_learning_rate: float = 0.05  # ppo: fraction left at the end, falling linearly
-    clip: float = 0.2  # ppo
-    epochs: int = 2  # ppo: gradient steps per iteration
-    inner_kl: float = 0.0  # ppo: penalty on KL(collected || new) before each adaptation (ProMP)
+    learning_rate: Positive = 3e-3  # ppo: Adam's step size
+    final_learning_rate: Fraction = 0.05  # ppo: fraction of the step size left at the end, falling linearly
+    clip: Positive = 0.2  # ppo: clipping range of the likelihood ratio (Schulman et al. 2017, equation 7)
+    epochs: Count = 2  # ppo: gradient steps of a meta-iteration
+    inner_kl: NonNegative = 0.0  # ppo: penalty on KL(collected || new) before each adaptation (ProMP)
 
-    max_kl: float = 0.01  # trpo
-    cg_iterations: int = 10  # trpo
-    cg_damping: float = 1e-5  # trpo
-    line_search: int = 15  # trpo: most halvings
-    backtrack: float = 0.8  # trpo
+    max_kl: Positive = 0.01  # trpo: bound on the mean KL of a step
+    cg_iterations: Count = 10  # trpo: iterations of conjugate gradients
+    cg_damping: NonNegative = 1e-5  # trpo: multiple of the identity added to the curvature
+    line_search: Count = 15  # trpo: most step lengths that are tried
+    backtrack: Annotated[float, Limit("above 0 and below 1", lambda value: 0 < value < 1)] = 0.8  # trpo: their ratio
     curvature_fraction: float = 1.0  # trpo: share of the states that the Fisher products use, 1/n for every n-th
 
     def __post_init__(self) -> None:
-        check_config(
-            self,
-            {
-                "tasks": at_least(1),
-                "episodes": at_least(1),
-                "inner_steps": at_least(0),
-                "gamma": above(0, up_to=1),
-                "gae_lambda": between(0, 1),
-                "inner_lr": above(0),
-                "initial_std": above(0),
-                "learning_rate": above(0),
-                "epochs": at_least(1),
-                "clip": above(0),
-                "max_kl": above(0),
-                "cg_iterations": at_least(1),
-                "backtrack": Limit("above 0 and below 1", lambda value: 0 < value < 1),
-                "curvature_fraction": Limit("1/n for every n-th state", _is_one_over_n),
-                "hidden": at_least(1),
-                "output_gain": above(0),
-                "final_learning_rate": between(0, 1),
-                "inner_kl": at_least(0),
-                "cg_damping": at_least(0),
-                "line_search": at_least(1),
-                "chunk": at_least(1),
-                "total_timesteps": at_least(1),
-            },
-        )
+        check_config(self, {"curvature_fraction": Limit("1/n for every n-th state", _is_one_over_n)})
         if self.outer == "trpo" and self.outer_steps != "last":
             raise MetaRLError("MAMLConfig(outer='trpo') bounds the KL of the last adaptation; set outer_steps='last'.")
         if self.curvature_fraction < 1 and self.inner == "dice":

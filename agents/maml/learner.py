@@ -1,4 +1,4 @@
-"""The MAML-RL learner: a policy that adapts by policy-gradient steps on its own trajectories."""
+"""The learner of MAML-RL: a policy that adapts by policy-gradient steps on its own trajectories."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ from metarl.core.advantages import (
     generalised_advantage,
     linear_baseline,
     next_value_finite_horizon,
-    normalised,
+    normalised_advantage,
 )
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.learner import MetaLearner
@@ -31,10 +31,11 @@ SHIFT = "std_shift"
 
 
 class MAMLLearner(MetaLearner):
-    """MAML-RL (Finn et al. 2017, section 4.2; Rothfuss et al. 2019). The state is the parameters, stacked over tasks.
+    """A policy that adapts by gradient steps (MAML-RL; Finn et al. 2017, section 4.2; Rothfuss et al. 2019).
 
-    ``params``: the policy's initial parameters ``policy.*``, and where they are learned, step sizes
-    ``step_size.policy.*`` (Li et al. 2017) and ``std_shift`` ``(steps, action)``, added to log std at each step.
+    The state is the adapted parameters, stacked over tasks. ``params``: the policy's initial parameters ``policy.*``,
+    and where they are learned, step sizes ``step_size.policy.*`` (Li et al. 2017) and ``std_shift`` ``(steps,
+    action)``, which is added to log std at each step.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class MAMLLearner(MetaLearner):
         )
 
     def init(self, generator: torch.Generator) -> Params:
-        """Meta-parameters before training."""
+        """Draw the meta-parameters before training."""
         params = {POLICY + name: value for name, value in self.network.init(generator).items()}
         if self.actions.axes:
             params[LOG_STD] = torch.full((self.actions.axes,), float(np.log(self.config.initial_std)))
@@ -79,9 +80,14 @@ class MAMLLearner(MetaLearner):
         return self.adapt_and_replay(params, state, self.with_advantage(support))[0]
 
     def adapt_and_replay(self, params: Params, state: State, support: Trajectory) -> tuple[State, Outputs]:
-        """One inner step on a support that has its advantage, and the policy's outputs on it before the step.
+        """Take an inner step on a support with its advantage; also return the policy's outputs on it before the step.
 
         The pass that the inner loss needs is the one that the outer loss and the KL on the same data need.
+
+        Args:
+            params: meta-parameters.
+            state: the parameters of each task before the step.
+            support: trajectories ``(task, env, episode, step)``, with ``record["advantage"]``.
         """
         valid, advantage = support.valid.flatten(1, 2), support.record["advantage"].flatten(1, 2)
 
@@ -100,7 +106,7 @@ class MAMLLearner(MetaLearner):
         return new, outputs
 
     def with_advantage(self, trajectory: Trajectory) -> Trajectory:
-        """The trajectory with ``record["advantage"]``: GAE over a linear baseline, normalised per task."""
+        """Add ``record["advantage"]``: generalised advantages over a linear baseline, normalised per task."""
         if "advantage" in trajectory.record:
             return trajectory
         trajectory = trajectory.filled()
@@ -109,11 +115,11 @@ class MAMLLearner(MetaLearner):
             value = linear_baseline(trajectory, discounted_returns(trajectory.reward, valid, gamma))
             following = next_value_finite_horizon(value, valid)
             advantage = generalised_advantage(trajectory.reward, value, following, valid, gamma, self.config.gae_lambda)
-            record = {**trajectory.record, "advantage": normalised(advantage, valid)}
+            record = {**trajectory.record, "advantage": normalised_advantage(advantage, valid)}
         return replace(trajectory, record=record)
 
     def _std_shift(self, params: Params, count: Tensor) -> Tensor | float:
-        """The learned shift of this step; none beyond the steps of training."""
+        """Return the learned shift of log std at step ``count`` ``(task,)``; 0 beyond the steps of training."""
         if SHIFT not in params:
             return 0.0
         inside = (count < self.config.inner_steps)[:, None]

@@ -1,4 +1,4 @@
-"""What the outer loops share: collecting a meta-batch, and the chain of adaptations as a function of the parameters."""
+"""What both outer loops need: a collected meta-batch, and its chain of adaptations as a function of the parameters."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,13 @@ from metarl.core.losses import masked_mean
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, Params
 from metarl.rollout.batch import Batch
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 
 
 @dataclass(frozen=True)
 class MetaBatch:
-    """Trajectories of a batch of tasks: item k was collected after k adaptations, and has its advantage."""
+    """Trajectories of a batch of tasks, of which item k was collected after k adaptations and has its advantage."""
 
     trajectories: tuple[Trajectory, ...]
 
@@ -26,18 +27,21 @@ class MetaBatch:
         return self.trajectories[0].n_tasks
 
     def rows(self, rows: slice) -> "MetaBatch":
-        """Some of the tasks."""
+        """Return the meta-batch of some of the tasks."""
         return MetaBatch(tuple(trajectory.tasks(rows) for trajectory in self.trajectories))
 
 
 @torch.no_grad()
-def collect(learner: MAMLLearner, params: Params, batch: Batch) -> MetaBatch:
-    """Roll out, adapt, roll out again, ``inner_steps`` times."""
+def collect(learner: MAMLLearner, params: Params, batch: Batch, context: RolloutContext | None = None) -> MetaBatch:
+    """Collect a meta-batch: roll out, then adapt and roll out again, ``inner_steps`` times.
+
+    ``batch`` has ``episodes`` environments for each task, side by side.
+    """
     n_envs = learner.config.episodes
     state = learner.initial(params, batch.num_envs // n_envs)
     trajectories = []
     for k in range(learner.config.inner_steps + 1):
-        trajectory, _ = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=k)
+        trajectory, _ = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=k, context=context)
         trajectories.append(learner.with_advantage(trajectory))
         if k < learner.config.inner_steps:
             state = learner.adapt(params, state, trajectories[-1])
@@ -45,9 +49,9 @@ def collect(learner: MAMLLearner, params: Params, batch: Batch) -> MetaBatch:
 
 
 def adapted_outputs(learner: MAMLLearner, params: Params, data: MetaBatch) -> list[Outputs]:
-    """The policy's outputs on each trajectory, at the parameters that adapting from ``params`` leads to.
+    """Return the policy's outputs on each trajectory, at the parameters to which adapting from ``params`` leads.
 
-    Differentiable in ``params`` through every inner step.
+    They are differentiable in ``params`` through every inner step.
     """
     state = learner.initial(params, data.n_tasks)
     outputs = []
@@ -59,5 +63,5 @@ def adapted_outputs(learner: MAMLLearner, params: Params, data: MetaBatch) -> li
 
 
 def kl(old: ActionDistribution, new: ActionDistribution, trajectory: Trajectory) -> Tensor:
-    """Mean KL(old || new) over the valid steps of each task, ``(task,)``."""
+    """Return the mean KL(old || new) over the valid steps of each task, ``(task,)``."""
     return masked_mean(old.kl_to(new), trajectory.valid)

@@ -1,4 +1,4 @@
-"""The PPO outer loop; with a KL penalty on the inner steps it is ProMP (Rothfuss et al. 2019, algorithm 1)."""
+"""The outer loop of MAML by PPO; with a KL penalty on the inner steps it is ProMP."""
 
 import torch
 from torch import Tensor
@@ -13,14 +13,17 @@ from metarl.core.types import Params
 
 
 class PPO:
-    """Adam on the clipped surrogate of the adapted policies, several epochs on each meta-batch."""
+    """Trains the meta-parameters by Adam on the clipped surrogate of the adapted policies, in several epochs.
+
+    Schulman et al. 2017, equation 7; with ``inner_kl`` ProMP (Rothfuss et al. 2019, algorithm 1).
+    """
 
     def __init__(self, learner: MAMLLearner, params: Params) -> None:
         self.learner, self.config = learner, learner.config
         self.adam = Adam(params, self.config.learning_rate)
 
     def update(self, data: MetaBatch, progress: float) -> tuple[Params, dict[str, float]]:
-        """New parameters, and what to log. ``progress`` is the share of training that is done."""
+        """Return new parameters, and what to log; ``progress`` is the share of training that is done."""
         config = self.config
         self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
         old = self._collected(data) if self.config.inner_kl else []
@@ -43,7 +46,7 @@ class PPO:
     def _objective(
         self, params: Params, data: MetaBatch, old: list[ActionDistribution], rows: slice
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of each task row ``(task,)``."""
+        """Return the loss and the clipped fraction of each task row, ``(task,)``."""
         outputs = adapted_outputs(self.learner, params, data)
         last = len(outputs) - 1
         scored = range(1, last + 1) if self.config.outer_steps == "each" and last else [last]
@@ -63,7 +66,7 @@ class PPO:
         return total, {"clip_fraction": clipped}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Adam's moments, for an exact resume."""
+        """Return Adam's moments, for an exact resume."""
         return self.adam.state_dict()
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Inner-loop surrogates: losses ``(task,)`` whose gradient is the policy gradient, and that differ in the second one.
+"""Surrogates of the inner loop: losses ``(task,)`` whose gradient is the policy gradient; their second ones differ.
 
 Arguments are ``(task, env, step)``. By exact enumeration of a two-step MDP, the error of the Hessian's expectation is
 0 for DiCE; LVC's is smaller than the log-likelihood's, and its variance is lower than DiCE's.
@@ -16,12 +16,12 @@ Surrogate = Literal["lvc", "dice", "loglik"]
 
 
 def lvc(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, valid: Tensor) -> Tensor:
-    """Low variance curvature (Rothfuss et al. 2019, ProMP, equation 10): likelihood ratios, step by step."""
+    """Return the low variance curvature surrogate: likelihood ratios step by step (ProMP 2019, equation 10)."""
     return -masked_mean(torch.exp(log_prob - old_log_prob) * advantage, valid)
 
 
 def dice(log_prob: Tensor, _old_log_prob: Tensor, advantage: Tensor, valid: Tensor) -> Tensor:
-    """DiCE with a baseline (Foerster et al. 2018; in this form Farquhar et al. 2019, "Loaded DiCE", equation 10).
+    """Return the DiCE surrogate with a baseline (Foerster et al. 2018; Farquhar et al. 2019, equation 10).
 
     ``box_t`` is the magic box over the actions up to and including t; its increments weight the advantages, which
     makes derivatives of every order unbiased.
@@ -33,7 +33,7 @@ def dice(log_prob: Tensor, _old_log_prob: Tensor, advantage: Tensor, valid: Tens
 
 
 def loglik(log_prob: Tensor, _old_log_prob: Tensor, advantage: Tensor, valid: Tensor) -> Tensor:
-    """Plain log-likelihood (Williams 1992), for comparison: right first derivative, biased second."""
+    """Return the plain log-likelihood surrogate (Williams 1992), whose second derivative is biased."""
     return -masked_mean(log_prob * advantage, valid)
 
 

@@ -1,4 +1,4 @@
-"""The TRPO outer loop of MAML (Schulman et al. 2015; Finn et al. 2017, section 5.3).
+"""The outer loop of MAML by TRPO (Schulman et al. 2015; Finn et al. 2017, section 5.3).
 
 The KL between the collected and the new adapted policies is zero and flat where they coincide, so its Hessian in the
 meta-parameters is exactly ``Jᵀ F J``: J the Jacobian of the adapted policies' outputs, through the inner steps, and F
@@ -24,14 +24,17 @@ _CACHED_TASKS = 10  # linearised at once unless the config says otherwise; 5 to 
 
 
 class TRPO:
-    """A natural-gradient step of bounded KL on the adapted policies, by conjugate gradients and a line search."""
+    """Trains the meta-parameters by natural-gradient steps of bounded KL between the adapted policies.
+
+    The step is found by conjugate gradients and a line search (Schulman et al. 2015, appendix C).
+    """
 
     def __init__(self, learner: MAMLLearner, params: Params) -> None:
         self.learner, self.config = learner, learner.config
         self.params = {name: value.clone() for name, value in params.items()}
 
     def update(self, data: MetaBatch, progress: float) -> tuple[Params, dict[str, float]]:
-        """New parameters, and what to log; ``progress`` plays no part here."""
+        """Return new parameters, and what to log; ``progress`` plays no part here."""
         gradient, curvature, before, old = self._linearise(data)
         direction, quadratic = conjugate_gradient(
             lambda v: [c + self.config.cg_damping * x for c, x in zip(curvature(v), v, strict=True)],
@@ -48,7 +51,7 @@ class TRPO:
         }
 
     def _linearise(self, data: MetaBatch) -> tuple[Vector, Callable[[Vector], Vector], float, ActionDistribution]:
-        """The surrogate's gradient, products with the curvature, the surrogate's value, the policies collected with."""
+        """Return the surrogate's gradient, products with the curvature, its value, and the collecting policies."""
         rows = chunks(data.n_tasks, self.config.chunk or _CACHED_TASKS)
         share = self.config.curvature_fraction
         parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks) for r in rows]
@@ -69,7 +72,10 @@ class TRPO:
     def _line_search(
         self, data: MetaBatch, old: ActionDistribution, step: Vector, before: float
     ) -> tuple[int, float, float]:
-        """The longest step by backtracking that improves the surrogate within the KL; none moves nothing."""
+        """Take the longest step by backtracking that improves the surrogate within the KL, or none.
+
+        Returns the number of step lengths refused, and the surrogate and the KL after the step.
+        """
         for tried in range(self.config.line_search):
             scale = self.config.backtrack**tried
             new = {name: value - scale * s for (name, value), s in zip(self.params.items(), step, strict=True)}
@@ -84,17 +90,17 @@ class TRPO:
         return self.config.line_search, before, 0.0
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Nothing beside the parameters."""
+        """Return nothing: there is no state beside the parameters."""
         return {}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
-        """Nothing to take in."""
+        """Take in nothing."""
 
 
 class Linearised:
     """The adapted policies' outputs at fixed meta-parameters, with the graph kept for products with their Jacobian.
 
-    With a ``stride`` the states are those of every so many steps. Of every episode rather than of fewer: the steps of
+    With a ``stride`` only every so many steps of each episode are used: rather than fewer episodes, for the steps of
     one are alike, and so are their returns. The adapted parameters keep the values that all of the support gives; only
     the derivatives come from the subsample.
     """
@@ -116,12 +122,12 @@ class Linearised:
         self._transposed: Vector | None = None
 
     def surrogate_gradient(self) -> tuple[Vector, float]:
-        """Gradient of this part's share of the mean surrogate, and its value."""
+        """Return the gradient of this part's share of the mean surrogate, and its value."""
         loss = surrogate(self.distribution, self.query).sum() / self.n_tasks
         return self._back([loss], None), float(loss.detach())
 
     def fisher_product(self, v: Vector) -> Vector:
-        """``Jᵀ F J v``."""
+        """Return the product ``Jᵀ F J v`` with a vector of the parameters' shapes."""
         if self._transposed is None:
             self._transposed = list(
                 torch.autograd.grad(
@@ -146,7 +152,7 @@ class Linearised:
 
 
 def surrogate(distribution: ActionDistribution, query: Trajectory) -> Tensor:
-    """Importance-weighted policy gradient loss of each task, ``(task,)``."""
+    """Return the importance-weighted policy-gradient loss of each task, ``(task,)``."""
     ratio = torch.exp(distribution.log_prob(query.action) - query.record["log_prob"])
     return -masked_mean(ratio * query.record["advantage"], query.valid)
 
@@ -166,7 +172,14 @@ def _subsampled(learner: MAMLLearner, params: Params, data: MetaBatch, stride: i
 def conjugate_gradient(
     product: Callable[[Vector], Vector], target: Vector, iterations: int, tolerance: float = 1e-10
 ) -> tuple[Vector, Tensor]:
-    """Approximate solution x of ``A x = target`` for a symmetric positive A, and ``xᵀ A x``."""
+    """Solve ``A x = target`` approximately for a symmetric positive A, and return x and ``xᵀ A x``.
+
+    Args:
+        product: computes ``A v``.
+        target: one tensor for each parameter.
+        iterations: most products that are taken.
+        tolerance: squared norm of the residual at which it stops.
+    """
     x = [torch.zeros_like(t) for t in target]
     residual, direction = list(target), list(target)
     squared = _dot(residual, residual)

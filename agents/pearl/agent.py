@@ -1,4 +1,4 @@
-"""PEARL as an agent."""
+"""The agent PEARL."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,7 +22,7 @@ from metarl.tasks import Tasks
 
 
 class PEARL(Algorithm):
-    """PEARL: soft actor-critic on a latent task, inferred from the transitions so far (Rakelly et al. 2019).
+    """Trains a soft actor-critic on a latent task inferred from transitions: PEARL (Rakelly et al. 2019).
 
     Each training task has a replay of its own for actor and critics. What the encoder is given in training is separate
     from it and recent, as it will be at test. Presets: ``default``, ``point`` and ``semicircle``, for the plane;
@@ -36,7 +36,6 @@ class PEARL(Algorithm):
     learner: PEARLLearner
 
     def build_learner(self) -> PEARLLearner:
-        self._outer: SAC | None = None
         return PEARLLearner(self.family.observation_space, self.family.action_space, self.config)
 
     def init_params(self, generator: torch.Generator) -> Params:
@@ -44,24 +43,22 @@ class PEARL(Algorithm):
 
     @property
     def episodes(self) -> int:
-        """Of a training trial."""
+        """Episodes of a training trial."""
         return self.config.prior_episodes + self.config.posterior_episodes
 
     @property
     def by_trial(self) -> bool:
-        """Whether contexts are episodes of a trial; else they are transitions of exploration alone."""
+        """Whether contexts are episodes of a trial rather than transitions of exploration alone."""
         return self.config.context == "episodes"
 
     @property
     def evaluation_points(self) -> int:
         return max(self.episodes, self.config.prior_episodes + 1, self.family.episodes_per_trial)
 
-    @property
+    @cached_property
     def outer(self) -> SAC:
         """Actor, critics and their optimisers, made when training begins."""
-        if self._outer is None:
-            self._outer = SAC(self.learner, self.params, self.generator("critics"))
-        return self._outer
+        return SAC(self.learner, self.params, self.generator("critics"))
 
     @cached_property
     def tasks(self) -> Tasks:
@@ -72,12 +69,12 @@ class PEARL(Algorithm):
 
     @cached_property
     def replay(self) -> TaskReplay:
-        """What actor and critics learn from. It may be a gigabyte, so it is made when training begins."""
+        """Transitions that actor and critics learn from: it may be a gigabyte, so it is made when training begins."""
         return TaskReplay(len(self.tasks), self.config.replay, sum(self.learner.row), self.device)
 
     @cached_property
     def contexts(self) -> ContextReplay:
-        """What the encoder is given in training."""
+        """Trials from which the encoder's contexts are drawn in training."""
         episodes = self.episodes if self.by_trial else self.config.prior_episodes
         shape = self.config.context_trials, episodes, self.family.horizon, self.learner.n_element
         return ContextReplay(len(self.tasks), *shape, self.device)
@@ -108,7 +105,7 @@ class PEARL(Algorithm):
 
     @torch.no_grad()
     def collect(self, chosen: Tensor) -> list[Trajectory]:
-        """A trial of each of these training tasks: the exploration episodes, and then one after the other."""
+        """Collect a trial of each chosen training task ``(task,)``: first the exploration, then episode by episode."""
         n, config = len(chosen), self.config
         keys = stream_keys(n, self.seed, "train", self.iteration)
         batch = self.family.batch(self.tasks[chosen.numpy()], keys, self.device)
@@ -117,7 +114,14 @@ class PEARL(Algorithm):
         for first in (0, *range(config.prior_episodes, self.episodes)):
             episodes = 1 if first else config.prior_episodes
             part, state = rollout(
-                self.learner, self.params, state, batch, n_envs=1, episodes=episodes, first_episode=first
+                self.learner,
+                self.params,
+                state,
+                batch,
+                n_envs=1,
+                episodes=episodes,
+                first_episode=first,
+                context=self.rollouts,
             )
             parts.append(part)
             if first + episodes < self.episodes:
@@ -125,7 +129,7 @@ class PEARL(Algorithm):
         return parts
 
     def store(self, chosen: Tensor, trials: list[Trajectory]) -> None:
-        """Keep what was collected: all of it for actor and critics, and what contexts are made of."""
+        """Keep what was collected: all of it for actor and critics, and what contexts are drawn from."""
         chosen = chosen.to(self.device)
         for part in trials:
             rows = self.outer.rows(part, self._learned_reward(part))
@@ -151,7 +155,7 @@ class PEARL(Algorithm):
         }
 
     def load_training_state(self, saved: dict[str, Tensor]) -> None:
-        self._outer = None  # its parameters are those before the load
+        vars(self).pop("outer", None)  # its parameters are those before the load
         self.outer.load_state_dict(with_prefix("outer", saved))
         self.replay.load_state_dict(with_prefix("replay", saved))
         self.contexts.load_state_dict(with_prefix("contexts", saved))

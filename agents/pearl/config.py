@@ -1,76 +1,50 @@
 """Configuration of PEARL and its presets."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from metarl.core.config import above, at_least, between, check_config
+from metarl.core.config import Count, Discount, Fraction, NonNegative, Positive, at_least, between, check_config
 
 
 @dataclass(frozen=True, kw_only=True)
 class PEARLConfig:
-    """PEARL. The defaults are for small families in the plane; ``PRESETS`` holds others."""
+    """Settings of PEARL: the defaults are for small families in the plane, ``PRESETS`` holds others."""
 
-    total_timesteps: int = 10_000_000  # environment steps of training
-    train_tasks: int = 100  # distinct training tasks, each with a replay of its own
-    tasks: int = 20  # of an iteration's trials
-    prior_episodes: int = 1  # of a trial, z from the prior: exploration, in training and in evaluation
-    posterior_episodes: int = 4  # of a training trial, z inferred anew after each
+    total_timesteps: Count = 10_000_000  # environment steps of training
+    train_tasks: Count = 100  # distinct training tasks, each with a replay of its own
+    tasks: int = 20  # tasks of which an iteration collects a trial
+    prior_episodes: Count = 1  # first episodes of a trial, whose z is drawn from the prior: exploration
+    posterior_episodes: Annotated[int, at_least(0)] = 4  # further episodes of a training trial, z inferred before each
 
-    latent: int = 5
-    pooling: Literal["product", "mean", "attention"] = "product"  # of what transitions say
-    encoder: tuple[int, ...] = (64, 64)  # hidden layers
-    hidden: tuple[int, ...] = (64, 64)  # of the policy, of the critics and of the value
-    next_observation: bool = False  # in the context
-    prior_factor: bool = True  # of a product: the prior is one of its factors; else it only holds before any data
-    kl_coef: float = 0.0015  # on a task's KL, a mean over tasks, beside the squared error of scaled rewards
+    latent: Count = 5  # dimensions of z
+    pooling: Literal["product", "mean", "attention"] = "product"  # how the encodings of transitions are combined
+    encoder: tuple[Count, ...] = (64, 64)  # widths of the encoder's hidden layers
+    hidden: tuple[Count, ...] = (64, 64)  # widths of the hidden layers of the policy, the critics and the value
+    next_observation: bool = False  # whether the encoder is given the next observation
+    prior_factor: bool = True  # whether the prior is a factor of the product; else it only holds before any data
+    kl_coef: NonNegative = 0.0015  # weight of a task's KL to the prior, beside the squared error of scaled rewards
 
-    context: Literal["episodes", "transitions"] = "episodes"
-    context_trials: int = 3  # last trials of a task that contexts are drawn from
-    context_size: int = 100  # transitions, where a context is drawn from those of exploration episodes
-    dense_reward: str | None = None  # an extra that actor and critics learn from; contexts hold the reward itself
+    context: Literal["episodes", "transitions"] = "episodes"  # whole episodes of a trial, or transitions of exploration
+    context_trials: Count = 3  # last trials of a task that contexts are drawn from
+    context_size: Count = 100  # transitions of a context, where it is drawn from those of exploration episodes
+    dense_reward: str | None = None  # extra that actor and critics learn from; contexts hold the reward itself
 
-    replay: int = 10_000  # transitions of each task
-    updates: int = 200  # an iteration
-    meta_batch: int = 20  # tasks an update
-    batch: int = 32  # transitions of each
-    gamma: float = 0.9
-    alpha: float = 0.01  # entropy's weight
-    tune_alpha: bool = False  # so that the entropy is minus one for each dimension of the action
-    reward_scale: float = 1.0
-    tau: float = 0.01  # of the targets
-    value_network: bool = False  # a state value and its target, as the paper's code has it; else targets of the critics
-    regularisation: float = 1e-3  # on the squares of the policy's means and log standard deviations
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 0.1  # fraction left at the end, falling linearly
+    replay: Count = 10_000  # transitions kept of each task
+    updates: Annotated[int, at_least(0)] = 200  # updates of an iteration
+    meta_batch: int = 20  # tasks of an update
+    batch: Count = 32  # transitions of each task of an update
+    gamma: Discount = 0.9  # discount of rewards
+    alpha: Positive = 0.01  # weight of the entropy, or its initial value where it is tuned
+    tune_alpha: bool = False  # whether it is tuned to an entropy of minus one for each dimension of the action
+    reward_scale: Positive = 1.0  # factor on the rewards that actor and critics learn from
+    tau: Discount = 0.01  # share of the way that the target networks take at each update
+    value_network: bool = False  # whether a state value has the target, as in the paper's code; else the critics have
+    regularisation: NonNegative = 1e-3  # weight of the squares of the policy's means and log standard deviations
+    learning_rate: Positive = 1e-3  # Adam's step size
+    final_learning_rate: Fraction = 0.1  # fraction of the step size left at the end, falling linearly
 
     def __post_init__(self) -> None:
-        check_config(
-            self,
-            {
-                "total_timesteps": at_least(1),
-                "train_tasks": at_least(1),
-                "tasks": between(1, self.train_tasks),
-                "prior_episodes": at_least(1),
-                "posterior_episodes": at_least(0),
-                "latent": at_least(1),
-                "encoder": at_least(1),
-                "hidden": at_least(1),
-                "kl_coef": at_least(0),
-                "context_trials": at_least(1),
-                "context_size": at_least(1),
-                "replay": at_least(1),
-                "updates": at_least(0),
-                "meta_batch": between(1, self.train_tasks),
-                "batch": at_least(1),
-                "gamma": above(0, up_to=1),
-                "alpha": above(0),
-                "reward_scale": above(0),
-                "tau": above(0, up_to=1),
-                "regularisation": at_least(0),
-                "learning_rate": above(0),
-                "final_learning_rate": between(0, 1),
-            },
-        )
+        check_config(self, {name: between(1, self.train_tasks) for name in ("tasks", "meta_batch")})
 
 
 _LITERATURE = PEARLConfig(

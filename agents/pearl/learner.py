@@ -1,4 +1,4 @@
-"""The PEARL learner: a posterior over a latent task, drawn from once an episode, and a policy on what was drawn."""
+"""The learner of PEARL: a posterior over a latent task, drawn from once an episode, and a policy on what was drawn."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metarl.adapt.inference import Attention, GaussianProduct, Mean, Pool
-from metarl.adapt.memory.transitions import TransitionInput
+from metarl.adapt.transitions import TransitionInput
 from metarl.agents.pearl.config import PEARLConfig
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.errors import MetaRLError
@@ -25,10 +25,11 @@ _LOG_STD = -20.0, 2.0
 
 
 class PEARLLearner(MetaLearner):
-    """PEARL (Rakelly et al. 2019). The state is the posterior's natural parameters, the episodes so far, and z.
+    """A policy on a latent task z, inferred from transitions (PEARL; Rakelly et al. 2019, sections 4 and 5).
 
-    An episode is played with one z. In the first ``prior_episodes`` it is drawn from the prior, whatever has been seen,
-    so that they explore; from then on from the posterior of all transitions so far.
+    The state is the posterior's natural parameters, the number of episodes so far, and z. An episode is played with one
+    z. In the first ``prior_episodes`` it is drawn from the prior, whatever has been seen, so that they explore; from
+    then on from the posterior of all transitions so far.
     """
 
     each_episode = True
@@ -56,12 +57,12 @@ class PEARLLearner(MetaLearner):
 
     @property
     def row(self) -> tuple[int, int, int, int, int]:
-        """Sizes of what a transition is kept as: observation, action, reward, whether it goes on, what came of it."""
+        """Sizes of a kept transition's parts: observation, action, reward, whether it goes on, next observation."""
         n = self.inputs.n_observation
         return n, self.inputs.n_action, 1, 1, n
 
     def init(self, generator: torch.Generator) -> Params:
-        """Parameters before training."""
+        """Draw the parameters before training."""
         parts = [(ENCODER, self.encoder), (ACTOR, self.actor)]
         if not isinstance(self.pool, GaussianProduct):
             parts.insert(1, (_HEAD, self.head))
@@ -78,7 +79,7 @@ class PEARLLearner(MetaLearner):
         return {**state, Z: torch.where(explores, noise, mean + variance.sqrt() * noise)}
 
     def adapt(self, params: Params, state: State, support: Trajectory) -> State:
-        """The posterior of more transitions, every env's and episode's."""
+        """Multiply the posterior by what the support's transitions say, those of every env and episode."""
         support = support.filled()
         elements = self.elements(support).flatten(1, 3)
         pooled = self.pool.add(state, self.encoder(params, elements, ENCODER), support.valid.flatten(1)[:, None])
@@ -88,7 +89,7 @@ class PEARLLearner(MetaLearner):
         return {**state, EPISODES: state[EPISODES].clamp(min=self.config.prior_episodes)}
 
     def elements(self, trajectory: Trajectory) -> Tensor:
-        """Transitions as the encoder sees them, ``(task, env, episode, step, n_element)``."""
+        """Return the transitions as the encoder takes them, ``(task, env, episode, step, n_element)``."""
         parts = [
             self.inputs.observation({}, trajectory.observation),
             self.inputs.action(trajectory.action),
@@ -99,7 +100,7 @@ class PEARLLearner(MetaLearner):
         return torch.cat(parts, -1)
 
     def posterior(self, params: Params, state: State) -> tuple[Tensor, Tensor]:
-        """Mean and variance ``(task, latent)``; those of the prior before any data."""
+        """Return the posterior's mean and variance ``(task, latent)``; those of the prior before any data."""
         if isinstance(self.pool, GaussianProduct):
             mean, variance = self.pool.moments(state)
         else:
@@ -109,7 +110,7 @@ class PEARLLearner(MetaLearner):
         return mean[:, 0], variance[:, 0]
 
     def infer(self, params: Params, elements: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior of one context a task, ``(task, n, n_element)``, where ``member`` ``(task, n)`` is true."""
+        """Infer the posterior of a context for each task, ``(task, n, n_element)`` where ``member`` ``(task, n)``."""
         empty = self.pool.initial(len(elements), like=elements)
         pooled = self.pool.add(empty, self.encoder(params, elements, ENCODER), member[:, None])
         return self.posterior(params, pooled)
@@ -119,7 +120,7 @@ class PEARLLearner(MetaLearner):
         return self.outputs(params, seen, state[Z][:, None].expand(*seen.shape[:-1], -1))
 
     def outputs(self, params: Params, observation: Tensor, z: Tensor) -> Outputs:
-        """Parameters of the action's distribution for observations ``(..., n)`` and latents ``(..., latent)``."""
+        """Return the action's distribution parameters for observations ``(..., n)`` and latents ``(..., latent)``."""
         mean, log_std = self.actor(params, torch.cat([observation, z], -1), ACTOR).chunk(2, -1)
         return {"mean": mean, "log_std": log_std.clamp(*_LOG_STD)}
 
@@ -129,11 +130,11 @@ class PEARLLearner(MetaLearner):
     def act(
         self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
-        """Actions; learning off the policy, nothing is recorded of them."""
+        """Choose actions; as learning is off the policy, nothing is recorded of them."""
         distribution = self.distribution(self.policy(params, state, observation))
         return distribution.mode() if deterministic else distribution.sample(noise), {}
 
     def belief(self, params: Params, state: State) -> Tensor:
-        """The posterior's mean and log variance, ``(task, 2 latent)``."""
+        """Return the posterior's mean and log variance, ``(task, 2 latent)``."""
         mean, variance = self.posterior(params, state)
         return torch.cat([mean, variance.log()], -1)

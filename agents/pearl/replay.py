@@ -1,11 +1,11 @@
-"""What PEARL learns from: the transitions of each task for actor and critics, and its last trials as contexts."""
+"""The replays of PEARL: each task's transitions for actor and critics, and its last trials for contexts."""
 
 import torch
 from torch import Tensor
 
 
 class TaskReplay:
-    """The newest ``capacity`` transitions of each task, rows of numbers on the device that they were made on."""
+    """Keeps the newest ``capacity`` transitions of each task, as rows of ``width`` numbers on one device."""
 
     def __init__(self, n_tasks: int, capacity: int, width: int, device: torch.device) -> None:
         self.rows = torch.zeros(n_tasks, capacity, width, device=device)
@@ -13,11 +13,11 @@ class TaskReplay:
 
     @property
     def count(self) -> Tensor:
-        """Transitions that are there, ``(task,)``."""
+        """Number of transitions kept of each task, ``(task,)``."""
         return self.added.clamp(max=self.rows.shape[1])
 
     def add(self, tasks: Tensor, rows: Tensor, valid: Tensor) -> None:
-        """Take in ``rows`` ``(m, n, width)`` of the tasks ``(m,)``, each once, where ``valid`` ``(m, n)``."""
+        """Add ``rows`` ``(m, n, width)`` of different tasks ``(m,)``, where ``valid`` ``(m, n)``."""
         capacity = self.rows.shape[1]
         order = valid.cumsum(1)
         # Of more than there is room for the last ones stay.
@@ -27,12 +27,12 @@ class TaskReplay:
         self.added[tasks] += order[:, -1]
 
     def sample(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
-        """``n`` transitions of each of the tasks ``(m,)``, with replacement: ``(m, n, width)``."""
+        """Draw ``n`` transitions of each of the tasks ``(m,)`` with replacement, ``(m, n, width)``."""
         u = torch.rand(len(tasks), n, generator=generator, dtype=torch.float64).to(self.rows.device)
         return self.rows[tasks[:, None], (u * self.count[tasks][:, None]).long()]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What an exact resume needs: the part that is filled."""
+        """Return the part that is filled, for an exact resume."""
         return {"rows": self.rows[:, : int(self.count.max())].contiguous(), "added": self.added}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
@@ -43,7 +43,7 @@ class TaskReplay:
 
 
 class ContextReplay:
-    """The last ``trials`` trials of each task, their transitions in the order that they were made."""
+    """Keeps the last ``trials`` trials of each task, their transitions in the order of collection."""
 
     def __init__(self, n_tasks: int, trials: int, episodes: int, steps: int, width: int, device: torch.device) -> None:
         self.elements = torch.zeros(n_tasks, trials, episodes, steps, width, device=device)
@@ -51,14 +51,14 @@ class ContextReplay:
         self.added = torch.zeros(n_tasks, dtype=torch.int64, device=device)
 
     def add(self, tasks: Tensor, elements: Tensor, valid: Tensor) -> None:
-        """A trial of each of the tasks ``(m,)``, each once: ``(m, episode, step, width)``; it may have fewer steps."""
+        """Add a trial ``(m, episode, step, width)`` of different tasks ``(m,)``; it may have fewer steps."""
         slot, steps = self.added[tasks] % self.valid.shape[1], valid.shape[2]
         self.valid[tasks, slot] = False
         self.elements[tasks, slot, :, :steps], self.valid[tasks, slot, :, :steps] = elements, valid
         self.added[tasks] += 1
 
     def first_episodes(self, tasks: Tensor, least: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The first K episodes of one of each task's trials, K uniform from ``least`` to all.
+        """Draw the first K episodes of one of each task's trials, K uniform from ``least`` to all.
 
         K is the same for all tasks, so that nothing is encoded in vain. Returns elements ``(m, n, width)`` and which of
         them belong to the context ``(m, n)``: those after an episode's end do not.
@@ -69,15 +69,15 @@ class ContextReplay:
         return self.elements[tasks, slot, :k].flatten(1, 2), self.valid[tasks, slot, :k].flatten(1)
 
     def transitions(self, tasks: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``n`` of the transitions of each task's trials, with replacement, all of which belong to the context."""
+        """Draw ``n`` transitions of each task's trials with replacement; all of them belong to the context."""
         valid = self.valid[tasks].flatten(1)
         u = torch.rand(len(tasks), n, generator=generator, dtype=torch.float64).to(valid.device)
-        wanted = (u * valid.sum(1, keepdim=True)).long() + 1  # the how manieth of the valid ones
+        wanted = (u * valid.sum(1, keepdim=True)).long() + 1  # its number among the valid ones, from 1
         place = torch.searchsorted(valid.cumsum(1), wanted)
         return self.elements.flatten(1, 3)[tasks[:, None], place], torch.ones_like(place, dtype=torch.bool)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What an exact resume needs."""
+        """Return the trials as tensors, for an exact resume."""
         return {"elements": self.elements, "valid": self.valid, "added": self.added}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from metarl.adapt.inference import kl_to_standard_normal
 from metarl.agents.pearl.learner import ENCODER, PEARLLearner
+from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.distributions import SquashedGaussian
 from metarl.core.networks import MLP
 from metarl.core.optimiser import Adam, linear_decay
@@ -18,7 +19,7 @@ _LOG_ALPHA = "log_alpha"
 
 
 class SAC:
-    """Soft actor-critic (Haarnoja et al. 2018) given z, all tasks of a meta-batch at once.
+    """Trains actor, critics and encoder by soft actor-critic given z (Haarnoja et al. 2018), all tasks at once.
 
     The twin critics are one network with an axis for the two. Their error and the KL train the encoder; the actor and
     the value do not (Rakelly et al. 2019, algorithm 1).
@@ -44,17 +45,21 @@ class SAC:
         self.entropy = Adam({_LOG_ALPHA: torch.full((), math.log(self.config.alpha), device=device)}, rate)
 
     @property
+    def _adams(self) -> dict[str, Adam]:
+        return {"critic": self.critic, "actor": self.actor, "entropy": self.entropy}
+
+    @property
     def alpha(self) -> Tensor:
-        """The entropy's weight."""
+        """Weight of the entropy."""
         return self.entropy.params[_LOG_ALPHA].detach().exp()
 
     def values(self) -> Params:
-        """The learner's parameters as they are now."""
+        """Return the learner's parameters as they are now."""
         encoder = {name: value for name, value in self.critic.values().items() if name.startswith(ENCODER)}
         return {**encoder, **self.actor.values()}
 
     def rows(self, part: Trajectory, reward: Tensor) -> Tensor:
-        """Transitions with this ``reward`` as the rows that ``update`` takes, ``(task, env, episode, step, row)``."""
+        """Return transitions with this ``reward`` as rows for ``update``, ``(task, env, episode, step, row)``."""
         inputs = self.learner.inputs
         numbers = torch.stack([self.config.reward_scale * reward, (~part.terminated).to(reward.dtype)], -1)
         observation, after = (inputs.observation({}, seen) for seen in (part.observation, part.next_observation()))
@@ -63,12 +68,17 @@ class SAC:
     def update(
         self, batch: Tensor, elements: Tensor, member: Tensor, progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """One step of everything; returns what to log.
+        """Take one step of critics, encoder, actor, entropy and targets, and return what to log.
 
-        ``batch`` is ``(task, n, row)``; the contexts are ``elements`` ``(task, m, n_element)``, where ``member``.
+        Args:
+            batch: transitions ``(task, n, row)``.
+            elements: contexts ``(task, m, n_element)``.
+            member: which of the elements belong to the context, ``(task, m)``.
+            progress: share of training that is done, in [0, 1].
+            generator: draws the noise of z and of the actions.
         """
         config = self.config
-        for adam in (self.critic, self.actor, self.entropy):
+        for adam in self._adams.values():
             adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
         observation, action, reward, alive, after = batch.split(self.learner.row, -1)
 
@@ -124,7 +134,7 @@ class SAC:
         return action, log_prob, distribution
 
     def _twins(self, params: Params, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        """Both critics' values ``(2, task, n, 1)``."""
+        """Return both critics' values ``(2, task, n, 1)``."""
         rows = torch.cat([observation, z, action], -1)
         both = rows.flatten(0, 1).expand(2, -1, -1)
         values: Tensor = self.q(params, both, Q).unflatten(1, rows.shape[:2])
@@ -134,12 +144,13 @@ class SAC:
         return self._twins(params, observation, action, z).amin(0)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Critics, targets and Adam's moments, for an exact resume."""
+        """Return critics, targets and Adam's moments, for an exact resume."""
         own = {name: value for name, value in self.critic.values().items() if not name.startswith(ENCODER)}
-        adams = {"critic": self.critic, "actor": self.actor, "entropy": self.entropy}
-        moments = {f"{which}.{name}": x for which, adam in adams.items() for name, x in adam.state_dict().items()}
-        targets = {f"target.{name}": value.clone() for name, value in self.target.items()}
-        return {**own, **targets, **moments, **self.entropy.values()}
+        adams = {
+            name: x for which, adam in self._adams.items() for name, x in prefixed(which, adam.state_dict()).items()
+        }
+        targets = prefixed("target", {name: value.clone() for name, value in self.target.items()})
+        return {**own, **targets, **adams, **self.entropy.values()}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Continue from ``state_dict``."""
@@ -148,8 +159,7 @@ class SAC:
                 for name, value in params.items():
                     if name in saved:
                         value.copy_(saved[name])
-            for name, value in self.target.items():
-                value.copy_(saved[f"target.{name}"])
-        for which, adam in (("critic", self.critic), ("actor", self.actor), ("entropy", self.entropy)):
-            prefix = f"{which}."
-            adam.load_state_dict({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
+            for name, value in with_prefix("target", saved).items():
+                self.target[name].copy_(value)
+        for which, adam in self._adams.items():
+            adam.load_state_dict(with_prefix(which, saved))

@@ -1,6 +1,7 @@
-"""RL² as an agent."""
+"""The agent RL²."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -20,9 +21,10 @@ _FEW = 10  # episodes of a trial whose returns are logged one by one
 
 
 class RL2(Algorithm):
-    """RL²: a recurrent policy whose memory lives through the episodes of a trial (Duan et al. 2016).
+    """Trains a policy whose memory lives through the episodes of a trial: RL² (Duan et al. 2016).
 
-    Presets: ``default``, our recipe for GridNavi and other small families; ``bandit``, ``bandit-wide``, ``bandit-10``,
+    A subclass with another learner or another loss names it in ``learner_class`` or ``outer_class``. Presets:
+    ``default``, our recipe for GridNavi and other small families; ``bandit``, ``bandit-wide``, ``bandit-10``,
     ``tabular``, ``control`` and ``locomotion``.
     """
 
@@ -31,10 +33,10 @@ class RL2(Algorithm):
     presets: ClassVar[Mapping[str, RL2Config]] = PRESETS
     config: RL2Config
     learner_class: ClassVar[type[RL2Learner]] = RL2Learner
+    outer_class: ClassVar[type[TrialPPO]] = TrialPPO
     learner: RL2Learner
 
     def build_learner(self) -> RL2Learner:
-        self._outer: TrialPPO | None = None
         steps = self.episodes * self.family.horizon
         return self.learner_class(self.family.observation_space, self.family.action_space, self.config, steps)
 
@@ -43,43 +45,49 @@ class RL2(Algorithm):
 
     @property
     def episodes(self) -> int:
-        """Of a trial."""
+        """Episodes of a trial."""
         return self.config.episodes or self.family.episodes_per_trial
 
     @property
     def evaluation_points(self) -> int:
         return self.episodes
 
-    @property
+    @cached_property
     def outer(self) -> TrialPPO:
         """The outer loop's optimiser, made when training begins."""
-        if self._outer is None:
-            self._outer = TrialPPO(self.learner, self.params)
-        return self._outer
+        return self.outer_class(self.learner, self.params)
 
     def train_iteration(self) -> tuple[int, dict[str, float]]:
         trajectory = self.collect()
         logged = self.update(trajectory, self.generator("order", self.iteration))
         # After the update, whose likelihood ratios are those of the parameters that collected.
-        self.params = self.learner.inputs.with_data(self.params, trajectory)
+        self.params = self.learner.inputs.update_statistics(self.params, trajectory)
         metrics = _returns(trajectory) | {f"train/{name}": value for name, value in logged.items()}
         if LOG_STD in self.params:
             metrics["train/std"] = float(self.params[LOG_STD].exp().mean())
         return trajectory.environment_steps, metrics
 
     def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:
-        """Train ``self.params`` on trials collected with them; returns what to log."""
+        """Train ``self.params`` on trials collected with them, and return what to log."""
         self.params, logged = self.outer.update(self.params, trajectory, self.progress, generator)
         return logged
 
     def collect(self) -> Trajectory:
-        """Whole trials of new training tasks."""
+        """Collect whole trials of new training tasks, with their log-probabilities and values."""
         state = self.learner.initial(self.params, self.config.tasks)
-        trials, _ = rollout(self.learner, self.params, state, self.training_batch(), n_envs=1, episodes=self.episodes)
+        trials, _ = rollout(
+            self.learner,
+            self.params,
+            state,
+            self.training_batch(),
+            n_envs=1,
+            episodes=self.episodes,
+            context=self.rollouts,
+        )
         return self.learner.with_log_probs_and_values(self.params, trials)
 
     def training_batch(self) -> Batch:
-        """Environments with the tasks of this iteration."""
+        """Make environments with the training tasks of this iteration."""
         n = self.config.tasks
         tasks = self.family.splits.train(stream_keys(n, self.seed, "task", self.iteration))
         return self.family.batch(tasks, stream_keys(n, self.seed, "train", self.iteration), self.device)
@@ -88,12 +96,12 @@ class RL2(Algorithm):
         return self.outer.state_dict()
 
     def load_training_state(self, saved: dict[str, Tensor]) -> None:
-        self._outer = None  # its parameters are those before the load
+        vars(self).pop("outer", None)  # its parameters are those before the load
         self.outer.load_state_dict(saved)
 
 
 def _returns(trajectory: Trajectory) -> dict[str, float]:
-    """Mean return by episode of the trial, or of the first and the last one where there are many, and of the trial."""
+    """Return the mean return of each episode, or of the first and the last where there are many, and of the trial."""
     by_episode = trajectory.returns.mean((0, 1)).tolist()
     if len(by_episode) == 1:
         return {"rollout/return": by_episode[0]}

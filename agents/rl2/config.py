@@ -1,78 +1,48 @@
 """Configuration of RL² and its presets."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from metarl.core.config import above, at_least, between, check_config
-from metarl.core.errors import MetaRLError
+from metarl.adapt.memory.registry import check_memory
+from metarl.core.config import Count, Discount, Fraction, NonNegative, Positive, at_least, between, check_config
+from metarl.core.plugins import ENCODERS, MEMORIES, plugin_field
 
 
 @dataclass(frozen=True, kw_only=True)
 class RL2Config:
-    """RL². The defaults are our recipe for GridNavi; ``PRESETS`` holds those for other families."""
+    """Settings of RL²: the defaults are our recipe for GridNavi, ``PRESETS`` holds those for other families."""
 
-    total_timesteps: int = 3_000_000  # environment steps of training
-    tasks: int = 128  # trials per iteration
-    episodes: int | None = None  # of a trial; as many as the family says unless given
+    total_timesteps: Count = 3_000_000  # environment steps of training
+    tasks: Count = 128  # trials collected in an iteration, each on a task of its own
+    episodes: Count | None = None  # episodes of a trial; as many as the family says unless given
 
-    memory: Literal["gru", "lstm", "transformer", "external", "snail"] = "gru"
-    width: int = 64  # of the memory
-    layers: int = 2  # transformer, snail
-    attention_heads: int = 4  # transformer; they share the width. external: its reads; they share half of the width
-    embedding: int = 64  # width of the layer before the memory; 0 for none
-    head: tuple[int, ...] = (64,)  # hidden layers of the policy and of the value; none for linear ones
-    activation: Literal["tanh", "relu"] = "tanh"  # of the heads
-    initial_std: float = 0.6  # of a Gaussian policy, in its [-1, 1]
-    squash: bool = False  # actions through tanh; else they are clipped after their log-probability was taken
-    normalise_observations: bool = False  # by running statistics
-    normalise_rewards: bool = True  # what the memory sees by running statistics, what is learned by the return's scale
+    memory: str = plugin_field("gru", MEMORIES)  # gru, lstm, transformer, external, snail, or module:Class
+    memory_options: tuple[str, ...] = ()  # field=value of the memory's own config, where not its default
+    encoder: str = plugin_field("", ENCODERS)  # module:Name that makes a torch module for an observation's shape
+    width: Count = 64  # numbers that are read from the memory
+    embedding: Annotated[int, at_least(0)] = 64  # width of the layer before the memory; 0 for none
+    head: tuple[Count, ...] = (64,)  # widths of the hidden layers of policy and value; none for linear heads
+    activation: Literal["tanh", "relu"] = "tanh"  # nonlinearity of the heads
+    initial_std: Positive = 0.6  # standard deviation of a Gaussian policy before training, in its [-1, 1]
+    squash: bool = False  # whether actions go through tanh; else they are clipped after their log-probability was taken
+    normalise_observations: bool = False  # whether observations are standardised by running statistics
+    normalise_rewards: bool = True  # whether the memory sees standardised rewards, and PPO returns of deviation 1
 
-    gamma: float = 0.95
-    gae_lambda: float = 0.95
-    learning_rate: float = 1e-3  # Adam
-    final_learning_rate: float = 0.02  # fraction left at the end, falling linearly
-    epochs: int = 4
-    minibatches: int = 4  # of whole trials
-    clip: float = 0.2
-    value_coef: float = 0.5
-    entropy_coef: float = 0.03
-    final_entropy: float = 0.0  # fraction of the coefficient left at the end, falling linearly
-    max_grad_norm: float = 0.5
+    gamma: Discount = 0.95  # discount of a step
+    gae_lambda: Fraction = 0.95  # λ of generalised advantage estimation
+    learning_rate: Positive = 1e-3  # Adam's at the start
+    final_learning_rate: Fraction = 0.02  # fraction of it at the end, after a linear decay
+    epochs: Count = 4  # passes over an iteration's trials
+    minibatches: int = 4  # parts of whole trials that a pass is made in
+    clip: Positive = 0.2  # PPO's clipping range of the likelihood ratio (Schulman et al. 2017, equation 7)
+    value_coef: NonNegative = 0.5  # weight of the value's Huber loss
+    entropy_coef: NonNegative = 0.03  # weight of the policy's entropy at the start
+    final_entropy: Fraction = 0.0  # fraction of it at the end, after a linear decay
+    max_grad_norm: Positive = 0.5  # norm to which greater gradients are scaled
 
     def __post_init__(self) -> None:
-        check_config(
-            self,
-            {
-                "total_timesteps": at_least(1),
-                "tasks": at_least(1),
-                "episodes": at_least(1),
-                "width": at_least(1),
-                "layers": at_least(1),
-                "attention_heads": at_least(1),
-                "embedding": at_least(0),
-                "head": at_least(1),
-                "initial_std": above(0),
-                "gamma": above(0, up_to=1),
-                "gae_lambda": between(0, 1),
-                "learning_rate": above(0),
-                "final_learning_rate": between(0, 1),
-                "epochs": at_least(1),
-                "minibatches": between(1, self.tasks),
-                "clip": above(0),
-                "value_coef": at_least(0),
-                "entropy_coef": at_least(0),
-                "final_entropy": between(0, 1),
-                "max_grad_norm": above(0),
-            },
-        )
-        heads = self.attention_heads
-        uneven = self.memory == "transformer" and self.width % heads
-        if uneven or (self.memory == "external" and self.width < 2 * heads):
-            raise MetaRLError(
-                f"{type(self).__name__}(memory={self.memory!r}, width={self.width}, attention_heads={heads}): heads of "
-                "a transformer divide its width, an external memory has at least two numbers of it for each; choose a "
-                "width that is a multiple of twice the heads."
-            )
+        check_config(self, {"minibatches": between(1, self.tasks)})
+        check_memory(self.memory, self.width, self.memory_options)
 
 
 # A pull's reward is mostly noise, and so is what follows: a shorter trace learns in a third of the pulls that .95
@@ -101,7 +71,7 @@ PRESETS: dict[str, RL2Config] = {
         total_timesteps=36_000_000,
         tasks=256,
         memory="transformer",
-        layers=1,
+        memory_options=("layers=1",),
         embedding=128,
         head=(128,),
         activation="relu",

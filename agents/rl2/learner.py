@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from metarl.adapt.memory.registry import make_memory
-from metarl.adapt.memory.transitions import TransitionInput
+from metarl.adapt.transitions import TransitionInput
 from metarl.agents.rl2.config import RL2Config
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
 from metarl.core.normalisation import trained
+from metarl.core.plugins import import_named
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, Params, State, Transition
 
@@ -25,11 +26,14 @@ _EMBEDDING = "embedding."
 
 
 class RL2Learner(MetaLearner):
-    """RL² (Duan et al. 2016; Wang et al. 2016). The state is the memory, and whether an episode begins.
+    """A policy and a value on a memory and the observation (Duan et al. 2016, "RL²"; Wang et al. 2016).
 
     The memory lives for a trial. It takes in whole transitions, an episode's last one with its reward and its end
-    among them; the policy and the value are heads on (memory, observation). A transformer looks back on the last
-    ``capacity`` of them.
+    among them. The state is the memory, and whether an episode begins.
+
+    Args:
+        config: which memory, and how large memory and heads are.
+        capacity: transitions of a trial, all of which the memory has to hold.
     """
 
     online = True
@@ -44,16 +48,16 @@ class RL2Learner(MetaLearner):
         capacity: int = 1000,
     ) -> None:
         self.config = config
-        self.inputs = TransitionInput(observation_space, action_space)
+        encoder = import_named(config.encoder) if config.encoder else None
+        self.inputs = TransitionInput(observation_space, action_space, encoder)
         self.action_noise = self.inputs.actions.noise
         self.embedding = MLP((self.inputs.size, config.embedding), output_gain=2**0.5)
         self.memory = make_memory(
             config.memory,
             config.embedding or self.inputs.size,
             config.width,
-            layers=config.layers,
-            heads=config.attention_heads,
-            capacity=capacity,
+            capacity,
+            config.memory_options,
         )
         n_features = self.n_context + self.inputs.n_observation
         self.actor = MLP((n_features, *config.head, self.inputs.n_action), config.activation)
@@ -61,12 +65,12 @@ class RL2Learner(MetaLearner):
 
     @property
     def n_context(self) -> int:
-        """How many numbers of the memory the heads see."""
+        """Return how many numbers of the memory the heads see."""
         return self.memory.width
 
     def init(self, generator: torch.Generator) -> Params:
-        """Parameters before training."""
-        params: Params = {}
+        """Return parameters before training."""
+        params = self.inputs.init(generator)
         if self.config.embedding:
             params |= {_EMBEDDING + name: value for name, value in self.embedding.init(generator).items()}
         params |= self.memory.init(generator)
@@ -74,10 +78,13 @@ class RL2Learner(MetaLearner):
             params |= {prefix + name: value for name, value in head.init(generator).items()}
         if self.inputs.actions.axes:
             params[LOG_STD] = torch.full((self.inputs.actions.axes,), float(np.log(self.config.initial_std)))
-        return params | self.inputs.initial_moments(self.config.normalise_observations, self.config.normalise_rewards)
+        return params | self.inputs.init_statistics(self.config.normalise_observations, self.config.normalise_rewards)
+
+    def prepare(self, params: Params) -> Params:
+        return self.inputs.prepare(params)
 
     def policy_params(self, params: Params) -> Params:
-        """What the policy's and the value's losses train."""
+        """Return the parameters that the policy's and the value's losses train."""
         return trained(params)
 
     def initial(self, params: Params, n_tasks: int) -> State:
@@ -93,13 +100,13 @@ class RL2Learner(MetaLearner):
     def act(
         self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
-        """Sample actions and record their log-probabilities; ``with_log_probs_and_values`` adds what training needs."""
+        """Sample actions and record what the heads saw; ``with_log_probs_and_values`` adds what training needs."""
         features = self._features_now(params, state, observation)
         distribution = self.distribution(self.actions(params, features))
         return distribution.mode() if deterministic else distribution.sample(noise), {FEATURES: features}
 
     def with_log_probs_and_values(self, params: Params, trajectory: Trajectory) -> Trajectory:
-        """The trajectory with ``log_prob`` and ``value``, of all its steps at once rather than one after the other."""
+        """Return the trajectory with ``log_prob`` and ``value``, computed for all its steps at once."""
         features = trajectory.record[FEATURES]
         with torch.no_grad():
             outputs = self.heads(params, features)
@@ -117,7 +124,7 @@ class RL2Learner(MetaLearner):
         return self.heads(params, features), state
 
     def features(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
-        """What the heads see at every step, ``(task, 1, episode, step, feature)``, and the state at the end."""
+        """Return what the heads see at every step, ``(task, 1, episode, step, feature)``, and the state at the end."""
         self.check_n_envs(trajectory)
         trajectory = trajectory.filled()
         before, state = self.remember(params, state, trajectory)
@@ -125,9 +132,9 @@ class RL2Learner(MetaLearner):
         return torch.cat([self.context(params, before), seen], -1), state
 
     def remember(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
-        """What the memory says before every step, ``(task, 1, episode, step, width)``, and the state at the end.
+        """Return what the memory says before every step, ``(task, 1, episode, step, width)``, and the state at the end.
 
-        The padding of ``trajectory`` is ``filled``.
+        The padding of ``trajectory`` must be ``filled``.
         """
         axes = trajectory.reward.shape[1:]
         rows = self._embedded(params, self.inputs.of_trajectory(params, trajectory).flatten(1, 3))
@@ -136,22 +143,22 @@ class RL2Learner(MetaLearner):
         return before.unflatten(1, axes), {**memory, START: torch.zeros_like(state[START])}
 
     def context(self, params: Params, read: Tensor) -> Tensor:
-        """What the heads see of what the memory says."""
+        """Return what the heads see of what the memory says, ``(..., n_context)`` of ``(..., width)``."""
         return read
 
     def heads(self, params: Params, features: Tensor) -> Outputs:
-        """Distribution parameters and ``value`` for features ``(..., feature)``."""
+        """Return distribution parameters and ``value`` for features ``(..., feature)``."""
         return {**self.actions(params, features), "value": self.critic(params, features, "critic.")[..., 0]}
 
     def actions(self, params: Params, features: Tensor) -> Outputs:
-        """Distribution parameters alone."""
+        """Return the distribution parameters alone, for features ``(..., feature)``."""
         return self.inputs.actions.outputs(self.actor(params, features, "actor."), params.get(LOG_STD))
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:
         return distribution_of(outputs, self.config.squash)
 
     def belief(self, params: Params, state: State) -> Tensor:
-        """What the memory says, ``(task, width)``."""
+        """Return what the memory says, ``(task, width)``."""
         return self.memory.read(params, state)
 
     def _features_now(self, params: Params, state: State, observation: Tensor) -> Tensor:

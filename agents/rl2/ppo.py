@@ -9,24 +9,22 @@ from torch.nn import functional
 from metarl.agents.rl2.learner import FEATURES, RL2Learner
 from metarl.core.advantages import discounted_returns, generalised_advantage, next_value_trial
 from metarl.core.losses import clipped_surrogate, masked_mean
-from metarl.core.normalisation import deviation, initial_moments, with_data
+from metarl.core.normalisation import Standardiser
 from metarl.core.optimiser import Adam, linear_decay
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
 
-_RETURN = "return"  # the moments of the discounted return, by which rewards are scaled
-
 
 @dataclass(frozen=True)
 class Targets:
-    """What a trial's steps are worth, ``(task, env, episode, step)``."""
+    """Advantages and regression targets of a trial's steps, ``(task, env, episode, step)``."""
 
     advantage: Tensor  # mean 0, standard deviation 1 over all of them
-    value: Tensor  # what the value should have been
+    value: Tensor  # target of the value
 
 
 def trial_targets(trajectory: Trajectory, gamma: float, gae_lambda: float, scale: float = 1.0) -> Targets:
-    """Advantages over whole trials, of rewards times ``scale``: no cut between the episodes of a trial."""
+    """Compute generalised advantages over whole trials, of rewards times ``scale``, without a cut between episodes."""
     valid, value = trajectory.valid, trajectory.record["value"]
     reward = trajectory.reward * scale
     following = next_value_trial(value, valid)
@@ -39,25 +37,30 @@ def trial_targets(trajectory: Trajectory, gamma: float, gae_lambda: float, scale
 
 
 class TrialPPO:
-    """Adam on the clipped surrogate, several epochs on minibatches of whole trials."""
+    """Trains policy and value by Adam on the clipped surrogate, in epochs of minibatches of whole trials.
+
+    Schulman et al. 2017, equations 7 and 9; the value's loss is Huber's.
+    """
 
     def __init__(self, learner: RL2Learner, params: Params) -> None:
         self.learner, self.config = learner, learner.config
         self.adam = Adam(learner.policy_params(params), self.config.learning_rate, self.config.max_grad_norm)
-        self.moments = initial_moments(_RETURN)
+        self._return = Standardiser("return")  # by whose deviation rewards are scaled
+        self.return_statistics = self._return.init()
 
     def update(
         self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
     ) -> tuple[Params, dict[str, float]]:
-        """New parameters after training on trials collected with ``params``, and what to log."""
+        """Return new parameters after training on trials collected with ``params``, and what to log."""
         config = self.config
         trajectory = trajectory.filled()  # NaN in the padding would reach the gradient: zero times NaN is NaN
         self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
         entropy_coef = linear_decay(config.entropy_coef, config.final_entropy, progress)
         if config.normalise_rewards:
             joined = trajectory.reward.flatten(2), trajectory.valid.flatten(2)
-            self.moments = with_data(self.moments, _RETURN, discounted_returns(*joined, config.gamma), joined[1])
-        scale = 1 / float(deviation(self.moments, _RETURN)) if config.normalise_rewards else 1.0
+            returns = discounted_returns(*joined, config.gamma)
+            self.return_statistics = self._return.update(self.return_statistics, returns, joined[1])
+        scale = 1 / float(self._return.deviation(self.return_statistics)) if config.normalise_rewards else 1.0
         targets = trial_targets(trajectory, config.gamma, config.gae_lambda, scale)
         buffers = {name: value for name, value in params.items() if name not in self.adam.params}
         fixed = None if self.learner.trains_memory else trajectory.record[FEATURES]
@@ -70,6 +73,10 @@ class TrialPPO:
                 )
                 self.adam.minimise(loss)
         return {**params, **self.adam.values()}, {name: float(value) for name, value in parts.items()}
+
+    def surrogate(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the policy's objective at every step, to be maximised, and where it is clipped; all ``(...)``."""
+        return clipped_surrogate(log_prob, old_log_prob, advantage, self.config.clip)
 
     def _loss(
         self,
@@ -86,8 +93,8 @@ class TrialPPO:
         else:
             outputs = self.learner.heads(params, fixed[rows])
         distribution = self.learner.distribution(outputs)
-        gain, outside = clipped_surrogate(
-            distribution.log_prob(part.action), part.record["log_prob"], targets.advantage[rows], self.config.clip
+        gain, outside = self.surrogate(
+            distribution.log_prob(part.action), part.record["log_prob"], targets.advantage[rows]
         )
         error = functional.huber_loss(outputs["value"], targets.value[rows], reduction="none")
         policy, value, entropy, clipped = (
@@ -98,10 +105,10 @@ class TrialPPO:
         return loss, {name: x.detach() for name, x in named.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Adam's moments and those of the return, for an exact resume."""
-        return {**self.adam.state_dict(), **self.moments}
+        """Return Adam's state and the return's statistics, for an exact resume."""
+        return {**self.adam.state_dict(), **self.return_statistics}
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Continue from ``state_dict``."""
         self.adam.load_state_dict(saved)
-        self.moments = {name: saved[name] for name in self.moments}
+        self.return_statistics = {name: saved[name] for name in self.return_statistics}

@@ -36,13 +36,13 @@ class VariBAD(RL2):
 
     @property
     def belief(self) -> BeliefTraining:
-        """What trains the belief, made when training begins."""
+        """Return what trains the belief, made when training begins."""
         if self._belief is None:
             self._belief = BeliefTraining(self.learner, self.params, self.generator("decoder"))
         return self._belief
 
     def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:
-        """PPO on the beliefs that the trials were collected with, and only then better beliefs."""
+        """Train the policy on the beliefs that the trials were collected with, and only then the beliefs."""
         logged = super().update(trajectory, generator)
         self._buffer.add(trajectory)
         parts: dict[str, Tensor] = {}

@@ -10,7 +10,7 @@ from metarl.core.trajectory import Trajectory
 
 
 class TrialBuffer:
-    """Whole trials, the newest ``capacity`` of them, without what was recorded of the policy."""
+    """Keep the newest ``capacity`` trials, without what was recorded of the policy."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -23,13 +23,13 @@ class TrialBuffer:
         self._trials = every.tasks(slice(max(0, every.n_tasks - self.capacity), None))
 
     def sample(self, n: int, generator: torch.Generator) -> Trajectory:
-        """``n`` of the trials, each at most once; all where there are fewer."""
+        """Return ``n`` of the trials, each at most once; all where there are fewer."""
         assert self._trials is not None, "nothing was added yet"
         rows = torch.randperm(self._trials.n_tasks, generator=generator)[:n]
         return self._trials.tasks(rows.to(self._trials.reward.device))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The trials as tensors, for an exact resume."""
+        """Return the trials as tensors, for an exact resume."""
         if self._trials is None:
             return {}
         values = {f.name: getattr(self._trials, f.name) for f in fields(Trajectory)}

@@ -1,49 +1,42 @@
 """Configuration of VariBAD and its presets."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from metarl.agents.rl2.config import RL2Config
-from metarl.core.config import above, at_least, between, check_config, items
+from metarl.core.config import Count, NonNegative, Positive, above, at_least, between, check_config, items
+from metarl.core.errors import MetaRLError
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariBADConfig(RL2Config):
-    """RL²'s configuration, and the belief's. The defaults are our recipe for GridNavi."""
+    """Settings of VariBAD: RL²'s and those of the belief; the defaults are our recipe for GridNavi."""
 
-    total_timesteps: int = 5_000_000
-    tasks: int = 64
-    epochs: int = 8  # its policy is a small network on beliefs that are computed once, so an epoch costs little
+    total_timesteps: Count = 5_000_000  # environment steps of training
+    tasks: Count = 64  # trials of an iteration
+    epochs: Count = 8  # its policy is a small network on beliefs that are computed once, so an epoch costs little
 
-    latent: int = 5  # dimensions of the belief
-    decoder: tuple[int, ...] = (64, 32)  # hidden layers
-    vae_learning_rate: float = 2e-3
-    vae_updates: int = 6  # an iteration
-    vae_tasks: int = 32  # trials an update
-    vae_beliefs: int = 12  # steps of a trial whose beliefs are decoded, drawn anew at every update
-    vae_targets: int = 60  # steps of the trial that each of them has to explain
-    kl_coef: float = 0.01
-    reward_coef: float = 1.0
-    state_coef: float = 0.0  # of the next observation; for families whose dynamics vary
-    buffer: int = 1024  # last trials that the belief is trained on
+    latent: Count = 5  # dimensions of the belief
+    decoder: Annotated[tuple[int, ...], items(at_least(1))] = (64, 32)  # widths of the decoder's hidden layers
+    vae_learning_rate: Positive = 2e-3  # Adam's step size for the belief
+    vae_updates: Count = 6  # updates of the belief in an iteration
+    vae_tasks: int = 32  # trials of such an update
+    vae_beliefs: Count = 12  # steps of a trial whose beliefs are decoded, drawn anew at every update
+    vae_targets: Count = 60  # steps of the trial that each of these beliefs has to explain
+    kl_coef: NonNegative = 0.01  # weight of the belief's KL to the one before it
+    reward_coef: NonNegative = 1.0  # weight of the reward's squared error
+    state_coef: float = 0.0  # weight of the next observation's squared error, for families whose dynamics vary
+    buffer: Count = 1024  # last trials on which the belief is trained
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_config(
-            self,
-            {
-                "latent": at_least(1),
-                "decoder": items(at_least(1)),
-                "vae_learning_rate": above(0),
-                "vae_updates": at_least(1),
-                "vae_tasks": between(1, self.buffer),
-                "vae_beliefs": at_least(1),
-                "vae_targets": at_least(1),
-                "kl_coef": at_least(0),
-                "reward_coef": at_least(0),
-                "state_coef": above(0) if self.reward_coef == 0 else at_least(0),
-                "buffer": at_least(1),
-            },
-        )
+        if self.encoder and self.state_coef:
+            raise MetaRLError(
+                f"VariBADConfig(encoder={self.encoder!r}, state_coef={self.state_coef}): features that are trained are "
+                "no target of a decoder; set state_coef=0."
+            )
+        least = above(0) if self.reward_coef == 0 else at_least(0)
+        check_config(self, {"vae_tasks": between(1, self.buffer), "state_coef": least})
 
 
 PRESETS: dict[str, VariBADConfig] = {

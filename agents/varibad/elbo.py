@@ -1,4 +1,4 @@
-"""What trains VariBAD's belief: the evidence lower bound of whole trials (Zintgraf et al. 2020, equations 8 to 10)."""
+"""The evidence lower bound of whole trials, which trains VariBAD's belief (Zintgraf et al. 2020, equations 8 to 10)."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ DECODER = "decoder."
 
 
 class ELBO:
-    """The decoder and the bound. A belief at any step has to explain the whole trial, the past and the future.
+    """Compute the bound: a belief at any step has to explain the whole trial, the past and the future.
 
     The decoder serves training alone, so its parameters are here and not among the learner's.
     """
@@ -30,15 +30,19 @@ class ELBO:
         self._rest = MLP((*self.config.decoder, n_outputs), "relu", output_gain=1.0)
 
     def init(self, generator: torch.Generator) -> Params:
-        """The decoder's parameters before training."""
+        """Return the decoder's parameters before training."""
         first = {f"{DECODER}first.{name}": value for name, value in self._first.init(generator).items()}
         return first | {f"{DECODER}rest.{name}": value for name, value in self._rest.init(generator).items()}
 
     def decode(self, params: Params, z: Tensor, transitions: Tensor) -> tuple[Tensor, Tensor]:
-        """Reward ``(task, belief, step)`` and next observation of each transition, by each of the beliefs' samples.
+        """Return reward and next observation of each transition, as each belief's sample explains them.
 
-        ``z`` is ``(task, belief, latent)``, ``transitions`` ``(task, step, n)``. The next observation is decoded
-        from a transition that leaves it out.
+        Args:
+            z: samples ``(task, belief, latent)``.
+            transitions: ``(task, step, n)``; the next observation is decoded from one that leaves it out.
+
+        Returns:
+            ``(task, belief, step)`` and ``(task, belief, step, n_observation)``.
         """
         weight, bias = params[f"{DECODER}first.0.weight"], params[f"{DECODER}first.0.bias"]
         of_z = functional.linear(z, weight[:, : z.shape[-1]], bias)[:, :, None]
@@ -57,7 +61,7 @@ class ELBO:
     def loss(
         self, params: Params, trajectory: Trajectory, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Minus the bound, a mean over trials and beliefs, and its parts.
+        """Return minus the bound, a mean over trials and beliefs, and its parts.
 
         Of the beliefs and of the steps that they have to explain some are drawn, the sum over the steps of a trial
         being estimated from them. The prior of a belief is the one before it (equation 10), of the first a standard
@@ -66,7 +70,7 @@ class ELBO:
         config, learner, device = self.config, self.learner, trajectory.reward.device
         trajectory = trajectory.filled()
         read, _ = learner.remember(params, learner.initial(params, trajectory.n_tasks), trajectory)
-        mean, log_variance = learner.moments(params, read.flatten(1, 3))
+        mean, log_variance = learner.gaussian(params, read.flatten(1, 3))
         valid = trajectory.valid.flatten(1)
         # The belief after an episode's last step is first read in the padding behind it, if there is any, so only the
         # padding behind the whole trial is left out.
@@ -97,7 +101,7 @@ class ELBO:
 
 
 class BeliefTraining:
-    """Adam on the bound: of the memory, the belief and the decoder."""
+    """Take Adam's steps on the bound, of the memory, the belief and the decoder."""
 
     def __init__(self, learner: VariBADLearner, params: Params, generator: torch.Generator) -> None:
         self.elbo = ELBO(learner)
@@ -110,7 +114,7 @@ class BeliefTraining:
     def update(
         self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
     ) -> tuple[Params, dict[str, Tensor]]:
-        """New parameters after one step on these trials, and what to log."""
+        """Return new parameters after one step on these trials, and what to log."""
         # It falls as the policy's does, which would otherwise end on beliefs that still move.
         config = self.elbo.config
         self.adam.learning_rate = linear_decay(config.vae_learning_rate, config.final_learning_rate, progress)
@@ -120,7 +124,7 @@ class BeliefTraining:
         return {name: learned.get(name, value) for name, value in params.items()}, parts
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The decoder and Adam's moments, for an exact resume."""
+        """Return the decoder and Adam's state, for an exact resume."""
         decoder = {name: value for name, value in self.adam.values().items() if name.startswith(DECODER)}
         return {**decoder, **self.adam.state_dict()}
 
@@ -134,7 +138,7 @@ class BeliefTraining:
 
 
 def _kl_to_previous(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL ``(task, step)`` of every belief ``(task, step, latent)`` to the one before it, the first to a normal.
+    """Return the KL ``(task, step)`` of each belief ``(task, step, latent)`` to the one before, the first to N(0, 1).
 
     All padding behind an episode holds the belief after the episode's last step: its first step has that belief's
     distance, and the others none.
@@ -146,7 +150,7 @@ def _kl_to_previous(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def _draw(valid: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Indices ``(task, n)`` of valid steps, different ones where there are enough."""
+    """Return indices ``(task, n)`` of valid steps, different ones where there are enough."""
     score = torch.rand(valid.shape, generator=generator).to(valid.device).masked_fill(~valid, -1)
     order = score.argsort(1, descending=True)
     count = valid.sum(1, keepdim=True)

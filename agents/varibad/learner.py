@@ -15,7 +15,7 @@ _HEADS = ("actor.", "critic.")
 
 
 class VariBADLearner(RL2Learner):
-    """VariBAD (Zintgraf et al. 2020, section 3): the policy sees a Gaussian belief of the task.
+    """A policy on a Gaussian belief of the task (Zintgraf et al. 2020, "VariBAD", section 3).
 
     The belief is trained to explain the trial's rewards and states, see ``ELBO``; the policy's gradient does not reach
     it.
@@ -31,7 +31,7 @@ class VariBADLearner(RL2Learner):
 
     @cached_property
     def projection(self) -> MLP:
-        """From what the memory says to the belief."""
+        """Return the linear map from what the memory says to the belief."""
         return MLP((self.config.width, 2 * self.config.latent), output_gain=0.1)
 
     def init(self, generator: torch.Generator) -> Params:
@@ -41,14 +41,14 @@ class VariBADLearner(RL2Learner):
     def policy_params(self, params: Params) -> Params:
         return {name: value for name, value in params.items() if name.startswith(_HEADS)}
 
-    def moments(self, params: Params, read: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the variance of the belief, each ``(..., latent)``, from what the memory says."""
+    def gaussian(self, params: Params, read: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance of the belief, each ``(..., latent)``, from what the memory says."""
         mean, log_variance = self.projection(params, read, _BELIEF).chunk(2, -1)
         return mean, log_variance
 
     def context(self, params: Params, read: Tensor) -> Tensor:
-        return torch.cat(self.moments(params, read), -1)
+        return torch.cat(self.gaussian(params, read), -1)
 
     def belief(self, params: Params, state: State) -> Tensor:
-        """Mean and logarithm of the variance, ``(task, 2 latent)``."""
+        """Return mean and log variance of the belief, ``(task, 2 latent)``."""
         return self.context(params, self.memory.read(params, state))

@@ -1,13 +1,13 @@
-"""When episodes began and when they run out: what every engine counts."""
+"""Counting of episodes and steps, as every engine does it."""
 
 import torch
 from torch import Tensor
 
 
 class Clock:
-    """Number of the episode and steps since its start, of n environments.
+    """Counts the episode and the steps since its start for each of n environments.
 
-    Plain integers as long as all run in lockstep, tensors ``(environment,)`` once some were reset on their own.
+    Both are plain integers as long as all run in lockstep, and tensors ``(environment,)`` once some were reset alone.
     """
 
     def __init__(self, n: int, horizon: int, device: torch.device) -> None:
@@ -17,7 +17,7 @@ class Clock:
         self.never = torch.zeros(n, dtype=torch.bool, device=device)
 
     def restart(self, episode: int | Tensor, rows: Tensor | None) -> None:
-        """Begin this episode in all environments, or where ``rows`` is true."""
+        """Begin episode number ``episode`` in all environments, or where ``rows`` ``(environment,)`` is true."""
         if rows is None:
             self.episode, self.elapsed = episode, 0
         else:
@@ -25,9 +25,9 @@ class Clock:
             self.episode = torch.where(rows, self.each(episode), self.each(self.episode))
 
     def tick(self, terminated: Tensor) -> Tensor:
-        """Count a step; returns which episodes run out of time with it rather than terminate.
+        """Count a step, and return which episodes are truncated by it, ``(environment,)``.
 
-        It is ``never`` itself, not to be written to, as long as all run in lockstep and time is left.
+        The result is ``never`` itself, not to be written to, as long as all run in lockstep and time is left.
         """
         self.elapsed = self.elapsed + 1
         if isinstance(self.elapsed, int) and self.elapsed < self.horizon:
@@ -35,7 +35,7 @@ class Clock:
         return (self.each(self.elapsed) >= self.horizon) & ~terminated
 
     def each(self, value: int | Tensor) -> Tensor:
-        """One number for each environment."""
+        """Expand a count to one for each environment, ``(environment,)``."""
         if isinstance(value, Tensor):
             return value
         return torch.full((self.n,), value, dtype=torch.int64, device=self.device)

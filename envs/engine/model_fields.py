@@ -1,6 +1,5 @@
-"""What tasks may write into a MuJoCo model, and how many models fit into memory: errors before anything is stepped."""
+"""Checks before anything is stepped: what tasks may write into a MuJoCo model, and how many models fit into memory."""
 
-import difflib
 import os
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from mujoco.batch import Batch as Simulations
 from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
-from metarl.envs.engine.physics import MujocoDeclaration
+from metarl.envs.engine.physics import MujocoDeclaration, closest
 
 _POSITIVE = ("body_mass", "body_inertia")  # of every body that has any
 _BYTES = 8  # of one of MuJoCo's numbers
@@ -22,15 +21,17 @@ Fields = dict[str, NDArray[np.float64]]
 
 
 def check_fields(family: MujocoDeclaration, fields: Fields, n: int) -> None:
-    """Raise where a field of the model cannot vary, or where a value ``(n, *shape)`` of it has the wrong shape, is not
-    finite, or is a mass or an inertia that is not positive.
+    """Check the fields of the model that tasks set, each ``(n, *shape)``.
+
+    Raises:
+        MetaRLError: a field cannot vary, has the wrong shape, is not finite, or is a mass or inertia of 0 or less.
     """
     for name, value in fields.items():
         _check(family, name, value, n)
 
 
 def write_fields(simulations: Simulations, fields: Fields, ids: NDArray[np.int64]) -> None:
-    """Give these simulations values of their own for fields of the model. What MuJoCo derives from them follows."""
+    """Write fields ``(len(ids), *shape)`` into the models of these simulations, and update what MuJoCo derives."""
     if not fields:
         return
     for name, value in fields.items():
@@ -41,9 +42,8 @@ def write_fields(simulations: Simulations, fields: Fields, ids: NDArray[np.int64
 def _check(family: MujocoDeclaration, name: str, value: NDArray[np.float64], n: int) -> None:
     where = f"{family.name}: physics() sets {name!r}"
     if name not in MODEL_FIELDS:
-        close = difflib.get_close_matches(name, MODEL_FIELDS, 1)
-        hint = f"; do you mean {close[0]!r}?" if close else "; see mujoco.batch.MODEL_FIELDS for those that can."
-        raise MetaRLError(f"{where}, which is no field of the model that can vary by simulation{hint}")
+        hint = closest(name, MODEL_FIELDS, "mujoco.batch.MODEL_FIELDS")
+        raise MetaRLError(f"{where}, which is no field of the model that can vary by simulation; {hint}")
     base = family.constant(name, np.empty(0))
     if tuple(value.shape) != (n, *base.shape):
         raise MetaRLError(
@@ -62,7 +62,7 @@ def _check(family: MujocoDeclaration, name: str, value: NDArray[np.float64], n: 
 
 
 def check_fits_memory(family: MujocoDeclaration, n: int) -> None:
-    """Raise where n simulations would take more memory than there is."""
+    """Raise a MetaRLError where n simulations would take more memory than is free."""
     model = family.model
     data = mujoco.MjData(model)
     numbers = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION.value)
@@ -78,7 +78,7 @@ def check_fits_memory(family: MujocoDeclaration, n: int) -> None:
 
 
 def _free_bytes() -> int:
-    """Memory that can be had without swapping where the system says so, else all that there is."""
+    """Return the bytes that can be had without swapping where the system says so, else all that there are."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))

@@ -1,4 +1,4 @@
-"""The MuJoCo engine for CPUs: simulations of one model on a pool of threads, each with its own task."""
+"""The MuJoCo engine for CPUs: simulations of one model on a pool of threads, each with a task of its own."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from mujoco.batch import Batch as Simulations
 from mujoco.batch import SimulationError
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
-from metarl.core.process import engine_threads
 from metarl.core.random import Domain, uniforms
 from metarl.envs.engine.clock import Clock
 from metarl.envs.engine.model_fields import check_fields, check_fits_memory, write_fields
@@ -30,9 +30,9 @@ _MUJOCOS = ("_simulations", "_data", "_controls", "_warnings", "_scratch", "_for
 
 
 class MujocoBatch:
-    """Environments of a ``MujocoFamily``, one for each task and key ``(environment, 2)``.
+    """A batch of environments of a ``MujocoFamily``, one for each task and key ``(environment, 2)``.
 
-    Physics runs in float64 on the CPU, on ``engine_threads()`` threads; what a step returns has ``dtype`` and lies on
+    Physics runs in float64 on the CPU, on as many threads as torch has; what a step returns has ``dtype`` and lies on
     ``device``. An environment whose episode has ended is not stepped until it is reset: it repeats its last
     observation, with a reward and extras of 0. One that MuJoCo reports as unstable is truncated, with a reward and
     extras of 0 and the last sound observation, and the extra ``unstable`` says so.
@@ -64,7 +64,7 @@ class MujocoBatch:
     def _make(self) -> None:
         family, n = self.family, len(self.keys)
         # With one MjData for each simulation its contacts are still there after the step, and their forces can be had.
-        self.threads = min(n, engine_threads())
+        self.threads = min(n, torch.get_num_threads())
         self._simulations = Simulations(family.model, n, self.threads, persistent=family.contact_forces)
         self._data = {name: self._simulations.bind(name) for name in family.fields if name != "cfrc_ext"}
         if family.contact_forces:
@@ -81,13 +81,14 @@ class MujocoBatch:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """Positions and velocities, which pictures are drawn from; they change with the next step."""
+        """Positions and velocities, from which pictures are drawn; views that change with the next step."""
         return {name: torch.from_numpy(self._data[name]) for name in ("qpos", "qvel")}
 
     def set_tasks(self, tasks: Tasks, rows: Tensor) -> None:
-        """Give the environments where ``rows`` is true the task of that row, from their next reset on.
+        """Give the environments where ``rows`` ``(environment,)`` is true the task of that row, from their next reset.
 
-        Raises where the model cannot be as a task says; nothing has then changed.
+        Raises:
+            MetaRLError: the model cannot be as a task says; nothing has then changed.
         """
         ids = np.flatnonzero(rows.cpu().numpy())
         new = {name: value[ids] for name, value in tasks.values.items()}
@@ -107,7 +108,7 @@ class MujocoBatch:
         self._waiting[ids] = False
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
-        """Start an episode in all environments, or where ``rows`` is true; returns observations of all."""
+        """Start an episode in all environments, or where ``rows`` is true, and return the observations of all."""
         if rows is not None:
             rows = rows.cpu()
         ids = np.arange(self.num_envs) if rows is None else np.flatnonzero(rows.numpy())
@@ -133,7 +134,7 @@ class MujocoBatch:
         return torch.from_numpy(fresh).to(self.device)
 
     def step(self, action: Tensor) -> Step:
-        """One control step with actions of the action space."""
+        """Take a control step with actions ``(environment, nu)`` of the action space."""
         if action.shape != self._controls.shape:
             raise MetaRLError(f"Actions have shape {tuple(action.shape)}, they must have {self._controls.shape}.")
         np.copyto(self._controls, action.detach().cpu().numpy())
@@ -165,13 +166,13 @@ class MujocoBatch:
             self._terminated = terminated.numpy().copy()
             self._ended |= (terminated | truncated).numpy()
         step = Step(torch.from_numpy(observation), torch.from_numpy(reward), terminated, truncated, extras)
-        return step if self.device.type == "cpu" else _moved(step, self.device)
+        return step if self.device.type == "cpu" else tree_map(lambda value: value.to(self.device), step)
 
     def _extra(self, value: NDArray[Any]) -> Tensor:
         return torch.from_numpy(value.astype(self._number) if value.dtype.kind == "f" else value)
 
     def _advance(self, held: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        """Step all environments but those that are held; returns those that have failed, if any."""
+        """Step all environments but those that are held, and return which have failed, if any."""
         ids = None if held is None else np.flatnonzero(~held)
         if ids is not None and not len(ids):
             return None
@@ -196,7 +197,7 @@ class MujocoBatch:
         return failed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without MuJoCo's own objects, which are made anew from the rows that they keep."""
+        """Leave out MuJoCo's own objects, which are made anew from the rows that they keep."""
         kept = {name: value for name, value in self.__dict__.items() if name not in _MUJOCOS}
         return {**kept, "rows": np.array(self._simulations.state)}
 
@@ -211,15 +212,5 @@ class MujocoBatch:
 
 
 def _without(value: Tensor, held: NDArray[np.bool_]) -> Tensor:
-    """The extra, 0 where an environment is held: what is computed there is not of a step that was taken."""
+    """Set an extra to 0 where an environment is held: what is computed there is not of a step that was taken."""
     return value.masked_fill(torch.from_numpy(held).reshape(-1, *[1] * (value.ndim - 1)), 0)
-
-
-def _moved(step: Step, device: torch.device) -> Step:
-    return Step(
-        step.observation.to(device),
-        step.reward.to(device),
-        step.terminated.to(device),
-        step.truncated.to(device),
-        {name: value.to(device) for name, value in step.extras.items()},
-    )

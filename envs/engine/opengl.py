@@ -1,6 +1,7 @@
-"""An OpenGL context to draw in without a window, whatever this machine has."""
+"""An OpenGL context to draw in without a window, from whichever library this machine has."""
 
 import ctypes.util
+import importlib
 import os
 import sys
 from typing import Any
@@ -17,7 +18,10 @@ _REMEDY = (
 
 
 def backends() -> list[str]:
-    """What to try: what MUJOCO_GL says, else EGL, which needs no screen, before a hidden window on the screen."""
+    """Return the OpenGL backends to try in turn.
+
+    MUJOCO_GL decides where it is set; else EGL, which needs no screen, comes before a hidden window on the screen.
+    """
     chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
     if chosen in _OFF:
         return []
@@ -32,7 +36,11 @@ def backends() -> list[str]:
 
 
 def open_graphics(model: mujoco.MjModel, width: int, height: int) -> tuple[Any, mujoco.MjrContext]:
-    """A context, and in it what a model is drawn with; raises NoGraphicsError, which names all that was tried."""
+    """Open a context of a size in pixels, and in it MuJoCo's drawing context of a model.
+
+    Raises:
+        NoGraphicsError: no backend works; it names those that were tried, and the remedy.
+    """
     tried = []
     for backend in backends():
         try:
@@ -50,12 +58,4 @@ def open_graphics(model: mujoco.MjModel, width: int, height: int) -> tuple[Any, 
 
 def _context_class(backend: str) -> Any:
     # Not mujoco.GLContext on Linux: that is settled when mujoco is imported, and without MUJOCO_GL it needs a screen.
-    if backend == "egl":
-        from mujoco.egl import GLContext
-    elif backend == "osmesa":
-        from mujoco.osmesa import GLContext
-    elif backend == "glfw":
-        from mujoco.glfw import GLContext
-    else:
-        from mujoco.gl_context import GLContext
-    return GLContext
+    return importlib.import_module(f"mujoco.{'gl_context' if backend == 'native' else backend}").GLContext

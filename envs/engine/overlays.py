@@ -1,65 +1,65 @@
-"""What a spectator of a MuJoCo model is shown beside it, in metres: from where, and the marks of the task."""
+"""What pictures of a MuJoCo model show beside the model: the camera that takes them, and overlays for the task."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike
 
-from metarl.envs.drawing import Colour
+from metarl.envs.drawing import Colour, History
 
-Place = tuple[float, float]
-History = Sequence[Mapping[str, NDArray[Any]]]  # qpos and qvel of an episode so far
-
-
-@dataclass(frozen=True)
-class View:
-    """A camera that looks at a point from a distance. With ``follows`` the point moves along with that body.
-
-    ``azimuth`` 90 looks along y, so that x is to the right; ``elevation`` -90 looks down.
-    """
-
-    distance: float = 4.0
-    centre: tuple[float, float, float] = (0.0, 0.0, 0.6)  # with follows, of the body's place only the height is read
-    azimuth: float = 90.0
-    elevation: float = -20.0  # degrees
-    follows: str | None = None
-    tile: float = 1.0  # side of the ground's squares
+Point = tuple[float, float]  # m, on the ground
 
 
 @dataclass(frozen=True)
-class Spot:
-    """A disc on the ground, where the reward is."""
+class Camera:
+    """A camera that looks at a point from a distance, or at a body that it follows."""
 
-    at: Place
-    radius: float = 0.3
-
-
-@dataclass(frozen=True)
-class Heading:
-    """An arrow on the ground in front of the body that the camera follows: which way the reward is."""
-
-    towards: Place  # a unit vector
+    distance: float = 4.0  # m
+    centre: tuple[float, float, float] = (0.0, 0.0, 0.6)  # m, the point looked at; with follows only its height counts
+    azimuth: float = 90.0  # degrees; 90 looks along y, so that x points to the right
+    elevation: float = -20.0  # degrees; -90 looks straight down
+    follows: str | None = None  # name of the body whose place replaces the first two coordinates of the centre
+    tile: float = 1.0  # m, side of the squares on the ground
 
 
 @dataclass(frozen=True)
-class Way:
-    """A line on the ground: where the body has been."""
+class Disc:
+    """A disc on the ground that shows where the reward is."""
 
-    points: tuple[Place, ...]
+    centre: Point
+    radius: float = 0.3  # m
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """An arrow on the ground in front of the followed body that shows the rewarded direction."""
+
+    direction: Point  # a unit vector
+
+
+@dataclass(frozen=True)
+class Trail:
+    """A line on the ground that shows where the body has been."""
+
+    points: tuple[Point, ...]
 
 
 @dataclass(frozen=True)
 class Tint:
-    """A body in another colour."""
+    """Another colour for one body."""
 
     body: str
     colour: Colour
 
 
-Mark = Spot | Heading | Way | Tint
+Overlay = Disc | Arrow | Trail | Tint
 
 
-def way(history: History) -> Way:
-    """Where the root of a model has been whose first two positions are its place."""
-    return Way(tuple((float(state["qpos"][0]), float(state["qpos"][1])) for state in history))
+def root_trail(history: History) -> Trail:
+    """Return the trail of a model whose first two positions are its root's place in the plane."""
+    return Trail(tuple((float(state["qpos"][0]), float(state["qpos"][1])) for state in history))
+
+
+def direction_overlays(history: History, angle: ArrayLike) -> tuple[Trail, Arrow]:
+    """Return the root's trail, and an arrow in the direction of an angle in rad, counted from the x axis."""
+    return root_trail(history), Arrow((float(np.cos(angle)), float(np.sin(angle))))

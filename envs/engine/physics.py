@@ -1,4 +1,4 @@
-"""Families of MuJoCo models: what varies, what is observed and what is paid for, on batched arrays of any engine."""
+"""Declaration of families of MuJoCo models: what varies, is observed and is paid for, on batched arrays."""
 
 import difflib
 from abc import abstractmethod
@@ -17,73 +17,78 @@ from mujoco.batch import DATA_FIELDS
 from metarl.core.errors import MetaRLError
 from metarl.core.process import no_mujoco_log
 from metarl.core.random import to_normal
+from metarl.envs.drawing import History
 from metarl.envs.engine.arrays import Array, namespace
-from metarl.envs.engine.overlays import History, Mark, View
+from metarl.envs.engine.overlays import Camera, Overlay
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import FunctionPolicy, RandomPolicy, ReferencePolicy
 from metarl.tasks import Task, Tasks
 
 Data = dict[str, Array]  # fields of MuJoCo's mjData by name, the environment axis first
 TaskArrays = dict[str, Array]
-Outcome = tuple[Array, Array | None] | tuple[Array, Array | None, dict[str, Array]]
+StepOutcome = tuple[Array, Array | None] | tuple[Array, Array | None, dict[str, Array]]
 
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 _NOT_COMPUTED = ("cfrc_ext", "cfrc_int", "cacc", "subtree_linvel", "subtree_angmom", "qfrc_inverse")
-_compiled: dict[tuple[type, str], mujoco.MjModel] = {}
 no_mujoco_log()
 
 
 class MujocoDeclaration(TaskFamily):
-    """What a ``MujocoFamily`` declares. It draws no random numbers and knows no engine.
+    """The declaration of a ``MujocoFamily``: its model, and functions on arrays, without an engine or random numbers.
 
     A subclass names its model and defines ``start``, ``observe`` and ``outcome``, and ``physics`` where tasks vary the
-    model, all on float64 arrays whose first axis is the environment (``arrays.py`` says which kinds there are). The
+    model, all on float64 arrays whose first axis is the environment (see ``metarl.envs.engine.arrays``). The
     observation space, unbounded, and the action space, the actuators' range, follow.
 
-    Fields are as they are after ``mj_step``: ``qpos`` and ``qvel`` at the end of a control step, all that is derived
-    from them (``xpos``, ``cinert``, ...) one physics step behind, as in Gymnasium; after a reset all are current.
+    Fields of MuJoCo's data are as ``mj_step`` leaves them: ``qpos`` and ``qvel`` at the end of a control step, all that
+    is derived from them (``xpos``, ``cinert``, ...) one physics step behind, as in Gymnasium; after a reset all are
+    current.
     """
 
-    asset: str  # the model: a file of Gymnasium's MuJoCo assets, or a path
+    asset: str  # XML file of the model: one of Gymnasium's MuJoCo assets, or a path
     frame_skip: int = 5  # physics steps in a control step
     reads: tuple[str, ...] = ()  # fields that observe and outcome read, beside qpos and qvel
     remembers: tuple[str, ...] = ("qpos",)  # fields of which outcome is also given the value before the step
     contact_forces: bool = False  # whether cfrc_ext, which MuJoCo leaves at zero, is computed after every control step
     draws: tuple[int, int] = (0, 0)  # uniforms in (0, 1) that a reset needs; a step needs none
-    view: View = View()  # from where pictures are taken
+    camera: Camera = Camera()  # from where pictures are taken
 
     @abstractmethod
     def start(self, task: TaskArrays, u: Array) -> tuple[Array, Array]:
-        """``qpos (environment, nq)`` and ``qvel (environment, nv)`` at the start; ``u`` ``(environment, draws[0])``."""
+        """Return the positions ``(environment, nq)`` and velocities ``(environment, nv)`` at an episode's start.
+
+        Args:
+            task: task parameters, ``(environment, ...)`` each.
+            u: uniforms in (0, 1), ``(environment, draws[0])``.
+        """
 
     @abstractmethod
     def observe(self, data: Data, task: TaskArrays) -> Array:
-        """Observations ``(environment, n)``."""
+        """Return the observations ``(environment, n)`` of the fields ``data``, ``(environment, ...)`` each."""
 
     @abstractmethod
-    def outcome(self, before: Data, data: Data, action: Array, task: TaskArrays) -> Outcome:
-        """Reward and terminated ``(environment,)`` of a control step, and named extras if there are any.
+    def outcome(self, before: Data, data: Data, action: Array, task: TaskArrays) -> StepOutcome:
+        """Return the reward and terminated ``(environment,)`` of a control step, and named extras if there are any.
 
         All are new arrays, no views of the fields; terminated is ``None`` where episodes never terminate.
-        ``before`` holds the fields of ``remembers`` as they were, ``action`` ``(environment, nu)`` the controls.
+
+        Args:
+            before: the fields of ``remembers`` as they were before the step.
+            data: the fields after the step.
+            action: the controls in their physical range, ``(environment, nu)``.
+            task: task parameters, ``(environment, ...)`` each.
         """
 
     def physics(self, task: TaskArrays) -> dict[str, Array]:
-        """Fields of the model that the task sets, ``(environment, *shape of the field)``: ``{"body_mass": ...}``."""
+        """Return the fields of the model that a task sets, ``(environment, *shape)``: ``{"body_mass": ...}``."""
         return {}
 
     def edit(self, spec: mujoco.MjSpec) -> None:
-        """Change the model before it is compiled, where the literature's differs."""
+        """Change the model before it is compiled, where the literature's differs from the file."""
 
     @cached_property
     def model(self) -> mujoco.MjModel:
-        """The compiled model, one for all instances of a variant. Engines copy it; nobody writes to it."""
-        key = (type(self), self.variant)
-        if key not in _compiled:
-            _compiled[key] = self._compile()
-        return _compiled[key]
-
-    def _compile(self) -> mujoco.MjModel:
+        """The compiled model; engines copy it, and nobody writes to it."""
         spec = self.spec()
         try:
             # MuJoCo 4 warns of this attribute and asks for these two calls in its place.
@@ -101,7 +106,7 @@ class MujocoDeclaration(TaskFamily):
         return Path(self.asset) if Path(self.asset).is_absolute() else _ASSETS / self.asset
 
     def spec(self) -> mujoco.MjSpec:
-        """The model before it is compiled, edited as the family has it."""
+        """Read the model from its file, and edit it as the family has it."""
         try:
             spec = mujoco.MjSpec.from_file(str(self._path))
             self.edit(spec)
@@ -110,33 +115,33 @@ class MujocoDeclaration(TaskFamily):
         return spec
 
     def reference_policies(self) -> dict[str, ReferencePolicy]:
-        """For comparison only: neither is the best that a reference policy can do who does not know the task."""
+        """Return a random policy and one that stands still; neither is the best that a task-blind policy can do."""
         still = FunctionPolicy(
             lambda observation, task, step: observation.new_zeros(*observation.shape[:2], self.model.nu)
         )
         return {"random": RandomPolicy(self.action_space), "stand still": still}
 
     def constant(self, name: str, like: Array) -> Array:
-        """A field of the compiled model, as an array of the kind of ``like``."""
+        """Return a field of the compiled model, ``opt.NAME`` for an option, as an array of the kind of ``like``."""
         owner, field = (self.model.opt, name[4:]) if name.startswith("opt.") else (self.model, name)
         if not hasattr(owner, field):
             raise MetaRLError(f"{self.name}: MuJoCo models have no field {name!r}; see mujoco.MjModel for their names.")
         return namespace(like).asarray(np.array(getattr(owner, field)), dtype=like.dtype, device=like.device)
 
     def body(self, name: str) -> int:
-        """Index of a body by its name."""
+        """Return the index of a body by its name."""
         if name not in self._bodies:
             self._bodies[name] = int(self.model.body(name).id)
         return self._bodies[name]
 
     @cached_property
     def _bodies(self) -> dict[str, int]:
-        """Those that were asked for: MuJoCo takes as long for a name as NumPy for ten operations."""
+        """Indices looked up so far: MuJoCo takes as long for a name as NumPy for ten operations."""
         return {}
 
     @cached_property
     def dt(self) -> float:
-        """Seconds of a control step."""
+        """Duration of a control step, in seconds."""
         return float(self.model.opt.timestep * self.frame_skip)
 
     @cached_property
@@ -156,10 +161,7 @@ class MujocoDeclaration(TaskFamily):
     def _check_fields(self) -> None:
         for name in self.fields:
             if name not in DATA_FIELDS:
-                close = difflib.get_close_matches(name, DATA_FIELDS, 1)
-                hint = (
-                    f"do you mean {close[0]!r}?" if close else "see mujoco.batch.DATA_FIELDS for those that there are."
-                )
+                hint = closest(name, DATA_FIELDS, "mujoco.batch.DATA_FIELDS")
                 raise MetaRLError(f"{self.name} reads {name!r}, which is no field of MuJoCo's data; {hint}")
             if name in _NOT_COMPUTED and not (name == "cfrc_ext" and self.contact_forces):
                 hint = "set contact_forces = True." if name == "cfrc_ext" else "compute it from others."
@@ -167,33 +169,45 @@ class MujocoDeclaration(TaskFamily):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """All fields that the functions read."""
+        """Names of all fields that ``observe`` and ``outcome`` read."""
         forces = ("cfrc_ext",) if self.contact_forces else ()
         return tuple(dict.fromkeys(("qpos", "qvel", *self.reads, *self.remembers, *forces)))
 
     @property
     def render_fps(self) -> int:  # type: ignore[override]
-        """One picture for each control step."""
+        """Pictures a second in a video: one for each control step."""
         return round(1 / self.dt)
 
-    def marks(self, history: History, task: Task) -> Sequence[Mark]:
-        """What pictures show of the task beside the model."""
+    def overlays(self, history: History, task: Task) -> Sequence[Overlay]:
+        """Return what pictures show of the task beside the model."""
         return ()
 
     def caption(self, history: History, task: Task) -> str:
-        """Words in the pictures' corner, in one line or several."""
+        """Return the words in a picture's corner, in one line or several."""
         return f"step {len(history) - 1}"
 
     def speed(self, history: History) -> float:
-        """Mean of the first velocity over the last half second, for captions: of one step it is too restless."""
+        """Return the mean forward velocity over the last half second in m/s; that of one step would flicker."""
         past = history[-1 - round(0.5 / self.dt) :] if len(history) > 0.5 / self.dt else history
         moved = float(past[-1]["qpos"][0] - past[0]["qpos"][0])
         return moved / (self.dt * max(1, len(past) - 1))
 
     def around_start(self, u: Array, position: float, velocity: float, normal: bool = False) -> tuple[Array, Array]:
-        """The model's own start with noise: positions uniform in ± ``position``, velocities uniform in ± ``velocity``
-        or normal with that standard deviation. ``u`` has a number for each."""
+        """Return the model's own start with noise added, ``qpos (environment, nq)`` and ``qvel (environment, nv)``.
+
+        Args:
+            u: uniforms in (0, 1), ``(environment, nq + nv)``.
+            position: half width of the uniform noise of positions, in m or rad.
+            velocity: half width of the noise of velocities, or its standard deviation, in m/s or rad/s.
+            normal: whether the noise of velocities is normal rather than uniform.
+        """
         nq = self.model.nq
         qpos = self.constant("qpos0", u) + position * (2 * u[:, :nq] - 1)
         noise = namespace(u).asarray(to_normal(torch.as_tensor(u[:, nq:]))) if normal else 2 * u[:, nq:] - 1
         return qpos, velocity * noise
+
+
+def closest(name: str, known: Sequence[str], listed: str) -> str:
+    """Return a hint for an unknown name: the one of ``known`` that is most like it, or where they are ``listed``."""
+    close = difflib.get_close_matches(name, known, 1)
+    return f"do you mean {close[0]!r}?" if close else f"see {listed} for those that there are."

@@ -11,52 +11,57 @@ from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
 from metarl.core.random import Domain, step_uniforms, uniforms
+from metarl.core.types import State as State  # families import it from here
 from metarl.envs.engine.clock import Clock
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Step
 from metarl.rollout.streams import Stream
 from metarl.tasks import Tasks
 
-State = dict[str, Tensor]
 TaskTensors = dict[str, Tensor]
 _STATE, _TASK, _EXTRA, _UNIFORMS = "state", "task", "extra", "u"  # names of what a pure step reads and gives
 
 
 class TorchFamily(TaskFamily):
-    """A family of which a batch is stepped by tensor operations. It draws nothing: the engine hands it uniforms.
+    """A family whose environments are stepped by tensor operations, all at once and on any device.
 
-    A subclass defines ``reset``, ``step`` and ``observe``, all on tensors whose first axis is the environment.
+    A subclass defines ``reset``, ``step`` and ``observe``, all on tensors whose first axis is the environment. It draws
+    nothing: the engine hands it uniforms.
     """
 
     draws: tuple[int, int] = (0, 0)  # uniforms in (0, 1) that a reset and a step need
 
     @abstractmethod
     def reset(self, task: TaskTensors, u: Tensor) -> State:
-        """The state at the start of an episode; ``u`` is ``(environment, draws[0])``."""
+        """Return the state at an episode's start, from uniforms ``u`` ``(environment, draws[0])``."""
 
     @abstractmethod
     def step(
         self, state: State, action: Tensor, task: TaskTensors, u: Tensor
     ) -> tuple[State, Tensor, Tensor] | tuple[State, Tensor, Tensor, dict[str, Tensor]]:
-        """State, reward ``(environment,)`` and terminated ``(environment,)`` after an action of the action space.
+        """Return the state, the reward and terminated ``(environment,)`` after an action, and named extras if any.
 
-        ``action`` is an index ``(environment,)`` or a Box's ``(environment, ...)``; where a Discrete and a Box of d
-        axes are mixed ``(environment, 1 + d)``. ``u`` is ``(environment, draws[1])``. A fourth element holds named
-        extras ``(environment, ...)``.
+        Args:
+            state: tensors ``(environment, ...)``.
+            action: an index ``(environment,)`` or a Box's ``(environment, ...)``; where a Discrete and a Box of d axes
+                are mixed, ``(environment, 1 + d)``.
+            task: task parameters, ``(environment, ...)`` each.
+            u: uniforms in (0, 1), ``(environment, draws[1])``.
         """
 
     @abstractmethod
     def observe(self, state: State, task: TaskTensors) -> Tensor:
-        """Observations ``(environment, *shape)`` of a state."""
+        """Return the observations ``(environment, *shape)`` of a state."""
 
     def batch(
         self, tasks: Tasks, keys: Tensor, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> "TorchBatch":
+        """Make environments with these tasks and random streams, whose tensors lie on ``device``."""
         return TorchBatch(self, tasks, keys, device, dtype)
 
 
 class TorchBatch:
-    """Environments of a ``TorchFamily``, one for each task and key ``(environment, 2)``.
+    """A batch of environments of a ``TorchFamily``, one for each task and key ``(environment, 2)``.
 
     They run in lockstep after ``reset(episode)``; after ``reset(episode, rows)`` each is at a step of its own, with the
     same numbers as if it were alone.
@@ -82,12 +87,12 @@ class TorchBatch:
         return len(self.keys)
 
     def set_tasks(self, tasks: Tasks, rows: Tensor) -> None:
-        """Give the environments where ``rows`` is true the task of that row; takes effect with their next reset."""
+        """Give the environments where ``rows`` ``(environment,)`` is true that row's task, from their next reset on."""
         new = tasks.tensors(self.device, self.dtype)
         self.task = {name: _where(rows, new[name], value) for name, value in self.task.items()}
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
-        """Start an episode in all environments, or where ``rows`` is true; returns observations of all."""
+        """Start an episode in all environments, or where ``rows`` is true, and return the observations of all."""
         if self._steps.keys is not self.keys:
             self._resets, self._steps = self._streams()
         if isinstance(episode, int):
@@ -102,7 +107,7 @@ class TorchBatch:
         return self.family.observe(self.state, self.task)
 
     def step(self, action: Tensor) -> Step:
-        """One step with actions of the action space."""
+        """Take a step with actions ``(environment, ...)`` of the action space."""
         result = self.family.step(self.state, action, self.task, self._step_uniforms())
         self.state, reward, terminated = result[0], result[1], result[2]
         extras: dict[str, Tensor] = result[3] if len(result) > 3 else {}
@@ -111,11 +116,11 @@ class TorchBatch:
 
     @property
     def pure_step(self) -> "TorchStep":
-        """``step`` as a function of tensors; the same function for all batches of a family."""
+        """The step as a function of tensors; functions of batches of one family are equal."""
         return TorchStep(self.family)
 
     def reads(self) -> dict[str, Tensor]:
-        """What the next step reads beside the actions: the states, the tasks, uniforms."""
+        """Return what the next step reads beside the actions: states, tasks and uniforms."""
         return {
             **prefixed(_STATE, self.state),
             **prefixed(_TASK, self.task),
@@ -123,13 +128,13 @@ class TorchBatch:
         }
 
     def take(self, new: dict[str, Tensor]) -> Step:
-        """Go on to what ``pure_step`` gave."""
+        """Continue from what ``pure_step`` returned."""
         self.state, extras = with_prefix(_STATE, new), with_prefix(_EXTRA, new)
         truncated = self.clock.tick(new["terminated"])
         return Step(new["observation"], new["reward"], new["terminated"], truncated, extras)
 
     def part(self, rows: slice) -> "TorchBatch":
-        """Some of the environments as a batch of their own, with the same random numbers; to be reset first."""
+        """Return some of the environments as a batch of their own with the same random numbers; reset it first."""
         part = copy.copy(self)
         part.keys = self.keys[rows]
         part.task = {name: value[rows] for name, value in self.task.items()}
@@ -147,7 +152,7 @@ class TorchBatch:
         return self._steps.at(clock.episode, clock.elapsed)
 
     def _streams(self) -> tuple[Stream, Stream]:
-        """The numbers of resets and of steps for as long as all environments run in lockstep."""
+        """Return the random streams of resets and of steps for as long as all environments run in lockstep."""
         n_reset, n_step = self.family.draws
         return (
             Stream(self.keys, Domain.RESET, n_reset, 1, dtype=self.dtype),
@@ -157,7 +162,7 @@ class TorchBatch:
 
 @dataclass(frozen=True)
 class TorchStep:
-    """A family's step and the observation after it, from one flat dict of tensors to another."""
+    """Computes a family's step and the observation after it, from one flat dict of tensors to another."""
 
     family: TorchFamily
 

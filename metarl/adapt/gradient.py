@@ -20,7 +20,9 @@ Loss = Callable[[Params], tuple[Tensor, Outputs]]  # stacked parameters -> losse
 
 @dataclass(frozen=True, kw_only=True)
 class InnerLoop:
-    """How parameters adapt. ``params`` may hold step sizes, ``step_size.NAME`` of shape ``(steps, *shape of NAME)``.
+    """Gradient steps by which parameters adapt: ``θ' = θ - α ∇L(θ)`` (Finn et al. 2017, equation 1).
+
+    ``params`` may hold learned step sizes, ``step_size.NAME`` of shape ``(steps, *shape of NAME)`` (Meta-SGD).
 
     After ``steps`` updates the last step size is halved at each further one: kept, it overshoots (measured on point
     navigation: the return falls from the fourth step on).
@@ -39,24 +41,24 @@ class InnerLoop:
             )
 
     def adapted(self, params: Params) -> Params:
-        """The subset that adapts."""
+        """Return the parameters that adapt."""
         return {k: v for k, v in params.items() if k.startswith(self.prefix) and not k.startswith(STEP_SIZE)}
 
     def initial_step_sizes(self, params: Params) -> Params:
-        """Step sizes to learn: one for every element of every parameter at every step."""
+        """Return step sizes to learn, one for every element of every parameter at every step."""
         return {
             STEP_SIZE + name: torch.full((self.steps, *value.shape), self.step_size, dtype=value.dtype)
             for name, value in self.adapted(params).items()
         }
 
     def start(self, params: Params, n_tasks: int) -> State:
-        """The adapting parameters, one row a task, and how often each row has adapted."""
+        """Return the adapting parameters, one row a task, and how often each row has adapted."""
         state = {name: value.expand(n_tasks, *value.shape) for name, value in self.adapted(params).items()}
         device = next(iter(state.values())).device
         return {**state, COUNT: torch.zeros(n_tasks, dtype=torch.int64, device=device)}
 
     def step(self, params: Params, state: State, loss: Loss) -> tuple[State, Outputs]:
-        """One gradient step of every row on its own loss; also returns what ``loss`` returned beside it."""
+        """Take a gradient step of every row on its own loss; also return what ``loss`` gave beside it."""
         fast = {name: state[name] for name in self.adapted(params)}
 
         def summed(fast: Params) -> tuple[Tensor, tuple[Tensor, Outputs]]:
@@ -69,9 +71,11 @@ class InnerLoop:
         return {**state, **self.update(params, state, gradients, losses), COUNT: state[COUNT] + 1}, aux
 
     def update(self, params: Params, state: State, gradients: Params, losses: Tensor) -> State:
-        """What a step changes in the state, from each row's gradient and its loss ``(task,)``: descent.
+        """Return what a step of descent changes in the state.
 
-        Of first order, both come detached.
+        Args:
+            gradients: of each row, by the names of the parameters; detached where the loop is of first order.
+            losses: ``(task,)``; detached then too.
         """
         return {
             name: state[name] - self._step_size(params, name, state[COUNT], state[name]) * gradient
@@ -93,11 +97,18 @@ def meta_gradient(
     n_tasks: int,
     chunk: int | None = None,
 ) -> tuple[Params, dict[str, float]]:
-    """Gradient of the mean over task rows of ``objective(params, rows)``, whose first result is ``(rows,)``.
+    """Return the gradient of an objective's mean over task rows, and the means of named quantities.
 
-    Rows go through in chunks of at most ``chunk`` tasks, for the graph through the inner loop is what fills a memory.
-    Every reduction over task rows that a learner makes is this one. Also returns the means of the named per-row
-    quantities of the second result, and of the objective itself.
+    Every reduction over task rows that a learner makes is this one.
+
+    Args:
+        objective: gives values ``(rows,)`` for parameters and a slice of task rows, and named quantities ``(rows,)``.
+        params: at which the gradient is taken.
+        n_tasks: number of task rows.
+        chunk: at most so many go through at once, for the graph through the inner loop is what fills a memory.
+
+    Returns:
+        the gradient, and the means of the objective and of the named quantities.
     """
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
     total = {name: torch.zeros_like(value) for name, value in params.items()}
@@ -114,7 +125,7 @@ def meta_gradient(
 
 
 def chunks(n_tasks: int, chunk: int | None = None) -> list[slice]:
-    """Slices of at most ``chunk`` task rows that cover ``n_tasks``."""
+    """Return slices of at most ``chunk`` task rows that cover ``n_tasks``."""
     if chunk is not None and chunk < 1:
         raise MetaRLError(f"chunk={chunk}: a chunk holds at least one task.")
     size = n_tasks if chunk is None else chunk

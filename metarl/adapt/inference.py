@@ -1,4 +1,4 @@
-"""Adaptation by inference: what a support says is pooled from what each of its elements says, in whatever order.
+"""Adaptation by inference: encodings of a support's elements are pooled, in whatever order.
 
 Each element of a support is encoded on its own; the encodings become statistics that add up. So a state takes in more
 data by adding to it, and forgets the order. Rakelly et al. 2019, "PEARL", equation 2: a product of Gaussians; Garnelo
@@ -21,7 +21,7 @@ _MOST = 10.0  # nats: the range of an attention score, so that its exponential c
 
 
 class Pool(ABC):
-    """From encodings ``(task, element, n_inputs)`` to what they say together, ``(task, group, width)``.
+    """A map from encodings ``(task, element, n_inputs)`` to what they say together, ``(task, group, width)``.
 
     The state is one tensor ``(task, group, n_statistics)``: sums over the elements that belong to each group. A set
     that is pooled as a whole has one group; prototypes have one for each class.
@@ -37,26 +37,28 @@ class Pool(ABC):
 
     @abstractmethod
     def statistics(self, encoded: Tensor) -> Tensor:
-        """What of each element adds up, ``(..., n_statistics)`` of ``(..., n_inputs)``."""
+        """Return the statistics that add up, ``(..., n_statistics)`` of encodings ``(..., n_inputs)``."""
 
     @abstractmethod
     def read(self, state: State) -> Tensor:
-        """What the elements so far say, ``(task, group, width)``; of none of them, zeros."""
+        """Return what the elements so far say, ``(task, group, width)``; of none of them, zeros."""
 
     def initial(self, n_tasks: int, groups: int = 1, like: Tensor | None = None) -> State:
-        """The state of empty sets, on the device and of the type of ``like``."""
+        """Return the state of empty sets, on the device and of the type of ``like``."""
         made = torch.zeros(n_tasks, groups, self.n_statistics)
         return {TOTAL: made if like is None else made.to(like)}
 
     def nothing(self, state: State) -> Tensor:
-        """Where a set is still empty, ``(task, group)``. The last statistic of every element is positive."""
+        """Return where a set is still empty, ``(task, group)``: the last statistic of every element is positive."""
         return state[TOTAL][..., -1] == 0
 
     def add(self, state: State, encoded: Tensor, member: Tensor | None = None) -> State:
-        """The state with more elements ``(task, element, n_inputs)``.
+        """Return the state with more elements.
 
-        ``member`` ``(task, group, element)`` says which belong to which group, true or false or a weight; all belong
-        to the one group unless given. What belongs to none may be any finite number.
+        Args:
+            encoded: ``(task, element, n_inputs)``, finite also for elements of no group.
+            member: which belong to which group ``(task, group, element)``, true or false or a weight; all belong to the
+                one group unless given.
         """
         statistics = self.statistics(encoded)
         if member is None:
@@ -65,7 +67,7 @@ class Pool(ABC):
 
 
 class Mean(Pool):
-    """The mean of the encodings."""
+    """The pool that takes the mean of the encodings."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
@@ -81,7 +83,7 @@ class Mean(Pool):
 
 
 class Attention(Pool):
-    """A mean weighted by what an element says of its own weight, a number for each of ``heads`` parts of the width.
+    """The pool that takes a mean by weights which elements give themselves, one for each of ``heads`` parts.
 
     Scores lie within ± 10 by a tanh (Bello et al. 2016, "Neural combinatorial optimization", appendix A.1), so that
     their exponentials add up without first knowing the greatest.
@@ -106,7 +108,7 @@ class Attention(Pool):
 
 
 class GaussianProduct(Pool):
-    """A posterior over a latent: the product of one Gaussian for each element (Rakelly et al. 2019, equation 2).
+    """The pool that takes a product of Gaussians, a posterior over a latent (Rakelly et al. 2019, equation 2).
 
     The statistics are natural parameters, precision and precision times mean. Of an empty set the posterior is the
     standard normal. With ``prior`` that is a factor of every product, as Bayes' rule has it; the paper's code has it
@@ -127,12 +129,12 @@ class GaussianProduct(Pool):
         return self.moments(state)[0]
 
     def moments(self, state: State) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the posterior, each ``(task, group, width)``."""
+        """Return mean and variance of the posterior, each ``(task, group, width)``."""
         precision, weighted, count = state[TOTAL].split([self.width, self.width, 1], -1)
         precision = precision + 1 if self.prior else torch.where(count > 0, precision, 1)
         return weighted / precision, 1 / precision
 
 
 def kl_to_standard_normal(mean: Tensor, variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, 1)) in nats, summed over the last axis."""
+    """Return KL(N(mean, variance) || N(0, 1)) in nats, summed over the last axis."""
     return 0.5 * (mean.square() + variance - 1 - variance.log()).sum(-1)

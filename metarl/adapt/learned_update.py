@@ -13,7 +13,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from metarl.adapt.gradient import InnerLoop
-from metarl.adapt.memory.base import LSTM, PREFIX
+from metarl.adapt.memory.base import PREFIX
+from metarl.adapt.memory.recurrent import LSTM
 from metarl.core.errors import MetaRLError
 from metarl.core.types import Params, State
 
@@ -56,7 +57,7 @@ class LearnedUpdate(InnerLoop):
         return {name: value for name, value in super().adapted(params).items() if not name.startswith(UPDATE)}
 
     def init(self, generator: torch.Generator) -> Params:
-        """The rule's parameters before training, ``update.*``: at first it is descent by ``step_size``, nearly."""
+        """Return the rule's parameters before training, ``update.*``, which nearly make descent by ``step_size``."""
 
         def spread(*shape: int) -> Tensor:
             return _SPREAD * torch.randn(*shape, generator=generator)
@@ -71,7 +72,7 @@ class LearnedUpdate(InnerLoop):
         }
 
     def start(self, params: Params, n_tasks: int) -> State:
-        """Also the first layer's state ``(task, hidden, element)`` and the gates before ``(task, 2, element)``."""
+        """Return the loop's state, with the layer's ``(task, hidden, element)`` and gates ``(task, 2, element)``."""
         state = super().start(params, n_tasks)
         n_elements = sum(value.numel() for value in self.adapted(params).values())
         zeros = params[_BIAS].new_zeros(n_tasks, self.hidden, n_elements)
@@ -119,7 +120,7 @@ def _product(weight: Tensor, x: Tensor, offset: Tensor) -> Tensor:
 
 
 def scaled(x: Tensor) -> Tensor:
-    """Two numbers of moderate size for each of any size (Andrychowicz et al. 2016, appendix A), along axis 1."""
+    """Return two numbers of moderate size for each of any size, along axis 1 (Andrychowicz et al. 2016, appendix A)."""
     size = x.abs()
     large = torch.stack([size.clamp(min=torch.finfo(x.dtype).tiny).log() / _P, x.sign()], 1)
     small = torch.stack([torch.full_like(x, -1.0), x * e**_P], 1)

@@ -1,7 +1,7 @@
-"""An adapted policy: what is left when a learner has adapted to one task, with SB3's ``predict``."""
+"""An adapted policy: a learner that has adapted to one task, with SB3's ``predict``."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import gymnasium
 import numpy as np
@@ -15,13 +15,11 @@ from metarl.core.learner import MetaLearner
 from metarl.core.random import Domain, stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State, Transition
+from metarl.family.base import TaskFamily
 from metarl.rollout.logged_episodes import Recorded, recorded_trajectory
 from metarl.rollout.rollout import rollout
 from metarl.rollout.single import GymnasiumBatch, check_spaces, episode_limit
 from metarl.rollout.streams import noise_stream
-
-if TYPE_CHECKING:
-    from metarl.family.base import TaskFamily
 
 Recording: TypeAlias = Trajectory | Sequence[Trajectory] | Sequence[Recorded]
 
@@ -29,7 +27,7 @@ _LAST_OBSERVATION, _LAST_ACTION = "last.observation", "last.action"
 
 
 class AdaptedPolicy:
-    """A learner's parameters and its state for one task. ``adapt`` goes on from there and returns a new one.
+    """A policy that has adapted to one task; ``adapt`` goes on from there and returns a new one.
 
     ``episodes`` counts the interaction so far, and ``env`` is the environment that the last of it was with.
     """
@@ -39,12 +37,13 @@ class AdaptedPolicy:
         learner: MetaLearner,
         params: Params,
         state: State,
-        family: "TaskFamily",
+        family: TaskFamily,
         seed: int = 0,
         episodes: int = 0,
         env: "gymnasium.Env[Any, Any] | None" = None,
     ) -> None:
         self.learner, self.params, self.state, self.family = learner, params, state, family
+        self._prepared = learner.prepare(params)
         self.seed, self.episodes, self._env = seed, episodes, env
         # Where the last interaction was with an environment, its actions are meant: it may scale them differently.
         self.observation_space = family.observation_space
@@ -63,13 +62,21 @@ class AdaptedPolicy:
         deterministic: bool = False,
         reward: float | NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], State | None]:
-        """Actions of the environment's own space for one observation or a batch ``(n, ...)``, and the memory.
+        """Return actions, and the memory for the next call.
 
-        ``state`` is the memory that the last call returned. A learner that adapts online takes in the last transition
-        where its ``reward`` is given, with ``observation`` as what came of it; without one its memory stays as it is.
         After an episode's last step, call it with the final observation, the reward and ``episode_start=True``, and
-        leave the action be: the memory then knows how the episode ended. The memory of a learner that draws noise at
-        an episode's start is what came of it. Others have none and return ``None``.
+        leave the action be: the memory of an online learner then knows how the episode ended.
+
+        Args:
+            observation: one, or a batch ``(n, ...)``.
+            state: the memory that the last call returned; None for a trial's first call.
+            episode_start: whether an episode begins; unless given, one does where ``state`` is None.
+            deterministic: whether to act without exploration noise.
+            reward: of the last transition, which an online learner takes in if it is given.
+
+        Returns:
+            actions of the environment's own space; and the memory of a learner that adapts online, or that draws noise
+            at an episode's start, else None.
         """
         single = np.shape(observation) == self.observation_space.shape
         seen = torch.as_tensor(np.array(observation, dtype=np.float32), device=self._device)
@@ -89,9 +96,9 @@ class AdaptedPolicy:
             memory = self._take_in(memory, seen, float(np.asarray(reward).reshape(-1)[0]), bool(np.any(episode_start)))
         if state is None if episode_start is None else bool(np.any(episode_start)):
             noise = self._noise(self.learner.episode_noise, Domain.EPISODE, 1)[0]
-            memory = self.learner.begin_episode(self.params, memory, noise)
+            memory = self.learner.begin_episode(self._prepared, memory, noise)
         noise = self._noise(self.learner.action_noise, Domain.ACTION, seen.shape[1])
-        action, _ = self.learner.act(self.params, memory, seen, noise, deterministic)
+        action, _ = self.learner.act(self._prepared, memory, seen, noise, deterministic)
         rows = self._map.to_env(action)[0].cpu().numpy()
         chosen = to_gymnasium(self.action_space, rows[0] if single else rows)
         if self.learner.online:
@@ -99,7 +106,7 @@ class AdaptedPolicy:
         return chosen, memory if self.learner.episode_noise.n else None
 
     def adapt(self, data: "gymnasium.Env[Any, Any] | Recording", episodes: int = 1) -> "AdaptedPolicy":
-        """Adapt to ``episodes`` episodes of an environment, a simulated or a real one, or to recorded trajectories.
+        """Return a policy that has also adapted to ``episodes`` episodes of an environment, or to recorded ones.
 
         The environment is seeded before its first episode, and goes on where it stands when it is adapted to again.
         Recorded ``Episode``s, Minari's too, hold the environment's own actions. A ``Trajectory`` is what ``rollout``
@@ -160,7 +167,7 @@ class AdaptedPolicy:
             truncated=torch.zeros_like(flag),
             next_observation=seen,
         )
-        return self.learner.observe(self.params, memory, transition)
+        return self.learner.observe(self._prepared, memory, transition)
 
     def _noise(self, noise: Any, domain: Domain, n: int) -> Tensor:
         self._draws += 1

@@ -1,4 +1,4 @@
-"""What SB3 takes for ``callback``: none, one, several, or a plain function."""
+"""Callbacks as SB3 takes them: none, one, several, or a plain function."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ Callback = BaseCallback | Sequence[BaseCallback] | Any | None
 
 
 def as_callback(callback: Callback, progress_bar: bool) -> BaseCallback:
-    """One callback for all of them, and for the progress bar."""
+    """Return one callback for all of them, and for the progress bar."""
     if callback is None:
         calls: BaseCallback = CallbackList([])
     elif isinstance(callback, BaseCallback):

@@ -1,4 +1,4 @@
-"""What an agent refuses before it trains: another thing than a family, a config or a number, and swapped tasks."""
+"""Checks before an agent trains: of its family, config and numbers, and that its tasks were not swapped."""
 
 import math
 from typing import Any

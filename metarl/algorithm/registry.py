@@ -1,25 +1,18 @@
-"""Agents by name, found through entry points; ``module:Class`` reaches a user's own."""
+"""The registry of agents: by name, found through entry points; ``module:Class`` reaches a user's own."""
 
 from metarl.algorithm.algorithm import Algorithm
-from metarl.core.errors import MetaRLError
-from metarl.core.plugins import AGENTS, declared, import_module
+from metarl.core.plugins import AGENTS
+from metarl.core.registry import Registry
+
+agents_by_name: Registry[Algorithm] = Registry(Algorithm, "agent", AGENTS)
+register_agent = agents_by_name.register
 
 
 def agent_names() -> list[str]:
-    """Every known agent."""
-    return sorted(declared(AGENTS))
+    """Return the name of every known agent, sorted."""
+    return agents_by_name.names()
 
 
 def agent_class(name: str) -> type[Algorithm]:
-    """The agent's class by its name, or by ``module:Class``."""
-    if ":" not in name and name not in agent_names():
-        raise MetaRLError(
-            f"Agent {name!r} is unknown; known are {', '.join(agent_names())}. Reach your own as module:Class."
-        )
-    module, _, attribute = (name if ":" in name else declared(AGENTS)[name]).partition(":")
-    found = getattr(import_module(module), attribute, None)
-    if not (isinstance(found, type) and issubclass(found, Algorithm)):
-        raise MetaRLError(
-            f"{module}:{attribute} is no agent; it must be a subclass of metarl.algorithm.algorithm.Algorithm."
-        )
-    return found
+    """Return the agent's class by its name, or by ``module:Class``."""
+    return agents_by_name.find(name)

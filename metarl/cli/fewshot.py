@@ -1,96 +1,157 @@
-"""``metarl fewshot train | evaluate | compare``."""
+"""The commands ``metarl fewshot train | evaluate | compare``."""
 
-import shlex
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from metarl.cli.commands import Command, dispatch, run_name, show, train_and_report, training_options
-from metarl.cli.fewshot_options import CompareOptions, EvaluateOptions, TrainOptions
-from metarl.core.device import check_device
+from metarl.cli.base import RunPath, RunPaths, ScoreCommand, TrainCommand, show
 from metarl.core.errors import MetaRLError
-from metarl.core.files import write_atomic
-from metarl.core.process import prepare_process
-from metarl.evaluate.fewshot import FewShotEvaluation, evaluation_file, evaluation_of, save_evaluation
-from metarl.evaluate.fewshot_published import open_fewshot_run
-from metarl.evaluate.fewshot_tables import rows, table, table_csv
-from metarl.experiments.fewshot_run import FewShotRun, train_seed
-from metarl.fewshot.presets import preset_config
-from metarl.plotting.fewshot.run_figures import comparison, pictures
-from metarl.plotting.style import save_figure
+
+if TYPE_CHECKING:  # they import torch
+    from metarl.evaluation.fewshot import FewShotEvaluation
+    from metarl.experiments.fewshot_run import FewShotRun
+    from metarl.fewshot.data.episodes import EpisodeSpec
 
 
-def train(arguments: Sequence[str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class FewShotTrain(TrainCommand):
     """Train a few-shot learner on a data set of tasks."""
-    options = training_options(TrainOptions, preset_config, arguments, "metarl fewshot train", "the learner")
-    check_device(options.device)
-    dataset = options.dataset.rstrip("/").rpartition("/")[2].replace(":", "-")
-    run = FewShotRun.create(
-        options.runs / run_name(options, options.learner, dataset),
-        options.config,
-        options.dataset,
-        options.seed,
-        "metarl fewshot train " + shlex.join(arguments),
-        resume=options.resume,
-        overwrite=options.overwrite,
-    )
-    train_and_report(run, options, train_seed, "Score it on unseen tasks: metarl fewshot evaluate")
+
+    learner: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="LEARNER")]
+    """prototypical, maml, ..., or module:Class: an unknown one is answered with the list"""
+    data: str = "strokes"
+    """strokes, which needs no file, omniglot, ..., folder:PATH of your own images, or module:Name"""
+
+    @classmethod
+    def default_config(cls, name: str, preset: str) -> Any:
+        from metarl.fewshot.learners.registry import preset_config
+
+        return preset_config(name, preset)
+
+    def run(self, command: str) -> None:
+        from metarl.core.device import check_device
+        from metarl.experiments.fewshot_run import FewShotRun
+
+        check_device(self.device)
+        data = self.data.rstrip("/").rpartition("/")[2].replace(":", "-")
+        made_of = (self.learner, self.config, self.data, self.seed)  # type: ignore[attr-defined]  # added by main
+        path = self.run_path(self.learner.rpartition(":")[2], data)
+        run = FewShotRun.create(path, *made_of, command, resume=self.resume, overwrite=self.overwrite)
+        self.train(run, "Score it on unseen tasks: metarl fewshot evaluate")
 
 
-def evaluate(arguments: Sequence[str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Scoring(ScoreCommand):
+    """The setting that learners are scored in."""
+
+    learner: str | None = None
+    """module:Class of your own learner, where the run trained one: no module is imported that is not named"""
+    data: str | None = None
+    """module:Name of your own data set, likewise"""
+    backbone: str | None = None
+    """module:Class of your own backbone, likewise"""
+    way: int | None = None
+    """classes of an episode; 5 unless given"""
+    shot: int | None = None
+    """labelled samples of each; 1 unless given, of functions 10"""
+    queries: int | None = None
+    """samples of each to predict; 15 unless given, of functions 100"""
+    unlabelled: int = 0
+    """further samples of each, with which learners that have prototypes refine them"""
+    transductive: bool = False
+    """refine prototypes with the queries themselves"""
+    episodes: int = 1000
+    """scored episodes"""
+    split: str = "test"
+    """test or val"""
+
+    def spec(self, *, functions: bool) -> "EpisodeSpec":
+        """Return the specification of the scored episodes, of classes or of functions."""
+        from metarl.fewshot.data.episodes import EpisodeSpec
+
+        usual = (1, 10, 100) if functions else (5, 1, 15)  # Finn et al. score functions on 100 points
+        given = (self.way, self.shot, self.queries)
+        way, shot, queries = (other if mine is None else mine for mine, other in zip(given, usual, strict=True))
+        return EpisodeSpec(way, shot, queries, self.unlabelled)
+
+    def open(self, path: Path) -> "FewShotRun":
+        """Open the run or the published result in a folder."""
+        from metarl.evaluation.published import open_fewshot_run
+
+        return open_fewshot_run(path, learner=self.learner, data=self.data, backbone=self.backbone)
+
+    def evaluation(self, run: "FewShotRun") -> "FewShotEvaluation":
+        """Return the evaluation of a run in this setting."""
+        from metarl.evaluation.fewshot import saved_or_new_evaluation
+
+        spec = self.spec(functions=run.dataset().spec.outputs is not None)
+        return saved_or_new_evaluation(
+            run, spec, self.episodes, self.split, self.device, transductive=self.transductive
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotEvaluate(_Scoring):
     """Adapt to tasks of unseen classes and score it."""
-    options = tyro.cli(EvaluateOptions, args=list(arguments), prog="metarl fewshot evaluate")
-    prepare_process(options.threads)
-    run = open_fewshot_run(options.run)
-    made = _evaluation(run, options)
-    files = _save(run, made, options)
-    show(options.json, rows([made]), table([made]))
-    if files and not options.json:
-        print("Saved " + ", ".join(map(str, files)))
+
+    path: RunPath
+    """a run folder, or that of a published result with weights"""
+    output: Path | None = None
+    """folder for the files; the run folder unless given, and none of a published result's"""
+
+    def run(self, command: str) -> None:
+        from metarl.core.process import prepare_process
+        from metarl.evaluation.fewshot import evaluation_file
+        from metarl.evaluation.tables import fewshot_rows, fewshot_table
+        from metarl.plotting.fewshot.run_figures import fewshot_figures
+        from metarl.plotting.style import save_figure
+
+        prepare_process(self.threads)
+        run = self.open(self.path)
+        made = self.evaluation(run)
+        files = []
+        if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
+            file = evaluation_file(folder, made.spec, made.split, made.transductive)
+            if folder != run.path:  # where it lies already
+                made.save(file)
+            files = [file, file.with_suffix(".csv")]
+            for name, figure in fewshot_figures(run, made, self.device).items():
+                files.append(file.with_name(f"{file.stem}-{name}.png"))
+                save_figure(figure, files[-1])
+        show(self.json, fewshot_rows([made]), fewshot_table([made]))
+        if files and not self.json:
+            print("Saved " + ", ".join(map(str, files)))
 
 
-def compare(arguments: Sequence[str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class FewShotCompare(_Scoring):
     """Several runs in one table and one plot."""
-    options = tyro.cli(CompareOptions, args=list(arguments), prog="metarl fewshot compare")
-    if not options.runs:
-        raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
-    prepare_process(options.threads)
-    runs = [open_fewshot_run(path) for path in options.runs]
-    if len(sources := {run.dataset_name for run in runs}) > 1:
-        raise MetaRLError(f"The runs are of different data sets, {', '.join(sorted(sources))}; compare those of one.")
-    made = [_evaluation(run, options) for run in runs]
-    show(options.json, rows(made), table(made))
-    save_figure(comparison(made), options.output)
-    write_atomic(options.output.with_suffix(".csv"), table_csv(made))
-    if not options.json:
-        print(f"Saved {options.output}, {options.output.with_suffix('.csv')}")
 
+    paths: RunPaths
+    """run folders, or those of published results with weights, all of one data set"""
+    output: Path = Path("comparison.png")
+    """the plot; beside it a CSV of the same name"""
 
-def _save(run: FewShotRun, made: FewShotEvaluation, options: EvaluateOptions) -> list[Path]:
-    """Write the evaluation with its pictures; of a published result only where a folder is given."""
-    folder = options.output or (run.path if run.keeps_evaluations else None)
-    if folder is None:
-        return []
-    where = evaluation_file(folder, made.shape, options.part, options.transductive)
-    if folder != run.path:  # where it lies already
-        save_evaluation(made, where)
-    files = [where, where.with_suffix(".csv")]
-    for name, figure in pictures(run, made, options.device).items():
-        files.append(where.with_name(f"{where.stem}-{name}.png"))
-        save_figure(figure, files[-1])
-    return files
+    def run(self, command: str) -> None:
+        if not self.paths:
+            raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
+        from metarl.core.files import write_atomic
+        from metarl.core.process import prepare_process
+        from metarl.evaluation.rows import csv_of_rows
+        from metarl.evaluation.tables import fewshot_rows, fewshot_table
+        from metarl.plotting.fewshot.run_figures import ranking_of
+        from metarl.plotting.style import save_figure
 
-
-def _evaluation(run: FewShotRun, options: EvaluateOptions | CompareOptions) -> FewShotEvaluation:
-    shape = options.shape(functions=run.dataset().kind.outputs is not None)
-    how = {"transductive": options.transductive}
-    return evaluation_of(run, shape, options.episodes, options.part, options.device, **how)
-
-
-COMMANDS: dict[str, Command] = {"train": train, "evaluate": evaluate, "compare": compare}
-
-
-def fewshot(arguments: Sequence[str]) -> None:
-    """One of the commands."""
-    dispatch(COMMANDS, arguments, "metarl fewshot")
+        prepare_process(self.threads)
+        runs = [self.open(path) for path in self.paths]
+        if len(names := {run.dataset_name for run in runs}) > 1:
+            raise MetaRLError(f"The runs are of different data sets, {', '.join(sorted(names))}; compare those of one.")
+        made = [self.evaluation(run) for run in runs]
+        rows = fewshot_rows(made)
+        show(self.json, rows, fewshot_table(made))
+        save_figure(ranking_of(made), self.output)
+        write_atomic(self.output.with_suffix(".csv"), csv_of_rows(rows))
+        if not self.json:
+            print(f"Saved {self.output}, {self.output.with_suffix('.csv')}")

@@ -1,187 +1,39 @@
-"""The command line: ``metarl train | evaluate | compare | render | fewshot | families | check``."""
+"""The tree of commands, and how each of them ends."""
 
-import json
+import os
+import select
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import field, make_dataclass
+from functools import reduce
+from io import StringIO
+from itertools import pairwise
+from operator import or_
+from typing import Annotated, Any
 
 import tyro
 
-from metarl.cli.commands import (
-    Command,
-    dispatch,
-    quiet_without_a_reader,
-    run_name,
-    show,
-    train_and_report,
-    training_options,
-)
-from metarl.cli.options import (
-    CheckOptions,
-    CompareOptions,
-    EvaluateOptions,
-    FamiliesOptions,
-    RenderOptions,
-    TrainOptions,
-)
+from metarl.cli.agents import Compare, Evaluate, Render, Train
+from metarl.cli.base import Command, TrainCommand
+from metarl.cli.families import Check, Families
+from metarl.cli.fewshot import FewShotCompare, FewShotEvaluate, FewShotTrain
 from metarl.core.errors import MetaRLError
 from metarl.core.files import refused
 from metarl.experiments.signals import Interrupted, raising
 
-# What a command needs is imported in it: `metarl --help` should not wait for torch.
-
-
-def train(arguments: Sequence[str]) -> None:
-    """Train an agent on a task family."""
-    options = training_options(TrainOptions, _preset, arguments, "metarl train", "the agent and the family")
-    from metarl.core.device import check_device
-    from metarl.experiments.run import Run
-    from metarl.experiments.training import train_seed
-
-    check_device(options.device)
-    family = options.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
-    run = Run.create(
-        options.runs / run_name(options, options.agent, family, options.variant),
-        options.agent,
-        options.family,
-        options.variant,
-        options.config,
-        options.seed,
-        "metarl train " + shlex.join(arguments),
-        resume=options.resume,
-        overwrite=options.overwrite,
-    )
-    score = "Score it on held-out tasks: metarl evaluate"
-    train_and_report(run, options, train_seed, score, compile=options.compile)
-
-
-def evaluate(arguments: Sequence[str]) -> None:
-    """Adapt to held-out tasks and score it."""
-    options = tyro.cli(EvaluateOptions, args=list(arguments), prog="metarl evaluate")
-    from metarl.core.process import prepare_process
-    from metarl.evaluate.published import open_run
-    from metarl.evaluate.run import evaluate_run, save_evaluation
-    from metarl.evaluate.tables import as_json, curve_table
-
-    prepare_process(options.threads)
-    run = open_run(options.run, family=options.family, agent=options.agent)
-    outcome = evaluate_run(
-        run,
-        options.split,
-        options.tasks,
-        options.points,
-        options.device,
-        deterministic=options.deterministic,
-        ablation=options.ablation,
-    )
-    kept = run.keeps_evaluations or options.output is not None
-    files = save_evaluation(run, outcome, options.output) if kept else []
-    show(options.json, as_json(outcome.evaluation), curve_table(outcome.evaluation))
-    if files and not options.json:
-        print("Saved " + ", ".join(str(file) for file in files))
-
-
-def compare(arguments: Sequence[str]) -> None:
-    """Several runs in one table and one plot."""
-    options = tyro.cli(CompareOptions, args=list(arguments), prog="metarl compare")
-    if not options.runs:
-        raise MetaRLError("Name the run folders: metarl compare RUN RUN ...")
-    from metarl.core.device import check_device
-    from metarl.core.files import write_atomic
-    from metarl.core.process import prepare_process
-    from metarl.evaluate.published import open_run
-    from metarl.evaluate.references import check_reference_policies, reference_evaluations
-    from metarl.evaluate.run import distinct, evaluation_of, held_out
-    from metarl.evaluate.tables import check_comparable, comparison_csv, comparison_json, comparison_table
-    from metarl.plotting.curves import comparison_figure
-    from metarl.plotting.style import save_figure
-
-    prepare_process(options.threads)
-    check_device(options.device)
-    runs = [open_run(path, family=options.family, agent=options.agent) for path in options.runs]
-    if options.reference_policies:
-        check_reference_policies(options.reference_policies, runs[0].family())
-    evaluations = distinct([evaluation_of(run, options.split, options.device) for run in runs], runs)
-    check_comparable(evaluations)
-    if options.reference_policies:
-        family = runs[0].family()
-        tasks = held_out(family, options.split)
-        evaluations += reference_evaluations(options.reference_policies, evaluations, family, tasks, options.device)
-    show(options.json, comparison_json(evaluations), comparison_table(evaluations))
-    save_figure(comparison_figure(evaluations), options.output)
-    table = options.output.with_suffix(".csv")
-    write_atomic(table, comparison_csv(evaluations))
-    if not options.json:
-        print(f"Saved {options.output}, {table}")
-
-
-def render(arguments: Sequence[str]) -> None:
-    """A video of several tasks side by side."""
-    options = tyro.cli(RenderOptions, args=list(arguments), prog="metarl render")
-    from metarl.core.process import prepare_process
-    from metarl.evaluate.published import is_run, open_run
-    from metarl.family import make_family
-    from metarl.plotting.film import film_run, frames, render_reference
-    from metarl.plotting.video import check_video, save_video
-
-    check_video(options.output)
-    prepare_process(options.threads)
-    if is_run(options.what):
-        run = open_run(Path(options.what), family=options.family, agent=options.agent)
-        render_policy = film_run(run, options.split, options.envs, options.points, options.seed)
-    else:
-        family = make_family(options.what, options.variant)
-        render_policy = render_reference(family, options.reference, options.split, options.envs)
-    pictures, fps = frames(render_policy, options.steps), render_policy.family.render_fps
-    save_video(options.output, pictures, fps)
-    done = {"video": str(options.output), "pictures": len(pictures), "fps": fps}
-    show(options.json, done, f"Saved {options.output}: {len(pictures)} pictures, {fps} a second")
-
-
-def families(arguments: Sequence[str]) -> None:
-    """List the task families."""
-    options = tyro.cli(FamiliesOptions, args=list(arguments), prog="metarl families")
-    from metarl.family.listing import families, families_json, families_table
-
-    listed = families()
-    show(options.json, json.loads(families_json(listed)), families_table(listed))
-
-
-def check(arguments: Sequence[str]) -> None:
-    """Check a task family, also one of your own."""
-    options = tyro.cli(CheckOptions, args=list(arguments), prog="metarl check")
-    from metarl.family.checks.check import check_family, check_variants
-
-    one = options.variant is not None
-    reports = [check_family(options.family, options.variant)] if one else check_variants(options.family)
-    if options.json:
-        print(json.dumps([{**asdict(report), "ok": report.ok} for report in reports], indent=2))
-    else:
-        for report in reports:
-            print(report)
-    if not all(report.ok for report in reports):
-        raise SystemExit(1)
-
-
-def fewshot(arguments: Sequence[str]) -> None:
-    """Supervised few-shot learning: train, evaluate and compare learners."""
-    from metarl.cli.fewshot import fewshot
-
-    fewshot(arguments)
-
-
-COMMANDS: dict[str, Command] = {
-    "train": train,
-    "evaluate": evaluate,
-    "compare": compare,
-    "render": render,
-    "fewshot": fewshot,
-    "families": families,
-    "check": check,
+_SIGPIPE = 128 + 13  # the exit code of a program that this signal ended
+_FEWSHOT: dict[str, type] = {"train": FewShotTrain, "evaluate": FewShotEvaluate, "compare": FewShotCompare}
+_COMMANDS: dict[str, type] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "render": Render,
+    "fewshot": Command,  # a group, see below
+    "families": Families,
+    "check": Check,
 }
 
 
@@ -194,36 +46,86 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
-        with quiet_without_a_reader(), raising():
-            if given and given[0] == "--version":
-                from metarl import __version__
+        with _quiet_without_a_reader(), raising():
+            if given[:1] == ["--version"]:
+                from metarl.version import __version__
 
                 print(__version__)
             else:
-                dispatch(COMMANDS, given, "metarl")
-    except MetaRLError as error:
-        _say(str(error))
-        raise SystemExit(2) from None
-    except OSError as error:
-        _say(str(refused(error)))
+                _parsed(given).run(shlex.join(["metarl", *given]))
+    except (MetaRLError, OSError) as error:
+        words = str(refused(error) if isinstance(error, OSError) else error)
+        # On one line also where an argument with line ends stands in it.
+        print(f"error: {' '.join(words.splitlines())}", file=sys.stderr)
         raise SystemExit(2) from None
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         raise SystemExit(stop.exit_code) from None
 
 
-def _say(error: str) -> None:
-    """An error on one line, also where an argument with line ends stands in it."""
-    print(f"error: {' '.join(error.splitlines())}", file=sys.stderr)
+def _parsed(arguments: list[str]) -> Any:
+    """Return the command that the arguments name, its fields as they say; raises MetaRLError where they are wrong."""
+    if arguments in ([], ["fewshot"]):
+        arguments = [*arguments, "--help"]
+    few_shot = arguments[0] == "fewshot"
+    group, rest = (_FEWSHOT, arguments[1:]) if few_shot else (_COMMANDS, arguments)
+    if len(rest) > 1 and rest[0] == "train" and not rest[1].startswith("-"):
+        group = {**group, "train": _with_config(group["train"], rest[1], rest)}
+    tree = _tree({**_COMMANDS, "fewshot": _group(group)} if few_shot else {**group, "fewshot": _group(_FEWSHOT)})
+    said = StringIO()
+    try:
+        with redirect_stderr(said):
+            chosen = tyro.cli(tree, args=arguments, prog="metarl")
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        # The words of tyro's box below its heading, a sentence for each of its parts.
+        lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
+        parts = "\n".join("" if set(line) <= set("─-╰╯") else line for line in lines).split("\n\n")
+        words = [" ".join(part.split()) for part in parts if "Argument helptext" not in part]
+        raise MetaRLError("; ".join(part.removesuffix(".") for part in words if part) + ".") from None
+    return getattr(chosen, "command", chosen)
 
 
-def _preset(agent: str, name: str) -> Any:
-    from metarl.algorithm.registry import agent_class
+def _with_config(command: type[TrainCommand], name: str, arguments: Sequence[str]) -> type:
+    """Return the command with a field ``config``, for what is trained, and the preset, decide on its options."""
+    following = dict(pairwise(arguments))
+    given = [word.removeprefix("--preset=") for word in arguments if word.startswith("--preset=")]
+    config = command.default_config(name, given[0] if given else following.get("--preset", "default"))
+    fields = [("config", type(config), field(default=config))]
+    made = make_dataclass(command.__name__, fields, bases=(command,), frozen=True, kw_only=True)
+    made.__doc__ = command.__doc__
+    return made
 
-    presets = agent_class(agent).presets
-    if name not in presets:
-        raise MetaRLError(f"Agent {agent!r} has no preset {name!r}; choose one of {', '.join(presets)}.")
-    return presets[name]
+
+def _tree(commands: dict[str, type]) -> Any:
+    """Return the type that tyro makes subcommands of."""
+    return reduce(or_, (Annotated[each, tyro.conf.subcommand(name)] for name, each in commands.items()))
+
+
+def _group(commands: dict[str, type]) -> type:
+    """Return a command that has commands of its own."""
+    made = make_dataclass("FewShot", [("command", Annotated[_tree(commands), tyro.conf.arg(name="")])])
+    made.__doc__ = "Supervised few-shot learning: train, evaluate and compare learners."
+    return made
+
+
+@contextmanager
+def _quiet_without_a_reader() -> Iterator[None]:
+    """End without a word, with exit code 141, where the reader of our output has closed it, as ``| head`` does."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        output = select.poll()
+        output.register(sys.stdout, select.POLLERR)
+        if not output.poll(0):
+            raise  # another pipe than that of our output
+        # What is left in the buffer goes nowhere; at its end Python would try once more, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(_SIGPIPE) from None
 
 
 if __name__ == "__main__":

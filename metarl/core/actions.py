@@ -1,4 +1,4 @@
-"""What policies make of an action space: a Discrete one, a one-dimensional bounded Box, or a Tuple of one of each."""
+"""Actions of policies in a space: a Discrete one, a one-dimensional bounded Box, or a Tuple of one of each."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from metarl.core.types import Noise, Outputs
 
 
 class ActionLayout:
-    """How many choices and axes an action space has, and what a policy's ``size`` outputs mean in it.
+    """Describe how a policy's ``size`` outputs and its actions are laid out for an action space.
 
     A policy's action is an index ``(...)``, a vector ``(..., axes)`` in [-1, 1], or where a Discrete and a Box are
     mixed, ``(..., 1 + axes)``: the index as a float, then the vector. Raises on other spaces.
@@ -31,13 +31,13 @@ class ActionLayout:
 
     @property
     def noise(self) -> Noise:
-        """What an action takes: a uniform to choose, a normal for each axis; uniforms for both where they are mixed."""
+        """Return the noise of an action: a uniform to choose, a normal for each axis; uniforms for both if mixed."""
         if self.choices and self.axes:
             return Noise(1 + self.axes, "uniform")
         return Noise(1, "uniform") if self.choices else Noise(self.axes, "normal")
 
     def outputs(self, out: Tensor, log_std: Tensor | None) -> Outputs:
-        """The parameters of a distribution of actions in a network's outputs ``(..., size)``."""
+        """Return a network's outputs ``(..., size)`` as named parameters of a distribution of actions."""
         if log_std is None:
             return {"logits": out}
         mean = out[..., self.choices :]
@@ -45,7 +45,7 @@ class ActionLayout:
         return {"logits": out[..., : self.choices], **described} if self.choices else described
 
     def features(self, action: Tensor) -> Tensor:
-        """Actions as rows ``(..., size)`` of numbers: one-hot, and what the environment saw, clipped to [-1, 1]."""
+        """Return actions as rows ``(..., size)``: indices one-hot, vectors clipped to [-1, 1]."""
         if not self.choices:
             return action.clamp(-1, 1)
         if not self.axes:
@@ -55,7 +55,7 @@ class ActionLayout:
 
 
 class ActionMap:
-    """Maps a policy's actions to those that an engine takes, in the family's own space, and back.
+    """Map a policy's actions to those that an engine takes, in the family's own space, and back.
 
     An engine takes what Gymnasium does, stacked over environments; of a Tuple the index and the vector in one row.
     """
@@ -81,7 +81,7 @@ class ActionMap:
         return torch.cat([action[..., :1] + self._start, self._scaled(action[..., 1:])], -1)
 
     def from_env(self, action: Tensor) -> Tensor:
-        """The policy's action for one of the family's: recorded data of other sources has those."""
+        """Return the policy's action for one of the family's, as recorded data of other sources has them."""
         if not self._discrete:
             return self._unscaled(action)
         if not self._box:
@@ -97,7 +97,7 @@ class ActionMap:
 
 
 def parts(space: gymnasium.Space[Any]) -> tuple[Discrete | None, Box | None]:
-    """What is chosen and what is set in an action space. Raises where policies cannot act in it."""
+    """Return the Discrete and the Box of an action space, None for a missing one; raises for other spaces."""
     if isinstance(space, Discrete):
         return space, None
     if isinstance(space, Box):
@@ -113,7 +113,7 @@ def parts(space: gymnasium.Space[Any]) -> tuple[Discrete | None, Box | None]:
 
 
 def to_gymnasium(space: gymnasium.Space[Any], action: NDArray[Any]) -> Any:
-    """What an environment of the space takes, or a vector of them, for the rows of an engine's actions."""
+    """Return rows of an engine's actions as an environment of the space, or a vector of them, takes actions."""
     if isinstance(space, Tuple):
         discrete, box = space.spaces
         return to_gymnasium(discrete, action[..., 0]), to_gymnasium(box, action[..., 1:])

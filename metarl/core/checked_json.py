@@ -9,7 +9,7 @@ _SEAL = re.compile(r'\{"sha256": "([0-9a-f]{64})",')
 
 
 def seal(text: str) -> str:
-    """The text of a JSON object with its SHA-256 as the first field."""
+    """Return the text of a JSON object with its SHA-256 as the first field."""
     if not text.startswith("{") or text[1:].lstrip().startswith("}"):
         raise MetaRLError("Only the text of a JSON object that has fields can be sealed.")
     rest = text[1:]
@@ -17,7 +17,7 @@ def seal(text: str) -> str:
 
 
 def unseal(text: str, remedy: str) -> str:
-    """The text that was sealed; raises MetaRLError, which ends with the remedy, where it is no longer that."""
+    """Return the text that was sealed; raises, with the remedy, where it is no longer that."""
     found = _SEAL.match(text)
     if found is None:
         raise MetaRLError(f"it does not begin with a checksum, so it is damaged or of an older version; {remedy}")

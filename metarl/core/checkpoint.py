@@ -43,7 +43,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
 
 
 def checkpoint_checksum(path: str | os.PathLike[str]) -> str:
-    """The checksum that a checkpoint says it has, by which it is told from every other; its tensors are not read."""
+    """Return the checksum that a checkpoint says it has, which tells it from every other; its tensors are not read."""
     with _opened(path) as file:
         return _metadata(file)[_CHECKSUM]
 
@@ -92,18 +92,18 @@ def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
 
 
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors with ``prefix.`` before their names."""
+    """Return the tensors with ``prefix.`` before their names."""
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
 def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names start with ``prefix.``, without it."""
+    """Return the tensors whose names start with ``prefix.``, without it."""
     start = f"{prefix}."
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
 
 
 def config_from(config_class: type, saved: Mapping[str, Any]) -> Any:
-    """A config from JSON, in which tuples have become lists, and configs within it dicts."""
+    """Return a config from JSON, in which tuples have become lists, and configs within it dicts."""
     hints = get_type_hints(config_class)
     known = {f.name: hints[f.name] for f in fields(config_class)}
     if unknown := set(saved) - set(known):

@@ -1,50 +1,53 @@
 """Configurations are frozen dataclasses; this is how they refuse values of another type or out of range."""
 
+import ast
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from metarl.core.errors import MetaRLError, shown
 
+T = TypeVar("T")
 _MOST = 2**63 - 1  # of what torch can count with
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What values a field may have beyond its type, in words and as a test; of a tuple, each of its items."""
+    """A condition on a field's value beyond its type; on a tuple's, a condition on each of its items."""
 
-    words: str
+    words: str  # what the value must be, as a message says it
     holds: Callable[[Any], bool]
-    of_the_tuple: bool = False  # the test is of the tuple as a whole
+    of_the_tuple: bool = False  # whether the condition is on the tuple as a whole
 
 
 def at_least(low: float) -> Limit:
-    """``low`` or more."""
+    """Return the limit of ``low`` or more."""
     return Limit(f"at least {low}", lambda value: value >= low)
 
 
 def above(low: float, up_to: float = math.inf) -> Limit:
-    """More than ``low``, and no more than ``up_to``."""
+    """Return the limit of more than ``low``, and no more than ``up_to``."""
     words = f"above {low}" + ("" if math.isinf(up_to) else f" and at most {up_to}")
     return Limit(words, lambda value: low < value <= up_to)
 
 
 def between(low: float, high: float) -> Limit:
-    """From ``low`` to ``high``, both included."""
+    """Return the limit from ``low`` to ``high``, both included."""
     return Limit(f"from {low} to {shown(high)}", lambda value: low <= value <= high)
 
 
 def one_of(words: Sequence[str]) -> Limit:
-    """One of these words."""
+    """Return the limit to one of these words."""
     return Limit(f"one of {', '.join(words)}", lambda value: value in words)
 
 
 def items(limit: Limit, least: int = 1) -> Limit:
-    """A tuple of at least so many items, all of them within the limit."""
+    """Return the limit to a tuple of at least so many items, all of them within ``limit``."""
     return Limit(
         f"at least {least} of them, each {limit.words}",
         lambda value: len(value) >= least and all(map(limit.holds, value)),
@@ -52,15 +55,23 @@ def items(limit: Limit, least: int = 1) -> Limit:
     )
 
 
-def check_config(config: Any, limits: Mapping[str, Limit]) -> None:
-    """Raise, naming every field of another type than declared, or beyond its limit, and what it may be.
+Count = Annotated[int, at_least(1)]
+Positive = Annotated[float, above(0)]
+NonNegative = Annotated[float, at_least(0)]
+Fraction = Annotated[float, between(0, 1)]
+Discount = Annotated[float, above(0, up_to=1)]
 
-    Lists become tuples and NumPy's numbers Python's, as which a file gives them back.
+
+def check_config(config: Any, limits: Mapping[str, Limit] = MappingProxyType({})) -> None:
+    """Raise where fields have another type than declared, or are beyond their limits, naming each and what it may be.
+
+    Limits stand in the annotations of fields, as in ``gamma: Discount``, or in ``limits`` by name. Lists become tuples
+    and NumPy's numbers Python's, as which a file gives them back.
     """
     kinds = _kinds(type(config))
     for name, value in vars(config).items():
         object.__setattr__(config, name, _plain(value))
-    given = vars(config)
+    given, limits = vars(config), {**_declared(type(config)), **limits}
     wrong = [name for name, kind in kinds.items() if not kind.holds(given[name])]
     wrong = wrong or [name for name, limit in limits.items() if not _within(limit, given[name])]
     if not wrong:
@@ -68,6 +79,25 @@ def check_config(config: Any, limits: Mapping[str, Limit]) -> None:
     named = ", ".join(f"{name}={shown(given[name])}" for name in wrong)
     allowed = "; ".join(f"{name} must be {_allowed(kinds[name], limits.get(name))}" for name in wrong)
     raise MetaRLError(f"{type(config).__name__}({named}) is out of range: {allowed}.")
+
+
+def options_config(config_class: type[T], options: Sequence[str]) -> T:
+    """Return a config made of ``"field=value"`` options; raises naming what it does not know, or may not have."""
+    given: dict[str, Any] = {}
+    for option in options:
+        name, _, text = option.partition("=")
+        given[name.strip()] = text.strip()
+        with suppress(ValueError, SyntaxError):  # else it is a word
+            given[name.strip()] = ast.literal_eval(text.strip())
+    known = [each.name for each in fields(config_class)]  # type: ignore[arg-type]  # a dataclass
+    if unknown := sorted(set(given) - set(known)):
+        raise MetaRLError(
+            f"{config_class.__name__} has no {', '.join(map(repr, unknown))}; give field=value, where field is one of "
+            f"{', '.join(known) or 'none: it has no options'}."
+        )
+    config = config_class(**given)
+    check_config(config)
+    return config
 
 
 def _within(limit: Limit, value: Any) -> bool:
@@ -93,6 +123,19 @@ def _kinds(config_class: Any) -> dict[str, Limit]:
     """What each field's annotation allows."""
     hints = get_type_hints(config_class)
     return {field.name: _kind(hints[field.name]) for field in fields(config_class)}
+
+
+def _declared(config_class: Any) -> dict[str, Limit]:
+    """Return the limits that stand in the fields' annotations, such as ``Count`` or ``tuple[Count, ...]``."""
+    hints = get_type_hints(config_class, include_extras=True)
+    found = {field.name: _annotated_limit(hints[field.name]) for field in fields(config_class)}
+    return {name: limit for name, limit in found.items() if limit is not None}
+
+
+def _annotated_limit(hint: Any) -> Limit | None:
+    if get_origin(hint) is Annotated:
+        return next((each for each in hint.__metadata__ if isinstance(each, Limit)), None)
+    return next(filter(None, map(_annotated_limit, get_args(hint))), None)
 
 
 def _kind(hint: Any) -> Limit:

@@ -1,4 +1,4 @@
-"""Devices."""
+"""The device that a user names."""
 
 import torch
 
@@ -6,7 +6,7 @@ from metarl.core.errors import MetaRLError
 
 
 def check_device(device: torch.device | str) -> torch.device:
-    """The device, or an error that says what is there."""
+    """Return the device, or raise where it is unknown or not there."""
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:

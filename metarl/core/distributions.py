@@ -18,38 +18,38 @@ _NODES = 16  # of a quadrature, for an error of 1e-3 nats at a standard deviatio
 
 
 class ActionDistribution(ABC):
-    """A distribution over actions for every leading index (task, env, ...)."""
+    """A distribution over actions, one for every leading index (task, env, ...)."""
 
     @abstractmethod
     def sample(self, noise: Tensor) -> Tensor:
-        """An action from noise ``(..., n)``."""
+        """Return actions from noise ``(..., n)``."""
 
     @abstractmethod
     def mode(self) -> Tensor:
-        """The action without exploration noise."""
+        """Return the actions without exploration noise."""
 
     @abstractmethod
     def log_prob(self, action: Tensor) -> Tensor:
-        """Log-probability ``(...)`` of actions, summed over action dimensions."""
+        """Return the log-probability ``(...)`` of actions, summed over action dimensions."""
 
     @abstractmethod
     def entropy(self) -> Tensor:
-        """Entropy ``(...)`` in nats."""
+        """Return the entropy ``(...)`` in nats."""
 
     @abstractmethod
     def kl_to(self, other: "ActionDistribution") -> Tensor:
-        """KL(self || other) ``(...)`` in nats."""
+        """Return KL(self || other) ``(...)`` in nats."""
 
     @abstractmethod
     def fisher(self, tangents: Outputs) -> Outputs:
-        """Fisher information of the distribution's parameters times ``tangents``, by their names in the outputs."""
+        """Return the Fisher information of the parameters times ``tangents``, by the parameters' names."""
 
-    @abstractmethod
-    def detach(self) -> "ActionDistribution":
-        """The same, cut from the graph."""
+    def detach(self) -> Self:
+        """Return the distribution cut from the graph."""
+        return type(self)(*(part.detach() for part in vars(self).values()))
 
     def tasks(self, rows: slice) -> Self:
-        """Those of some of the tasks, the first index."""
+        """Return the distribution of some of the tasks, the first index."""
         return type(self)(
             *(part.tasks(rows) if isinstance(part, ActionDistribution) else part[rows] for part in vars(self).values())
         )
@@ -84,9 +84,6 @@ class Gaussian(ActionDistribution):
     def fisher(self, tangents: Outputs) -> Outputs:
         return {"mean": tangents["mean"] * torch.exp(-2 * self.log_std), "log_std": 2 * tangents["log_std"]}
 
-    def detach(self) -> "Gaussian":
-        return Gaussian(self.mean.detach(), self.log_std.detach())
-
 
 @dataclass(frozen=True)
 class SquashedGaussian(Gaussian):
@@ -99,7 +96,7 @@ class SquashedGaussian(Gaussian):
         return torch.tanh(super().sample(noise)).clamp(-_INSIDE, _INSIDE)
 
     def sample_with_log_prob(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """An action from noise and its log-probability, without the way back through atanh; differentiable."""
+        """Return actions from noise and their log-probabilities, differentiable, without going back through atanh."""
         normal = super().sample(noise)
         # log(1 - tanh²), which stays finite
         log_slope = 2 * (math.log(2) - normal - nn.functional.softplus(-2 * normal))
@@ -121,9 +118,6 @@ class SquashedGaussian(Gaussian):
         log_slope = math.log(4) + nn.functional.logsigmoid(x) + nn.functional.logsigmoid(-x)
         return super().entropy() + (log_slope * weight).sum((-2, -1))
 
-    def detach(self) -> "SquashedGaussian":
-        return SquashedGaussian(self.mean.detach(), self.log_std.detach())
-
 
 @dataclass(frozen=True)
 class Categorical(ActionDistribution):
@@ -133,7 +127,7 @@ class Categorical(ActionDistribution):
 
     @property
     def log_probs(self) -> Tensor:
-        """Normalised log-probabilities ``(..., k)``."""
+        """Return normalised log-probabilities ``(..., k)``."""
         return torch.log_softmax(self.logits, dim=-1)
 
     def sample(self, noise: Tensor) -> Tensor:
@@ -158,9 +152,6 @@ class Categorical(ActionDistribution):
     def fisher(self, tangents: Outputs) -> Outputs:
         probs, tangent = self.log_probs.exp(), tangents["logits"]
         return {"logits": probs * (tangent - (probs * tangent).sum(-1, keepdim=True))}
-
-    def detach(self) -> "Categorical":
-        return Categorical(self.logits.detach())
 
 
 @dataclass(frozen=True)
@@ -189,16 +180,13 @@ class Mixed(ActionDistribution):
     def fisher(self, tangents: Outputs) -> Outputs:
         return {**self.choice.fisher(tangents), **self.vector.fisher(tangents)}
 
-    def detach(self) -> "Mixed":
-        return Mixed(self.choice.detach(), self.vector.detach())
-
     @staticmethod
     def _row(index: Tensor, vector: Tensor) -> Tensor:
         return torch.cat([index[..., None].to(vector.dtype), vector], -1)
 
 
 def distribution_of(outputs: Outputs, squash: bool = False) -> ActionDistribution:
-    """The distribution that a policy's outputs describe: ``logits``, ``mean`` and ``log_std``, or all three.
+    """Return the distribution that ``logits``, ``mean`` and ``log_std``, or all three of a policy's outputs describe.
 
     With ``squash`` the normals are taken through tanh.
     """

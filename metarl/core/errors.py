@@ -6,7 +6,7 @@ _LONGEST = 80  # characters of a value in a message
 
 
 class MetaRLError(ValueError):
-    """Bad input, found as early as possible: the message says what was given, what is allowed and what to do."""
+    """Bad input was found; the message says what was given, what is allowed and what to do."""
 
 
 class NoGraphicsError(MetaRLError):
@@ -14,7 +14,7 @@ class NoGraphicsError(MetaRLError):
 
 
 def shown(value: Any) -> str:
-    """The value on one line, cut where it is long."""
+    """Return the value on one line, cut where it is long."""
     try:
         text = " ".join(repr(value).split())
     except Exception as error:  # of a class of one's own, or of an integer of thousands of digits

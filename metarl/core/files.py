@@ -30,7 +30,7 @@ _REMEDIES = {
 
 
 def refused(error: OSError, path: str | os.PathLike[str] | None = None) -> MetaRLError:
-    """What the system's error means for its file, and what to do; ``path`` where the error names none itself."""
+    """Return an error that says what the system refused and what to do; ``path`` is used where it names none."""
     place = path if path is not None else error.filename
     remedy = _REMEDIES.get(error.errno or 0, "choose another place, or mend this one")
     return MetaRLError(f"{'' if place is None else f'{place}: '}{error.strerror or error}; {remedy}.")

@@ -17,7 +17,9 @@ from metarl.core.types import Noise, Outputs, Params, State, Transition
 
 
 class MetaLearner(ABC):
-    """A learner that adapts. A subclass defines the verbs that its way of adapting needs:
+    """A learner that adapts.
+
+    A subclass defines the verbs that its way of adapting needs:
 
     * by gradient: ``initial``, ``adapt``, and ``policy`` (control) or ``query`` (supervised);
     * by memory: ``online = True``, ``initial``, ``observe``, ``policy`` or ``query``;
@@ -35,43 +37,56 @@ class MetaLearner(ABC):
 
     @abstractmethod
     def initial(self, params: Params, n_tasks: int) -> State:
-        """The state before any data, first axis ``n_tasks``."""
+        """Return the state before any data, first axis ``n_tasks``."""
 
     def acting(self, params: Params) -> Params:
-        """The parameters that acting, adapting and predicting need: all but those that only training needs."""
+        """Return the parameters that acting, adapting and predicting need, without those that only training needs."""
         return {name: value for name, value in params.items() if not name.startswith(self.training_only)}
 
     def completed(self, acting: Params, fresh: Params) -> Params:
-        """What ``acting`` gave, with the ``fresh`` parameters that only training needs."""
+        """Return what ``acting`` gave, with those of the ``fresh`` parameters that only training needs."""
         needed = self.acting(fresh)
         return {**acting, **{name: value for name, value in fresh.items() if name not in needed}}
 
+    def prepare(self, params: Params) -> Params:
+        """Return ``params`` with what acting computes from them alone, once for a rollout rather than at every step."""
+        return params
+
     def adapt(self, params: Params, state: State, support: Any) -> State:
-        """Take in a batch of support data: labelled samples, or a ``Trajectory``, just collected or recorded."""
+        """Return the state after a batch of support data: labelled samples or a ``Trajectory``."""
         if not self.online:
             raise self._undefined("adapt")
         return self.replay(params, state, support)[1]
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
-        """Supervised prediction for ``inputs`` ``(task, sample, ...)``."""
+        """Return supervised predictions for ``inputs`` ``(task, sample, ...)``."""
         raise self._undefined("query")
 
     def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
-        """What happens when an episode starts; ``noise`` is ``(task, episode_noise.n)``. Most learners do nothing."""
+        """Return the state when an episode starts, mostly the same; ``noise`` is ``(task, episode_noise.n)``."""
         return state
 
     def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
-        """Distribution parameters, and a value if there is one, for observations ``(task, n, ...)``; differentiable."""
+        """Return distribution parameters, and a value if any, for observations ``(task, n, ...)``; differentiable."""
         raise self._undefined("policy")
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:
-        """The action distribution that ``policy``'s outputs describe."""
+        """Return the action distribution that ``policy``'s outputs describe."""
         raise self._undefined("distribution")
 
     def act(
         self, params: Params, state: State, observation: Tensor, noise: Tensor, deterministic: bool = False
     ) -> tuple[Tensor, Outputs]:
-        """Actions ``(task, env, ...)`` for observations of that shape, and what the trajectory records of them."""
+        """Return actions, and what the trajectory records of them.
+
+        Args:
+            observation: ``(task, env, ...)``.
+            noise: ``(task, env, action_noise.n)``.
+            deterministic: whether to act without noise.
+
+        Returns:
+            actions ``(task, env, ...)`` and named tensors ``(task, env, ...)``, such as ``log_prob``.
+        """
         outputs = self.policy(params, state, observation)
         distribution = self.distribution(outputs)
         action = distribution.mode() if deterministic else distribution.sample(noise)
@@ -81,24 +96,24 @@ class MetaLearner(ABC):
         return action, record
 
     def observe(self, params: Params, state: State, transition: Transition) -> State:
-        """Take in one transition while acting; for online learners."""
+        """Return the state after one more transition; for online learners."""
         raise self._undefined("observe")
 
     def skip_exploration(self, state: State) -> State:
-        """The state where data of others has been taken in, after which no episode is left for exploring."""
+        """Return the state for acting at once after data of others, with no episode left for exploring."""
         return state
 
     def belief(self, params: Params, state: State) -> Tensor | None:
-        """What the learner knows of the task, ``(task, d)``: a memory's hidden state, a belief's moments, a posterior.
+        """Return what the learner knows of the task ``(task, d)``, or None where there is nothing of the kind.
 
-        None where there is nothing of the kind.
+        It is a memory's hidden state, a belief's mean and log variance, or a posterior.
         """
         return None
 
     def replay(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Outputs, State]:
-        """The differentiable pass over recorded trajectories.
+        """Return ``policy``'s outputs at every recorded step, and the state at the end; differentiable.
 
-        Returns ``policy``'s outputs at every step, ``(task, env, episode, step, ...)``, and the state at the end.
+        Outputs are ``(task, env, episode, step, ...)``.
         This default is one batched pass per episode, or the fold of ``observe`` for online learners. Padding is cleared
         before anything is computed from it, for zero times NaN is NaN.
         """
@@ -138,7 +153,7 @@ class MetaLearner(ABC):
 
 
 def keep_where(row: Tensor, new: State, old: State) -> State:
-    """``new`` for the tasks where ``row`` ``(task,)`` is true, else ``old``: padding must not leak into a memory."""
+    """Return ``new`` where ``row`` ``(task,)`` is true, else ``old``: padding must not leak into a memory."""
     return {
         name: torch.where(row.reshape(-1, *[1] * (value.ndim - 1)), value, old[name]) for name, value in new.items()
     }

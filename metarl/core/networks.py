@@ -22,7 +22,7 @@ class MLP:
     output_gain: float = 0.01  # small, so that a policy starts near the middle of its action space
 
     def init(self, generator: torch.Generator) -> Params:
-        """Orthogonal weights ``(out, in)`` (Saxe et al. 2014) and zero biases."""
+        """Return orthogonal weights ``(out, in)`` (Saxe et al. 2014) and zero biases."""
         params = {}
         pairs = list(pairwise(self.sizes))
         for layer, (n_in, n_out) in enumerate(pairs):
@@ -33,7 +33,7 @@ class MLP:
         return params
 
     def __call__(self, params: Params, x: Tensor, prefix: str = "") -> Tensor:
-        """Outputs ``(task, n, out)`` for ``x`` ``(task, n, in)``; weights are ``(out, in)`` or ``(task, out, in)``."""
+        """Return outputs ``(task, n, out)`` of ``x`` ``(task, n, in)``; weights may have a task axis first."""
         last = len(self.sizes) - 2
         for layer in range(last + 1):
             weight, bias = params[f"{prefix}{layer}.weight"], params[f"{prefix}{layer}.bias"]

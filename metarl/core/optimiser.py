@@ -9,12 +9,18 @@ _SLOTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def linear_decay(value: float, final: float, progress: float) -> float:
-    """``value`` at the start of training, linearly to its share ``final`` at the end; ``progress`` is in [0, 1]."""
+    """Return ``value`` as it falls linearly to its share ``final``; ``progress`` through training is in [0, 1]."""
     return value * (1 - (1 - final) * min(progress, 1.0))
 
 
 class Adam:
-    """Copies of parameters that ``step`` changes, with the moments that belong to them."""
+    """Adam (Kingma and Ba 2015) on copies of parameters, which ``step`` changes.
+
+    Args:
+        params: copied, not changed.
+        learning_rate: of the first step; ``learning_rate`` may be set later.
+        max_norm: to which greater gradients are scaled; None for no limit.
+    """
 
     def __init__(self, params: Params, learning_rate: float, max_norm: float | None = None) -> None:
         self.params = {
@@ -26,7 +32,7 @@ class Adam:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step."""
+        """Return the learning rate of the next step."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     @learning_rate.setter
@@ -35,7 +41,7 @@ class Adam:
             group["lr"] = learning_rate
 
     def step(self, gradients: Params) -> None:
-        """One step down the gradients, scaled to ``max_norm`` where their norm is greater; what has none stays."""
+        """Take one step down the gradients, scaled to ``max_norm`` where their norm is greater; what has none stays."""
         for name, value in self.params.items():
             gradient = gradients.get(name)
             # The fused step reads memory in order: a transposed gradient would be taken for another without a word.
@@ -45,17 +51,17 @@ class Adam:
         self._optimizer.step()
 
     def minimise(self, loss: Tensor) -> None:
-        """One step down the gradient of a loss; parameters without a part in it stay."""
+        """Take one step down the gradient of a loss; parameters without a part in it stay."""
         gradients = torch.autograd.grad(loss, list(self.params.values()), allow_unused=True)
         # Not zeros where there is no gradient: Adam would go on by what it remembers of earlier ones.
         self.step({n: value for n, value in zip(self.params, gradients, strict=True) if value is not None})
 
     def values(self) -> Params:
-        """The parameters as they are now, of which later steps change nothing."""
+        """Return copies of the parameters as they are now."""
         return {name: value.detach().clone() for name, value in self.params.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Adam's moments, for an exact resume; later steps change nothing of them."""
+        """Return copies of Adam's running averages and step counts, for an exact resume."""
         return {
             f"{slot}.{name}": self._optimizer.state[value][slot].clone()
             for name, value in self.params.items()

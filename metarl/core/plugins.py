@@ -1,4 +1,4 @@
-"""What installed packages declare through entry points: families and agents, by name."""
+"""Code that others bring: what installed packages declare through entry points, and modules that users name."""
 
 import importlib
 import os
@@ -6,8 +6,10 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import field, fields, is_dataclass, replace
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import Any
 
 import gymnasium
 
@@ -15,10 +17,24 @@ from metarl.core.errors import MetaRLError
 
 FAMILIES = "metarl.families"  # each entry point gives a mapping from ids to the modules that register them
 AGENTS = "metarl.agents"  # each entry point gives a mapping from names to "module:Class"
+MEMORIES = "metarl.memories"  # the same
+ENCODERS = "metarl.encoders"  # no entry points: an encoder is always module:Name
+_PLUGIN = "plugin"  # the metadata of a config's field that names code
+LEARNERS, DATA, BACKBONES = "metarl.fewshot.learners", "metarl.fewshot.data", "metarl.fewshot.backbones"  # as of agents
+# What each group's members are called, and the option that names one which is trusted.
+_WORDS = {
+    FAMILIES: ("family", "family"),
+    AGENTS: ("agent", "agent"),
+    MEMORIES: ("memory", "trust"),
+    ENCODERS: ("encoder", "trust"),
+    LEARNERS: ("learner", "learner"),
+    DATA: ("data set", "data"),
+    BACKBONES: ("backbone", "backbone"),
+}
 
 
 def declared(group: str) -> dict[str, str]:
-    """Name -> where it is, joined over the packages; each entry point of the group gives such a mapping."""
+    """Return name -> place for a group of entry points, joined over the installed packages."""
     found: dict[str, str] = {}
     for point in entry_points(group=group):
         try:
@@ -37,15 +53,16 @@ def declared(group: str) -> dict[str, str]:
 
 
 def trusted(group: str, saved: str, path: str | os.PathLike[str], named: Sequence[str] = ()) -> str:
-    """The name by which a family or an agent that a file names is imported, so that no file decides what runs.
+    """Return the name by which code that a file names is imported, so that no file decides what runs.
 
     Args:
-        group: FAMILIES or AGENTS.
+        group: FAMILIES, AGENTS, MEMORIES or ENCODERS.
         saved: an id or a name, or ``module:id`` or ``module:Class``, as the file has it.
         path: of the file.
         named: what the caller names, and so trusts; one that ends as the saved one does takes its place.
 
-    Returns the name; raises where its module is neither installed as a plug-in, nor imported already, nor named.
+    Raises:
+        MetaRLError: where its module is neither installed as a plug-in, nor imported already, nor named.
     """
     module, _, own = saved.rpartition(":")
     for name in named:
@@ -55,16 +72,43 @@ def trusted(group: str, saved: str, path: str | os.PathLike[str], named: Sequenc
         # A family's module, or an agent's "module:Class".
         installed = {target.partition(":")[0] for target in declared(group).values()}
         if module not in installed:
-            word = {FAMILIES: "family", AGENTS: "agent"}[group]
+            word, option = _WORDS[group]
             raise MetaRLError(
                 f"{path} names the {word} {saved!r}, whose module {module!r} is not installed. Loading imports no "
-                f"module that you did not name: if you trust it, say --{word} {saved}, in Python {word}={saved!r}."
+                f"module that you did not name: if you trust it, say --{option} {saved}, in Python {option}={saved!r}."
             )
     return saved
 
 
+def plugin_field(default: str, group: str) -> Any:
+    """Return a config's field that names code of a group, ``module:Class`` among others."""
+    return field(default=default, metadata={_PLUGIN: group})
+
+
+def plugin_names(config: Any) -> list[str]:
+    """Return what the fields of a config name that name code, those of configs within it among them."""
+    names: list[str] = []
+    for each in fields(config):
+        value = getattr(config, each.name)
+        names += plugin_names(value) if is_dataclass(value) else [value] if _PLUGIN in each.metadata else []
+    return names
+
+
+def trusted_config(config: Any, path: str | os.PathLike[str], named: str | Sequence[str] = ()) -> Any:
+    """Return a config that a file holds, once every ``module:Class`` in it is ``trusted``."""
+    allowed = [named] if isinstance(named, str) else named
+    changes: dict[str, Any] = {}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if is_dataclass(value):
+            changes[each.name] = trusted_config(value, path, allowed)
+        elif _PLUGIN in each.metadata:
+            changes[each.name] = trusted(each.metadata[_PLUGIN], value, path, allowed)
+    return replace(config, **changes)
+
+
 def register_gymnasium(family_id: str) -> None:
-    """Tell Gymnasium a family's id. The engine truncates, so the spec has no time limit of its own."""
+    """Tell Gymnasium a family's id, without a time limit: the engine truncates."""
     if family_id not in gymnasium.registry:
         gymnasium.register(
             family_id,
@@ -86,7 +130,7 @@ def register_declared() -> None:
 
 
 def import_module(module: str) -> ModuleType:
-    """Import a module, from the working folder too, or raise naming it."""
+    """Import a module, from the working folder too, or raise naming it and what went wrong."""
     # A console command has no working folder on its path, but a user's family lies there.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
@@ -109,6 +153,15 @@ def import_module(module: str) -> ModuleType:
             f"MuJoCo cannot be imported with MUJOCO_GL={chosen} ({error}); install what it names (apt install libegl1 "
             "or libosmesa6), or unset it."
         ) from error
+
+
+def import_named(name: str) -> Any:
+    """Return what ``module:Name`` names, or raise saying what is missing."""
+    module, _, attribute = name.partition(":")
+    imported = import_module(module)
+    if not hasattr(imported, attribute):
+        raise MetaRLError(f"Module {module!r} has no {attribute!r}; check the name after the colon.")
+    return getattr(imported, attribute)
 
 
 def _failed(module: str, error: BaseException) -> MetaRLError:

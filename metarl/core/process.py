@@ -1,7 +1,6 @@
 """How a process that computes is set up."""
 
 import ctypes
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +12,7 @@ from metarl.core.errors import MetaRLError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
-
 _MUJOCO_LOG = "MUJOCO_LOG.TXT"  # as it calls it by itself
-
-_threads: int | None = None  # as prepared
-
-
-def engine_threads() -> int:
-    """Threads of an engine that has its own: as many as the process was prepared for, else all cores."""
-    if _threads is not None:
-        return _threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -45,8 +34,7 @@ def torch_beside(engine_threads: int) -> Iterator[None]:
 
 
 def prepare_process(threads: int) -> None:
-    """Set torch's and the engines' threads, one unless a run has its cores to itself, and let malloc keep what is
-    freed.
+    """Set torch's threads, which engines take as theirs, and let malloc keep what is freed.
 
     An inner loop allocates and frees tensors of megabytes at every operation. By default glibc maps each anew and the
     kernel clears its pages: a fifth of the time of a meta-iteration, measured on 2 cores. Elsewhere than on glibc
@@ -54,8 +42,6 @@ def prepare_process(threads: int) -> None:
     """
     if threads < 1:
         raise MetaRLError(f"--threads {threads}: it must be at least 1.")
-    global _threads
-    _threads = threads
     torch.set_num_threads(threads)
     if not sys.platform.startswith("linux"):
         return

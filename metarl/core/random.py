@@ -19,7 +19,7 @@ _FEW = 256  # numbers of a word, before they are broadcast together
 
 
 class Domain(IntEnum):
-    """Who draws. Each has counters of its own, so that no two purposes ever share a number."""
+    """What random numbers are drawn for; each has counters of its own, so that no two ever share a number."""
 
     KEYS = 0
     RESET = 1
@@ -30,7 +30,7 @@ class Domain(IntEnum):
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-    """Philox4x32-10 on int64 tensors that hold 32-bit words; all broadcast together. Returns four words."""
+    """Return four words of Philox4x32-10 from counters and keys, int64 tensors of 32-bit words that broadcast."""
     words = (*counter, *key)
     if all(word.ndim and word.device.type == "cpu" and word.numel() <= _FEW for word in words):
         # A hundred operations on few numbers, which take NumPy half of the time that they take torch.
@@ -51,7 +51,7 @@ def _rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any, 
 
 
 def stream_keys(n: int, *purpose: int | str, device: torch.device | str = "cpu") -> Tensor:
-    """Keys ``(n, 2)`` of n environments, from a hash of the purpose, e.g. ``stream_keys(800, seed, "train", 17)``.
+    """Return keys ``(n, 2)`` of n environments from a hash of the purpose: ``stream_keys(800, seed, "train", 17)``.
 
     Hashed rather than added: with "seed + i" the runs of seeds 0 and 1 would share all but one of their streams.
     """
@@ -59,21 +59,21 @@ def stream_keys(n: int, *purpose: int | str, device: torch.device | str = "cpu")
 
 
 def env_keys(n: int, n_envs: int, *purpose: int | str) -> Tensor:
-    """Keys ``(n * envs, 2)`` of the environments of n tasks, the envs of a task side by side.
+    """Return keys ``(n * n_envs, 2)`` of the environments of n tasks, the envs of a task side by side.
 
-    Lane 0 has the keys of ``stream_keys(n, *purpose)``. The key of (task, env) depends on neither n nor ``envs``.
+    Env 0 has the keys of ``stream_keys(n, *purpose)``. The key of (task, env) depends on neither n nor ``n_envs``.
     """
     index = torch.arange(n, dtype=torch.int64)[:, None] + (torch.arange(n_envs, dtype=torch.int64) << 32)
     return _keys(index.flatten(), [_hash(purpose)])
 
 
 def torch_generator(seed: int, *purpose: int | str) -> torch.Generator:
-    """Random numbers that only training needs, the same whenever they are asked for by the same words."""
+    """Return a generator of random numbers that only training needs, the same for the same words."""
     return torch.Generator().manual_seed(int(stream_keys(1, seed, *purpose)[0, 0]))
 
 
 def gymnasium_keys(seed: int, n: int = 1, device: torch.device | str = "cpu") -> Tensor:
-    """Keys ``(n, 2)`` by Gymnasium's rule: environment i of a vector seeded with s is the environment seeded s + i."""
+    """Return keys ``(n, 2)`` by Gymnasium's rule: environment i of a vector seeded s is that seeded s + i."""
     first = torch.zeros(n, dtype=torch.int64, device=device)
     return _keys(first, [_hash(("gymnasium", seed + i)) for i in range(n)])
 
@@ -92,7 +92,7 @@ def _keys(index: Tensor, bases: list[tuple[int, int]]) -> Tensor:
 
 
 def random_words(keys: Tensor, domain: Domain, episode: int | Tensor, n: int, start: int = 0) -> Tensor:
-    """Raw 32-bit words ``(environment, n)`` number start .. start + n - 1 of each environment's episode.
+    """Return raw 32-bit words ``(environment, n)``, number start .. start + n - 1 of each environment's episode.
 
     ``episode`` is one number or one per environment.
     """
@@ -114,7 +114,7 @@ def random_words(keys: Tensor, domain: Domain, episode: int | Tensor, n: int, st
 def step_uniforms(
     keys: Tensor, domain: Domain, episode: Tensor, step: Tensor, n: int, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """The uniforms ``(environment, n)`` of one step, where each environment is at one of its own ``(environment,)``."""
+    """Return the uniforms ``(environment, n)`` of a step, which is each environment's own ``(environment,)``."""
     index = step.to(torch.int64)[:, None] * n + torch.arange(n, device=keys.device)
     words = philox(
         (index // 4, episode[:, None] & _MASK, episode[:, None] >> 32, torch.full_like(index, int(domain))),
@@ -133,26 +133,26 @@ def uniforms(
     start: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Uniforms in (0, 1), shape ``(environment, steps, n)``, for steps start .. start + steps - 1 of an episode."""
+    """Return uniforms in (0, 1) ``(environment, steps, n)`` for steps start .. start + steps - 1 of an episode."""
     words = random_words(keys, domain, episode, steps * n, start * n)
     return to_uniform(words, dtype).reshape(len(keys), steps, n)
 
 
 def to_uniform(words: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """32-bit words to uniforms in the open interval (0, 1).
+    """Return uniforms in the open interval (0, 1), one from each 32-bit word.
 
-    23 bits and a half: 24 bits and a half would round to 1.0 in float32, whose normal is infinite.
+    They have 23 bits and a half: 24 bits and a half would round to 1.0 in float32, whose normal is infinite.
     """
     return ((words >> 9).to(dtype) + 0.5) * 2.0**-23
 
 
 def to_normal(uniform: Tensor) -> Tensor:
-    """Standard normals by the inverse distribution function, one from each uniform."""
+    """Return standard normals by the inverse distribution function, one from each uniform."""
     return torch.erfinv(uniform * 2 - 1) * math.sqrt(2)
 
 
 def uniforms64(keys: Tensor, domain: Domain, episode: int | Tensor, n: int) -> Tensor:
-    """Float64 uniforms in (0, 1) from 52 bits, shape ``(environment, n)``; tasks are drawn from these."""
+    """Return float64 uniforms in (0, 1) from 52 bits, ``(environment, n)``; tasks are drawn from these."""
     words = random_words(keys, domain, episode, 2 * n).reshape(len(keys), n, 2)
     high, low = words.unbind(-1)
     return ((high << 20 | low >> 12).to(torch.float64) + 0.5) * 2.0**-52

@@ -13,7 +13,7 @@ from metarl.core.types import Transition
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
-    """Recorded episodes. All episodes begin at step 0; a row that ended early is padded and not ``valid``.
+    """Recorded episodes, each of which begins at step 0; one that ended early is padded and not ``valid``.
 
     ``action`` is the policy's own, in [-1, 1] before clipping or an index; ``record`` holds what the learner's ``act``
     recorded (``log_prob``, ``value``), ``extras`` the family's named extras.
@@ -32,41 +32,41 @@ class Trajectory:
 
     @property
     def n_tasks(self) -> int:
-        """Number of task rows."""
+        """Return the number of task rows."""
         return self.reward.shape[0]
 
     @property
     def n_envs(self) -> int:
-        """Number of environments side by side per task."""
+        """Return the number of environments side by side per task."""
         return self.reward.shape[1]
 
     @property
     def n_episodes(self) -> int:
-        """Number of consecutive episodes."""
+        """Return the number of consecutive episodes."""
         return self.reward.shape[2]
 
     @property
     def n_steps(self) -> int:
-        """Steps of the longest episode."""
+        """Return the steps of the longest episode."""
         return self.reward.shape[3]
 
     @property
     def lengths(self) -> Tensor:
-        """Valid steps of each episode, ``(task, env, episode)``."""
+        """Return the valid steps of each episode, ``(task, env, episode)``."""
         return self.valid.sum(-1)
 
     @property
     def environment_steps(self) -> int:
-        """Steps that count as interaction: the valid ones."""
+        """Return how many steps count as interaction: the valid ones."""
         return int(self.valid.sum())
 
     @property
     def returns(self) -> Tensor:
-        """Undiscounted return of each episode, ``(task, env, episode)``."""
+        """Return the undiscounted return of each episode, ``(task, env, episode)``."""
         return self.reward.masked_fill(~self.valid, 0).sum(-1)
 
     def next_observation(self) -> Tensor:
-        """The observation after each step, the final one after the last valid step."""
+        """Return the observation after each step, the final one after the last valid step."""
         following = self.observation[:, :, :, 1:]
         shifted = torch.cat([following, torch.zeros_like(self.observation[:, :, :, :1])], 3)
         last = (self.lengths - 1).clamp(min=0)
@@ -75,7 +75,7 @@ class Trajectory:
         return shifted.scatter(3, index, self.final_observation.unsqueeze(3))
 
     def transition(self, episode: int, step: int) -> Transition:
-        """One step as an online learner observes it."""
+        """Return one step as an online learner observes it."""
         following = self.observation[:, :, episode, min(step + 1, self.n_steps - 1)]
         is_last = (self.lengths[:, :, episode] == step + 1).reshape(*self.reward.shape[:2], *[1] * (following.ndim - 2))
         return Transition(
@@ -88,7 +88,7 @@ class Trajectory:
         )
 
     def filled(self) -> "Trajectory":
-        """The same with zeros in the padding: a diverged row there can then leave no NaN in a gradient."""
+        """Return the trajectory with zeros in the padding, so that nothing there leaves a NaN in a gradient."""
 
         def fill(value: Tensor) -> Tensor:
             padding = (~self.valid).reshape(*self.valid.shape, *[1] * (value.ndim - 4))
@@ -97,7 +97,7 @@ class Trajectory:
         return self._map(fill)
 
     def episodes(self) -> "Trajectory":
-        """Lanes and episodes joined in one env axis, one episode each: for baselines and gradients."""
+        """Return envs and episodes joined in one env axis, one episode each, as baselines and gradients take them."""
 
         def join(value: Tensor) -> Tensor:
             return value.flatten(1, 2).unsqueeze(2)
@@ -106,14 +106,14 @@ class Trajectory:
         return replace(joined, final_observation=join(self.final_observation), episode_noise=self.episode_noise[:, :1])
 
     def trial(self) -> "Trajectory":
-        """Episodes and steps joined in one step axis: the trial as a recurrent learner sees it."""
+        """Return episodes and steps joined in one step axis, the trial as a recurrent learner sees it."""
         joined = self._map(lambda value: value.flatten(2, 3).unsqueeze(2))
         return replace(
             joined, final_observation=self.final_observation[:, :, -1:], episode_noise=self.episode_noise[:, :1]
         )
 
     def tasks(self, rows: Any) -> "Trajectory":
-        """Some of the task rows: a slice, a list or an index tensor."""
+        """Return some of the task rows, by a slice, a list or an index tensor."""
         chosen: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)
@@ -121,19 +121,19 @@ class Trajectory:
         return Trajectory(**chosen)
 
     def envs(self, n: int) -> "Trajectory":
-        """The first n envs of every task."""
+        """Return the first n envs of every task."""
         return replace(self._map(lambda value: value[:, :n]), final_observation=self.final_observation[:, :n])
 
     def cut(self, steps: int) -> "Trajectory":
-        """The first ``steps`` steps of every episode, where what is behind them is padding."""
+        """Return the first ``steps`` steps of every episode, where what is behind them is padding."""
         return self._map(lambda value: value[:, :, :, :steps].contiguous())
 
     def thinned(self, stride: int) -> "Trajectory":
-        """Every ``stride``-th step of every episode: a sample of the states, no longer of transitions."""
+        """Return every ``stride``-th step of every episode, a sample of the states, no longer of transitions."""
         return self._map(lambda value: value[:, :, :, ::stride])
 
     def to(self, device: torch.device | str) -> "Trajectory":
-        """Moved to a device."""
+        """Return the trajectory on a device."""
         moved = self._map(lambda value: value.to(device))
         return replace(
             moved, final_observation=self.final_observation.to(device), episode_noise=self.episode_noise.to(device)

@@ -87,7 +87,7 @@ class _File:
 
 
 def _next_file(folder: Path) -> Path:
-    """A name behind those of all other event files, for they are read in the order of their names."""
+    """Return a name behind those of all other event files, for they are read in the order of their names."""
     others = [file.name for file in folder.glob(f"{_EVENTS}*") if file.name.removeprefix(_EVENTS)[:10].isdigit()]
     name = f"{_EVENTS}{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.0"
     newest = max(others, default="")

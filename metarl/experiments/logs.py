@@ -75,7 +75,7 @@ class ResumableCSV(KVWriter):
 
 
 def progress_digest(path: Path, num_timesteps: int) -> str:
-    """The digest of a log's rows up to a step; raises where there is no log, or it cannot be read as one."""
+    """Return the digest of a log's rows up to a step; raises where there is no log, or it cannot be read as one."""
     with using(path):
         rows = _kept(path, num_timesteps)[1]
     return hashlib.sha256(b"".join(map(_canonical, rows))).hexdigest()
@@ -90,12 +90,12 @@ class RunLogger(Logger):
 
     @property
     def digest(self) -> str:
-        """Of the rows so far; see ``ResumableCSV``."""
+        """The digest of the rows so far; see ``ResumableCSV``."""
         return self._csv.digest
 
 
 def _kept(path: Path, num_timesteps: int) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows of a log, without the rows of later steps and one that was cut short."""
+    """Return columns and rows of a log, without the rows of later steps and one that was cut short."""
     try:
         # Without a line's end, a row was cut short, and its numbers may have been too.
         lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -113,17 +113,17 @@ def _kept(path: Path, num_timesteps: int) -> tuple[list[str], list[dict[str, Any
 
 
 def _one_line(value: Any) -> Any:
-    """A cell; the text of tensors has line ends, by which rows are told apart."""
+    """Return a cell on one line; the text of tensors has line ends, by which rows are told apart."""
     return value if isinstance(value, int | float) else "" if value is None else " ".join(str(value).split())
 
 
 def _canonical(row: Mapping[str, Any]) -> bytes:
-    """A row's cells as they are read back, without the empty ones, which columns that come later add to it."""
+    """Return a row's cells as they are read back, without the empty ones that later columns add to it."""
     return repr([(name, str(value)) for name, value in sorted(row.items()) if str(value)]).encode()
 
 
 def _int(text: str | None) -> int:
-    """The steps of a row; a row without them counts as beyond every checkpoint."""
+    """Return the steps of a row; a row without them counts as beyond every checkpoint."""
     try:
         return int(float(text)) if text else 1 << 62
     except (ValueError, OverflowError):

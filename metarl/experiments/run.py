@@ -1,4 +1,4 @@
-"""Run folders: one run of one or several seeds, with all that resuming and evaluating it need.
+"""The run folders of agents.
 
 runs/NAME/run.json, splits.json; of an evaluation evaluation-SPLIT.json and .csv, curve-SPLIT.png, where there are paths
   overview-SPLIT.png, and where the agent has a belief beliefs-SPLIT.npz, probe-SPLIT.csv, belief-SPLIT.png (and where
@@ -7,18 +7,22 @@ runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
+from stable_baselines3.common.callbacks import BaseCallback
 
 from metarl.algorithm.algorithm import Algorithm
 from metarl.algorithm.registry import agent_class
 from metarl.core.checkpoint import check_owner, config_from, load_checkpoint
 from metarl.core.errors import MetaRLError
-from metarl.core.plugins import AGENTS, FAMILIES, trusted
+from metarl.core.plugins import AGENTS, FAMILIES, plugin_names, trusted, trusted_config
+from metarl.core.process import log_mujoco_in
+from metarl.experiments.logs import RunLogger
+from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
+from metarl.experiments.saving import CheckpointSaver
 from metarl.family import TaskFamily, make_family
 from metarl.tasks import Split
 
@@ -27,7 +31,7 @@ _SPLITS = "splits.json"
 
 @dataclass(frozen=True)
 class Run(RunFolder):
-    """A run folder. ``agent`` and ``family`` are as they were given, so ``module:id`` is found again."""
+    """A run folder of an agent; ``agent`` and ``family_name`` are as they were given, as ``module:id`` perhaps."""
 
     about_file: ClassVar[str] = "run.json"
     called: ClassVar[str] = "run folder"
@@ -63,7 +67,7 @@ class Run(RunFolder):
         check_seeds(seeds)
         run = cls(path, agent, family, made.variant, config, tuple(seeds), command, new_id())
         if resume and cls.is_at(path):
-            saved = cls.open(path, family=family, agent=agent)
+            saved = cls.open(path, family=family, agent=agent, trust=plugin_names(config))
             run.check_same(saved, ("agent", "variant", "config", "seeds"))
             saved.family()  # raises where its split has changed since
             return saved
@@ -77,11 +81,19 @@ class Run(RunFolder):
         return run
 
     @classmethod
-    def open(cls, path: Path, *, family: str | None = None, agent: str | Sequence[str] = ()) -> Self:
-        """The run in a folder; raises where there is none, or what it says of itself is damaged.
+    def open(
+        cls,
+        path: Path,
+        *,
+        family: str | None = None,
+        agent: str | Sequence[str] = (),
+        trust: str | Sequence[str] = (),
+    ) -> Self:
+        """Open the run in a folder; raises where there is none, or what it says of itself is damaged.
 
         Opening imports no module that is neither installed as a plug-in nor imported already, unless it is named:
-        ``family`` as ``module:id``, ``agent`` as ``module:Class``, or several of which the run has one.
+        ``family`` as ``module:id``, ``agent`` as ``module:Class``, or several of which the run has one; ``trust`` as
+        each ``module:Class`` that its config may name, such as a memory of one's own.
         """
         agents = [agent] if isinstance(agent, str) else list(agent)
 
@@ -94,7 +106,8 @@ class Run(RunFolder):
                 "agent": trusted(AGENTS, about["agent"], file, agents),
                 "family": trusted(FAMILIES, saved, file, [] if family is None else [family]),
             }
-            return cls._from_about(path, {**about, **names})
+            made = cls._from_about(path, {**about, **names})
+            return replace(made, config=trusted_config(made.config, file, trust))
 
         return cls._open(path, made_of)
 
@@ -110,11 +123,11 @@ class Run(RunFolder):
 
     @property
     def label(self) -> str:
-        """How results call the agent of this run."""
+        """Return the name of the agent in results."""
         return agent_class(self.agent).label(self.config)
 
     def family(self) -> TaskFamily:
-        """The family; raises where its split is no longer the one that the run was trained with."""
+        """Make the family; raises where its split is no longer the one that the run was trained with."""
         family = make_family(self.family_name, self.variant)
         saved = Split.load(self.path / _SPLITS, family.tasks)
         if saved.hash != family.splits.hash:
@@ -124,18 +137,18 @@ class Run(RunFolder):
             )
         return family
 
-    def new_agent(self, seed: int, device: str | torch.device = "cpu") -> Algorithm:
-        """One seed's agent as it was before training."""
+    def new_model(self, seed: int, device: str = "cpu") -> Algorithm:
+        """Make one seed's agent as it was before training."""
         agent = agent_class(self.agent)(self.family(), self.config, seed=seed, device=device)
         agent.run_id = self.id
         return agent
 
-    def trained(self, seed: int, device: str | torch.device = "cpu") -> Algorithm:
-        """One seed's agent as its checkpoint has it."""
-        return self.new_agent(seed, device).restore(self.trained_checkpoint(seed))
+    def trained(self, seed: int, device: str = "cpu") -> Algorithm:
+        """Load one seed's agent from its checkpoint."""
+        return self.new_model(seed, device).restore(self.trained_checkpoint(seed))
 
     def about_training(self, seed: int) -> dict[str, Any]:
-        """What the seed's checkpoint says of itself."""
+        """Return what one seed's checkpoint says of itself; raises where it is another run's or seed's."""
         about = load_checkpoint(self.trained_checkpoint(seed))[1]
         check_owner(self.checkpoint(seed), (about.get("run", ""), about["seed"]), (self.id, seed))
         return about
@@ -145,3 +158,34 @@ class Run(RunFolder):
 
     def trained_amount(self, seed: int) -> int:
         return int(self.about_training(seed)["num_timesteps"])
+
+    def _amount(self, model: Algorithm) -> int:
+        return model.num_timesteps
+
+    def _train(
+        self, model: Algorithm, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
+    ) -> None:
+        model.rollouts.compile = options.compile
+        log_mujoco_in(self.seed_folder(model.seed))
+        model.set_logger(logger)
+        model.train_until(self.config.total_timesteps, _Checkpoints(saver, model.seed, report))
+
+
+class _Checkpoints(BaseCallback):
+    """Reports and perhaps saves after every iteration, and saves at the end."""
+
+    def __init__(self, saver: CheckpointSaver, seed: int, report: Report) -> None:
+        super().__init__()
+        self._saver, self._seed, self._report = saver, seed, report
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        metrics: dict[str, float] = self.locals["metrics"]
+        returns = [f"{value:.1f}" for name, value in metrics.items() if name.startswith("rollout/return")]
+        self._report(self._seed, self.model.num_timesteps, "return " + " → ".join(returns))
+        self._saver.save_if_due()
+
+    def _on_training_end(self) -> None:
+        self._saver.save()

@@ -1,4 +1,7 @@
-"""What the run folders of agents and of few-shot learners have in common: a file that says what the run is, seeds."""
+"""Run folders: one run of one or several seeds, with all that training, resuming and evaluating it need.
+
+Agents and few-shot learners share all of it but what they are made of (``run.py``, ``fewshot_run.py``).
+"""
 
 import hashlib
 import json
@@ -13,13 +16,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from metarl import __version__
 from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import checkpoint_checksum
 from metarl.core.errors import MetaRLError
 from metarl.core.files import is_temporary, remove_temporary, using, write_atomic
 from metarl.core.lock import LOCK, locked
-from metarl.experiments.logs import PROGRESS, progress_digest
+from metarl.core.process import prepare_process
+from metarl.experiments import signals
+from metarl.experiments.logs import PROGRESS, RunLogger, progress_digest
+from metarl.experiments.options import Report, TrainingOptions
+from metarl.experiments.saving import CheckpointSaver
+from metarl.version import __version__
 
 _CHECKPOINT = "checkpoint.safetensors"
 
@@ -29,12 +36,12 @@ class UnfinishedRun(UserWarning):
 
 
 class RunFolder(ABC):
-    """A run of one or several seeds. ``about_file`` makes a folder a run; ``trained_by`` is the command for one."""
+    """A run of one or several seeds, in a folder of its own."""
 
-    about_file: ClassVar[str]
+    about_file: ClassVar[str]  # the file that makes a folder a run
     keeps_evaluations: ClassVar[bool] = True  # whether they are saved in its folder
-    called: ClassVar[str]
-    trained_by: ClassVar[str]
+    called: ClassVar[str]  # what messages call such a folder
+    trained_by: ClassVar[str]  # the command that makes one
     path: Path
     config: Any
     seeds: tuple[int, ...]
@@ -43,13 +50,13 @@ class RunFolder(ABC):
 
     @classmethod
     def is_at(cls, path: str | os.PathLike[str]) -> bool:
-        """Whether there is such a run in a folder."""
+        """Return whether there is such a run in a folder."""
         with using(path):
             return (Path(path) / cls.about_file).is_file()
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The run in a folder; raises where there is none, or what it says of itself is damaged."""
+        """Open the run in a folder; raises where there is none, or what it says of itself is damaged."""
         return cls._open(path, cls._from_about)
 
     @classmethod
@@ -64,7 +71,7 @@ class RunFolder(ABC):
 
     @classmethod
     def _about(cls, path: Path) -> dict[str, Any]:
-        """What the folder says that the run is."""
+        """Return what the folder says that the run is."""
         file = path / cls.about_file
         if not cls.is_at(path):
             raise MetaRLError(f"{path} is no {cls.called}: it has no {file.name}; train first: {cls.trained_by}.")
@@ -79,7 +86,7 @@ class RunFolder(ABC):
     @classmethod
     @abstractmethod
     def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
-        """The run that the file's content describes."""
+        """Make the run that the content of its file describes."""
 
     def _write_about(self, of_its_own: Mapping[str, Any]) -> None:
         """Make the folder a run, which has to be the last that is written: a folder is a run once it says so."""
@@ -96,18 +103,18 @@ class RunFolder(ABC):
     @property
     @abstractmethod
     def budget(self) -> int:
-        """Steps or iterations of a seed's training."""
+        """Return how many steps or iterations a seed is trained for."""
 
     def seed_folder(self, seed: int) -> Path:
-        """Where one seed's files are."""
+        """Return the folder of one seed's files."""
         return self.path / f"seed-{seed}"
 
     def checkpoint(self, seed: int) -> Path:
-        """One seed's checkpoint."""
+        """Return the path of one seed's checkpoint, which need not be there yet."""
         return self.seed_folder(seed) / _CHECKPOINT
 
     def trained_checkpoint(self, seed: int) -> Path:
-        """The same; raises where it is not there yet."""
+        """Return the path of one seed's checkpoint; raises where it is not there yet."""
         if not self.checkpoint(seed).exists():
             raise MetaRLError(
                 f"{self.path} has no checkpoint of seed {seed}; its training has not begun, or use --resume."
@@ -115,7 +122,7 @@ class RunFolder(ABC):
         return self.checkpoint(seed)
 
     def progress(self, seed: int) -> Path:
-        """One seed's ``progress.csv``; raises where its rows are not those that the checkpoint was saved with."""
+        """Return the path of one seed's ``progress.csv``; raises where its rows are not those of the checkpoint."""
         path, amount = self.seed_folder(seed) / PROGRESS, self.trained_amount(seed)
         if progress_digest(path, amount) != self.log_digest(seed):
             raise MetaRLError(f"{path} is damaged: it does not hold the rows that were logged; restore it.")
@@ -123,22 +130,67 @@ class RunFolder(ABC):
 
     @abstractmethod
     def log_digest(self, seed: int) -> str:
-        """The digest of the log that one seed's checkpoint was saved with."""
+        """Return the digest of the log that one seed's checkpoint was saved with."""
 
     def fingerprint(self) -> str:
-        """The run's id and a hash of its checkpoints as they are now, by which an evaluation is known as theirs."""
+        """Return the run's id and a hash of its checkpoints as they are now, which mark an evaluation as theirs."""
         sums = [checkpoint_checksum(self.trained_checkpoint(seed)) for seed in self.seeds]
         return f"{self.id}:{hashlib.sha256(''.join(sums).encode()).hexdigest()[:16]}"
 
     def check_evaluation(self, file: Path, made_of: str) -> bool:
-        """Whether an evaluation with this fingerprint is of the checkpoints as they are now; raises for another run."""
+        """Return whether an evaluation is of the checkpoints as they are now; raises where it is of another run.
+
+        Args:
+            file: of the evaluation, for the message.
+            made_of: the fingerprint that it carries.
+        """
         if made_of.partition(":")[0] != self.id:
             raise MetaRLError(f"{file} is the evaluation of another run than {self.path}; evaluate this one again.")
         return made_of == self.fingerprint()
 
     @abstractmethod
     def trained_amount(self, seed: int) -> int:
-        """How much of the budget one seed's checkpoint has behind it."""
+        """Return how much of the budget one seed's checkpoint has behind it."""
+
+    @abstractmethod
+    def new_model(self, seed: int, device: str = "cpu") -> Any:
+        """Make one seed's agent or few-shot learner as it was before training."""
+
+    @abstractmethod
+    def trained(self, seed: int, device: str = "cpu") -> Any:
+        """Load one seed's agent or few-shot learner from its checkpoint."""
+
+    def train_seed(self, seed: int, report: Report, options: TrainingOptions) -> None:
+        """Train one seed to the end of its budget, from its checkpoint if there is one.
+
+        Args:
+            seed: one of the run's.
+            report: is called with the seed, its steps so far and a few words after each row of the log.
+            options: of the training.
+        """
+        prepare_process(options.threads)
+        model = (self.trained if self.checkpoint(seed).exists() else self.new_model)(seed, options.device)
+        signals.stop_if_asked()
+        folder = self.seed_folder(seed)
+        with using(folder):
+            folder.mkdir(exist_ok=True)
+        logger = RunLogger(folder, self._amount(model), model.log_digest)
+        saver = CheckpointSaver(model, self.checkpoint(seed), logger, options.seconds, self.check_there)
+        try:
+            self._train(model, logger, saver, report, options)
+        finally:
+            # TensorBoard writes in a thread of its own, which must not go on in the folder of a run that has failed.
+            logger.close()
+
+    @abstractmethod
+    def _amount(self, model: Any) -> int:
+        """Return how many steps or iterations a model has been trained for."""
+
+    @abstractmethod
+    def _train(
+        self, model: Any, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
+    ) -> None:
+        """Train a model to the end of the budget, logging, reporting and saving on the way."""
 
     def warn_if_unfinished(self, seed: int, amount: int, unit: str) -> None:
         """Warn where a seed that is scored has less than the budget behind it."""
@@ -238,7 +290,7 @@ class RunFolder(ABC):
 
 
 def new_id() -> str:
-    """An id for a new run."""
+    """Draw an id for a new run."""
     return secrets.token_hex(8)
 
 

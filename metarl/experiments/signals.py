@@ -22,12 +22,12 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """What shells expect of a process that a signal ended."""
+        """The exit code that shells expect of a process that a signal ended."""
         return 128 + self.number
 
 
 def asked() -> int | None:
-    """The signal that has asked this process to end, where it is ``deferring`` or ``in_child``."""
+    """Return the signal that has asked this process to end, where it is ``deferring`` or ``in_child``."""
     return _asked
 
 
@@ -97,7 +97,7 @@ def in_child() -> None:
 
 @contextmanager
 def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Only the main thread may set handlers; a signal that is ignored, as nohup has it, stays ignored."""
+    """Set a handler for the block; only the main thread may, and a signal that is ignored, as by nohup, stays so."""
     mine = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in SIGNALS if mine}
     before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -13,17 +13,15 @@ from torch import Tensor
 
 from metarl.core.errors import MetaRLError, shown
 from metarl.core.random import stream_keys
+from metarl.family.reference_policies import ReferencePolicy
 from metarl.rollout.batch import Batch
 from metarl.tasks import Fresh, Split, SplitRule, Task, Tasks, TaskSpace
-
-if TYPE_CHECKING:
-    from metarl.family.reference_policies import ReferencePolicy
 
 _DEFAULT_VARIANT = "default"
 
 
 class TaskFamily(ABC):
-    """A parameterised family of environments. A subclass declares; an engine steps it.
+    """A parameterised family of environments, which a subclass declares and an engine steps.
 
     Class attributes are the declaration, and ``presets`` name the variants that override them, the first being the
     default: ``presets = {"maml": {}, "pearl": {"horizon": 20}}``.
@@ -43,9 +41,7 @@ class TaskFamily(ABC):
     episodes_per_trial: int = 1  # consecutive episodes on one task before it changes
     floor: str | None = None  # the best task-blind reference policy, by its name in reference_policies()
     optimum: str | None = None  # the optimal reference policy, by its name in reference_policies()
-    exact_optimum: bool = (
-        False  # whether no reference policy can earn more than the optimum on average: scores then end at 1
-    )
+    exact_optimum: bool = False  # whether nothing earns more than the optimum on average: scores then end at 1
     render_fps: int = 30  # pictures a second in a video
 
     def __init__(self, variant: str | None = None) -> None:
@@ -72,31 +68,31 @@ class TaskFamily(ABC):
 
     @classmethod
     def variants(cls) -> list[str]:
-        """Names of the variants, the default first."""
+        """Return the names of the variants, the default first."""
         return list(cls.presets) or [_DEFAULT_VARIANT]
 
     @property
     def name(self) -> str:
-        """Family and variant in one word, ``metarl/PointNavigation-v0:maml``."""
+        """Return family and variant in one word, ``metarl/PointNavigation-v0:maml``."""
         return f"{self.id or type(self).__name__}:{self.variant}"
 
     @cached_property
     def splits(self) -> Split:
-        """The preset's train, val, test and ood tasks."""
+        """Return the preset's train, val, test and ood tasks."""
         return self.make_split()
 
     def make_split(self, test: int | None = None) -> Split:
-        """The split with another number of test tasks."""
+        """Return the split with another number of test tasks."""
         return self.split.make(self.name, self.tasks, self.ood, test)
 
     def default(self) -> Task:
-        """The task of the plain environment."""
+        """Return the task of the plain environment."""
         if self.default_task is not None:
             return self.tasks.validate(self.default_task)
         return self.tasks.sample(stream_keys(1, "default", self.name))[0]
 
     def validate(self, task: Mapping[str, ArrayLike]) -> Task:
-        """A task as arrays; raises where it lies outside both the training and the ood space."""
+        """Return a task as arrays; raises where it lies outside both the training and the ood space."""
         if self.ood is not None:
             try:
                 return self.ood.validate(task)
@@ -108,16 +104,23 @@ class TaskFamily(ABC):
     def batch(
         self, tasks: Tasks, keys: Tensor, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Batch:
-        """Environments with these tasks and random streams, one for each row."""
+        """Return environments with these tasks and random streams, one for each row.
 
-    def reference_policies(self) -> "dict[str, ReferencePolicy]":
-        """Reference reference policies by name; ``floor`` and ``optimum`` name two of them."""
+        Args:
+            tasks: one for each environment.
+            keys: random streams ``(environment, 2)``.
+            device: where tensors are to lie.
+            dtype: of observations and rewards.
+        """
+
+    def reference_policies(self) -> dict[str, ReferencePolicy]:
+        """Return reference policies by name; ``floor`` and ``optimum`` name two of them."""
         return {}
 
     def goals(self, tasks: Tasks) -> NDArray[np.float64] | None:
-        """Where paths should lead ``(task, 2)``, for families whose observation is a position in the plane."""
+        """Return where paths should lead ``(task, 2)``, or None where observations are no positions in the plane."""
         return None
 
     def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
-        """A picture ``(height, width, 3)`` of the last state; ``history`` holds the episode's states so far."""
+        """Return a picture ``(height, width, 3)`` of the last state; ``history`` holds the episode's states so far."""
         raise MetaRLError(f"{self.id} has no pictures; define render(history, task) in the family.")

@@ -1,4 +1,4 @@
-"""What families there are: one list of rows, from which the README's table, the console's and the JSON are made."""
+"""The list of families, from which the README's table, the console's and the JSON are made."""
 
 import json
 from collections.abc import Sequence
@@ -47,12 +47,12 @@ class FamilyInfo:
 
 
 def families(ids: Sequence[str] | None = None) -> list[FamilyInfo]:
-    """Every known family, or those asked for by ``id`` or ``module:id``."""
+    """Return every known family, or those asked for by ``id`` or ``module:id``."""
     return [_family(family_class(name)) for name in (family_ids() if ids is None else ids)]
 
 
 def families_rows(listed: Sequence[FamilyInfo]) -> list[dict[str, str]]:
-    """One row of words for each variant; the keys are the columns' titles."""
+    """Return one row of words for each variant; the keys are the columns' titles."""
     return [
         {
             "family": family.id,
@@ -71,7 +71,7 @@ def families_rows(listed: Sequence[FamilyInfo]) -> list[dict[str, str]]:
 
 
 def families_markdown(listed: Sequence[FamilyInfo] | None = None) -> str:
-    """The README's table. What a family's variants share stands in the row of the first only."""
+    """Return the README's table; what a family's variants share stands in the row of the first only."""
     rows = families_rows(families() if listed is None else listed)
     if not rows:
         return "No families are installed.\n"
@@ -87,7 +87,7 @@ def families_markdown(listed: Sequence[FamilyInfo] | None = None) -> str:
 
 
 def families_table(listed: Sequence[FamilyInfo] | None = None) -> Group:
-    """The same rows for the console, a table for each family."""
+    """Return the rows for the console, a table for each family."""
     tables = []
     for family in families() if listed is None else listed:
         rows, title = families_rows([family]), f"[bold]{family.id}[/]  {escape(family.summary)}"
@@ -102,7 +102,7 @@ def families_table(listed: Sequence[FamilyInfo] | None = None) -> Group:
 
 
 def families_json(listed: Sequence[FamilyInfo] | None = None) -> str:
-    """The same as JSON."""
+    """Return the list as JSON."""
     return json.dumps([asdict(family) for family in (families() if listed is None else listed)], indent=2)
 
 

@@ -14,10 +14,10 @@ from metarl.tasks import Tasks
 def policy_returns(
     family: TaskFamily, name: str, tasks: Tasks, *, episodes: int = 1, repeats: int = 1, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Mean return of a reference policy, ``(task, episode)``, over ``repeats`` independent trials of each task.
+    """Return a reference policy's mean returns ``(task, episode)`` over ``repeats`` independent trials of each task.
 
     Every reference policy of a family meets the same starts and random streams. Scores are not made of this: their
-    references play the agents' own streams (``metarl.evaluate.references``).
+    references play the agents' own streams (``metarl.evaluation.references``).
     """
     reference_policies = family.reference_policies()
     if name not in reference_policies:

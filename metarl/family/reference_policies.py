@@ -1,4 +1,4 @@
-"""Reference policies: what a task-blind or an informed policy earns on the very tasks that are scored.
+"""Reference policies, task-blind or informed, which play the very tasks that agents are scored on.
 
 A reference policy is a ``MetaLearner`` without anything to learn, so the rollout that serves the agents serves it too.
 What it may know of the task reaches it in ``params``, under ``task.NAME``.
@@ -20,7 +20,7 @@ _PREFIX = "task."
 
 
 class ReferencePolicy(MetaLearner):
-    """A reference policy of fixed behaviour. A subclass defines ``act``, and ``observe`` where it remembers."""
+    """A policy of fixed behaviour; a subclass defines ``act``, and ``observe`` where it remembers."""
 
     online = True
 
@@ -35,15 +35,16 @@ class ReferencePolicy(MetaLearner):
 
     @staticmethod
     def task(params: Params) -> dict[str, Tensor]:
-        """The true task, for reference policies that are told it."""
+        """Return the true task, for policies that may know it."""
         return {name.removeprefix(_PREFIX): value for name, value in params.items() if name.startswith(_PREFIX)}
 
 
 class FunctionPolicy(ReferencePolicy):
-    """Plays ``choose(observation, task, step)``, a function of what it sees, the true task and the time.
+    """A reference policy that is a function of what it sees, the true task and the time.
 
-    ``observation`` is ``(task, 1, ...)``, each task parameter ``(task, ...)``, ``step`` ``(task,)``; the action, in
-    [-1, 1] or an index, is ``(task, 1[, d])``.
+    Args:
+        choose: gives actions ``(task, 1[, d])``, in [-1, 1] or indices, for observations ``(task, 1, ...)``, a dict of
+            task parameters ``(task, ...)`` and the episode's step ``(task,)``.
     """
 
     def __init__(self, choose: Callable[[Tensor, dict[str, Tensor], Tensor], Tensor]) -> None:
@@ -56,7 +57,7 @@ class FunctionPolicy(ReferencePolicy):
 
 
 class RandomPolicy(ReferencePolicy):
-    """Uniform over the action space; for comparison only, since beside it everything looks good."""
+    """A policy that is uniform over the action space; for comparison only, since beside it everything looks good."""
 
     def __init__(self, action_space: gymnasium.Space[Any]) -> None:
         self._layout = ActionLayout(action_space)
@@ -72,7 +73,7 @@ class RandomPolicy(ReferencePolicy):
 
 
 def privileged_params(tasks: Tasks) -> Params:
-    """Params from which a reference policy knows its true task."""
+    """Return params from which a reference policy knows its true task."""
     return {_PREFIX + key: value for key, value in tasks.tensors().items()}
 
 

@@ -1,25 +1,23 @@
-"""The registry: families by id, found lazily through entry points; ``module:id`` reaches a user's own."""
+"""The registry of families: by id, found lazily through entry points; ``module:id`` reaches a user's own."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from metarl.core.errors import MetaRLError, shown
-from metarl.core.plugins import FAMILIES, declared, import_module, register_gymnasium
+from metarl.core.plugins import FAMILIES, register_gymnasium
+from metarl.core.registry import Registry
 from metarl.family.base import TaskFamily
 
-_classes: dict[str, type[TaskFamily]] = {}
+families_by_id: Registry[TaskFamily] = Registry(TaskFamily, "family", FAMILIES)
 F = TypeVar("F", bound=type[TaskFamily])
 
 
 def register_family(family_id: str) -> Callable[[F], F]:
-    """Class decorator: make a family known under an id such as ``"me/Maze-v0"``, here and to ``gymnasium.make``."""
+    """Return a class decorator that makes a family known under an id such as ``"me/Maze-v0"``, also to Gymnasium."""
 
     def register(cls: F) -> F:
-        known = _classes.get(family_id)
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise MetaRLError(f"{family_id} is taken by {known.__module__}.{known.__qualname__}; choose another id.")
+        families_by_id.register(family_id)(cls)
         cls.id = family_id
-        _classes[family_id] = cls
         register_gymnasium(family_id)
         return cls
 
@@ -27,32 +25,22 @@ def register_family(family_id: str) -> Callable[[F], F]:
 
 
 def family_ids() -> list[str]:
-    """Every known id: plug-ins and what was registered in this process."""
-    return sorted({*declared(FAMILIES), *_classes})
+    """Return every known id, sorted: of installed packages, and those registered in this process."""
+    return families_by_id.names()
 
 
 def family_class(family_id: str) -> type[TaskFamily]:
-    """The class registered under ``id`` or ``module:id``; the module is imported first, from the working folder too."""
-    if ":" in family_id:
-        module, family_id = family_id.split(":", 1)
-        import_module(module)
-    if family_id not in _classes:
-        modules = declared(FAMILIES)
-        if family_id not in modules:
-            raise MetaRLError(
-                f"Family {family_id!r} is unknown; known are {', '.join(family_ids())}. "
-                "Reach one of your own as module:id."
-            )
-        import_module(modules[family_id])
-    if family_id not in _classes:
-        raise MetaRLError(
-            f"Importing its module did not register {family_id!r}; decorate the class with @register_family."
-        )
-    return _classes[family_id]
+    """Return the class registered under ``id`` or ``module:id``; the module is imported first."""
+    return families_by_id.find(family_id)
 
 
 def make_family(family: "str | TaskFamily", variant: str | None = None) -> TaskFamily:
-    """The family with a variant, from ``id``, ``module:id`` or a family itself."""
+    """Return a family in one of its variants, the first unless given.
+
+    Args:
+        family: an id, ``module:id``, or a family, which is returned itself where the variant is its own.
+        variant: the name of one of its presets.
+    """
     if isinstance(family, TaskFamily):
         same = variant is None or (isinstance(variant, str) and variant == family.variant)
         return family if same else type(family)(variant)

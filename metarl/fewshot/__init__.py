@@ -2,10 +2,12 @@
 
 from metarl.fewshot.adapted import Classifier, Regressor
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, make_dataset
-from metarl.fewshot.data.episodes import Classes, EpisodeSpec
+from metarl.fewshot.data.dataset import DataSpec, FewShotDataset
+from metarl.fewshot.data.episodes import Classes, Episodes, EpisodeSpec, Support
+from metarl.fewshot.data.registry import make_dataset
+from metarl.fewshot.learners.base import FewShotLearner
+from metarl.fewshot.learners.registry import label, preset_config, register_fewshot
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import preset_config
 from metarl.fewshot.scoring import Scores
 
 __all__ = [
@@ -13,11 +15,16 @@ __all__ = [
     "Classifier",
     "DataSpec",
     "EpisodeSpec",
+    "Episodes",
     "FewShot",
     "FewShotConfig",
     "FewShotDataset",
+    "FewShotLearner",
     "Regressor",
     "Scores",
+    "Support",
+    "label",
     "make_dataset",
     "preset_config",
+    "register_fewshot",
 ]

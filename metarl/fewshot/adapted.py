@@ -1,4 +1,4 @@
-"""What adapting gives: a classifier of one's own classes, or a predictor of one's own function."""
+"""What adapting gives: a classifier of one's own classes, or a regressor of one's own function."""
 
 from typing import Any
 
@@ -9,8 +9,7 @@ from torch import Tensor
 
 from metarl.core.errors import MetaRLError
 from metarl.core.types import Outputs, Params, State
-from metarl.fewshot.learners.base import LOGITS, VALUE, FewShotLearner
-from metarl.fewshot.learners.neural_process import SCALE
+from metarl.fewshot.learners.base import LOGITS, SCALE, VALUE, FewShotLearner
 
 
 class Adapted:
@@ -27,7 +26,7 @@ class Adapted:
 
 
 class Classifier(Adapted):
-    """Tells the classes of a support apart; ``classes_`` are their labels, in order."""
+    """A classifier of the classes of a support; ``classes_`` are their labels, in order."""
 
     def __init__(
         self, learner: FewShotLearner, params: Params, state: State, shape: tuple[int, ...], classes: NDArray[Any]
@@ -36,33 +35,33 @@ class Classifier(Adapted):
         self.classes_ = classes
 
     def predict_proba(self, inputs: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """Probabilities ``(sample, class)``, in the order of ``classes_``."""
+        """Return probabilities ``(sample, class)``, in the order of ``classes_``."""
         # A head may have more outputs than there are classes.
         kept = self._outputs(inputs)[LOGITS][0, :, : len(self.classes_)].double()
         return np.asarray(kept.softmax(-1).cpu().numpy())
 
     def predict(self, inputs: ArrayLike | Tensor) -> NDArray[Any]:
-        """The most probable label of each sample."""
+        """Return the most probable label of each sample ``(sample,)``."""
         return np.asarray(self.classes_[self.predict_proba(inputs).argmax(1)])
 
 
 class Regressor(Adapted):
-    """Predicts the function of which a support holds some points."""
+    """A regressor of the function of which a support holds some points."""
 
     def predict(self, inputs: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """Numbers ``(sample, outputs)``."""
+        """Return the predicted numbers ``(sample, outputs)``."""
         return np.asarray(self._outputs(inputs)[VALUE][0].double().cpu().numpy())
 
     def predict_std(self, inputs: ArrayLike | Tensor) -> NDArray[np.float64]:
-        """Their standard deviations, of learners that state them: neural-process. Others raise."""
+        """Return their standard deviations ``(sample, outputs)``; raise where the learner states none."""
         outputs = self._outputs(inputs)
         if SCALE not in outputs:
-            raise MetaRLError(f"{type(self._learner).__name__} states no uncertainty; neural-process does.")
+            raise MetaRLError(f"{self._learner.name} states no uncertainty; neural-process does.")
         return np.asarray(outputs[SCALE][0].double().cpu().numpy())
 
 
 def as_rows(inputs: ArrayLike | Tensor, shape: tuple[int, ...], device: torch.device, what: str = "sample") -> Tensor:
-    """``(n, *shape)`` floats on a device, or an error that says what is wrong with them."""
+    """Return ``(n, *shape)`` floats on a device, or raise saying what is wrong with them."""
     try:
         array = inputs.detach() if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs, np.float32))
     except (TypeError, ValueError) as error:

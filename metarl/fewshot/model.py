@@ -3,25 +3,28 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarl.core.checkpoint import config_from, load_checkpoint, prefixed, save_checkpoint, with_prefix
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
+from metarl.core.modules import ModuleNetwork
 from metarl.core.optimiser import Adam, linear_decay
+from metarl.core.plugins import BACKBONES, LEARNERS, import_named, trusted
 from metarl.core.random import torch_generator
 from metarl.core.types import Params, State
 from metarl.fewshot.adapted import Classifier, Regressor, as_rows
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, Part
+from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, TaskSource
 from metarl.fewshot.data.episodes import EpisodeSpec, Support
-from metarl.fewshot.learners.registry import make_learner
+from metarl.fewshot.learners.base import FewShotLearner
+from metarl.fewshot.learners.registry import address_of, learner_class, make_learner, preset_config
 from metarl.fewshot.scoring import Cost, Scores, cost_of, score
 
 Callback = Callable[["FewShot", dict[str, float]], None]
@@ -31,22 +34,38 @@ class FewShot:
     """A few-shot learner, its parameters and its training.
 
     Args:
-        config: see ``metarl.fewshot.recipe`` for each learner's.
-        data set: that it is made for, or only its ``Kind``.
+        learner: a name such as ``"maml"``, ``module:Class``, a subclass of ``FewShotLearner``, or a ready learner.
+        dataset: what it is made for, a data set or only its ``DataSpec``.
+        config: of the learner's ``config_class``; that of its default preset, or the ready learner's, unless given.
+        backbone: a ``torch.nn.Module``, or a function that makes one, in place of our own; see
+            ``metarl.core.modules.ModuleNetwork`` for what it may be.
+        seed: of initial parameters and of all episodes.
+        device: where parameters and samples are.
     """
 
     def __init__(
         self,
-        config: FewShotConfig,
+        learner: str | type[FewShotLearner] | FewShotLearner,
         dataset: FewShotDataset | DataSpec,
+        config: FewShotConfig | None = None,
         *,
+        backbone: nn.Module | Callable[[], nn.Module] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.kind = dataset.kind if isinstance(dataset, FewShotDataset) else dataset
-        self.config, self.seed, self.device = config, seed, check_device(device)
-        self.learner = make_learner(config, self.kind)
+        self._ready = learner if isinstance(learner, FewShotLearner) else None
+        self.learner_class = type(learner) if isinstance(learner, FewShotLearner) else learner_class(learner)
+        if self._ready is not None and backbone is not None:
+            raise MetaRLError(f"{self.learner_class.name} is ready and has its backbone; give the one or the other.")
+        self.config = config or (preset_config(self.learner_class) if self._ready is None else self._ready.config)
+        self.spec = dataset.spec if isinstance(dataset, FewShotDataset) else dataset
+        self.seed, self.device = seed, check_device(device)
+        module = backbone if backbone is not None or not self.config.backbone else import_named(self.config.backbone)
+        self.backbone = None if module is None else ModuleNetwork(module, self.spec.shape)
+        self.learner = self.learner_for()
         made = self.learner.init(torch_generator(seed, "fewshot", "init"))
+        if not made:
+            raise MetaRLError(f"{self.learner_class.name} has no parameters to train; leave some of them unfrozen.")
         self.params: Params = {name: value.to(self.device) for name, value in made.items()}
         self.iteration = 0
         self.wall_seconds = 0.0  # of training so far
@@ -54,26 +73,40 @@ class FewShot:
         self.log_digest = ""  # of the rows that the run has logged so far
         self._adam: Adam | None = None
 
+    def learner_for(self, way: int | None = None) -> FewShotLearner:
+        """Return the learner that tells so many classes apart, training's number unless given; raise if it cannot."""
+        made_for = self.config.episode.largest.way
+        if self._ready is None:
+            return make_learner(self.learner_class, self.config, self.spec, way, self.backbone)
+        if way is not None and way > made_for:
+            raise MetaRLError(
+                f"This learner was made for {made_for} classes and cannot tell {way} apart; make another."
+            )
+        return self._ready
+
     @property
     def adam(self) -> Adam:
-        """The optimiser, made when training begins."""
+        """Return the optimiser, which is made when training begins."""
         if self._adam is None:
             self._adam = Adam(self.params, self.config.learning_rate, self.config.max_norm)
         return self._adam
 
     def fit(self, dataset: FewShotDataset, *, iterations: int | None = None, callback: Callback | None = None) -> Self:
-        """Train on the data set's training part, up to the config's iterations or for as many further ones as given.
+        """Train on a data set's training split, and return itself.
 
-        ``callback`` is called after each with what there is to log.
+        Args:
+            dataset: of the kind that the learner was made for.
+            iterations: further ones; up to the config's number unless given.
+            callback: is called after each, with what there is to log.
         """
-        if dataset.kind != self.kind:
-            raise MetaRLError(f"{dataset.name} has {dataset.kind}; this learner was made for {self.kind}.")
-        config, part = self.config, dataset.part("train").to(self.device)
+        if dataset.spec != self.spec:
+            raise MetaRLError(f"{dataset.name} has {dataset.spec}; this learner was made for {self.spec}.")
+        config, source = self.config, dataset.split("train").to(self.device)
         last = config.iterations if iterations is None else self.iteration + iterations
         while self.iteration < last:
             started = time.perf_counter()
             generator = torch_generator(self.seed, "fewshot", "train", self.iteration)
-            episodes = part.draw(config.episode, config.tasks, generator)
+            episodes = source.draw(config.episode, config.tasks, generator)
             progress = self.iteration / config.iterations
             self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
             gradient, logged = self.learner.gradient(self.params, episodes, config.chunk)
@@ -93,19 +126,23 @@ class FewShot:
     def adapt(
         self, inputs: ArrayLike | Tensor, labels: ArrayLike, unlabelled: ArrayLike | Tensor | None = None
     ) -> Classifier | Regressor:
-        """A classifier from a support of one's own, or of numbers a regressor.
+        """Adapt to a support of one's own, and return a classifier, or for numbers a regressor.
 
-        ``inputs`` ``(sample, *shape)`` are scaled as in training. ``labels`` ``(sample,)`` may be anything that NumPy
-        sorts; numbers to predict are ``(sample, outputs)``. ``unlabelled`` samples of the same classes refine the
-        prototypes of the learners that have some. Raises where shapes do not fit, for NaN, and for more classes than
-        the learner can tell apart.
+        Args:
+            inputs: samples ``(sample, *shape)``, scaled as in training.
+            labels: of each sample ``(sample,)``, anything that NumPy sorts; numbers to predict are
+                ``(sample, outputs)``.
+            unlabelled: further samples of the same classes, which refine prototypes where the learner has some.
+
+        Raises:
+            MetaRLError: where shapes do not fit, for NaN, and for more classes than the learner can tell apart.
         """
-        rows = as_rows(inputs, self.kind.shape, self.device)
-        if self.kind.outputs is not None:
-            targets = as_rows(np.reshape(labels, (-1, self.kind.outputs)), (self.kind.outputs,), self.device, "target")
+        rows = as_rows(inputs, self.spec.shape, self.device)
+        if self.spec.outputs is not None:
+            targets = as_rows(np.reshape(labels, (-1, self.spec.outputs)), (self.spec.outputs,), self.device, "target")
             _check_labelled(rows, targets.shape[:1])
             return Regressor(
-                self.learner, self.params, self.adapted(Support(rows[None], targets[None])), self.kind.shape
+                self.learner, self.params, self.adapted(Support(rows[None], targets[None])), self.spec.shape
             )
         try:
             names, which = np.unique(np.asarray(labels), return_inverse=True)
@@ -115,41 +152,40 @@ class FewShot:
         if len(names) < 2:
             raise MetaRLError(f"The support has {len(names)} class; there is nothing to tell apart.")
         support = Support(rows[None], torch.from_numpy(which)[None].to(self.device))
-        more = None if unlabelled is None else as_rows(unlabelled, self.kind.shape, self.device)[None]
+        more = None if unlabelled is None else as_rows(unlabelled, self.spec.shape, self.device)[None]
         state = self.adapted(support, len(names), more)
-        learner = make_learner(self.config, self.kind, len(names))
-        return Classifier(learner, self.params, state, self.kind.shape, names)
+        return Classifier(self.learner_for(len(names)), self.params, state, self.spec.shape, names)
 
     def adapted(self, support: Support, way: int | None = None, unlabelled: Tensor | None = None) -> State:
-        """The state of each task after its support."""
-        learner = make_learner(self.config, self.kind, way)
+        """Return the state of each task after its support."""
+        learner = self.learner_for(way)
         with torch.no_grad():
             *_, (_, state) = learner.points(self.params, support)
             return state if unlabelled is None else learner.refine(self.params, state, unlabelled)
 
-    def check(self, part: Part, shape: EpisodeSpec) -> None:
+    def check(self, source: TaskSource, spec: EpisodeSpec) -> None:
         """Raise where ``score`` would: before a training rather than after it."""
-        make_learner(self.config, self.kind, shape.largest.way)
-        part.draw(shape, 1, torch.Generator())
+        self.learner_for(spec.largest.way)
+        source.draw(spec, 1, torch.Generator())
 
     def score(
-        self, part: Part, shape: EpisodeSpec, episodes: int = 600, seed: int = 0, *, transductive: bool = False
+        self, source: TaskSource, spec: EpisodeSpec, episodes: int = 600, seed: int = 0, *, transductive: bool = False
     ) -> Scores:
-        """Accuracies or squared errors on episodes of a part; see ``metarl.fewshot.scoring``."""
-        if part.shape != self.kind.shape:
-            raise MetaRLError(f"Samples have shape {part.shape}; this learner takes {self.kind.shape}.")
-        learner = make_learner(self.config, self.kind, shape.largest.way)
-        part = part.to(self.device)
-        return score(learner, self.params, part, shape, episodes, seed, transductive=transductive)
+        """Return accuracies or squared errors on episodes of a split; see ``metarl.fewshot.scoring``."""
+        if source.shape != self.spec.shape:
+            raise MetaRLError(f"Samples have shape {source.shape}; this learner takes {self.spec.shape}.")
+        learner, source = self.learner_for(spec.largest.way), source.to(self.device)
+        return score(learner, self.params, source, spec, episodes, seed, transductive=transductive)
 
-    def cost(self, part: Part, shape: EpisodeSpec) -> Cost:
-        """What adapting to one task of a part takes."""
-        learner = make_learner(self.config, self.kind, shape.largest.way)
-        return cost_of(learner, self.params, part.to(self.device), shape)
+    def cost(self, source: TaskSource, spec: EpisodeSpec) -> Cost:
+        """Return what adapting to one task of a split takes."""
+        return cost_of(self.learner_for(spec.largest.way), self.params, source.to(self.device), spec)
 
-    def evaluate(self, part: Part, shape: EpisodeSpec, episodes: int = 600, seed: int = 0) -> NDArray[np.float64]:
-        """The accuracy, or squared error, of each of so many episodes, once adapted ``(episode,)``."""
-        return self.score(part, shape, episodes, seed).at()
+    def evaluate(
+        self, source: TaskSource, spec: EpisodeSpec, episodes: int = 600, seed: int = 0
+    ) -> NDArray[np.float64]:
+        """Return the accuracy, or squared error, of each of so many episodes, once adapted ``(episode,)``."""
+        return self.score(source, spec, episodes, seed).at()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, optimiser and config in one file, atomically."""
@@ -163,21 +199,65 @@ class FewShot:
         save_checkpoint(path, prefixed("params", acting), {"fewshot": self._about(), "weights_only": True})
 
     def _about(self) -> dict[str, Any]:
-        about = {"config": asdict(self.config), "kind": asdict(self.kind), "seed": self.seed}
-        return about | {"iteration": self.iteration, "wall_seconds": self.wall_seconds}
+        return {
+            "learner": address_of(self.learner_class),
+            "config": asdict(self.config),
+            "data": asdict(self.spec),
+            "backbone": None if self.backbone is None else self.backbone.digest,
+            "seed": self.seed,
+            "iteration": self.iteration,
+            "wall_seconds": self.wall_seconds,
+        }
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Self:
-        """What ``save`` wrote; training goes on from there as if it had not stopped. Or what ``save_weights`` wrote."""
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        device: torch.device | str = "cpu",
+        *,
+        learner: str | type[FewShotLearner] | FewShotLearner | None = None,
+        backbone: str | nn.Module | Callable[[], nn.Module] | None = None,
+    ) -> Self:
+        """Return what ``save`` wrote, whose training goes on as if it had not stopped, or what ``save_weights`` wrote.
+
+        Args:
+            path: of the file.
+            device: where parameters and samples are.
+            learner: your own, where it was trained: its class, ``module:Class``, or the learner that was given ready.
+                No module is imported that is neither installed, imported already, nor named here.
+            backbone: your own, where it was trained with one: its parameters are in the file, but not its code.
+        """
         tensors, about = load_checkpoint(path)
-        if "fewshot" not in about:
-            raise MetaRLError(f"{path} is the checkpoint of an agent, not of a few-shot learner; load it with its own.")
-        saved = about["fewshot"]
-        config, kind = config_from(FewShotConfig, saved["config"]), config_from(DataSpec, saved["kind"])
-        model = cls(config, kind, seed=saved["seed"], device=device)
+        saved = about.get("fewshot", {})
+        if "learner" not in saved:
+            what = "of an older version" if saved else "the checkpoint of an agent"
+            raise MetaRLError(f"{path} is {what}, not of a few-shot learner; load it with its own, or train anew.")
+        if learner is None or isinstance(learner, str):
+            learner = trusted(LEARNERS, saved["learner"], path, [learner] if learner else [])
+        own = type(learner) if isinstance(learner, FewShotLearner) else learner_class(learner)
+        if address_of(own).rpartition(":")[2] != saved["learner"].rpartition(":")[2]:
+            raise MetaRLError(f"{path} is of the learner {saved['learner']}, not of {address_of(own)}; give that one.")
+        config, spec = config_from(own.config_class, saved["config"]), config_from(DataSpec, saved["data"])
+        if config.backbone and (backbone is None or isinstance(backbone, str)):
+            named = trusted(BACKBONES, config.backbone, path, [backbone] if backbone else [])
+            config, backbone = replace(config, backbone=named), None
+        elif isinstance(backbone, str):
+            backbone = import_named(backbone)
+        if saved["backbone"] and not config.backbone and backbone is None:
+            raise MetaRLError(f"{path} was trained with a backbone of your own; give it again: backbone=MODULE.")
+        assert not isinstance(backbone, str)  # for mypy
+        model = cls(learner, spec, config, backbone=backbone, seed=saved["seed"], device=device)
+        if saved["backbone"] != model._about()["backbone"]:
+            raise MetaRLError(f"{path} was trained with another backbone than {backbone!r:.80}; give that one again.")
         params, weights_only = with_prefix("params", tensors), about.get("weights_only", False)
         if weights_only:
             params = model.learner.completed(params, model.params)
+        shapes, wanted = ({name: tuple(each.shape) for name, each in some.items()} for some in (params, model.params))
+        if shapes != wanted:
+            raise MetaRLError(
+                f"{path} holds other parameters than this learner has: {sorted(shapes.items() ^ wanted.items())[:4]}; "
+                "give the learner and the backbone that it was trained with."
+            )
         # In the order that they were made in, for sums over all of them round by their order; a file has its own.
         model.params = {name: params[name].to(model.device) for name in model.params}
         if not weights_only:

@@ -1,4 +1,4 @@
-"""Scoring a few-shot learner on episodes of a part, and what it costs to adapt to one task."""
+"""Scoring a few-shot learner on episodes of a split, and what it costs to adapt to one task."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from metarl.core.errors import MetaRLError
 from metarl.core.random import torch_generator
 from metarl.core.types import Params
-from metarl.fewshot.data.dataset import Part
+from metarl.fewshot.data.dataset import TaskSource
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy, error
 
@@ -26,21 +26,21 @@ _REPEATS = 5  # of an adaptation that is timed
 
 @dataclass(frozen=True)
 class Scores:
-    """Of each episode, after so many steps of adaptation; learners without steps have one point."""
+    """The scores of every episode after so many steps of adaptation; learners without steps have one point."""
 
     measure: Literal["accuracy", "mse"]
-    adaptations: tuple[int, ...]
+    adaptations: tuple[int, ...]  # steps taken at each point
     values: NDArray[np.float64]  # (point, episode)
     transductive: bool  # whether queries were told apart with the help of one another
 
     def at(self, step: int | None = None) -> NDArray[np.float64]:
-        """After so many steps, all of them unless given, ``(episode,)``."""
+        """Return the scores after so many steps, all of them unless given, ``(episode,)``."""
         found: NDArray[np.float64] = self.values[-1 if step is None else point_of(self.adaptations, step)]
         return found
 
 
 def point_of(adaptations: tuple[int, ...], step: int) -> int:
-    """Which point of a curve is after so many steps."""
+    """Return which point of a curve is after so many steps."""
     if step not in adaptations:
         raise MetaRLError(f"There is no step {step}; scored were {', '.join(map(str, adaptations))}.")
     return adaptations.index(step)
@@ -49,23 +49,29 @@ def point_of(adaptations: tuple[int, ...], step: int) -> int:
 def score(
     learner: FewShotLearner,
     params: Params,
-    part: Part,
-    shape: EpisodeSpec,
+    source: TaskSource,
+    spec: EpisodeSpec,
     episodes: int = 600,
     seed: int = 0,
     *,
     transductive: bool = False,
 ) -> Scores:
-    """Adapt to the support of each episode and predict its queries.
+    """Adapt to the support of each episode and score its queries, each predicted from the support alone: inductive.
 
-    Each query is predicted from the support alone: inductive. Samples that the shape leaves unlabelled refine the
-    state first; with ``transductive`` so do the queries themselves.
+    Args:
+        learner: that tells as many classes apart as ``spec`` has.
+        params: of the learner.
+        source: the tasks of a split.
+        spec: the size of an episode; its unlabelled samples refine the state first.
+        episodes: how many.
+        seed: decides which.
+        transductive: whether the queries themselves refine the state too.
     """
     if episodes < 1:
         raise MetaRLError(f"episodes={episodes}: score at least one.")
     found: dict[int, list[Tensor]] = {}
     for first in range(0, episodes, _AT_ONCE):
-        some = _drawn(part, shape, episodes, seed, first)
+        some = _drawn(source, spec, episodes, seed, first)
         # Adapting by gradient needs one; what comes out of it does not.
         with torch.no_grad():
             points = learner.points(params, some.support)
@@ -82,14 +88,14 @@ def score(
     return Scores("accuracy" if some.classes is not None else "mse", tuple(found), values, transductive)
 
 
-def first_scored(part: Part, shape: EpisodeSpec, episodes: int, seed: int = 0) -> Episodes:
-    """The first of so many episodes that ``score`` draws."""
-    return _drawn(part, shape, episodes, seed, 0).rows(slice(0, 1))
+def first_scored(source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int = 0) -> Episodes:
+    """Return the first of so many episodes that ``score`` draws."""
+    return _drawn(source, spec, episodes, seed, 0).rows(slice(0, 1))
 
 
-def _drawn(part: Part, shape: EpisodeSpec, episodes: int, seed: int, first: int) -> Episodes:
+def _drawn(source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int, first: int) -> Episodes:
     generator = torch_generator(seed, "fewshot", "evaluate", first)
-    return part.draw(shape, min(_AT_ONCE, episodes - first), generator)
+    return source.draw(spec, min(_AT_ONCE, episodes - first), generator)
 
 
 def _measured(outputs: dict[str, Tensor], episodes: Episodes) -> Tensor:
@@ -103,15 +109,15 @@ def _measured(outputs: dict[str, Tensor], episodes: Episodes) -> Tensor:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of adapting to one task: seconds, the median of several, and the most bytes held beside the parameters."""
+    """The cost of adapting to one task."""
 
-    seconds: float
-    bytes: int
+    seconds: float  # the median of several
+    bytes: int  # the most that is held beside the parameters
 
 
-def cost_of(learner: FewShotLearner, params: Params, part: Part, shape: EpisodeSpec) -> Cost:
-    """What it takes to adapt to the support of one episode."""
-    support = part.draw(shape, 1, torch.Generator().manual_seed(0)).support
+def cost_of(learner: FewShotLearner, params: Params, source: TaskSource, spec: EpisodeSpec) -> Cost:
+    """Measure what it takes to adapt to the support of one episode."""
+    support = source.draw(spec, 1, torch.Generator().manual_seed(0)).support
     device = support.inputs.device
 
     def adapt() -> None:

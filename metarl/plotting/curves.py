@@ -1,8 +1,4 @@
-"""Pictures of adaptation: curves with their intervals and single tasks, training progress, paths before and after.
-
-Every function returns a matplotlib ``Figure`` made without pyplot, hence without global state; ``save_figure`` writes
-it.
-"""
+"""Figures of agents: the adaptation curve with its intervals and single tasks, a comparison, training progress."""
 
 import csv
 from collections.abc import Sequence
@@ -13,32 +9,34 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.scores import Evaluation, short_name
-from metarl.evaluate.statistics import Array, Estimate
-from metarl.evaluate.tables import check_comparable, number, replicates, title
-from metarl.plotting.paths import after, draw_paths, paths_figure
+from metarl.evaluation.comparison import check_comparable
+from metarl.evaluation.rows import number
+from metarl.evaluation.scores import Evaluation, short_name
+from metarl.evaluation.statistics import Array
+from metarl.evaluation.tables import replicates, title
+from metarl.plotting.charts import Line, bands, lines_figure, reach
+from metarl.plotting.paths import after_steps, draw_paths
 from metarl.plotting.style import (
+    DASHES,
+    FEW,
     INK,
     MUTED,
-    End,
-    agent_colours,
+    TEXT,
     frame,
+    framed_figure,
     heading,
-    label_ends,
-    save_figure,
+    key,
+    new_figure,
     step_colours,
+    x_ticks,
 )
-
-__all__ = ["comparison_figure", "curve_figure", "learning_figure", "overview_figure", "paths_figure", "save_figure"]
 
 _OF_NO_STEP = "rollout/return"  # what an agent logs that does not adapt
 _WHOLE_TRIAL = "rollout/return_trial"
 _OF_TRIALS = {"return_first": "first episode", "return_last": "last episode", "return_trial": "whole trial"}
-FEW = 12  # a curve of at most so many points gets markers, a tick and a colour for each, and single tasks behind it
 _SAME = 1e-6  # of a level's size: less is rounding
 MOST_TASKS = 200  # drawn singly
 X_LABEL = "episodes of interaction"
@@ -46,44 +44,37 @@ HALO = [withStroke(linewidth=3, foreground="white")]  # keeps text legible on li
 
 
 def curve_figure(evaluation: Evaluation) -> Figure:
-    """The adaptation curve: mean return and its wider interval, floor and optimum; single tasks behind a short one."""
-    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
-    axes = figure.add_subplot()
+    """Draw the adaptation curve: mean return and its wider interval, floor and optimum; single tasks of a short one."""
+    figure, axes = framed_figure(X_LABEL, "return", 7.2)
     _draw_curve(axes, evaluation)
-    heading(axes, title(evaluation), _caption(evaluation))
+    heading(figure, title(evaluation), axes, _caption(evaluation))
     return figure
 
 
 def comparison_figure(evaluations: Sequence[Evaluation]) -> Figure:
-    """Several agents on the same tasks, each labelled where it ends: normalised scores where known, else returns.
+    """Draw the curves of several agents on the same tasks: normalised scores where known, else returns.
 
-    Reference reference policies are dashed. Raises MetaRLError where their tasks differ.
+    Reference policies are dashed. Raises MetaRLError where their tasks differ.
     """
     check_comparable(evaluations)
     first = evaluations[0]
     known = all(each.normalised is not None for each in evaluations)
-    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
-    axes = figure.add_subplot()
-    frame(axes, X_LABEL, "normalised score" if known else "return")
-    ends, reach = [], []
-    for each, colour in zip(evaluations, agent_colours(len(evaluations)), strict=True):
-        mean, low, high = _band([point.normalised if known else point.returns for point in each.points])
-        axes.fill_between(each.episodes, low, high, color=colour, alpha=0.18, linewidth=0)
-        dashes: dict[str, Any] = {"linestyle": (0, (2.5, 1.5))} if each.reference else {}
-        marker = "o" if len(mean) <= FEW else ""
-        axes.plot(each.episodes, mean, color=colour, linewidth=2, label=each.agent, marker=marker, **dashes)
-        ends.append(End(float(mean[-1]), each.agent, colour))
-        reach += [*_reach(low, high), mean.min(), mean.max()]
-    margin = 0.05 * (max(reach) - min(reach))
-    axes.set_ylim(min(reach) - margin, max(reach) + margin)
+    lines = {}
+    for each in evaluations:
+        scores = [point.normalised if known else point.returns for point in each.points]
+        lines[each.agent] = Line(each.episodes, [score for score in scores if score is not None], each.reference)
+    trained = [each for each in evaluations if not each.reference] or evaluations
+    figure, axes = lines_figure(
+        lines,
+        title=title(first).removeprefix(f"{first.agent} on "),
+        subtitle=f"{replicates(*trained)}, 95% intervals",
+        x_label=X_LABEL,
+        y_label="normalised score" if known else "return",
+    )
     if known:
         axes.set_ylim(min(axes.get_ylim()[0], -0.09), max(axes.get_ylim()[1], 1.09))
         _level(axes, np.zeros(1), first.floor_name, above=False)
         _level(axes, np.ones(1), first.optimum_name, above=True)
-    _x_ticks(axes, sorted({count for each in evaluations for count in each.episodes}))
-    label_ends(axes, ends)
-    trained = [each for each in evaluations if not each.reference] or evaluations
-    heading(axes, title(first).removeprefix(f"{first.agent} on "), f"{replicates(*trained)}, 95% intervals")
     return figure
 
 
@@ -94,7 +85,7 @@ def learning_figure(
     returns: Sequence[str],
     labels: tuple[str, str] = ("environment steps", "return"),
 ) -> Figure:
-    """Training progress: environment steps against the return after each adaptation step.
+    """Draw training progress: environment steps against the return after each adaptation step.
 
     Args:
         progress: the progress.csv of each seed, as SB3's logger writes it. A thin line is one seed, the thick one
@@ -106,10 +97,8 @@ def learning_figure(
 
     Raises MetaRLError for a missing column, naming those that are there.
     """
-    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
-    axes = figure.add_subplot()
-    frame(axes, *labels)
-    ends = []
+    figure, axes = framed_figure(*labels)
+    ends = {}
     returns = [column for column in returns if column != _WHOLE_TRIAL] or returns
     for k, (column, colour) in enumerate(zip(returns, step_colours(len(returns)), strict=True)):
         of_seed = [sorted(_logged(path, steps, column).items()) for path in progress]
@@ -125,34 +114,36 @@ def learning_figure(
         for own in seeds if len(seeds) > 1 else ():
             axes.plot(*own, color=colour, linewidth=0.7, alpha=0.5)
         lines = np.stack([np.interp(common, *own) for own in seeds])
-        axes.plot(common, lines.mean(axis=0), color=colour, linewidth=2, label=column)
-        ends.append(End(float(lines[:, -1].mean()), _series(column, k), colour))
+        axes.plot(common, lines.mean(axis=0), color=colour, linewidth=2, label=(name := _series(column, k)))
+        ends[name] = float(lines[:, -1].mean())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value:,.0f}")
     axes.margins(x=0)
-    label_ends(axes, ends)
-    heading(axes, f"{labels[1].capitalize()} while training", f"{len(progress)} seed{'s' * (len(progress) > 1)}")
+    key(axes, ends)
+    subtitle = f"{len(progress)} seed{'s' * (len(progress) > 1)}"
+    heading(figure, f"{labels[1].capitalize()} while training", axes, subtitle)
     return figure
 
 
 def overview_figure(
     evaluation: Evaluation, paths: Array, goals: Array, valid: NDArray[np.bool_] | None = None, *, n_envs: int = 1
 ) -> Figure:
-    """Paths on the left (see ``paths_figure``), the curve on the right, steps in the same colours: 12 x 4.8 inches."""
-    figure = Figure(figsize=(12, 4.8))
+    """Draw paths on the left (see ``draw_paths``) and the curve on the right, steps in the same colours."""
+    figure = new_figure(12, 4.8)
+    left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1.0), squeeze=False)[0]
     variant = f" ({evaluation.variant})" if evaluation.variant else ""
     name = f"{evaluation.agent} on {short_name(evaluation.family)}{variant}"
     names = [f"episode {count + 1}" for count in evaluation.episodes] if evaluation.trial else []
-    draw_paths(figure, paths, goals, valid, n_envs=n_envs, heading=name, names=names)
-    axes = figure.add_axes((6.85 / 12, 0.6 / 4.8, 4.4 / 12, 3.35 / 4.8))
+    draw_paths(left, paths, goals, valid, n_envs=n_envs, title=name, names=names)
+    axes = right.add_subplot()
+    frame(axes, X_LABEL, "return")
     _draw_curve(axes, evaluation, coloured=True)
-    heading(axes, f"Return, {evaluation.split_label}", _caption(evaluation))
+    heading(right, f"Return, {evaluation.split_label}", axes, _caption(evaluation))
     return figure
 
 
 def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -> None:
-    frame(axes, X_LABEL, "return")
     episodes, points = evaluation.episodes, evaluation.points
-    mean, low, high = _band([point.returns for point in points])
+    mean, low, high = bands([point.returns for point in points])
     few = len(points) <= FEW
     colour = step_colours(4)[2]  # the blue in the middle
     of_task = evaluation.returns.mean(axis=0) if few else np.empty((len(points), 0))  # (point, task)
@@ -168,7 +159,7 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
     levels = [float(level.mean()) for level in (floor, optimum) if level is not None]
     # A task or two that went astray must not squeeze the curve: they may leave the picture.
     usual = np.quantile(of_task, (0.02, 0.98), axis=1).ravel() if few else []
-    shown = np.concatenate([_reach(low, high), mean, usual, levels])
+    shown = np.concatenate([reach(low, high), mean, usual, levels])
     margin = 0.07 * np.ptp(shown)
     axes.set_ylim(shown.min() - margin, shown.max() + 1.4 * margin)
     # Where the curve ends on the floor, its name stands below that end.
@@ -184,7 +175,7 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
             (6, 8 if above else -8),
             textcoords="offset points",
             color=INK,
-            fontsize=10.5,
+            fontsize=TEXT,
             ha="right" if point is points[-1] and len(points) > 1 else "left",
             va="bottom" if above else "top",
             path_effects=HALO,
@@ -193,7 +184,7 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
     for level, name in ((floor, evaluation.floor_name), (optimum, evaluation.optimum_name)):
         if level is not None:
             _level(axes, level, f"{name} {number(float(level.mean()))}", above=level is optimum, episodes=episodes)
-    _x_ticks(axes, episodes)
+    x_ticks(axes, episodes)
     if evaluation.references is not None:
         _normalised_axis(axes, *levels)
 
@@ -204,34 +195,21 @@ def _caption(evaluation: Evaluation) -> str:
 
 
 def _series(column: str, k: int) -> str:
-    """How the learning curve calls a column, the k-th."""
+    """Return the name of the k-th column in the learning curve."""
     name = column.rsplit("/", 1)[-1]
     if name.startswith("return_episode_"):
         return name.removeprefix("return_").replace("_", " ")
     if column.startswith("train/"):  # of a few-shot learner: what adapted queries of its training tasks give
         return "training tasks"
-    return "return" if column == _OF_NO_STEP else _OF_TRIALS.get(name) or after(k)
-
-
-def _band(scores: Sequence[Estimate | None]) -> tuple[Array, Array, Array]:
-    """(mean, low, high), each (point,): the values and their wider intervals."""
-    rows = [(score.value, *score.interval) for score in scores if score is not None]
-    mean, low, high = np.array(rows).T
-    return mean, low, high
-
-
-def _reach(low: Array, high: Array) -> list[float]:
-    """How far an axis follows a band: of a long curve, whose points are single noisy episodes, not to each spike."""
-    share = 0 if len(low) <= FEW else 0.1
-    return [float(np.quantile(low, share)), float(np.quantile(high, 1 - share))]
+    return "return" if column == _OF_NO_STEP else _OF_TRIALS.get(name) or after_steps(k)
 
 
 def _level(axes: Axes, level: Array, text: str, *, above: bool, episodes: Sequence[int] = ()) -> None:
-    """A dashed line at known returns ``(point,)``, named at its end, ``above`` it or below.
+    """Draw a dashed line at known returns ``(point,)``, named at its end, ``above`` it or below.
 
     It is level, and spans the axes, where all are the same.
     """
-    dashes: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 2.5}
+    dashes: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": DASHES, "zorder": 2.5}
     if np.ptp(level) <= _SAME * np.abs(level).max():
         axes.axhline(level[0], **dashes)
     else:
@@ -245,17 +223,17 @@ def _level(axes: Axes, level: Array, text: str, *, above: bool, episodes: Sequen
         ha="left" if above else "right",
         va="bottom" if above else "top",
         color=INK,
-        fontsize=10.5,
+        fontsize=TEXT,
         path_effects=HALO,
         zorder=5,
     )
 
 
 def _normalised_axis(axes: Axes, floor: float, optimum: float) -> None:
-    """The same curve on a second axis: the score is linear in the mean return.
+    """Show the score, which is linear in the mean return, on a second axis.
 
-    Between these levels, which are means over the curve: where floor and optimum differ from point to point it is near
-    the scores of the tables, which are paired at each point.
+    It lies between these levels, which are means over the curve: where floor and optimum differ from point to point it
+    is near the scores of the tables, which are paired at each point.
     """
     gap = optimum - floor
 
@@ -269,22 +247,13 @@ def _normalised_axis(axes: Axes, floor: float, optimum: float) -> None:
     low, high = axes.get_ylim()
     ticks = np.linspace(0, 1, 5 if high - low < 1.8 * gap else 3)
     second.set_yticks(ticks, [f"{tick:.0%}" for tick in ticks])
-    second.tick_params(colors=MUTED, labelsize=10.5, length=0)
+    second.tick_params(colors=MUTED, labelsize=TEXT, length=0)
     second.set_ylabel("normalised score", color=MUTED, fontsize=11)
     second.spines["right"].set_visible(False)
 
 
-def _x_ticks(axes: Axes, episodes: Sequence[int]) -> None:
-    if len(episodes) <= FEW:
-        axes.set_xticks(list(episodes))
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    extent = max(1, episodes[-1] - episodes[0])
-    axes.set_xlim(episodes[0] - 0.03 * extent, episodes[-1] + 0.03 * extent)
-
-
 def _logged(path: str | Path, steps: str, column: str) -> dict[int, float]:
-    """{environment steps: value} from the rows that logged both; SB3 leaves the others' cells empty."""
+    """Return {environment steps: value} of the rows that logged both; SB3 leaves the others' cells empty."""
     with open(path, newline="") as file:
         reader = csv.DictReader(file)
         names = reader.fieldnames or []

@@ -24,7 +24,7 @@ _PALETTE_FROM = 8  # pictures that a GIF's colours are chosen from
 
 
 def grid(frames: Sequence[Frame], columns: int | None = None) -> Frame:
-    """One picture of several of the same size, row by row: what ``render`` of a vector environment gives.
+    """Put several pictures of the same size into one, row by row, as ``render`` of a vector environment does.
 
     ``columns`` is as near to a square as their number allows unless given; what is left of the last row is white.
     """
@@ -46,7 +46,7 @@ def grid(frames: Sequence[Frame], columns: int | None = None) -> Frame:
 
 
 def headed(frame: Frame, words: str) -> Frame:
-    """The picture with a line of words above it."""
+    """Put a line of words above a picture."""
     strip = Image.new("RGB", (frame.shape[1], _HEAD), (255, 255, 255))
     ImageDraw.Draw(strip).text((12, _HEAD / 2), words, (34, 38, 43), ImageFont.load_default(15), anchor="lm")
     return np.concatenate([np.array(strip, dtype=np.uint8), frame])
@@ -66,7 +66,7 @@ def save_video(path: str | os.PathLike[str], frames: Sequence[Frame], fps: float
 
 
 def check_video(path: str | os.PathLike[str]) -> str:
-    """The suffix of a video's path; raises where no such video can be written here, before anyone plays for it."""
+    """Return the suffix of a video's path; raises where no such video can be written here."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise MetaRLError(f"{path}: the suffix is none of {', '.join(SUFFIXES)}; name the video by one.")
@@ -76,7 +76,7 @@ def check_video(path: str | os.PathLike[str]) -> str:
 
 
 def _gif(frames: Sequence[Frame], fps: float) -> bytes:
-    """With one palette for all, so that what does not move does not flicker either."""
+    """Encode a GIF with one palette for all pictures, so that what does not move does not flicker either."""
     chosen = [frames[i] for i in sorted(set(np.linspace(0, len(frames) - 1, _PALETTE_FROM).astype(int)))]
     palette = Image.fromarray(np.concatenate(chosen)).quantize(256, dither=Image.Dither.NONE)
     shown, durations = _timed(len(frames), fps)
@@ -88,7 +88,7 @@ def _gif(frames: Sequence[Frame], fps: float) -> bytes:
 
 
 def _timed(n: int, fps: float) -> tuple[list[int], list[int]]:
-    """Which pictures a GIF shows, and for how many hundredths of a second: some are left out rather than slowed."""
+    """Return which pictures a GIF shows, and for how many hundredths of a second: some are left out, none slowed."""
     step = Fraction(100) / Fraction(fps)
     starts = [round(i * step) for i in range(n)]
     shown = [0]
@@ -102,12 +102,10 @@ def _timed(n: int, fps: float) -> tuple[list[int], list[int]]:
 def _mp4(frames: Sequence[Frame], fps: float) -> bytes:
     # H.264 with its usual colours wants even sides.
     height, width, _ = np.shape(frames[0])
-    padding = ((0, height % 2), (0, width % 2), (0, 0))
+    even = np.pad(np.stack(frames), ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     content = BytesIO()
     settings: dict[str, Any] = {"codec": "libx264", "quality": 8, "macro_block_size": 1}
-    with _ffmpeg().get_writer(content, format="mp4", fps=fps, **settings) as writer:
-        for frame in frames:
-            writer.append_data(np.pad(frame, padding, mode="edge"))
+    _ffmpeg().mimwrite(content, even, format="mp4", fps=fps, **settings)
     return content.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What a rollout needs of an engine: a batch of environments in lockstep, or each on its own."""
+"""The engine of a rollout: a batch of environments in lockstep, or each on its own."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Step(NamedTuple):
-    """What a step returns, environment axis first."""
+    """The outcome of a step, environment axis first."""
 
     observation: Tensor
     reward: Tensor
@@ -32,7 +32,7 @@ class Batch(Protocol):
 
     @property
     def num_envs(self) -> int:
-        """Number of environments."""
+        """Return the number of environments."""
         ...
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
@@ -40,7 +40,7 @@ class Batch(Protocol):
         ...
 
     def step(self, action: Tensor) -> Step:
-        """One step with actions of the family's own space, not clipped again."""
+        """Take a step with actions of the family's own space, which are not clipped again."""
         ...
 
 
@@ -53,19 +53,19 @@ class PureBatch(Protocol):
 
     @property
     def pure_step(self) -> "PureStep":
-        """The step as a function; equal functions do the same, whichever batch they are of."""
+        """Return the step as a function; equal functions do the same, whichever batch they are of."""
         ...
 
     def reads(self) -> dict[str, Tensor]:
-        """What the next step reads beside the actions, by name."""
+        """Return what the next step reads beside the actions, by name."""
         ...
 
     def take(self, new: dict[str, Tensor]) -> Step:
-        """Go on to what ``pure_step`` gave."""
+        """Go on to what ``pure_step`` gave, and return it as a step."""
         ...
 
     def part(self, rows: slice) -> Batch:
-        """Some of the environments as a batch of their own, with the same random numbers."""
+        """Return some of the environments as a batch of their own, with the same random numbers."""
         ...
 
 

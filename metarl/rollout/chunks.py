@@ -3,35 +3,30 @@
 import gc
 import warnings
 from collections.abc import Callable
-from weakref import finalize
 
 import torch
 
 from metarl.core.errors import MetaRLError
-from metarl.core.learner import MetaLearner
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import State
 from metarl.rollout.batch import Batch, PureBatch
+from metarl.rollout.context import RolloutContext
 
 Played = tuple[Trajectory, State]
 Play = Callable[[Batch, State], Played]
-
-# By a learner's id, the environments at once that memory had room for, where it had not for all: the next rollout need
-# not try.
-_fitted: dict[int, int] = {}
 
 
 class Chunked(UserWarning):
     """A rollout did not fit into the device's memory and is played in parts."""
 
 
-def in_chunks(play: Play, learner: MetaLearner, state: State, batch: Batch, n_envs: int) -> Played:
-    """``play(batch, state)``; where memory runs short for one part of the tasks after the other, halved until it fits.
+def in_chunks(play: Play, context: RolloutContext, state: State, batch: Batch, n_envs: int) -> Played:
+    """Return ``play(batch, state)``, played part by part where memory runs short.
 
-    Raises where one task alone does not fit.
+    Parts are halved until they fit, and the next rollout begins with what fitted. Raises where one task alone does not.
     """
     n_tasks = batch.num_envs // n_envs
-    size = min(n_tasks, max(1, _fitted.get(id(learner), batch.num_envs) // n_envs))
+    size = min(n_tasks, max(1, (context.fitting or batch.num_envs) // n_envs))
     parts: list[Played] = []
     start = 0
     while start < n_tasks:
@@ -46,9 +41,7 @@ def in_chunks(play: Play, learner: MetaLearner, state: State, batch: Batch, n_en
             )
         else:
             size = (size + 1) // 2
-            if id(learner) not in _fitted:
-                finalize(learner, _fitted.pop, id(learner), None)
-            _fitted[id(learner)] = size * n_envs
+            context.fitting = size * n_envs
             warnings.warn(
                 f"A rollout of {batch.num_envs:,} environments does not fit into the memory of {batch.device}; it is "
                 f"played in parts of {size * n_envs:,}, which gives the same numbers and takes longer.",

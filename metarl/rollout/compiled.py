@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -24,27 +23,18 @@ _WARM_UP = 3  # calls before a capture, so that libraries make their handles and
 Way = Literal["compiled", "captured", "both"]
 """How a step is made faster: by ``torch.compile``, as a CUDA graph, or as a CUDA graph of what was compiled."""
 
-_wanted: bool | Way = False  # unless a rollout says otherwise
 
-
-def compile_rollouts(wanted: bool | Way) -> None:
-    """Whether and how rollouts that do not say so themselves compile their steps, from now on in this process."""
-    global _wanted
-    _wanted = wanted
-
-
-def way_to_compile(compile: bool | Way | None, device: torch.device) -> Way | None:
-    """What ``rollout(compile=...)`` means on a device; None where steps run as they are.
+def way_to_compile(compile: bool | Way, device: torch.device) -> Way | None:
+    """Return how steps are made faster on a device, or None where they run as they are.
 
     True is a CUDA graph on a GPU and ``torch.compile`` elsewhere. Raises where a graph is asked of another device.
     """
-    wanted = _wanted if compile is None else compile
-    if isinstance(wanted, bool):
+    if isinstance(compile, bool):
         default: Way = "captured" if device.type == "cuda" else "compiled"
-        return default if wanted else None
-    if wanted != "compiled" and device.type != "cuda":
-        raise MetaRLError(f"compile={wanted!r} captures a CUDA graph, and this is {device}; take True or 'compiled'.")
-    return wanted
+        return default if compile else None
+    if compile != "compiled" and device.type != "cuda":
+        raise MetaRLError(f"compile={compile!r} captures a CUDA graph, and this is {device}; take True or 'compiled'.")
+    return compile
 
 
 class FellBack(UserWarning):
@@ -52,7 +42,7 @@ class FellBack(UserWarning):
 
 
 class CompiledStep:
-    """Policy, environments and for online learners the memory, one step of them all.
+    """A step of the policy, the environments and, of online learners, the memory, as one function.
 
     It is captured as a CUDA graph, or goes through ``torch.compile``, or both. Where that fails it runs piece by piece,
     with one warning; the numbers are the same within rounding.
@@ -84,7 +74,7 @@ class CompiledStep:
         batch: PureBatch,
         last: bool,
     ) -> tuple[Tensor, Outputs, Step, State]:
-        """Actions, their record, what came of them, and the learner's state; ``last`` at the horizon."""
+        """Return actions, their record, the outcome and the learner's state; ``last`` is true at the horizon."""
         given = {
             **prefixed(_PARAMS, params),
             **prefixed(_STATE, state),
@@ -99,10 +89,7 @@ class CompiledStep:
         return new["action"], with_prefix(_RECORD, new), outcome, with_prefix(_STATE, new) if self._observe else state
 
     def _step(self, given: Tensors) -> Tensors:
-        # New tensors on the same memory: what a learner keeps for as long as a parameter is the same tensor must be
-        # computed in the graph, whose inputs are the same tensors with ever other numbers.
-        params = {name: value.view_as(value) for name, value in with_prefix(_PARAMS, given).items()}
-        state = with_prefix(_STATE, given)
+        params, state = with_prefix(_PARAMS, given), with_prefix(_STATE, given)
         rows, observation = self._rows, given["observation"]
         action, record = self._act(params, state, observation, given["noise"], self._deterministic)
         new = self._physics(with_prefix(_ENV, given), self._to_env(action).flatten(0, 1))
@@ -126,13 +113,8 @@ class CompiledStep:
         }
 
 
-# Kept, for to capture or to compile takes longer than a rollout; few, for each holds on to memory and to a learner, by
-# whose methods it is found.
-compiled_step = lru_cache(maxsize=8)(CompiledStep)
-
-
 def faster(function: Function, way: Way) -> Function:
-    """The same function, captured or compiled; the function itself, with one warning, where that fails."""
+    """Return the function captured or compiled, or as it is, with one warning, where that fails."""
     compiled = function if way == "captured" else _inductor(function)
     quick: Function | None = compiled if way == "compiled" else Graph(compiled)
 
@@ -158,7 +140,7 @@ def _inductor(function: Function) -> Function:
 
 
 class Graph:
-    """A function of named tensors, captured as a CUDA graph at its first call and replayed from then on.
+    """Capture a function of named tensors as a CUDA graph at the first call, and replay it from then on.
 
     Its inputs lie where they lay when it was captured: what has changed since the last call is copied there. Outputs
     are copies, for the next replay writes over them.
@@ -198,7 +180,7 @@ class Graph:
 
     @staticmethod
     def capture(function: Function, static: Tensors) -> tuple[Callable[[], None], Tensors]:
-        """What replays the function on these inputs, and where its outputs then are."""
+        """Return a call that replays the function on these inputs, and the tensors that then hold its outputs."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

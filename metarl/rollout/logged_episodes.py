@@ -1,4 +1,4 @@
-"""Episodes that others recorded, a robot's log say, as a trajectory to adapt to."""
+"""Episodes from other sources, a robot's log say, as a trajectory to adapt to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from metarl.core.trajectory import Trajectory
 
 
 class Recorded(Protocol):
-    """What is read of an episode. Minari's ``EpisodeData`` (minari.farama.org) has these too."""
+    """The attributes that an episode needs; Minari's ``EpisodeData`` (minari.farama.org) has them too."""
 
     @property
     def observations(self) -> Any:
-        """``(T + 1, *observation)``."""
+        """Return the observations ``(T + 1, *observation)``."""
 
     @property
     def actions(self) -> Any:
-        """``(T, *action)``."""
+        """Return the actions ``(T, *action)`` in the environment's own units."""
 
     @property
     def rewards(self) -> Any:
-        """``(T,)``."""
+        """Return the rewards ``(T,)``."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One recorded episode of T steps: arrays, or lists of what an environment took and gave."""
+    """An episode of T recorded steps, as arrays or lists of what an environment took and gave."""
 
     observations: ArrayLike  # (T + 1, *observation): what the first action was chosen by, ..., what the last led to
     actions: Any  # (T, *action) in the environment's own units; of a Tuple space a pair (T,) and (T, axes)
@@ -43,7 +43,10 @@ class Episode:
 def recorded_trajectory(
     episodes: Sequence[Recorded], observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
 ) -> Trajectory:
-    """One task's episodes, in the order that they were played. Raises, with the episode, for what does not fit."""
+    """Return one task's episodes, in the order that they were played, as a trajectory.
+
+    Raises, with the number of the episode, for what does not fit the spaces.
+    """
     readers = [_Reader(f"Episode {i}", each, observation_space, action_space) for i, each in enumerate(episodes)]
     return Trajectory.concatenate([reader.read() for reader in readers])
 
@@ -65,8 +68,8 @@ class _Reader:
         seen = torch.from_numpy(
             self._array("observations", self.episode.observations, self.observation_space.shape, n + 1)
         )
-        told = getattr(self.episode, "terminations", None)
-        ends = np.zeros(n, np.bool_) if told is None else self._array("terminations", told, (), n).astype(np.bool_)
+        given = getattr(self.episode, "terminations", None)
+        ends = np.zeros(n, np.bool_) if given is None else self._array("terminations", given, (), n).astype(np.bool_)
         if ends[:-1].any():
             raise MetaRLError(
                 f"{self.name} goes on after it terminated at step {int(ends.argmax())}; cut it there, and give the "

@@ -1,4 +1,4 @@
-"""What a rollout keeps of its steps, and what it reads of them once at the end."""
+"""The recording of a rollout's steps, read once at the end."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from metarl.rollout.batch import Step
 
 
 class Recording:
-    """The steps of a rollout as they come, stacked once at the end."""
+    """Keep the steps of a rollout as they come, and stack them once at the end."""
 
     def __init__(self, rows: tuple[int, int], device: torch.device) -> None:
         self.rows = rows
@@ -25,13 +25,13 @@ class Recording:
         self._noise: list[Tensor] = []
 
     def begin(self, noise: Tensor) -> None:
-        """An episode starts, with this noise ``(task, n)``."""
+        """Begin an episode, with its noise ``(task, n)``."""
         self.ended, self.some_ended, self.all_ended = self._nothing_ended, not self._on_cpu, False
         self._episodes.append([])
         self._noise.append(noise)
 
     def add(self, observation: Tensor, action: Tensor, record: Outputs, outcome: Step, following: Tensor) -> Transition:
-        """Keep a step; returns it as an online learner observes it."""
+        """Keep a step, and return it as an online learner observes it."""
         transition = Transition(
             observation=observation,
             action=action,
@@ -48,7 +48,7 @@ class Recording:
         return transition
 
     def trajectory(self) -> Trajectory:
-        """The padded trajectory; the step axis ends with the longest episode. Raises where it is not finite."""
+        """Return the trajectory, padded to the longest episode; raises where it is not finite."""
         whole = self._stacked()
         longest, finite = read(torch.stack([whole.lengths.max(), _all_finite(whole)]))
         if not finite:
@@ -93,7 +93,7 @@ class _Recorded(NamedTuple):
 
 
 def read(flags: Tensor) -> list[int]:
-    """A rollout's only look at what lies on the device: the host waits here for all that was asked of it."""
+    """Read flags from the device, once a rollout: here the host waits for all that was asked of it."""
     values: list[int] = flags.tolist()
     return values
 

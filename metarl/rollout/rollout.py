@@ -1,13 +1,8 @@
 """The one rollout: a learner acts in batched environments, all tasks and envs in lockstep, on one device."""
 
-from collections.abc import Callable
-from typing import Any
-
-import gymnasium
 import torch
 from torch import Tensor
 
-from metarl.core.actions import ActionMap
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner, keep_where
 from metarl.core.process import torch_beside
@@ -16,7 +11,8 @@ from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State
 from metarl.rollout.batch import Batch, PureBatch
 from metarl.rollout.chunks import in_chunks
-from metarl.rollout.compiled import CompiledStep, Way, compiled_step, way_to_compile
+from metarl.rollout.compiled import way_to_compile
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.recording import Recording
 from metarl.rollout.streams import Stream, noise_stream
 
@@ -32,17 +28,24 @@ def rollout(
     episodes: int = 1,
     first_episode: int = 0,
     deterministic: bool = False,
-    compile: bool | Way | None = None,
+    context: RolloutContext | None = None,
 ) -> tuple[Trajectory, State]:
-    """Collect ``episodes`` whole episodes of every environment; returns them and the learner's state afterwards.
+    """Collect whole episodes of every environment; return them and the learner's state afterwards.
 
-    ``batch`` holds task × env environments, the envs of a task side by side; ``first_episode`` is the number of the
-    first episode, which picks its random numbers. The state changes only in ``begin_episode`` and, for online
-    learners, in ``observe``. Raises where an observation or a reward is not finite.
+    The state changes only in ``begin_episode`` and, for online learners, in ``observe``. Nothing is read from a GPU
+    before the end. Where its memory runs short, tasks are played in parts, with a warning.
 
-    With ``compile`` policy and environments of the torch engine step as one compiled function, on a GPU as a CUDA graph
-    (``Way`` names others, and ``compile_rollouts`` says what None means); what cannot be compiled runs as without.
-    Nothing is read from a GPU before the end. Where its memory runs short, tasks are played in parts, with a warning.
+    Args:
+        batch: task × env environments, the envs of a task side by side.
+        n_envs: environments of a task; 1 for online learners.
+        episodes: how many are played, one after the other.
+        first_episode: the number of the first one, which picks its random numbers.
+        deterministic: whether actions are the distributions' modes.
+        context: whether steps are compiled, and what earlier rollouts of the same owner have made. What cannot be
+            compiled runs as it is.
+
+    Raises:
+        MetaRLError: where an observation, an action or a reward is not finite.
     """
     if episodes < 1:
         raise MetaRLError(f"episodes={episodes}: a rollout has at least one.")
@@ -51,35 +54,37 @@ def rollout(
     if learner.online and n_envs != 1:
         raise MetaRLError(f"{type(learner).__name__} adapts online and has one env a task, got n_envs={n_envs}.")
     numbers = range(first_episode, first_episode + episodes)
-    way = way_to_compile(compile, batch.device)
+    kept, prepared = RolloutContext() if context is None else context, learner.prepare(params)
 
     def play(batch: Batch, state: State) -> tuple[Trajectory, State]:
-        return _Rollout(learner, params, batch, n_envs, deterministic, way).play(state, numbers)
+        return _Rollout(learner, prepared, batch, n_envs, deterministic, kept).play(state, numbers)
 
-    return in_chunks(play, learner, state, batch, n_envs)
+    return in_chunks(play, kept, state, batch, n_envs)
 
 
 class _Rollout:
-    """A learner in its environments."""
+    """A learner in its environments, and the recording of what they do."""
 
     def __init__(
-        self, learner: MetaLearner, params: Params, batch: Batch, n_envs: int, deterministic: bool, way: Way | None
+        self,
+        learner: MetaLearner,
+        params: Params,
+        batch: Batch,
+        n_envs: int,
+        deterministic: bool,
+        context: RolloutContext,
     ) -> None:
         self.learner, self.params, self.batch, self.deterministic = learner, params, batch, deterministic
         self.rows = (batch.num_envs // n_envs, n_envs)
         self.action_noise = noise_stream(learner.action_noise, batch.keys, Domain.ACTION, batch.horizon)
         self.episode_noise = noise_stream(learner.episode_noise, batch.keys[::n_envs], Domain.EPISODE, 1)
         self.recording = Recording(self.rows, batch.device)
-        self.to_env = to_env(batch.action_space, batch.device)
-        self.compiled: CompiledStep | None = None
-        if way is not None and isinstance(batch, PureBatch):
-            observe = learner.observe if learner.online else None
-            self.compiled = compiled_step(
-                learner.act, observe, batch.pure_step, self.to_env, self.rows, deterministic, batch.device, way
-            )
+        self.to_env = context.to_env(batch.action_space, batch.device)
+        way = way_to_compile(context.compile, batch.device)
+        self.compiled = None if way is None else context.compiled_step(learner, batch, self.rows, deterministic, way)
 
     def play(self, state: State, episodes: range) -> tuple[Trajectory, State]:
-        """These episodes from their first steps to their ends."""
+        """Play these episodes from their first steps to their ends."""
         with torch_beside(getattr(self.batch, "threads", 1)):
             for episode in episodes:
                 at_start = self.episode_noise.at(episode, 0)
@@ -113,18 +118,3 @@ class _Rollout:
             if recording.all_ended:
                 break
         return state
-
-
-# By a space's id, with the space, which keeps its id from going to another.
-_known: dict[tuple[int, torch.device], tuple[gymnasium.Space[Any], Callable[[Tensor], Tensor]]] = {}
-_MOST = 64
-
-
-def to_env(space: gymnasium.Space[Any], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The map from policies' actions to an engine's, kept: making it reads the limits of the space from the device."""
-    key = id(space), device
-    if key not in _known:
-        if len(_known) >= _MOST:
-            _known.clear()
-        _known[key] = space, ActionMap(space, device, torch.float32).to_env
-    return _known[key][1]

@@ -14,7 +14,7 @@ from metarl.rollout.batch import Step
 
 
 class GymnasiumBatch:
-    """One Gymnasium environment; its tensors are on ``device``, where the learner is.
+    """A batch of one Gymnasium environment, whose tensors are on ``device``, where the learner is.
 
     After its episode has ended, further steps are padding and do not reach it. An episode that is still running at the
     horizon is truncated there.
@@ -37,7 +37,7 @@ class GymnasiumBatch:
 
     @property
     def num_envs(self) -> int:
-        """One."""
+        """Return 1."""
         return 1
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
@@ -55,7 +55,7 @@ class GymnasiumBatch:
         return self._last
 
     def step(self, action: Tensor) -> Step:
-        """One step; a padding step once the episode is over."""
+        """Take a step; a padding step once the episode is over."""
         if self._over:
             return self._step(0.0, terminated=False, truncated=True)
         chosen = to_gymnasium(self.action_space, action[0].cpu().numpy())
@@ -93,6 +93,6 @@ def _alike(one: gymnasium.Space[Any], other: gymnasium.Space[Any]) -> bool:
 
 
 def episode_limit(env: gymnasium.Env[Any, Any], otherwise: int) -> int:
-    """Steps after which an environment's episode ends at the latest."""
+    """Return after how many steps an environment's episode ends at the latest."""
     limit = env.spec.max_episode_steps if env.spec is not None else None
     return int(limit) if limit else otherwise

@@ -10,7 +10,7 @@ _BLOCK = 128  # steps whose numbers are drawn at once; step by step costs 18 tim
 
 
 class Stream:
-    """The numbers of ``uniforms``, served step by step to environments that are all at the same one.
+    """Serve the numbers of ``uniforms`` step by step to environments that are all at the same one.
 
     Where episodes are short, several are drawn together, twice as many every time: a bandit's are one step long.
     """
@@ -32,7 +32,7 @@ class Stream:
         self._first_episode = self._first_step = self._steps = self._episodes = 0
 
     def at(self, episode: int, step: int) -> Tensor:
-        """Numbers ``(environment, n)`` of a step; do not write to them."""
+        """Return the numbers ``(environment, n)`` of a step; do not write to them."""
         if self._n == 0:
             return self._none
         ahead, along = episode - self._first_episode, step - self._first_step
@@ -63,5 +63,5 @@ class Stream:
 
 
 def noise_stream(noise: Noise, keys: Tensor, domain: Domain, horizon: int) -> Stream:
-    """The noise that a learner asks for."""
+    """Return a stream of the noise that a learner asks for."""
     return Stream(keys, domain, noise.n, horizon, normal=noise.kind == "normal")

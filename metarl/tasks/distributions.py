@@ -25,29 +25,29 @@ _FARTHEST = 10.0  # standard deviations of a draw: the smallest uniform lies 8.2
 
 @dataclass(frozen=True)
 class Distribution(ABC):
-    """One parameter's distribution. ``shape`` is that of one task's value."""
+    """The distribution of one task parameter; ``shape`` is that of one task's value."""
 
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """Shape of one value; ``()`` is a scalar."""
+        """Return the shape of one value; ``()`` is a scalar."""
 
     @property
     def draws(self) -> int:
-        """How many uniforms one value takes."""
+        """Return how many uniforms one value takes."""
         return prod(self.shape)
 
     @abstractmethod
     def quantile(self, u: Array) -> Array:
-        """Values ``(n, *shape)`` from uniforms ``(n, draws)``."""
+        """Return values ``(n, *shape)`` from uniforms ``(n, draws)``."""
 
     @abstractmethod
     def contains(self, value: Array) -> bool:
-        """Whether one value, of the right shape, lies in the support."""
+        """Return whether one value, of the right shape, lies in the support."""
 
     @property
     def support(self) -> Array | None:
-        """Every value ``(k, *shape)`` of a finite distribution; ``None`` for the others."""
+        """Return every value ``(k, *shape)`` of a finite distribution; ``None`` for the others."""
         return None
 
 

@@ -19,7 +19,7 @@ Task = dict[str, Array]  # one task: parameter name -> value
 
 
 class Tasks:
-    """A batch of tasks: each parameter an array ``(task, *shape)`` in float64. Immutable by convention."""
+    """A batch of tasks, each parameter a float64 array ``(task, *shape)``; immutable by convention."""
 
     def __init__(self, values: Mapping[str, ArrayLike]) -> None:
         try:
@@ -34,7 +34,7 @@ class Tasks:
 
     @classmethod
     def stack(cls, tasks: "list[Task]") -> "Tasks":
-        """A batch from single tasks."""
+        """Return a batch of single tasks."""
         if not tasks:
             raise MetaRLError("Tasks.stack([]) has no task; give at least one.")
         return cls({name: np.stack([task[name] for task in tasks]) for name in tasks[0]})
@@ -66,12 +66,12 @@ class Tasks:
 
     @property
     def vector(self) -> Array:
-        """All parameters side by side, ``(task, d)``."""
+        """Return all parameters side by side, ``(task, d)``."""
         return np.concatenate([value.reshape(len(self), -1) for value in self.values.values()], axis=1)
 
     @property
     def hash(self) -> str:
-        """Hash of names, shapes and values, 16 hexadecimal digits."""
+        """Return a hash of names, shapes and values, 16 hexadecimal digits."""
         digest = hashlib.sha256()
         for name, value in sorted(self.values.items()):
             digest.update(f"{name}{value.shape}".encode())
@@ -79,12 +79,12 @@ class Tasks:
         return digest.hexdigest()[:16]
 
     def rows(self) -> list[bytes]:
-        """One comparable key per task, whatever the order of the names; equal where all values are."""
+        """Return a comparable key for each task, whatever the order of the names; equal where all values are."""
         by_name = Tasks(dict(sorted(self.values.items())))
         return [row.tobytes() for row in by_name.vector + 0.0]  # which makes -0 to 0
 
     def shared_with(self, other: "Tasks") -> list[int]:
-        """Which of these tasks are also in ``other``, within what is lost on the way through float32.
+        """Return which of these tasks are also in ``other``, within what is lost on the way through float32.
 
         Raises where the parameters have other names or shapes.
         """
@@ -103,22 +103,22 @@ class Tasks:
         return sorted(set(mine.tolist()))
 
     def repeat(self, n: int) -> "Tasks":
-        """Each task n times in a row: the environments of its envs."""
+        """Return each task n times in a row, for its n environments."""
         return Tasks({name: np.repeat(value, n, axis=0) for name, value in self.values.items()})
 
     def tensors(
         self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> dict[str, torch.Tensor]:
-        """The parameters as tensors on a device, which share no memory with the tasks."""
+        """Return the parameters as tensors on a device, which share no memory with the tasks."""
         return {name: torch.tensor(value, dtype=dtype, device=device) for name, value in self.values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Lists of numbers; Python prints a float64 so that it reads back the same."""
+        """Return lists of numbers; Python prints a float64 so that it reads back the same."""
         return {name: value.tolist() for name, value in self.values.items()}
 
 
 class TaskSpace:
-    """Named task parameters, each with its distribution: ``TaskSpace(goal=Uniform(-0.5, 0.5, shape=(2,)))``."""
+    """The named parameters of tasks, each with its distribution: ``TaskSpace(goal=Uniform(-0.5, 0.5, shape=(2,)))``."""
 
     def __init__(self, **parameters: Distribution) -> None:
         if not parameters:
@@ -135,12 +135,12 @@ class TaskSpace:
 
     @property
     def size(self) -> int | None:
-        """Number of distinct tasks of a finite space, else ``None``."""
+        """Return the number of distinct tasks of a finite space, else ``None``."""
         supports = [value.support for value in self.parameters.values()]
         return None if any(s is None for s in supports) else int(np.prod([len(s) for s in supports if s is not None]))
 
     def enumerate(self) -> Tasks:
-        """Every task of a finite space, the last parameter running fastest."""
+        """Return every task of a finite space, the last parameter running fastest."""
         if self.size is None:
             infinite = [name for name, value in self.parameters.items() if value.support is None]
             raise MetaRLError(f"The task space is not finite ({infinite} are continuous): its tasks cannot be listed.")
@@ -148,7 +148,7 @@ class TaskSpace:
         return Tasks(dict(zip(self.parameters, (np.stack(column) for column in columns), strict=True)))
 
     def sample(self, keys: torch.Tensor, trial: int | torch.Tensor = 0) -> Tasks:
-        """One task for each key ``(n, 2)``: a function of the key and the trial's number alone."""
+        """Draw one task for each key ``(n, 2)``, a function of the key and the trial's number alone."""
         u = uniforms64(keys.cpu(), Domain.TASK, trial, sum(value.draws for value in self.parameters.values())).numpy()
         tasks, used = {}, 0
         for name, distribution in self.parameters.items():
@@ -157,7 +157,7 @@ class TaskSpace:
         return Tasks(tasks)
 
     def validate(self, task: Mapping[str, ArrayLike]) -> Task:
-        """One task as float64 arrays; raises where a name, a shape or a value is not of this space."""
+        """Return one task as float64 arrays; raises where a name, a shape or a value is not of this space."""
         if not isinstance(task, Mapping):
             raise MetaRLError(f"A task is a dict with the parameters {sorted(self.parameters)}, got {shown(task)}.")
         if set(task) != set(self.parameters):

@@ -64,7 +64,7 @@ class Split:
 
     @property
     def label(self) -> str:
-        """How scores on the test part are labelled."""
+        """Return how scores on the test part are labelled."""
         return "same tasks" if self.kind == "closed" else self.kind
 
     def check_training(self, tasks: Tasks) -> None:
@@ -82,7 +82,7 @@ class Split:
                 )
 
     def train(self, keys: torch.Tensor, trial: int | torch.Tensor = 0) -> Tasks:
-        """One training task for each key ``(n, 2)``; a function of the key and the trial's number."""
+        """Draw one training task for each key ``(n, 2)``, a function of the key and the trial's number."""
         if self.train_set is not None:
             u = uniforms64(keys.cpu(), Domain.TASK, trial, 1).numpy()[:, 0]
             return self.train_set[(u * len(self.train_set)).astype(np.int64)]
@@ -99,7 +99,7 @@ class Split:
         raise MetaRLError(f"All {self.space.size} tasks of {self.space} are held out of training: nothing to train on.")
 
     def part(self, name: str) -> Tasks:
-        """The finite tasks of ``val``, ``test`` or ``ood``, or of ``train`` where that is finite."""
+        """Return the tasks of ``val``, ``test`` or ``ood``, or of ``train`` where that is finite."""
         if not isinstance(name, str) or name not in PARTS:
             raise MetaRLError(f"Split {shown(name)} is unknown; choose one of {', '.join(PARTS)}.")
         tasks = {"train": self.train_set, "val": self.val, "test": self.test, "ood": self.ood}[name]
@@ -114,7 +114,7 @@ class Split:
 
     @property
     def hash(self) -> str:
-        """Hash of the kind, the space, and the train, test and ood parts, 16 hexadecimal digits.
+        """Return a hash of the kind, the space, and the train, test and ood parts, 16 hexadecimal digits.
 
         The val part follows from those and the rule; without it, runs from before there was one keep their hash.
         """
@@ -156,7 +156,12 @@ class Split:
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How a preset makes its split. ``test`` is the number of test tasks, and of val tasks where they are draws."""
+    """A rule by which a preset makes its split.
+
+    Args:
+        test: number of test tasks, and of val tasks where they are draws.
+        ood: number of out-of-distribution tasks, where the preset has a range for them.
+    """
 
     test: int = 100
     ood: int = 100
@@ -168,7 +173,7 @@ class SplitRule:
                 object.__setattr__(self, name, _number(name, getattr(self, name)))
 
     def make(self, name: str, space: TaskSpace, ood: TaskSpace | None = None, test: int | None = None) -> Split:
-        """The split of the preset called ``name``; ``test`` asks for another number of test tasks."""
+        """Return the split of the preset called ``name``; ``test`` asks for another number of test tasks."""
         n_test = self.test if test is None else _number("test", test)
         train_set, tests, val = self._parts(name, space, n_test)
         outside = None if ood is None else _outside(name, space, ood, self.ood)

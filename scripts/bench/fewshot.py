@@ -1,4 +1,4 @@
-"""Few-shot learning: MAML's meta-iteration over all tasks at once against a loop of autograd over them, and a peer."""
+"""Few-shot learning: MAML over all tasks at once against a loop of autograd over them, and a peer."""
 
 import torch
 from torch.nn import functional
@@ -6,19 +6,20 @@ from torch.nn import functional
 from bench.measure import Options, Row, in_turn
 from bench.peer_prototypical import bench_peer
 from metarl.core.types import Params
+from metarl.fewshot.backbone import BACKBONE, Conv4
 from metarl.fewshot.data.episodes import Classes, EpisodeSpec
-from metarl.fewshot.learners.gradient import BACKBONE, HEAD, MAML, GradientConfig
-from metarl.fewshot.networks import Conv4
+from metarl.fewshot.learners.base import HEAD
+from metarl.fewshot.learners.gradient import FewShotMAML, GradientConfig
 
 _TASKS, _SIDE = 32, 28
 
 
 def bench_fewshot(options: Options) -> list[Row]:
-    """32 tasks of 5 classes and 1 shot, one inner step, the network of Omniglot."""
+    """Measure a meta-gradient of 32 tasks of 5 classes and 1 shot: one inner step, the network of Omniglot."""
     random = torch.Generator().manual_seed(0)
     pictures = (torch.rand(2000, _SIDE, _SIDE, generator=random) < 0.1).to(torch.uint8)
     classes = Classes(pictures, torch.full((100,), 20), tuple(map(str, range(100))))
-    learner = MAML(Conv4((_SIDE, _SIDE)), 5, GradientConfig())
+    learner = FewShotMAML(Conv4((_SIDE, _SIDE)), 5, GradientConfig())
     params = learner.init(random)
     rows = []
     for queries in (1, 15):
@@ -29,12 +30,12 @@ def bench_fewshot(options: Options) -> list[Row]:
 
         def loop() -> None:
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-            (seen, labels), (asked, answers), *_ = episodes  # noqa: B023
+            (seen, labels), (inputs, answers), *_ = episodes  # noqa: B023
             for task in range(_TASKS):
                 loss = functional.cross_entropy(_logits(learner, leaves, seen[task]), labels[task])
                 found = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
                 fast = {n: x - 0.4 * g for (n, x), g in zip(leaves.items(), found, strict=True)}
-                functional.cross_entropy(_logits(learner, fast, asked[task]), answers[task]).backward()
+                functional.cross_entropy(_logits(learner, fast, inputs[task]), answers[task]).backward()
 
         mine, other = in_turn(options.repeats, ours, loop)
         name = f"MAML, {_TASKS} tasks 5-way 1-shot, {queries} queries a class"
@@ -42,5 +43,5 @@ def bench_fewshot(options: Options) -> list[Row]:
     return rows + bench_peer(options, classes)
 
 
-def _logits(learner: MAML, params: Params, images: torch.Tensor) -> torch.Tensor:
+def _logits(learner: FewShotMAML, params: Params, images: torch.Tensor) -> torch.Tensor:
     return learner.head(params, learner.backbone(params, images[None], BACKBONE), HEAD)[0]

@@ -1,4 +1,4 @@
-"""How many kernels a step of point navigation is, counted without a GPU: ``python scripts/bench/kernels.py``.
+"""The kernels of a step of point navigation, counted without a GPU: ``python bench/kernels.py`` in scripts/.
 
 A rollout whose step is captured plays on torch's meta device, where every operation that would be a kernel is counted:
 those inside the graph once, and those around it, which load its inputs and keep its outputs, a step. Views are none.
@@ -17,19 +17,20 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metarl.agents.maml import MAML
-from metarl.core.random import stream_keys
+from metarl.core.random import philox, stream_keys
 from metarl.family import make_family
-from metarl.rollout import random, recording
-from metarl.rollout.compiled import Graph, Tensors, Way, compiled_step
+from metarl.rollout import recording
+from metarl.rollout.compiled import Graph, Tensors
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 
-_POINT, _TASKS, _LANES = "metarl/PointNavigation-v0", 4, 20
+_POINT, _TASKS, _ENVS = "metarl/PointNavigation-v0", 4, 20
 _SHORT, _LONG = 3, 5  # steps of the two rollouts whose difference is counted
 _NO_KERNEL = {"empty", "empty_like", "new_empty", "empty_strided", "detach"}  # they compute nothing
 
 
 class Operations(TorchDispatchMode):
-    """Counts operations that compute something, as a GPU would run them.
+    """Counts the operations that compute something, as a GPU would run them.
 
     A product that adds a broadcast bias copies it first, and a copy of several tensors of different types is one each.
     """
@@ -51,14 +52,14 @@ class Operations(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class Kernels:
-    """Kernels of one step of all environments."""
+    """The numbers of kernels of one step of all environments."""
 
     inside: dict[str, int]  # of the graph, by operation
     around: dict[str, int]  # inputs loaded, outputs copied, what ended
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Number of all of them."""
         return sum(self.inside.values()) + sum(self.around.values())
 
     def __str__(self) -> str:
@@ -77,14 +78,14 @@ def _numbers(
 
 
 def kernels_of_a_step() -> Kernels:
-    """A captured step of point navigation with a policy of 64 × 64 for each task."""
+    """Count the kernels of a captured step of point navigation with a policy of 64 × 64 for each task."""
     _counted(_SHORT)  # makes what is kept, such as the limits of the actions
     (short, inside), (long, _) = _counted(_SHORT), _counted(_LONG)
     return Kernels(dict(inside), {name: n // (_LONG - _SHORT) for name, n in (long - short).items()})
 
 
 def _counted(steps: int) -> tuple[Counter[str], Counter[str]]:
-    """Operations of a rollout of so many steps, and those of its capture."""
+    """Count the operations of a rollout of so many steps, and those of its capture."""
     inside = Operations()
 
     def capture(function: Callable[[Tensors], Tensors], static: Tensors) -> tuple[Callable[[], None], Tensors]:
@@ -93,61 +94,36 @@ def _counted(steps: int) -> tuple[Counter[str], Counter[str]]:
         return lambda: None, outputs
 
     with _pretended(capture, steps), Operations() as whole:
-        _play("meta", steps, "captured")
+        _play(steps)
     return whole.count, inside.count
 
 
-def _play(device: str, steps: int, way: Way) -> None:
+def _play(steps: int) -> None:
     family = make_family(_POINT)
     vars(family)["horizon"] = steps
-    agent = MAML(family, MAML.config_class(hidden=(64, 64), episodes=_LANES))
-    params = {name: value.to(device) for name, value in agent.params.items()}
-    tasks = family.tasks.sample(stream_keys(_TASKS, 0, "kernels")).repeat(_LANES)
-    batch = family.batch(tasks, stream_keys(_TASKS * _LANES, 0, "kernels"), device)
+    agent = MAML(family, MAML.config_class(hidden=(64, 64), episodes=_ENVS))
+    params = {name: value.to("meta") for name, value in agent.params.items()}
+    tasks = family.tasks.sample(stream_keys(_TASKS, 0, "kernels")).repeat(_ENVS)
+    batch = family.batch(tasks, stream_keys(_TASKS * _ENVS, 0, "kernels"), "meta")
     state = {name: value.contiguous() for name, value in agent.learner.initial(params, _TASKS).items()}
-    compiled_step.cache_clear()
-    rollout(agent.learner, params, state, batch, n_envs=_LANES, compile=way)
-    compiled_step.cache_clear()
+    rollout(agent.learner, params, state, batch, n_envs=_ENVS, context=RolloutContext("captured"))
 
 
 @contextmanager
 def _pretended(capture: Any, steps: int) -> Iterator[None]:
-    """The meta device in a GPU's place: it captures by calling, and a rollout ends at its horizon with finite numbers.
+    """Put the meta device in a GPU's place: it captures by calling, and a rollout ends at its horizon.
 
     Random numbers are drawn before the steps, by a hundred operations that are slow on this device; here they are not.
     """
     with (
         patch("metarl.envs.engine.torch.check_device", torch.device),
         patch("metarl.rollout.rollout.way_to_compile", lambda *_: "captured"),
-        patch("metarl.core.random.philox", partial(_numbers, random.philox)),
+        patch("metarl.core.random.philox", partial(_numbers, philox)),
         patch.object(Graph, "capture", staticmethod(capture)),
         patch.object(recording, "read", lambda _: [steps, 1]),
     ):
         yield
 
 
-def compiled_kernels() -> tuple[int, int]:
-    """Calls in the step as ``torch.compile`` traces it, and the loops that it makes of them on a CPU, beside products.
-
-    How many a GPU would run only a GPU's code generator knows.
-    """
-    from torch._inductor import metrics  # not before: it brings the compiler
-
-    nodes: list[int] = []
-
-    def traced(module: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
-        nodes.append(sum(node.op.startswith("call") for node in module.graph.nodes))
-        return module.forward
-
-    for backend in (traced, "inductor"):
-        metrics.reset()
-        torch._dynamo.reset()
-        made = partial(torch.compile, backend=backend, fullgraph=True, dynamic=False)
-        with patch("metarl.rollout.compiled._inductor", made):
-            _play("cpu", _SHORT, "compiled")
-    return nodes[0], metrics.generated_kernel_count
-
-
 if __name__ == "__main__":
     print(kernels_of_a_step())
-    print("torch.compile: {} calls traced, {} loops on a CPU beside 3 products".format(*compiled_kernels()))

@@ -1,4 +1,4 @@
-"""MAML-RL's rollouts and TRPO step, and training runs side by side."""
+"""MAML-RL's rollouts and TRPO step against plain formulations, and training runs side by side."""
 
 import statistics
 import subprocess
@@ -25,7 +25,7 @@ FAMILY = "metarl/PointNavigation-v0"
 
 
 def bench_rollout(options: Options) -> list[Row]:
-    """40 tasks × 20 envs with a policy of 100 × 100 for each task, against a bare loop of the same operations."""
+    """Measure a rollout of 40 tasks × 20 envs with a policy of 100 × 100 for each task against a bare loop."""
     family, n_tasks, n_envs = make_family(FAMILY), 40, 20
     config = replace(PRESETS["default"], hidden=(100, 100))
     agent = MAML(family, config, device=options.device)
@@ -50,7 +50,7 @@ def bench_rollout(options: Options) -> list[Row]:
 def _bare_rollout(
     family: TaskFamily, network: MLP, state: dict[str, Tensor], goal: Tensor, keys: Tensor, rows: tuple[int, int]
 ) -> dict[str, Tensor]:
-    """Policy, point navigation and record in one loop, without a layer between them."""
+    """Run policy, point navigation and record in one loop, without a layer between them."""
     n = rows[0] * rows[1]
     noise = to_normal(uniforms(keys, Domain.ACTION, 0, family.horizon, 2)).transpose(0, 1).contiguous()
     log_std = state["policy.log_std"][:, None]
@@ -88,7 +88,7 @@ def _bare_rollout(
 
 
 def bench_trpo(options: Options) -> list[Row]:
-    """One meta-iteration of MAML-TRPO: 20 tasks × 20 episodes × 100 steps, before and after adaptation."""
+    """Measure a meta-iteration of MAML-TRPO: 20 tasks × 20 episodes × 100 steps, before and after adaptation."""
     family, config = make_family(FAMILY), PRESETS["trpo"]
     agents = {
         share: MAML(family, replace(config, curvature_fraction=share), device=options.device) for share in (1.0, 0.25)
@@ -118,7 +118,7 @@ def bench_trpo(options: Options) -> list[Row]:
 
 
 class PlainTRPO:
-    """The same step as the textbook has it: products with the KL's Hessian by differentiating twice through all."""
+    """TRPO's step in its plain form: products with the KL's Hessian by differentiating twice through everything."""
 
     def __init__(self, agent: MAML, data: MetaBatch) -> None:
         self.agent, self.data, self.config = agent, data, agent.config
@@ -128,7 +128,7 @@ class PlainTRPO:
         self.outputs: Outputs = outputs
 
     def update(self) -> Params:
-        """The parameters after the step."""
+        """Return the parameters after the step."""
         query, leaves = self.data.trajectories[-1], list(self.leaves.values())
         distribution = self.agent.learner.distribution(self.outputs)
         before = surrogate(distribution, query).mean()
@@ -155,7 +155,7 @@ class PlainTRPO:
 
 
 def bench_threads(options: Options) -> list[Row]:
-    """Two training runs side by side with the default of one thread each, against one alone."""
+    """Measure two training runs side by side, with the default of one thread each, against one alone."""
     repeats = max(1, options.repeats // 2)
     alone = statistics.median(max(_train_processes(1)) for _ in range(repeats))
     beside = statistics.median(max(_train_processes(2)) for _ in range(repeats))

@@ -1,4 +1,4 @@
-"""What every part of the benchmark is made of: options, a row of the table, and functions timed in turn."""
+"""The options of the benchmark, a row of its table, and the timing of functions."""
 
 import statistics
 import time
@@ -15,13 +15,13 @@ Steps = Literal["eager", "compiled", "captured", "both"]
 
 
 def way_of(steps: Steps) -> Way | Literal[False]:
-    """What ``rollout(compile=...)`` is told."""
+    """Return how a ``RolloutContext`` compiles these steps."""
     return False if steps == "eager" else steps
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure: all parts unless named."""
+    """The options of the benchmark: which parts are measured, how often, and where."""
 
     parts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """rollout, trpo, threads, physics, memory, inference, fewshot, scale, simulated"""
@@ -40,23 +40,23 @@ class Options:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: seconds of ours and of the other, and what the ratio is asked to be."""
+    """One comparison: the seconds of ours and of the other, and the ratio that is to be reached."""
 
     name: str
     ours: float
     other: float
     other_name: str
-    asked: float | None  # None where there is no ratio to reach
+    target: float | None  # None where there is no ratio to reach
     note: str = ""
 
     @property
     def ratio(self) -> float:
-        """How many times as fast as the other."""
+        """How many times as fast ours is as the other."""
         return self.other / self.ours
 
 
 def best_of(repeats: int, function: Callable[[], object], device: str) -> float:
-    """Least seconds of several runs, after one that is not counted: what the machine can do when it is left alone."""
+    """Return the least seconds of several runs, after one that is not counted: what an undisturbed machine takes."""
     times = []
     for round_ in range(repeats + 1):
         started = time.perf_counter()
@@ -69,7 +69,7 @@ def best_of(repeats: int, function: Callable[[], object], device: str) -> float:
 
 
 def in_turn(repeats: int, *functions: Callable[[], object]) -> list[float]:
-    """Median seconds of each function, the functions taking turns, after one round that is not counted."""
+    """Return the median seconds of each function, all taking turns, after one round that is not counted."""
     times: list[list[float]] = [[] for _ in functions]
     for round_ in range(repeats + 1):
         for taken, function in zip(times, functions, strict=True):

@@ -18,20 +18,16 @@ from torch.nn import functional
 from bench.measure import Options, Row, in_turn
 from metarl.core.optimiser import Adam
 from metarl.core.types import Params
-from metarl.fewshot.backbone import BACKBONE
+from metarl.fewshot.backbone import BACKBONE, Conv4
 from metarl.fewshot.data.episodes import Classes, Episodes, EpisodeSpec
 from metarl.fewshot.learners.metric import Prototypical
-from metarl.fewshot.networks import Conv4
 
-_EPISODE, _EPISODES, _SIDE = (
-    EpisodeSpec(60, 1, 5),
-    4,
-    28,
-)  # of Snell et al. 2017, section 3.1; so many are timed at once
+_EPISODE = EpisodeSpec(60, 1, 5)  # of Snell et al. 2017, section 3.1
+_EPISODES, _SIDE = 4, 28  # episodes that are timed at once; pixels
 
 
 def bench_peer(options: Options, classes: Classes) -> list[Row]:
-    """An iteration of training, optimiser included; 60 ways, 1 shot, 5 queries."""
+    """Measure an iteration of training with its optimiser; the list is empty where easyfsl is not installed."""
     try:
         # It imports torchvision for pictures on disk alone, which a CPU's build of torch often lacks.
         if importlib.util.find_spec("torchvision") is None:
@@ -59,9 +55,9 @@ def bench_peer(options: Options, classes: Classes) -> list[Row]:
         gradient, _ = learner.gradient(adam.values(), episodes)
         adam.step(gradient)
 
-    def theirs(seen: Tensor, labels: Tensor, asked: Tensor, answers: Tensor) -> None:
+    def theirs(seen: Tensor, labels: Tensor, inputs: Tensor, answers: Tensor) -> None:
         network.process_support_set(seen, labels)
-        loss = functional.cross_entropy(network(asked), answers)
+        loss = functional.cross_entropy(network(inputs), answers)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -71,24 +67,24 @@ def bench_peer(options: Options, classes: Classes) -> list[Row]:
             ours(episodes)
 
     def theirs_in_memory() -> None:
-        for (seen, labels), (asked, answers), *_ in given:
-            theirs(seen[0].unsqueeze(1), labels[0], asked[0].unsqueeze(1), answers[0])
+        for (seen, labels), (inputs, answers), *_ in given:
+            theirs(seen[0].unsqueeze(1), labels[0], inputs[0].unsqueeze(1), answers[0])
 
     def ours_drawn() -> None:
         for _ in range(_EPISODES):
             ours(classes.draw(_EPISODE, 1, random))
 
     def theirs_loaded() -> None:
-        for seen, labels, asked, answers, _ in loader:
-            theirs(seen, labels, asked, answers)
+        for *tensors, _ in loader:
+            theirs(*tensors)
 
     rows = []
-    for name, one, other, asked in (
+    for name, one, other, target in (
         ("tensors in memory", ours_in_memory, theirs_in_memory, 1.0),
         ("each one's own loader", ours_drawn, theirs_loaded, 1.5),
     ):
         mine, peers = in_turn(options.repeats, one, other)
-        rows.append(Row(f"Prototypical, {_EPISODES} episodes of 60 ways, {name}", mine, peers, "easyfsl", asked))
+        rows.append(Row(f"Prototypical, {_EPISODES} episodes of 60 ways, {name}", mine, peers, "easyfsl", target))
     folder.cleanup()
     return rows
 
@@ -97,7 +93,7 @@ _TORCHVISION = ("torchvision", "torchvision.datasets", "torchvision.models", "to
 
 
 class _Network(nn.Module):
-    """The same network and parameters as ours, as a module."""
+    """A module with the same layers and parameters as our network."""
 
     def __init__(self, params: Params) -> None:
         super().__init__()
@@ -115,7 +111,7 @@ class _Network(nn.Module):
 
 
 class _Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Pictures as easyfsl's data sets have them: files that are opened, resized and made tensors one at a time.
+    """Pictures in files that are opened, resized and made tensors one at a time, as easyfsl's data sets have them.
 
     As large as Omniglot's, 105 × 105 of 1 bit.
     """
@@ -134,5 +130,5 @@ class _Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return torch.from_numpy(pixels[None] / np.float32(255)), self.labels[i]
 
     def get_labels(self) -> list[int]:
-        """Of all pictures."""
+        """Return the labels of all pictures."""
         return list(self.labels)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.measure import Options, Row, in_turn
 from metarl.core.networks import MLP
-from metarl.core.process import engine_threads, torch_beside
+from metarl.core.process import torch_beside
 from metarl.core.random import stream_keys
 from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.family import TaskFamily, make_family
@@ -21,7 +21,7 @@ from metarl.tasks import Tasks
 
 _N = 64
 _STEPS = 100  # fewer than an episode has, so that nobody resets on time
-# Our name; Gymnasium's, which is EnvPool's too; what the ratios are asked to be.
+# Our name; Gymnasium's, which is EnvPool's too; the ratios to be reached.
 _FAMILIES = {
     "metarl/HalfCheetahVel-v0": ("HalfCheetah-v5", {"SyncVectorEnv": 4.0, "AsyncVectorEnv": 5.0, "EnvPool": 1.1}),
     "metarl/AntDir-v0": ("Ant-v5", {"SyncVectorEnv": 2.5, "AsyncVectorEnv": 2.5, "EnvPool": 0.8}),
@@ -29,8 +29,8 @@ _FAMILIES = {
 
 
 def bench_physics(options: Options) -> list[Row]:
-    """Each family against what else there is, then what tasks of varied dynamics and a policy cost."""
-    with torch_beside(engine_threads()):
+    """Measure families against other vectors, then what tasks of varied dynamics and a policy cost."""
+    with torch_beside(torch.get_num_threads()):
         rows = [row for family in _FAMILIES for row in _against_others(family, options)]
         return [*rows, _varied_dynamics(options), _policy_in_the_loop(options)]
 
@@ -41,7 +41,7 @@ def _against_others(name: str, options: Options) -> list[Row]:
     rng = np.random.default_rng(0)
     actions = rng.uniform(-1, 1, (_STEPS, _N, *(family.action_space.shape or ()))).astype(np.float32)
     vector = TaskVectorEnv(family, _N, tasks="train")
-    short, (id_, asked) = name.removeprefix("metarl/"), _FAMILIES[name]
+    short, (id_, targets) = name.removeprefix("metarl/"), _FAMILIES[name]
     makers: dict[str, Callable[[], Any]] = {
         "SyncVectorEnv": lambda: gymnasium.make_vec(id_, _N, vectorization_mode="sync"),
         "AsyncVectorEnv": lambda: gymnasium.make_vec(id_, _N, vectorization_mode="async"),
@@ -54,7 +54,7 @@ def _against_others(name: str, options: Options) -> list[Row]:
             continue
         ours, theirs = in_turn(options.repeats, _steps(vector, actions), _steps(env, actions))
         env.close()
-        rows.append(Row(f"{short}, vector of {_N}", ours, theirs, other, asked[other], _speed(ours)))
+        rows.append(Row(f"{short}, vector of {_N}", ours, theirs, other, targets[other], _speed(ours)))
     upright = make_family(name)
     vars(upright)["heights"] = None  # an ant that falls would no longer be stepped, and the bare batch knows no falls
     bare = _bare(family, actions, options.threads)
@@ -93,7 +93,7 @@ def _engine(batch: Any, actions: Any) -> Callable[[], None]:
 
 
 def _bare(family: MujocoFamily, actions: Any, threads: int) -> Callable[[], None]:
-    """MuJoCo's own batch, and of contact forces the calls that give them, without anything of ours."""
+    """Return steps of MuJoCo's own batch, with the calls that compute contact forces, without anything of ours."""
     model, persistent = family.model, family.contact_forces
     simulations = Simulations(model, _N, threads, persistent=persistent)
     qpos, ctrl = simulations.bind("qpos"), simulations.bind("ctrl")
@@ -116,7 +116,7 @@ def _bare(family: MujocoFamily, actions: Any, threads: int) -> Callable[[], None
 
 
 def _envpool(name: str, threads: int) -> Any:
-    """EnvPool's vector if it is installed (it is no dependency: ``pip install envpool``)."""
+    """Make EnvPool's vector, or return None where it is not installed (``pip install envpool``)."""
     try:
         import envpool
     except ImportError:
@@ -125,10 +125,9 @@ def _envpool(name: str, threads: int) -> Any:
 
 
 def _varied_dynamics(options: Options) -> Row:
-    """The same robot with every mass, inertia, friction and damping its own, and with those of the model.
+    """Measure a robot with every mass, inertia, friction and damping its own against one with those of the model.
 
-    What fields of its own cost the engine shows where they hold the model's values: bodies that differ have more or
-    fewer contacts to solve, which is in the note.
+    The fields hold the model's values, for bodies that differ have more or fewer contacts to solve: see the note.
     """
     family, plain = make_family("metarl/HalfCheetahRandParams-v0"), make_family("metarl/HalfCheetahVel-v0", "promp")
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What a device can do at most, measured on the spot, and what a step needs of it at least."""
+"""The roofline of a device, measured on the spot, and what a step needs of it at least."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +14,7 @@ _FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Work:
-    """What has to be moved and computed."""
+    """The bytes that have to be moved, and the floating point operations to be computed."""
 
     bytes: float
     flops: float
@@ -22,13 +22,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Roofline:
-    """Bytes a second of a large copy, read and written, and flops a second of a large float32 product."""
+    """The bytes a second of a large copy, read and written, and the flops a second of a large float32 product."""
 
     bandwidth: float
     flops: float
 
     def seconds(self, work: Work) -> float:
-        """The least time for some work (Williams, Waterman and Patterson 2009, "Roofline")."""
+        """Return the least seconds that some work takes (Williams, Waterman and Patterson 2009, "Roofline")."""
         return max(work.bytes / self.bandwidth, work.flops / self.flops)
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Roofline:
 
 
 def measure_roofline(device: str, repeats: int = 5) -> Roofline:
-    """By a copy and a product that are larger than the caches."""
+    """Measure a device by a copy and a product that are larger than its caches."""
     return Roofline(_bandwidth(device, repeats), _flops(device, repeats))
 
 
@@ -53,7 +53,7 @@ def _flops(device: str, repeats: int) -> float:
 
 
 def policy_and_physics(environments: int, tasks: int, sizes: tuple[int, ...] = (2, 64, 64, 2)) -> Work:
-    """A step of point navigation: each task's weights are read, each number that comes or stays is moved once.
+    """Return the work of a step of point navigation, where each task's weights are read and each number moved once.
 
     An environment reads its position, its goal and two numbers of noise, and writes the new position, the action, its
     log-probability, the reward and two flags. Activations stay in registers.

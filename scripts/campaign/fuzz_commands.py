@@ -63,23 +63,24 @@ _FLAGS: dict[str, dict[str, list[str]]] = {
         "--no-deterministic": [],
     },
     "compare": {
-        "--players": ["random", "stand still"], "--split": ["test", "ood"], "--output": ["c.png", "c", "runs", "c.xyz"],
+        "--reference-policies": ["random", "stand still"], "--split": ["test", "ood"],
+        "--output": ["c.png", "c", "runs", "c.xyz"],
     },
     "render": {
-        "--variant": ["pearl"], "--player": ["random"], "--split": ["test"], "--envs": ["1", "0", "-1"],
+        "--variant": ["pearl"], "--reference": ["random"], "--split": ["test"], "--envs": ["1", "0", "-1"],
         "--points": ["1", "0"], "--seed": ["0", "5"], "--steps": ["1", "0", "-1"],
         "--output": ["v.gif", "v.mp4", "v", "x/v.gif"],
     },
     "fewshot train": {
-        "--source": ["strokes", "sinusoid", "omniglot", "folder:runs", "folder:", "folder:file"], "--name": ["n", ".."],
+        "--data": ["strokes", "sinusoid", "omniglot", "folder:runs", "folder:", "folder:file"], "--name": ["n", ".."],
         "--preset": ["default", "paper"], "--seed": ["0", "-1"], "--config.episode.way": ["2", "1", "0", "99999"],
         "--config.episode.shot": ["1", "0", "99"], "--config.learner": ["maml", "x"], "--resume": [], "--overwrite": [],
     },
     "fewshot evaluate": {
         "--way": ["2", "1", "0", "-1", "999"], "--shot": ["1", "0", "99"], "--queries": ["1", "0"],
-        "--unlabelled": ["1", "-1"], "--transductive": [], "--part": ["test", "val", "train"],
+        "--unlabelled": ["1", "-1"], "--transductive": [], "--split": ["test", "val", "train"],
     },
-    "fewshot compare": {"--way": ["2", "0"], "--part": ["test", "val"], "--output": ["c.png", "c", "runs"]},
+    "fewshot compare": {"--way": ["2", "0"], "--split": ["test", "val"], "--output": ["c.png", "c", "runs"]},
     "families": {"--json": []},
     "check": {"--variant": ["pearl", "x"], "--json": []},
 }  # fmt: skip

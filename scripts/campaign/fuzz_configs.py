@@ -21,7 +21,7 @@ from metarl.algorithm.registry import agent_class, agent_names
 from metarl.core.checkpoint import config_from
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
-from metarl.fewshot.data.dataset import make_source
+from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.model import FewShot
 
 PART = "configs"
@@ -54,7 +54,7 @@ def _starts() -> list[tuple[Any, tuple[str, str] | None]]:
         for trainee in learners():
             run = trainee.create(Path(folder, trainee.name))
             assert isinstance(run, FewShotRun)
-            found.append((run.config, ("few-shot", run.source_name)))
+            found.append((run.config, (f"few-shot {run.learner}", run.dataset_name)))
     missing = set(agent_names()) - {what for _, pair in found if pair for what in pair[:1]}
     assert not missing, f"agents without a configuration here: {missing}"
     return found
@@ -97,9 +97,9 @@ def _made(start: Any, changes: dict[str, Any], train: tuple[str, str] | None) ->
 
 def _trained(config: Any, kind: str, what: str) -> None:
     """One iteration; raises like any training."""
-    if kind == "few-shot":
-        source = make_source(what)
-        FewShot(config, source).fit(source, iterations=1)
+    if kind.startswith("few-shot "):
+        dataset = make_dataset(what)
+        FewShot(kind.removeprefix("few-shot "), dataset, config).fit(dataset, iterations=1)
         return
     variant = "pearl" if what == POINTS else None
     agent = agent_class(kind)(what, config, variant=variant)

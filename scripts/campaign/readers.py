@@ -10,13 +10,12 @@ from campaign.compare import log_rows, without_clock
 from campaign.stage import EPISODES, SETTING, Stage
 from metarl.agents.rl2.agent import RL2
 from metarl.core.checkpoint import load_checkpoint
-from metarl.evaluate.fewshot_published import open_fewshot_run
-from metarl.evaluate.published import open_run
-from metarl.evaluate.run import evaluate_run, evaluation_of
-from metarl.evaluate.scores import Evaluation
+from metarl.evaluation import fewshot
+from metarl.evaluation.outcome import evaluate_run, saved_or_new_outcome
+from metarl.evaluation.published import open_fewshot_run, open_run
+from metarl.evaluation.scores import Evaluation
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
-from metarl.fewshot import evaluation as fewshot
 from metarl.fewshot.model import FewShot
 from results.files import load_results
 
@@ -41,7 +40,7 @@ def evaluate(path: Path) -> Numbers:
 
 def compare(path: Path) -> Numbers:
     """A run's evaluation, saved before or made anew."""
-    return _evaluation(evaluation_of(Run.open(path)))
+    return _evaluation(saved_or_new_outcome(Run.open(path))[0])
 
 
 def resume(path: Path, stage: Stage) -> Numbers:
@@ -58,12 +57,12 @@ def load_learner(path: Path) -> Numbers:
 def trained_learner(path: Path) -> Numbers:
     """All learners of a run."""
     run = FewShotRun.open(path)
-    return [run.source_name, [_learner(run.trained(seed)) for seed in run.seeds]]
+    return [run.dataset_name, [_learner(run.trained(seed)) for seed in run.seeds]]
 
 
 def score_learner(path: Path) -> Numbers:
     """A few-shot run's score; what adapting costs is measured, and so another every time."""
-    made = fewshot.evaluate_run(FewShotRun.open(path), SETTING, EPISODES)
+    made = fewshot.evaluate_fewshot_run(FewShotRun.open(path), SETTING, EPISODES)
     return _scores(made, measured=False)
 
 
@@ -72,7 +71,7 @@ def compare_learner(path: Path) -> Numbers:
     run = FewShotRun.open(path)
     file = fewshot.evaluation_file(run.path, SETTING, "test", False)
     before = file.read_bytes() if file.is_file() else b""
-    made = fewshot.evaluation_of(run, SETTING, EPISODES, "test", "cpu", transductive=False)
+    made = fewshot.saved_or_new_evaluation(run, SETTING, EPISODES, "test", "cpu", transductive=False)
     return _scores(made, measured=file.read_bytes() == before)
 
 
@@ -105,7 +104,7 @@ def published_learner(path: Path) -> Numbers:
     """The few-shot learners of a result's weights."""
     (folder,) = path.glob("fewshot/*/*")
     run = open_fewshot_run(folder)
-    return [run.source_name, [_learner(run.trained(seed)) for seed in run.seeds]]
+    return [run.dataset_name, [_learner(run.trained(seed)) for seed in run.seeds]]
 
 
 def _agent(made: Any) -> Numbers:

@@ -11,19 +11,19 @@ from campaign.children import forked
 from campaign.trainees import POINTS, Trainee, agent, learner
 from campaign.trap import Trap
 from metarl.agents.rl2.config import RL2Config
-from metarl.evaluate.fewshot import evaluation_of
-from metarl.evaluate.run import evaluate_run, save_evaluation
-from metarl.evaluate.sums import record_sums
-from metarl.evaluate.weights import save_weights
+from metarl.evaluation.fewshot import saved_or_new_evaluation
+from metarl.evaluation.outcome import evaluate_run, save_outcome
+from metarl.evaluation.sums import record_sums
+from metarl.evaluation.weights import save_weights
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
-from metarl.fewshot.data.episodes import Shape
-from metarl.fewshot.presets import preset_config
-from results.fewshot import publish
+from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.learners.registry import preset_config
 from results.files import write_result
+from results.publishing import write_fewshot_result
 from results.summaries import figure, summary
 
-SETTING, EPISODES = Shape(5, 1, 2), 4
+SETTING, EPISODES = EpisodeSpec(5, 1, 2), 4
 _FACTS = {"command": "campaign", "machine": "campaign", "tuned_on": "val"}
 _RL2 = RL2Config(
     tasks=4, episodes=2, width=4, embedding=4, head=(4,), epochs=1, minibatches=2, total_timesteps=6 * 4 * 2 * 20
@@ -44,10 +44,10 @@ class Stage:
         }
         other = replace(_SHOT, learning_rate=1e-3)
         self.learners = {
-            "shot": learner(_SHOT, "strokes", (0, 1)),
-            "shot-other": learner(other, "strokes", (1, 2)),
-            "shot-half": learner(_SHOT, "strokes"),
-            "shot-half-other": learner(_SHOT, "strokes", (1,)),
+            "shot": learner("maml", _SHOT, "strokes", (0, 1)),
+            "shot-other": learner("maml", other, "strokes", (1, 2)),
+            "shot-half": learner("maml", _SHOT, "strokes"),
+            "shot-half-other": learner("maml", _SHOT, "strokes", (1,)),
         }
         for name, trainee in {**self.agents, **self.learners}.items():
             if "half" in name:
@@ -77,7 +77,7 @@ def _half(trainee: Trainee, path: Path) -> None:
 
 def _evaluated(run: Run, results: Path) -> None:
     outcome = evaluate_run(run)
-    save_evaluation(run, outcome)
+    save_outcome(run, outcome)
     targets: list[dict[str, Any]] = [
         {"name": "return episode 1", "target": ">= -1000", "basis": "campaign"},
         {"name": "normalised", "published": 0.7},
@@ -90,6 +90,6 @@ def _evaluated(run: Run, results: Path) -> None:
 
 
 def _scored(run: FewShotRun, results: Path) -> None:
-    made = evaluation_of(run, SETTING, EPISODES, "test", "cpu", transductive=False)
+    made = saved_or_new_evaluation(run, SETTING, EPISODES, "test", "cpu", transductive=False)
     target = {"name": "5w1s", "target": ">= 90", "basis": "campaign"}
-    publish(results, run, [made], targets=[target], **_FACTS)
+    write_fewshot_result(results, run, [made], [target], **_FACTS)

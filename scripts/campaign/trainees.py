@@ -16,15 +16,14 @@ from metarl.agents.rl2.config import RL2Config
 from metarl.agents.varibad.config import VariBADConfig
 from metarl.core.errors import MetaRLError
 from metarl.experiments.fewshot_run import FewShotRun
-from metarl.experiments.fewshot_run import train_seed as train_fewshot_seed
+from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run import Run
 from metarl.experiments.run_folder import RunFolder
-from metarl.experiments.training import train_run, train_seed
+from metarl.experiments.training import train_run
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.dataset import SOURCES, make_source
-from metarl.fewshot.data.episodes import Shape
-from metarl.fewshot.learners.registry import make_learner
-from metarl.fewshot.presets import PRESETS
+from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.data.registry import DATASETS, make_dataset
+from metarl.fewshot.learners.registry import learner_names, make_learner, preset_config
 
 POINTS, GRID, BANDIT = "metarl/PointNavigation-v0", "metarl/GridNavi-v0", "metarl/BernoulliBandit-v0"
 _ITERATIONS = 8
@@ -46,9 +45,7 @@ class Trainee:
 
     def train(self, path: Path, seconds: float = 0.0) -> None:
         """Train all seeds to their budget, from where they are, with so many seconds between checkpoints."""
-        run = self.create(path)
-        train = train_fewshot_seed if isinstance(run, FewShotRun) else train_seed
-        train_run(run, jobs=1, seconds=seconds, train=train)
+        train_run(self.create(path), TrainingOptions(seconds=seconds), jobs=1)
 
 
 def agent(
@@ -62,13 +59,13 @@ def agent(
     return Trainee(name, create, exact=not isinstance(config, SB3Config))
 
 
-def learner(config: FewShotConfig, source: str, seeds: tuple[int, ...] = (0,)) -> Trainee:
+def learner(name: str, config: FewShotConfig, dataset: str, seeds: tuple[int, ...] = (0,)) -> Trainee:
     """A trainee that is a few-shot learner."""
 
     def create(path: Path) -> RunFolder:
-        return FewShotRun.create(path, config, source, seeds, "campaign", resume=True)
+        return FewShotRun.create(path, name, config, dataset, seeds, "campaign", resume=True)
 
-    return Trainee(f"{config.learner} {source}", create)
+    return Trainee(f"{name} {dataset}", create)
 
 
 def agents(iterations: int = _ITERATIONS) -> list[Trainee]:
@@ -79,7 +76,7 @@ def agents(iterations: int = _ITERATIONS) -> list[Trainee]:
     tune = FineTuneConfig(
         **small, total_timesteps=iterations * 120, step_sizes=(0.1, 0.3), choice_tasks=2, choice_points=2
     )
-    memory: dict[str, Any] = {"tasks": 4, "width": 8, "layers": 1, "attention_heads": 2, "embedding": 4, "head": (4,)}
+    memory: dict[str, Any] = {"tasks": 4, "width": 8, "embedding": 4, "head": (4,)}
     memory |= {"epochs": 1, "minibatches": 2}
     rl2 = RL2Config(**memory, normalise_observations=True, episodes=3, total_timesteps=iterations * 12)
     varibad = VariBADConfig(
@@ -130,22 +127,23 @@ def agents(iterations: int = _ITERATIONS) -> list[Trainee]:
 def learners(iterations: int = _ITERATIONS) -> list[Trainee]:
     """Every few-shot learner, on drawn characters and, those that predict numbers, on sinusoids."""
     found = []
-    for presets in PRESETS.values():
-        for source, episode in (("strokes", Shape(5, 1, 2)), ("sinusoid", Shape(1, 5, 5))):
-            config = replace(presets["default"], iterations=iterations, tasks=2, episode=episode, width=4, strided=True)
+    for name in learner_names():
+        for dataset, episode in (("strokes", EpisodeSpec(5, 1, 2)), ("sinusoid", EpisodeSpec(1, 5, 5))):
+            small = {"iterations": iterations, "tasks": 2, "episode": episode, "width": 4, "strided": True}
+            config = replace(preset_config(name), **small)
             try:
-                make_learner(config, make_source(source).kind)
+                make_learner(name, config, make_dataset(dataset).spec)
             except MetaRLError:  # not made for classes, or not for numbers
                 continue
-            found.append(learner(config, source))
+            found.append(learner(name, config, dataset))
     return found
 
 
 def keep_sources() -> None:
     """Make the drawn characters once for all children."""
-    made = cache(SOURCES["strokes"])
+    made = cache(DATASETS["strokes"])
     made()
-    SOURCES["strokes"] = made
+    DATASETS["strokes"] = made
 
 
 def warm(trainees: Sequence[Trainee], work: Path) -> None:

@@ -1,4 +1,4 @@
-"""The tests that need a GPU, those of agreement with the CPU and of no synchronisation first."""
+"""The row of the tests that need a GPU, those of agreement with the CPU and of no synchronisation first."""
 
 from pathlib import Path
 from typing import Any
@@ -6,32 +6,30 @@ from typing import Any
 import pytest
 
 from gpu.record import STOPPED, Job, Record
-from metarl.core.process import prepare_process
 
 _ROOT = Path(__file__).resolve().parents[2]
-# What was asked first, by parts of the tests' names, and what stands for the rest where time is short.
+# Parts of the names of the tests that run first, and that stand for the rest where time is short.
 _FIRST = ("a_rollout_is_that_of_the_cpu", "no_rollout_waits_for_the_gpu", "training_is_that_of_the_cpu")
 _MARGIN = 1.0  # seconds
 
 
 def measure(job: Job, record: Record) -> None:
-    """Run each test once, in the order of their value; what has passed before is not run again."""
+    """Run each test once, in order of value; what has passed before is not run again."""
     files = sorted(str(path) for path in (_ROOT / "tests").rglob("test_*.py") if "cuda" in path.read_text())
-    prepare_process(1)
-    told = _Told(job, record)
+    plugin = _Plugin(job, record)
     # What a newer Python or NumPy advises against is no matter of the GPU.
     quiet = ["-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning"]
     options = ["-q", "-p", "no:cacheprovider", "-m", "gpu", "--tb", "short", *quiet, "--rootdir", str(_ROOT)]
-    code = pytest.main([*options, "--continue-on-collection-errors", *files], plugins=[told])
-    told.write()
+    code = pytest.main([*options, "--continue-on-collection-errors", *files], plugins=[plugin])
+    plugin.write()
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise RuntimeError(f"pytest ended with {code!r}")
-    if told.waiting:
+    if plugin.waiting:
         record.state(state=STOPPED)
 
 
-class _Told:
-    """A plugin of pytest that orders the tests and writes down each outcome at once."""
+class _Plugin:
+    """Orders pytest's tests, and writes down each outcome at once."""
 
     def __init__(self, job: Job, record: Record) -> None:
         self.job, self.record = job, record
@@ -39,23 +37,23 @@ class _Told:
         self.waiting: list[str] = []
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that cannot be imported costs its own tests alone."""
+        """Note a file that cannot be imported, which costs its own tests alone."""
         if report.failed:
             self.record.missing(report.nodeid, _reason(report))
 
     @pytest.hookimpl(trylast=True)  # after pytest has selected by marker
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """In order, without those that have passed."""
+        """Order the tests, without those that have passed."""
         items[:] = sorted((item for item in items if self.outcomes.get(item.nodeid) != "passed"), key=_place)
         self.waiting = [item.nodeid for item in items]
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Begin none when time is up."""
+        """Begin no test when time is up."""
         if self.job.left(_MARGIN) < 0:
             pytest.exit("time is up", returncode=0)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Of set-up, call and teardown the worst counts."""
+        """Note the worst outcome of a test's set-up, call and teardown."""
         name = report.nodeid
         if name in self.waiting:
             self.waiting.remove(name)
@@ -70,7 +68,7 @@ class _Told:
             self.record.point("tests", passed=self._count("passed"), failed=self._count("failed"))
 
     def write(self) -> None:
-        """The counts."""
+        """Write the counts."""
         self.record.content["outcomes"] = self.outcomes
         for outcome in ("passed", "failed", "skipped"):
             self.record.number(outcome, self._count(outcome), "tests")
@@ -81,13 +79,13 @@ class _Told:
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """The error in a line."""
+    """Return the error in a line."""
     crash = getattr(report.longrepr, "reprcrash", None)
     lines = str(report.longrepr).strip().splitlines() if crash is None else crash.message.splitlines()[:1]
     return str(lines[-1]).removeprefix("E").strip()[:300] if lines else "an error without a word"
 
 
 def _place(item: Any) -> int:
-    """The place of a test in the order."""
+    """Return the place of a test in the order."""
     places = [i for i, name in enumerate(_FIRST) if name in item.nodeid]
     return places[0] if places else len(_FIRST)

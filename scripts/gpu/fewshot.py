@@ -1,47 +1,44 @@
-"""Prototypical networks and MAML on Omniglot: iterations a second, and the accuracy reached in half a minute each."""
+"""The row of few-shot learning: Prototypical networks and MAML on Omniglot, their speed and the accuracy reached."""
 
 from contextlib import suppress
 from dataclasses import replace
 
-import torch
-
 from gpu.record import Job, Record
-from metarl.core.process import prepare_process
-from metarl.fewshot.data.dataset import FewShotDataset, make_dataset
+from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.data.registry import make_dataset
+from metarl.fewshot.learners.registry import preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import preset_config
 
-_ASKED = EpisodeSpec(5, 1, 15)
+_SCORED = EpisodeSpec(5, 1, 15)
 _LEARNERS = ("prototypical", "maml")
 _WARM_UP, _TIMED = 5, 20  # iterations by which the rest is planned
 _SCORING = 4.0  # seconds kept for the score of each
 
 
 def measure(job: Job, record: Record) -> None:
-    """Each learner has the same share of what is left."""
-    prepare_process(1)
+    """Measure each learner in an equal share of the time that is left."""
     dataset = make_dataset("omniglot")
     for place, learner in enumerate(_LEARNERS):
         _train(learner, dataset, job, record, job.left(1.0) / (len(_LEARNERS) - place))
 
 
 def _train(learner: str, dataset: FewShotDataset, job: Job, record: Record, seconds: float) -> None:
-    """The literature's settings, for as many iterations as there is time for: the step size falls to its end."""
+    """Train with the literature's settings for as many iterations as there is time for, and score."""
     config = preset_config(learner, "paper")
     config = replace(config, tasks=job.size(config.tasks))
     if job.scale < 1:
         config = replace(config, width=8, episode=replace(config.episode, way=min(config.episode.way, 20)))
     end = job.left() - seconds
-    FewShot(config, dataset, device=job.device).fit(dataset, iterations=_WARM_UP)
-    _wait(job)
+    FewShot(learner, dataset, config, device=job.device).fit(dataset, iterations=_WARM_UP)
+    job.wait()
     started = job.left()
-    FewShot(config, dataset, device=job.device).fit(dataset, iterations=_TIMED)
-    _wait(job)
+    FewShot(learner, dataset, config, device=job.device).fit(dataset, iterations=_TIMED)
+    job.wait()
     rate = _TIMED / (started - job.left())
     record.number(f"{learner}, iterations a second", rate, "1/s", f"{config.tasks} tasks of {config.episode.way} ways")
     planned = max(1, min(job.size(config.iterations), int(rate * min(job.training(0), job.left() - end - _SCORING))))
-    model = FewShot(replace(config, iterations=planned), dataset, device=job.device)
+    model = FewShot(learner, dataset, replace(config, iterations=planned), device=job.device)
     began, last = job.left(), [job.left()]
 
     def logged(model: FewShot, metrics: dict[str, float]) -> None:
@@ -54,20 +51,15 @@ def _train(learner: str, dataset: FewShotDataset, job: Job, record: Record, seco
 
     with suppress(_TimeIsUp):
         model.fit(dataset, callback=logged)
-    _wait(job)
+    job.wait()
     took = began - job.left()
     record.number(f"{learner}, trained", model.iteration, "iterations", f"in {took:.1f} s, {planned} were planned")
     episodes = job.size(600, 20)
-    accuracy = model.score(dataset.part("test"), _ASKED, episodes).at()
+    accuracy = model.score(dataset.split("test"), _SCORED, episodes).at()
     half = 1.96 * accuracy.std(ddof=1) / len(accuracy) ** 0.5
     note = f"± {100 * half:.1f}; {episodes} episodes with 15 queries a class, after {took:.0f} s"
     record.number(f"{learner}, 5w1s", 100 * float(accuracy.mean()), "%", note)
 
 
 class _TimeIsUp(Exception):
-    """What was planned takes longer than it did at first."""
-
-
-def _wait(job: Job) -> None:
-    if job.on_gpu:
-        torch.cuda.synchronize()
+    """Ends training that takes longer than it did at first."""

@@ -1,4 +1,4 @@
-"""Whether the package that is imported is the one in this tree: numbers of another version would be worth nothing."""
+"""A check that the package that is imported is the one in this tree."""
 
 import filecmp
 import importlib.util
@@ -10,7 +10,7 @@ _FOLDERS = {"metarl": "metarl", "metarl/envs": "envs", "metarl/agents": "agents"
 
 
 def check_installed(root: Path) -> None:
-    """Raise where a file of the tree and the installed one differ."""
+    """Raise a MetaRLError where a file of the tree and the installed one differ: numbers would mean nothing."""
     spec = importlib.util.find_spec("metarl")
     assert spec is not None
     assert spec.origin is not None

@@ -1,4 +1,4 @@
-"""What has to be carried to a machine without a network: ``python -m gpu.needs`` prints ``name==version`` lines.
+"""Packages to carry to a machine without a network: ``python -m gpu.needs`` prints ``name==version`` lines.
 
 The requirements of the package and of pytest, and theirs, in the versions of this environment, without what is there
 and without what no row imports.
@@ -27,7 +27,7 @@ _PLACE = {
 
 
 def needs() -> dict[str, str]:
-    """Version by name of everything but the package itself."""
+    """Return the versions by name of everything but the package itself."""
     found: dict[str, str] = {}
     waiting = [(name, frozenset[str]()) for name in _ROOTS]
     seen = set(waiting)
@@ -43,7 +43,7 @@ def needs() -> dict[str, str]:
 
 
 def _required(name: str, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
-    """What a package needs there, and which extras of it."""
+    """Yield what a package needs there, and which extras of it."""
     for line in distribution(name).requires or ():
         requirement = Requirement(line)
         needed = canonicalize_name(requirement.name)

@@ -1,4 +1,4 @@
-"""The rows of the nine minutes in order of value, and how each runs: its own process, killed at its bound."""
+"""The rows in order of value, and how each runs: in a process of its own, killed at its bound."""
 
 import os
 import signal
@@ -20,17 +20,14 @@ _LOGGED = MOST_BYTES // 10  # bytes kept of what a row says
 
 @dataclass(frozen=True)
 class Row:
-    """Something to measure, by ``module:function`` on the path of ``scripts/``, in at most so many seconds.
+    """Something to measure in a process of its own."""
 
-    A row that ``continues`` does, called again, what it had no time for.
-    """
-
-    name: str
-    title: str
-    seconds: float
-    function: str
-    asked: str = ""
-    continues: bool = False
+    name: str  # of the row's file and on the command line
+    title: str  # in the table
+    seconds: float  # most that it takes
+    function: str  # ``module:function`` on the path of scripts/
+    target: str = ""  # what is to be reached
+    continues: bool = False  # whether, called again, it does what it had no time for
 
 
 ROWS: tuple[Row, ...] = (
@@ -39,14 +36,14 @@ ROWS: tuple[Row, ...] = (
         "point",
         "PointNavigation, a policy of 64 × 64 for each task",
         90,
-        "gpu.point:measure",
+        "gpu.speed:point",
         "100 million steps/s at 65,536 environments",
     ),
-    Row("trpo", "MAML-TRPO, an iteration of 200 tasks × 20 × 100", 60, "gpu.trpo:measure", "0.5 s"),
+    Row("trpo", "MAML-TRPO, an iteration of 200 tasks × 20 × 100", 60, "gpu.speed:trpo", "0.5 s"),
     Row("gridnavi", "RL² on GridNavi", 120, "gpu.rl2:gridnavi", "a return of 36.0 a trial within 120 s"),
     Row("bandit", "RL² on the bandit, k = 5", 120, "gpu.rl2:bandit", "as many steps/s as the JAX peer"),
     Row("fewshot", "Omniglot, 5 classes, 1 sample of each", 60, "gpu.fewshot:measure", "98.2% (Prototypical)"),
-    Row("jax", "A jitted JAX PPO-GRU at the bandit's sizes", 45, "gpu.peer:measure"),
+    Row("jax", "A jitted JAX PPO-GRU at the bandit's sizes", 45, "gpu.speed:jax"),
 )
 
 
@@ -54,21 +51,21 @@ ROWS: tuple[Row, ...] = (
 class Place:
     """Where rows run and write."""
 
-    output: Path
+    output: Path  # folder of the records and the log
     device: str = "cuda"
-    scale: float = 1.0
+    scale: float = 1.0  # of all sizes
 
     def record(self, row: Row) -> Record:
-        """What is known of a row."""
+        """Read the record of a row."""
         return Record.read(self.output / f"{row.name}.json")
 
     def command(self, row: Row, seconds: float) -> list[str]:
-        """A row's process. Without the working folder on its path: there lies a metarl/ that is not installed."""
+        """Return a row's command, without the working folder on its path: there lies a metarl/ not installed."""
         words = [row.name, row.function, self.device, str(self.scale), str(seconds), str(self.output)]
         return [sys.executable, "-P", "-m", "gpu.row", *words]
 
     def begin(self, row: Row, seconds: float) -> subprocess.Popen[bytes]:
-        """Start it, with what it says going to the log."""
+        """Start a row, whose output goes to the log."""
         path = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
         with (self.output / LOG).open("ab") as log:
             log.write(f"\n== {row.name}: at most {seconds:.0f} s\n".encode())
@@ -85,7 +82,7 @@ class Place:
 
 
 def run_rows(rows: Sequence[Row], place: Place, seconds: float) -> dict[str, str]:
-    """Run every row that has its turn before the time is up; returns the state of each.
+    """Run every row that has its turn before the time is up, and return the state of each.
 
     The time that rows leave over goes, at the end, to those that were stopped before their first number, and then to
     those that can go on.
@@ -105,7 +102,7 @@ def run_rows(rows: Sequence[Row], place: Place, seconds: float) -> dict[str, str
 
 
 def _turn(row: Row, place: Place, seconds: float, again: bool = False) -> str:
-    """One row, within so many seconds. Nothing that happens in it, or to its files, reaches the next one."""
+    """Run a row within so many seconds; nothing that happens in it, or to its files, reaches the next one."""
     try:
         if seconds < min(_LEAST, row.seconds):
             return STOPPED if again else _note(row, place, "not begun", 0.0, "no time was left")
@@ -124,7 +121,7 @@ def _turn(row: Row, place: Place, seconds: float, again: bool = False) -> str:
 
 
 def _bounded(row: Row, place: Place, seconds: float) -> tuple[str, str]:
-    """Run the row's process; how it ended, and why."""
+    """Run a row's process, and return how it ended, and why."""
     began = (place.output / LOG).stat().st_size if (place.output / LOG).exists() else 0
     process = place.begin(row, seconds)
     try:
@@ -142,7 +139,7 @@ def _bounded(row: Row, place: Place, seconds: float) -> tuple[str, str]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the row and all that it has started."""
+    """Kill a row's process and all that it has started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -151,17 +148,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _cut(log: Path, size: int) -> None:
-    """Drop what a row has said beyond its share of the log."""
+    """Cut the log to a size in bytes: a row has a share of it."""
     if log.stat().st_size > size:
         os.truncate(log, size)
 
 
 def _note(row: Row, place: Place, state: str, seconds: float, why: str) -> str:
-    """Write what has become of the row beside its numbers."""
+    """Write how a row ended beside its numbers."""
     record = place.record(row)
     if state == DONE and record.content.get("state", RUNNING) not in (RUNNING, DONE):
         state, why = record.content["state"], record.content.get("why", "")  # as the row itself says
-    more = {"row": row.name, "title": row.title, "asked": row.asked, "scale": place.scale}
+    more = {"row": row.name, "title": row.title, "target": row.target, "scale": place.scale}
     record.state(**more, state=state, seconds=seconds, why=record.content.get("why") or why)
     print(f"{row.name}: {state} after {seconds:.0f} s{f' ({why})' if why else ''}", flush=True)
     return state

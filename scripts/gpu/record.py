@@ -1,4 +1,4 @@
-"""What a row has measured, in one JSON that is written anew, whole, with every number: a kill costs none of them."""
+"""The record of a row: one JSON that is written anew, whole, with every number, so that a kill costs none of them."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _OFTEN = 1.0  # seconds between two writings of a curve
 
 @dataclass(frozen=True)
 class Job:
-    """Where a row is measured, and what it may take."""
+    """Where a row is measured, at which scale, and until when."""
 
     device: str
     scale: float  # of the sizes: 1 on a GPU, a hundredth where a CPU stands in for it
@@ -30,25 +30,32 @@ class Job:
     name: str = ""
 
     def left(self, margin: float = 0.0) -> float:
-        """Seconds until there are only ``margin`` left."""
+        """Return the seconds until only ``margin`` of them are left."""
         return self.started + self.seconds - margin - time.monotonic()
 
     def training(self, margin: float) -> float:
-        """Seconds to train for: all but a margin, and few where a CPU only shows that it works."""
+        """Return the seconds to train for: all but a margin, and few where a CPU only shows that it works."""
         return self.left(margin) if self.on_gpu else min(_FEW_SECONDS, self.left(margin))
 
     def size(self, full: int, least: int = 1) -> int:
-        """A size, scaled."""
+        """Scale a size."""
         return max(least, round(full * self.scale))
+
+    def wait(self) -> None:
+        """Wait until the GPU has done what it was given."""
+        if self.on_gpu:
+            import torch  # not before: the plan needs none
+
+            torch.cuda.synchronize()
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it is the device that the figures are asked of."""
+        """Whether a GPU is measured, and no CPU in its place."""
         return self.device.startswith("cuda")
 
 
 class Record:
-    """A row's numbers, in the order in which they were measured, and what was not measured and why."""
+    """A row's numbers in the order of measuring, what was not measured and why, and curves."""
 
     def __init__(self, path: Path, content: dict[str, Any] | None = None) -> None:
         self.path = path
@@ -57,21 +64,21 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> "Record":
-        """The record in a file; empty where there is none."""
+        """Read the record in a file; it is empty where there is none."""
         return cls(path, json.loads(path.read_text()) if path.is_file() else None)
 
     def write(self) -> None:
-        """Put it on the disk, whole."""
+        """Write the record, whole."""
         write_atomic(self.path, json.dumps(self.content, indent=1) + "\n")
         self._written = time.monotonic()
 
     def state(self, **what: Any) -> None:
-        """Note what has become of the row, its seconds, and the like."""
+        """Note the state of the row, its seconds, and the like."""
         self.content |= what
         self.write()
 
     def number(self, name: str, value: float, unit: str, note: str = "") -> None:
-        """A number; one of the same name takes its place."""
+        """Note a number, in the place of one with the same name."""
         entry = {"name": name, "value": value, "unit": unit, "note": note}
         names = [each["name"] for each in self.content["numbers"]]
         if name in names:
@@ -82,13 +89,13 @@ class Record:
         self.write()
 
     def missing(self, name: str, why: str) -> None:
-        """Something that was not measured."""
+        """Note something that was not measured, and why."""
         self.content["missing"][name] = why
         print(f"{name}: not measured ({why})", flush=True)
         self.write()
 
     def point(self, curve: str, **values: float) -> None:
-        """A point of a curve, on the disk within a second or with the next number."""
+        """Add a point to a curve; it is written within a second or with the next number."""
         self.content["curves"].setdefault(curve, []).append({name: round(value, 5) for name, value in values.items()})
         if time.monotonic() - self._written > _OFTEN:
             self.write()
@@ -96,7 +103,7 @@ class Record:
 
 @contextmanager
 def attempt(record: Record, name: str) -> Iterator[None]:
-    """What is measured below may fail, or fall back to something slower: then it is noted, and the next one begins."""
+    """Note an error, or a fallback to something slower, in what is measured below, instead of raising it."""
     from metarl.rollout.chunks import Chunked
     from metarl.rollout.compiled import FellBack
 
@@ -110,7 +117,7 @@ def attempt(record: Record, name: str) -> Iterator[None]:
 
 
 def machine(device: str) -> dict[str, str]:
-    """The names of what measures."""
+    """Return the names of the processor, the device and the versions that measure."""
     import torch  # not before: the plan needs none
 
     found = {

@@ -1,4 +1,4 @@
-"""RL² on GridNavi until its figure is reached, and on the bandit for as many steps as there is time for."""
+"""Rows of learning: RL² on GridNavi until its figure is reached, and on the bandit for as long as there is time."""
 
 import time
 import warnings
@@ -6,14 +6,12 @@ from collections import deque
 from dataclasses import replace
 from typing import Any
 
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from gpu.record import Job, Record
 from metarl.agents.rl2 import RL2
-from metarl.core.process import prepare_process
-from metarl.evaluate.driver import adaptation_curve
-from metarl.rollout.compiled import FellBack, compile_rollouts
+from metarl.evaluation.driver import adaptation_curve
+from metarl.rollout.compiled import FellBack
 from metarl.tasks import Tasks
 
 _GRID, _BANDIT = "metarl/GridNavi-v0", "metarl/BernoulliBandit-v0"
@@ -50,49 +48,50 @@ def bandit(job: Job, record: Record) -> None:
     agent = _prepared(_BANDIT, "bandit", job, record, variant="k5")
     watch = _train(agent, job, record, lambda _: False)
     tasks = agent.family.make_split(job.size(10_000, 20)).part("test")
-    note = f"{len(tasks):,} fresh trials after {watch.seconds:.0f} s of training; 78.2 is asked of 50 million steps"
+    note = f"{len(tasks):,} fresh trials after {watch.seconds:.0f} s of training; target: 78.2 after 50 million steps"
     record.number("n=100 k=5", _score(agent, tasks, job), "", note)
 
 
 def _prepared(family: str, preset: str, job: Job, record: Record, variant: str | None = None) -> RL2:
-    """An agent whose total steps are those that there is time for, at most the preset's: rates fall to their ends."""
-    prepare_process(1)
+    """Make an agent of as many steps as there is time for, at most the preset's: its rates fall to their ends."""
     config = RL2.presets[preset]
     config = replace(config, tasks=job.size(config.tasks, config.minibatches))
-    compile_rollouts(job.on_gpu)
-    trial = RL2(family, config, variant=variant, seed=1, device=job.device)
+    compile = job.on_gpu
+    trial = RL2(family, config, variant=variant, seed=1, device=job.device, compile=compile)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", FellBack)
             trial.train_iteration()
     except FellBack as error:
         record.missing("captured steps", str(error))
-        compile_rollouts(False)
+        compile = False
+        trial.rollouts.compile = False
     if not job.on_gpu:
         record.missing("captured steps", "a CPU has no CUDA graphs")
     for _ in range(_WARM_UP):
         trial.train_iteration()
-    _wait(job)
+    job.wait()
     started, steps, collecting = time.perf_counter(), 0, 0.0
     for _ in range(_TIMED):
         before = time.perf_counter()
         trajectory = trial.collect()
-        _wait(job)
+        job.wait()
         collecting += time.perf_counter() - before
         trial.update(trajectory, trial.generator("order", 0))
         steps += trajectory.environment_steps
-    _wait(job)
+    job.wait()
     took = time.perf_counter() - started
     record.number("steps a second", steps / took, "steps/s", f"collecting {collecting / took:.0%}, learning the rest")
     planned = max(1, min(job.size(config.total_timesteps), int(steps / took * job.training(_SCORING))))
-    return RL2(family, replace(config, total_timesteps=planned), variant=variant, seed=0, device=job.device)
+    config = replace(config, total_timesteps=planned)
+    return RL2(family, config, variant=variant, seed=0, device=job.device, compile=compile)
 
 
 def _train(agent: RL2, job: Job, record: Record, reached: Any) -> "_Watch":
-    """Train within the time."""
+    """Train within the time, and note the speed."""
     watch = _Watch(job, record, reached)
     agent.learn(callback=watch, log_interval=1 << 30)
-    _wait(job)
+    job.wait()
     watch.seconds = time.perf_counter() - watch.started
     note = f"{agent.num_timesteps:,} of {agent.config.total_timesteps:,} planned in {watch.seconds:.1f} s"
     if not watch.stopped:
@@ -103,7 +102,7 @@ def _train(agent: RL2, job: Job, record: Record, reached: Any) -> "_Watch":
 
 
 class _Watch(BaseCallback):
-    """Notes the learning curve, and ends training when time is up or when what was to be reached is."""
+    """Notes the learning curve, and ends training when time is up or ``reached`` returns true."""
 
     def __init__(self, job: Job, record: Record, reached: Any) -> None:
         super().__init__()
@@ -125,7 +124,7 @@ class _Watch(BaseCallback):
 
 
 def _score(agent: RL2, tasks: Tasks, job: Job) -> float:
-    """Mean return of a trial on these tasks, exploration noise on."""
+    """Return the mean return of a trial on these tasks, with exploration noise."""
     curve = adaptation_curve(
         agent.learner,
         agent.params,
@@ -135,10 +134,6 @@ def _score(agent: RL2, tasks: Tasks, job: Job) -> float:
         device=job.device,
         deterministic=False,
         chunk=len(tasks),
+        context=agent.rollouts,
     )
     return float(curve.returns.sum(0).mean())
-
-
-def _wait(job: Job) -> None:
-    if job.on_gpu:
-        torch.cuda.synchronize()

@@ -10,14 +10,16 @@ import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from gpu.record import FAILED, RUNNING, Job, Record, machine  # noqa: E402
+from metarl.core.process import prepare_process  # noqa: E402
 
 
 def main(name: str, function: str, device: str, scale: str, seconds: str, output: str) -> int:
-    """Measure; an error is noted beside what was measured before it."""
+    """Measure a row with one thread; an error is noted beside what was measured before it."""
     record = Record.read(Path(output) / f"{name}.json")
     record.state(state=RUNNING, started=time.strftime("%Y-%m-%d %H:%M:%S"), why="")
     job = Job(device, float(scale), float(seconds), _STARTED, name)
     try:
+        prepare_process(1)
         record.state(machine=machine(device))
         module, _, called = function.partition(":")
         getattr(importlib.import_module(module), called)(job, record)

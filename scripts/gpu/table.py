@@ -1,4 +1,4 @@
-"""The table of docs/gpu.md, from the records that a run has brought back."""
+"""The table of docs/gpu.md, made from the records of a run."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ MARKER = "gpu"
 
 
 def publish(folder: Path, page: Path) -> bool:
-    """Put the records of a folder into a page; whether it changed. Raises where there is none."""
+    """Put the records of a folder into a page, and return whether it changed."""
     return insert_table(page, MARKER, table(read(folder)))
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The records that there are, in the order of the rows."""
+    """Read the records of a folder in the order of the rows; raises where there is none."""
     files = [folder / f"{row.name}.json" for row in ROWS]
     try:
         found = [json.loads(file.read_text()) for file in files if file.is_file()]
@@ -32,7 +32,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """Where it was measured, every number, and what was not measured."""
+    """Return the Markdown: where it was measured, every number, and what was not measured."""
     machine = next((record["machine"] for record in records if "machine" in record), {})
     where = ", ".join(f"{name} {value}" for name, value in machine.items() if name != "device")
     scale = records[0].get("scale", 1)
@@ -40,26 +40,26 @@ def table(records: list[dict[str, Any]]) -> str:
     rows = [cells for record in records for cells in _rows(record)]
     rates = [_rate(record) for name in ("bandit", "jax") for record in records if record.get("row") == name]
     if len(rates) == 2 and all(rates):
-        rows.append(["", "RL² against the JAX peer", f"{rates[0] / rates[1]:.2f} × its steps/s", "asked: 1.0"])
+        rows.append(["", "RL² against the JAX peer", f"{rates[0] / rates[1]:.2f} × its steps/s", "target: 1.0"])
     head = f"Measured on {machine.get('device', 'nothing')} ({where}), {records[0].get('started', 'never')}.{note}\n\n"
     return head + markdown(["row", "what", "measured", ""], rows)
 
 
 def _rows(record: dict[str, Any]) -> list[list[str]]:
-    """Of one row: its name once, then its numbers, and what is missing."""
+    """Return the lines of one row: its name once, its numbers, and what is missing."""
     lines = [
         [entry["name"], f"{entry['value']:,.4g} {entry['unit']}".strip(), entry["note"]] for entry in _numbers(record)
     ]
     lines += [[name, "not measured", why] for name, why in record.get("missing", {}).items()]
     if record.get("state") != "done":
         lines.append(["the row itself", record.get("state", "unknown"), record.get("why", "")])
-    asked = f"asked: {record['asked']}" if record.get("asked") else ""
-    name = f"{record.get('title', record.get('row', '?'))}{f' ({asked})' if asked else ''}"
+    target = f" (target: {record['target']})" if record.get("target") else ""
+    name = record.get("title", record.get("row", "?")) + target
     return [[name if i == 0 else "", *line] for i, line in enumerate(lines or [["nothing", "", ""]])]
 
 
 def _rate(record: dict[str, Any]) -> float:
-    """Its steps a second; 0 where they were not measured."""
+    """Return a row's steps a second; 0 where they were not measured."""
     return next((float(each["value"]) for each in _numbers(record) if each["name"] == "steps a second"), 0.0)
 
 

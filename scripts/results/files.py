@@ -1,17 +1,13 @@
 """Committed results: written as folders, and checked as a whole.
 
-``results/AGENT/FAMILY[-VARIANT]/`` and ``results/fewshot/LEARNER/SOURCE/`` hold config.json, curve.csv, curve.png and
+``results/AGENT/FAMILY[-VARIANT]/`` and ``results/fewshot/LEARNER/DATASET/`` hold config.json, curve.csv, curve.png and
 summary.json each, and the weights of every seed (``weights.py``), which those published earlier lack. ``schema.py`` has
 the schema of summary.json, ``summaries.py`` makes one of an evaluation; ``report.py`` makes the tables that people
 read. ``sums.py`` keeps checksums of all files.
 """
 
-import csv
-import io
 import json
-import math
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,18 +17,16 @@ from matplotlib.figure import Figure
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.evaluate.scores import Evaluation, short_name
-from metarl.evaluate.scores_csv import scores_csv
-from metarl.evaluate.sums import check_sums
-from metarl.evaluate.weights import remove_weights, weights_files
-from metarl.plotting.curves import curve_figure, save_figure
-from results.fewshot_curve import check_fewshot_curve
+from metarl.evaluation.scores import Evaluation, short_name
+from metarl.evaluation.scores_csv import scores_csv
+from metarl.evaluation.sums import check_sums
+from metarl.evaluation.weights import remove_weights, weights_files
+from metarl.plotting.curves import curve_figure
+from metarl.plotting.style import save_figure
+from results.curve_files import COLUMNS, check_fewshot_curve, read_curve
 from results.schema import Summary, check_summary
 
 FILES = ("config.json", "curve.csv", "curve.png", "summary.json")
-NEEDED = ("seed", "episodes", "adaptations", "return")
-COLUMNS = {*NEEDED, "task", "return_deterministic", "floor", "optimum"}  # those behind NEEDED may be empty
-TOLERANCE = 1e-6  # relative: curve.csv keeps 9 digits
 
 
 class Result(NamedTuple):
@@ -65,7 +59,7 @@ def write_files(
 
 
 def check_result(folder: str | Path, results_dir: str | Path) -> Result:
-    """The result in a folder below results_dir, or a MetaRLError that says, with the path, what is wrong with it."""
+    """Return the result in a folder below results_dir; raises a MetaRLError that says, with the path, what is wrong."""
     place = Path(folder)
     name = place.relative_to(results_dir).as_posix()
     missing = [file for file in FILES if not (place / file).is_file()]
@@ -85,7 +79,7 @@ def check_result(folder: str | Path, results_dir: str | Path) -> Result:
             raise MetaRLError("what has few-shot's fields belongs below fewshot/, and nothing else; move the folder")
         if fewshot:
             check_fewshot_curve(place / "curve.csv", content)
-        points = {} if fewshot else _read_curve(place / "curve.csv", content)
+        points = {} if fewshot else read_curve(place / "curve.csv", content)
         weights = list(weights_files(place))
         if weights and sorted(weights) != sorted(content["seeds"]):
             raise MetaRLError(f"its weights are of seeds {weights}, its scores of {content['seeds']}; publish it again")
@@ -95,12 +89,12 @@ def check_result(folder: str | Path, results_dir: str | Path) -> Result:
 
 
 def load_results(results_dir: str | Path) -> list[Result]:
-    """All results below a folder, checked, by family, variant, split and score; all their faults in one MetaRLError."""
+    """Return all results below a folder, checked, by family, variant, split and score; raises all faults in one."""
     root = Path(results_dir)
     folders = [path for path in (*root.glob("*/*"), *root.glob("fewshot/*/*")) if path.is_dir()]
     folders = [path for path in folders if path.parent != root / "fewshot"]
     faults = [
-        f"{path} lies outside AGENT/FAMILY[-VARIANT]/ and fewshot/LEARNER/SOURCE/; move it there"
+        f"{path} lies outside AGENT/FAMILY[-VARIANT]/ and fewshot/LEARNER/DATASET/; move it there"
         for path in sorted(root.rglob("summary.json"))
         if path.parent not in folders
     ]
@@ -117,14 +111,14 @@ def load_results(results_dir: str | Path) -> list[Result]:
 
 
 def extras(result: Result) -> dict[str, float]:
-    """The run's named numbers, such as its learnt sd: curve.csv's columns beside the ones that every curve has."""
+    """Return a run's named numbers, such as its learnt sd: curve.csv's columns beside those of every curve."""
     first = next(iter(result.points.values()), {})
     derived = {"normalised", "normalised_deterministic"}
     return {k: v for k, v in first.items() if k not in COLUMNS | derived and not re.fullmatch(r"task_\d+", k)}
 
 
 def _rank(result: Result) -> tuple[Any, ...]:
-    """By family, variant and split, the best final score first."""
+    """Return what results are sorted by: family, variant and split, the best final score first."""
     content = result.summary
     normalised = (content.get("curve") or [{}])[-1].get("normalised") or {"mean": -np.inf}
     return short_name(content["family"]), content["variant"], content["split"], -normalised["mean"], result.name
@@ -142,55 +136,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise MetaRLError(f"{path.name} holds a {type(content).__name__}; it must be an object")
     return content
-
-
-def _read_curve(path: Path, content: Summary) -> dict[tuple[int, int], dict[str, float]]:
-    """Means over seeds and tasks of the columns of curve.csv, which must bear out the summary's curve and seeds."""
-    columns: dict[str, list[str]] = defaultdict(list)
-    try:
-        reader = csv.DictReader(io.StringIO(path.read_text(), newline=""))
-        if not set(reader.fieldnames or ()) >= COLUMNS:
-            raise MetaRLError(f"curve.csv has columns {reader.fieldnames}; it needs {', '.join(sorted(COLUMNS))}")
-        for row in reader:
-            for name, cell in row.items():
-                columns[name].append(cell)
-        values = {name: np.array([float(cell or "nan") for cell in cells]) for name, cells in columns.items()}
-    except (TypeError, ValueError, csv.Error) as error:
-        if isinstance(error, MetaRLError):
-            raise
-        raise MetaRLError(f"curve.csv is damaged ({error}); write it again") from error
-    # Means over very many tasks belong to none.
-    needed = NEEDED if np.isnan(values.get("task", 0.0)).all() else (*NEEDED, "task")
-    if any(np.isnan(values.get(name, 0.0)).any() for name in needed):
-        raise MetaRLError(f"curve.csv lacks a number among {', '.join(needed)}; write it again")
-    if sorted(set(values.get("seed", ()))) != sorted(content["seeds"]):
-        raise MetaRLError(f"curve.csv has other seeds than the summary's {content['seeds']}; write both from one run")
-    points = {}
-    for key in dict.fromkeys(zip(values["episodes"].astype(int), values["adaptations"].astype(int), strict=True)):
-        here = (values["episodes"] == key[0]) & (values["adaptations"] == key[1])
-        mean = {name: float(column[here].mean()) for name, column in values.items()}
-        gap = mean["optimum"] - mean["floor"]
-        for name, returns in (("normalised", "return"), ("normalised_deterministic", "return_deterministic")):
-            mean[name] = (mean[returns] - mean["floor"]) / gap if gap > 0 else math.nan
-        points[int(key[0]), int(key[1])] = mean
-    trial = content.get("trial")
-    if trial is not None:
-        said, counted = trial["return"]["mean"], sum(mean["return"] for mean in points.values())
-        if trial["episodes"] != len(points) or not abs(said - counted) <= TOLERANCE * max(1.0, abs(counted)):
-            raise MetaRLError(
-                f"the summary says {said} for a trial of {trial['episodes']} episodes, curve.csv {counted} for "
-                f"{len(points)}; write both from one run"
-            )
-    claimed = {(point["episodes"], point["adaptations"]): point for point in content.get("curve", [])}
-    if claimed and set(claimed) != set(points):
-        raise MetaRLError(f"the summary's curve has points {sorted(claimed)}, curve.csv {sorted(points)}")
-    for key, point in claimed.items():
-        for name in ("return", "normalised"):
-            if point[name] is None:
-                continue
-            said, counted = point[name]["mean"], points[key][name]
-            if not abs(said - counted) <= TOLERANCE * max(1.0, abs(counted)):
-                raise MetaRLError(
-                    f"the summary says {name} {said} at {key}, curve.csv {counted}; write both from one run"
-                )
-    return points

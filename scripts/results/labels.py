@@ -11,7 +11,7 @@ _PUBLISHED = re.compile(r"(-?\d+(?:\.\d+)?), \S.*")
 
 
 def satisfies(value: float, target: str) -> bool:
-    """Whether a value reaches a target such as ">= 0.98"; raises MetaRLError where the target cannot be read."""
+    """Return whether a value reaches a target such as ">= 0.98"; raises MetaRLError where the target cannot be read."""
     match = _TARGET.fullmatch(target) if isinstance(target, str) else None
     if match is None:
         raise MetaRLError(f'target={target!r}; write a comparison and a number, such as ">= 0.98" or "<= 0.3"')
@@ -20,7 +20,7 @@ def satisfies(value: float, target: str) -> bool:
 
 
 def published_number(published: float | str) -> float:
-    """The number that a paper printed, without the words of its setting; raises MetaRLError where there is none."""
+    """Return the number that a paper printed, without the words of its setting; raises where there is none."""
     if isinstance(published, int | float) and not isinstance(published, bool):
         return float(published)
     match = _PUBLISHED.fullmatch(published) if isinstance(published, str) else None
@@ -32,11 +32,11 @@ def published_number(published: float | str) -> float:
 
 
 def lower_is_better(name: str) -> bool:
-    """Whether a figure of this name is an error rather than a return, an accuracy or a score."""
+    """Return whether a figure of this name is an error rather than a return, an accuracy or a score."""
     return "mse" in name.split() or name == "rmse"
 
 
-def label(
+def earned_label(
     name: str,
     low: float,
     high: float,
@@ -46,7 +46,7 @@ def label(
     published: float | str | None = None,
     budget: int | None = None,
 ) -> str | None:
-    """The label that a figure has earned.
+    """Return the label that a figure has earned.
 
     "at N steps" where training stopped before the reference's budget, whatever it reached by then. "reproduced" where
     the interval reaches the published figure, or passes it. Otherwise the target decides: "met" where the whole

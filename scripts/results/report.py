@@ -8,8 +8,8 @@ from typing import Any
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.evaluate.scores import STREAMS, evenly, short_name
-from metarl.evaluate.tables import number
+from metarl.evaluation.rows import interval_text, number
+from metarl.evaluation.scores import STREAMS, evenly, short_name
 from results.files import Result, extras, load_results
 from results.labels import lower_is_better
 from results.schema import Summary
@@ -61,7 +61,7 @@ STEPS_SHOWN = 3  # adaptation steps with a column of their own; of a longer curv
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """The table of all agents: family, split, steps, seeds, and the normalised score by adaptation step."""
+    """Return the table of all agents: family, split, steps, seeds, and the normalised score by adaptation step."""
     results = [result for result in results if not _is_fewshot(result)]
     if not results:
         return "No results yet.\n"
@@ -83,7 +83,7 @@ def results_table(results: Sequence[Result]) -> str:
 
 
 def figures_table(results: Sequence[Result]) -> str:
-    """The table of all agents' figures, one a row, with what they are measured against and what they have shown."""
+    """Return the table of all agents' figures, one a row, with their targets and what they have shown."""
     rows = [
         [_agent(result.summary), _family(result.summary), *_figure(each)]
         for result in results
@@ -97,8 +97,8 @@ def figures_table(results: Sequence[Result]) -> str:
     )
 
 
-def fewshot_table(results: Sequence[Result]) -> str:
-    """The table of all few-shot learners, by source and figure, the best accuracy first and the least error first."""
+def learners_table(results: Sequence[Result]) -> str:
+    """Return the table of all few-shot learners, by data set and figure, the best first."""
     rows = []
     for result in results:
         if not _is_fewshot(result):
@@ -123,7 +123,7 @@ def fewshot_table(results: Sequence[Result]) -> str:
             rows.append(((content["family"], words, numbers, best_first), facts))
     if not rows:
         return "No results yet.\n"
-    header = ["learner", "source", *_FIGURE, "queries", "seeds", "episodes", "iterations", "minutes a seed"]
+    header = ["learner", "data set", *_FIGURE, "queries", "seeds", "episodes", "iterations", "minutes a seed"]
     return markdown([*header, "to adapt, ms", "to adapt, MB"], [facts for _, facts in sorted(rows)])
 
 
@@ -134,7 +134,7 @@ def write_results_readme(results_dir: str | Path, *, write: bool = True) -> bool
     """
     results = load_results(results_dir)
     agents = [DESCRIPTION, results_table(results), FIGURES_DESCRIPTION, figures_table(results)]
-    learners = [FEWSHOT_DESCRIPTION, fewshot_table(results)]
+    learners = [FEWSHOT_DESCRIPTION, learners_table(results)]
     text = "\n".join([*agents, *learners, *map(_section, results)])
     return _update(Path(results_dir) / "README.md", text, write)
 
@@ -159,7 +159,7 @@ def insert_table(readme_path: str | Path, marker: str, table: str, *, write: boo
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; a bar inside a cell is escaped."""
+    """Return a Markdown table; a bar inside a cell is escaped."""
     lines = (header, ["---"] * len(header), *rows)
     return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
 
@@ -201,7 +201,7 @@ def _footnote(results: Sequence[Result]) -> str:
 
 
 def _figure(each: dict[str, Any]) -> list[str]:
-    """The cells of one figure; a dash where nothing is known."""
+    """Return the cells of one figure; a dash where nothing is known."""
     known = [str(each[name] or "–") for name in ("target", "basis", "published", "label")]
     return [each["name"], _bracketed(each["value"], each, _digits(each)), *known]
 
@@ -233,18 +233,18 @@ def _point(point: dict[str, Any], result: Result) -> list[str]:
 
 
 def _score(point: dict[str, Any]) -> str:
-    """The normalised score with its interval, or, where floor and optimum are unknown, the return."""
+    """Return the normalised score with its interval, or, where floor and optimum are unknown, the return."""
     if point["normalised"] is None:
         return f"return {_bracketed(point['return']['mean'], point['return'], None)}"
     return _bracketed(point["normalised"]["mean"], point["normalised"], 3)
 
 
 def _bracketed(value: float, ends: dict[str, Any], digits: int | None) -> str:
-    return f"{number(value, digits)} [{number(ends['low'], digits)}, {number(ends['high'], digits)}]"
+    return f"{number(value, digits)} {interval_text((ends['low'], ends['high']), digits)}"
 
 
 def _digits(figure: dict[str, Any]) -> int:
-    """Decimals of a figure, one more than its target has, so that it shows on which side of it the interval ends.
+    """Return the decimals of a figure, one more than its target has, to show on which side of it the interval ends.
 
     Scores and errors are small numbers and have three; accuracies in percent and returns are not.
     """

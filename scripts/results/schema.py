@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.scores import SPLIT_KINDS, SPLITS, STREAMS, split_label
-from results.labels import label, published_number, satisfies
+from metarl.evaluation.scores import SPLIT_KINDS, SPLITS, STREAMS, split_label
+from results.labels import earned_label, published_number, satisfies
 
 Summary: TypeAlias = dict[str, Any]
 
@@ -52,7 +52,7 @@ ROUNDING = 1e-9  # relative: an interval of equal numbers may miss their mean by
 
 
 def check_summary(summary: object) -> Summary:
-    """The summary itself, if every field holds what the schema allows and no label claims too much."""
+    """Return the summary; raises unless every field holds what the schema allows and no label claims too much."""
     content = _fields(summary, "summary", FIELDS, ("curve", "trial", "fewshot"))
     for name in ("agent", "family", "machine", "command", "version"):
         _text(content[name], name)
@@ -136,7 +136,7 @@ def _check_figure(figure: object, where: str, steps: int) -> str:
             published_number(published)
         if target is not None:
             satisfies(low, target)
-        earned = label(name, low, high, steps=steps, target=target, published=published, budget=budget)
+        earned = earned_label(name, low, high, steps=steps, target=target, published=published, budget=budget)
     except MetaRLError as error:
         raise MetaRLError(f"{where}.{error}") from error
     if content["label"] != earned:

@@ -1,13 +1,15 @@
-"""What a result says of an evaluation: the summary.json, and the figures in it that something is asked of."""
+"""The summary.json of evaluations of an agent or of a few-shot learner, and the figures in it that have a target."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.scores import Evaluation, PointScore
-from metarl.evaluate.statistics import Estimate
-from results.labels import label
+from metarl.evaluation.fewshot import FewShotEvaluation
+from metarl.evaluation.scores import STREAMS, Evaluation, PointScore
+from metarl.evaluation.statistics import Estimate
+from metarl.version import __version__
+from results.labels import earned_label
 from results.schema import Summary, check_summary
 
 _NAME = re.compile(
@@ -16,8 +18,8 @@ _NAME = re.compile(
 )
 
 
-def figure(evaluation: Evaluation, name: str, **asked: Any) -> dict[str, Any]:
-    """One of a summary's figures, by its name, with its label.
+def figure(evaluation: Evaluation, name: str, **target: Any) -> dict[str, Any]:
+    """Return one of a summary's figures, by its name, with its label.
 
     "return" or "normalised" at the last point, or at "... step K", after K adaptation steps. Of a trial "... episode K"
     is its K-th episode, "... episodes J-K" their mean, "... trial" its total, and "n=100 k=5" (a bandit's pulls and
@@ -26,12 +28,27 @@ def figure(evaluation: Evaluation, name: str, **asked: Any) -> dict[str, Any]:
     Args:
         evaluation: that the figure is read off.
         name: see above.
-        asked: ``target``, ``basis``, ``published`` and ``budget``, as of ``entry``.
+        target: ``target``, ``basis``, ``published`` and ``budget``, as of ``entry``.
     """
     score = _named(evaluation, name)
     if score is None:
         raise MetaRLError(f"{name!r}: floor or optimum of {evaluation.family} is unknown; ask for the return")
-    return entry(name, score, evaluation.steps, **asked)
+    return entry(name, score, evaluation.steps, **target)
+
+
+def fewshot_figure(evaluations: Sequence[FewShotEvaluation], name: str, **target: Any) -> dict[str, Any]:
+    """Return one of a summary's figures, by its name such as "5w1s", from the evaluation of its setting.
+
+    Args:
+        evaluations: of one or several settings.
+        name: of the figure.
+        target: as of ``entry``.
+    """
+    known = {each_name: (each, score) for each in evaluations for each_name, score in each.figures.items()}
+    if name not in known:
+        raise MetaRLError(f"{name!r} was not scored, but {', '.join(known)}; evaluate that setting too.")
+    evaluation, score = known[name]
+    return entry(name, score, evaluation.iterations * evaluation.tasks, **target)
 
 
 def entry(
@@ -44,7 +61,7 @@ def entry(
     published: float | str | None = None,
     budget: int | None = None,
 ) -> dict[str, Any]:
-    """A figure as a summary has it, with the label that a score earned after so many steps of training.
+    """Return a figure as a summary has it, with the label that a score earned after so many steps of training.
 
     Args:
         name: of the figure.
@@ -59,12 +76,12 @@ def entry(
     return {
         **{"name": name, "value": score.value, "low": low, "high": high},
         **{"target": target, "basis": basis, "published": published, "budget": budget},
-        "label": label(name, low, high, steps=steps, target=target, published=published, budget=budget),
+        "label": earned_label(name, low, high, steps=steps, target=target, published=published, budget=budget),
     }
 
 
 def _named(evaluation: Evaluation, name: str) -> Estimate | None:
-    """The score that a figure's name asks for; None for a normalised one that is not known."""
+    """Return the score that a figure's name asks for; None for a normalised one that is not known."""
     match = _NAME.fullmatch(name)
     if match is None:
         raise MetaRLError(
@@ -104,54 +121,83 @@ def _score(point: PointScore, kind: str | None, quiet: str | None) -> Estimate |
     return point.returns_deterministic if quiet else point.returns
 
 
-def summary(
-    evaluation: Evaluation,
-    *,
-    command: str,
-    machine: str,
-    version: str,
-    tuned_on: str,
-    figures: Sequence[Mapping[str, Any]],
-) -> Summary:
-    """The summary.json of an evaluation, checked.
+def summary(evaluation: Evaluation, *, figures: Sequence[Mapping[str, Any]], **facts: str) -> Summary:
+    """Return the summary.json of an agent's evaluation, checked.
 
     Args:
-        evaluation: what is told.
-        command: that trained and evaluated it.
-        machine: that it was trained on.
-        version: the package's.
-        tuned_on: the split that the recipe was chosen by, one of ``TUNED_ON``.
-        figures: what ``figure`` gives.
+        evaluation: of the agent.
+        figures: as ``figure`` returns them.
+        facts: ``command`` that trained and evaluated it, ``machine`` that it was trained on, and ``tuned_on``, one of
+            ``TUNED_ON``.
     """
-
-    def mean(score: Estimate, **more: float) -> dict[str, float]:
-        low, high = score.interval
-        return {"mean": score.value, **more, "low": low, "high": high}
-
-    def scores(point: PointScore) -> dict[str, Any]:
-        normalised = None if point.normalised is None else mean(point.normalised)
-        return {"return": mean(point.returns, iqm=point.iqm), "normalised": normalised}
-
-    curve = [
-        {"episodes": point.episodes, "adaptations": point.adaptations, **scores(point)} for point in evaluation.points
+    points = [
+        {"episodes": each.episodes, "adaptations": each.adaptations, **_scores(each)} for each in evaluation.points
     ]
     total = evaluation.trial_total
+    return _summary(
+        evaluation.agent,
+        evaluation.family,
+        evaluation.split_label,
+        evaluation.steps,
+        evaluation,
+        facts,
+        figures,
+        variant=evaluation.variant,
+        streams=evaluation.streams,
+        curve=points,
+        trial=None if total is None else {"episodes": total.episodes, **_scores(total)},
+    )
+
+
+def fewshot_summary(evaluation: FewShotEvaluation, *, figures: Sequence[Mapping[str, Any]], **facts: str) -> Summary:
+    """Return the summary.json of a few-shot learner, checked.
+
+    Args:
+        evaluation: the first of its settings.
+        figures: of all settings, as ``fewshot_figure`` returns them.
+        facts: as of ``summary``.
+    """
+    names = ("mark", "iterations", "parameters", "adapt_seconds", "adapt_bytes")
+    kind = "fresh" if evaluation.measure == "mse" else "disjoint"
+    return _summary(
+        evaluation.learner,
+        evaluation.dataset,
+        f"{evaluation.split} ({kind})",
+        evaluation.iterations * evaluation.tasks,
+        evaluation,
+        facts,
+        figures,
+        fewshot={"episodes": evaluation.values.shape[2], **{name: getattr(evaluation, name) for name in names}},
+    )
+
+
+def _summary(
+    agent: str,
+    family: str,
+    split: str,
+    steps: int,
+    evaluation: Evaluation | FewShotEvaluation,
+    facts: Mapping[str, str],
+    figures: Sequence[Mapping[str, Any]],
+    *,
+    variant: str = "",
+    streams: int = STREAMS,
+    **more: Any,
+) -> Summary:
     return check_summary(
         {
-            "agent": evaluation.agent,
-            "family": evaluation.family,
-            "variant": evaluation.variant,
-            "split": evaluation.split_label,
-            "streams": evaluation.streams,
-            "tuned_on": tuned_on,
-            "seeds": list(evaluation.seeds),
-            "steps": evaluation.steps,
-            "wall_seconds": evaluation.wall_seconds,
-            "machine": machine,
-            "command": command,
-            "version": version,
-            "curve": curve,
-            "trial": None if total is None else {"episodes": total.episodes, **scores(total)},
-            "figures": [dict(each) for each in figures],
+            **{"agent": agent, "family": family, "variant": variant, "split": split, "streams": streams},
+            **{"seeds": list(evaluation.seeds), "steps": steps, "wall_seconds": evaluation.wall_seconds},
+            **{"version": __version__, "figures": [dict(each) for each in figures], **facts, **more},
         }
     )
+
+
+def _scores(point: PointScore) -> dict[str, Any]:
+    normalised = None if point.normalised is None else _mean(point.normalised)
+    return {"return": _mean(point.returns, iqm=point.iqm), "normalised": normalised}
+
+
+def _mean(score: Estimate, **more: float) -> dict[str, float]:
+    low, high = score.interval
+    return {"mean": score.value, **more, "low": low, "high": high}

@@ -7,12 +7,12 @@ setting or with the setting in words. ``budget`` is the number of steps that the
 
 from typing import Any
 
-from metarl.fewshot.presets import PRESETS
+from metarl.fewshot.learners.registry import learner_names
 
-Asked = dict[str, Any]
+Target = dict[str, Any]
 
 
-def _figure(name: str, target: str | None = None, basis: str | None = None, **more: Any) -> Asked:
+def _figure(name: str, target: str | None = None, basis: str | None = None, **more: Any) -> Target:
     return {"name": name, "target": target, "basis": basis, **more}
 
 
@@ -28,7 +28,7 @@ _GRID = [
 
 # By agent, family and variant. Published are tables 1 and 2 of RL²'s paper (Duan et al. 2016). Finn et al. 2017 print
 # no number for point navigation, only curves (figure 4), and so do all papers for the half-cheetahs.
-TARGETS: dict[tuple[str, str, str], list[Asked]] = {
+TARGETS: dict[tuple[str, str, str], list[Target]] = {
     ("maml", "metarl/PointNavigation-v0", "maml"): [
         _figure("normalised step 1", ">= 0.70", _GAP),
         _figure("normalised step 3", ">= 0.93", _GAP),
@@ -120,14 +120,14 @@ _SHORT = _figure("5w1s", ">= 82.8", "upper end of the best fine-tuning, at the s
 _PUBLIC = "best public re-implementation"
 
 
-def _fewshot(name: str, target: float, published: float | str, **more: Any) -> Asked:
+def _fewshot(name: str, target: float, published: float | str, **more: Any) -> Target:
     return _figure(name, f">= {target}", _PUBLIC, published=published, **more)
 
 
-# By label and source. Published are the figures of each method's own paper; those of FOMAML are from Reptile's (Nichol
-# et al. 2018), those of Siamese networks from Matching Networks' (Vinyals et al. 2016). For ANIL we know of none.
-# "short" has the same few minutes for all, and "paper" the literature's budget, for a GPU.
-FEWSHOT_TARGETS: dict[tuple[str, str], list[Asked]] = {
+# By label and data set. Published are the figures of each method's own paper; those of FOMAML are from Reptile's
+# (Nichol et al. 2018), those of Siamese networks from Matching Networks' (Vinyals et al. 2016). For ANIL we know of
+# none. "short" has the same few minutes for all, and "paper" the literature's budget, for a GPU.
+FEWSHOT_TARGETS: dict[tuple[str, str], list[Target]] = {
     ("prototypical", "omniglot"): [
         _fewshot("5w1s", 98.2, 98.8, budget=_METRIC_BUDGET),
         _fewshot("5w5s", 99.4, 99.7, budget=_METRIC_BUDGET),
@@ -143,9 +143,7 @@ FEWSHOT_TARGETS: dict[tuple[str, str], list[Asked]] = {
     # Its paper's sinusoids vary in frequency too, so what it printed belongs to another setting.
     ("meta-sgd-sinusoid", "sinusoid"): [_figure("mse 10-shot step 1", "<= 0.322", "lower end of maml-sinusoid")],
     ("neural-process", "sinusoid"): [_figure("mse 10-shot", "<= 0.058", "lower end of maml-sinusoid after 10 steps")],
-    **{
-        (f"{learner}-short", "omniglot"): [_PIXELS if learner.startswith("finetune") else _SHORT] for learner in PRESETS
-    },
+    **{(f"{name}-short", "omniglot"): [_PIXELS if name.startswith("finetune") else _SHORT] for name in learner_names()},
     ("prototypical-paper", "omniglot"): [_fewshot("5w1s", 98.2, 98.8), _fewshot("20w1s", 95.8, 96.0)],
     ("prototypical-paper-5-shot", "omniglot"): [_fewshot("5w5s", 99.4, 99.7), _fewshot("20w5s", 98.6, 98.9)],
     ("maml-paper", "omniglot"): [_fewshot("5w1s", 98.1, "98.7, transductive")],
@@ -172,5 +170,5 @@ TUNED_ON: dict[str, str] = {
 
 
 def tuned_on(label: str) -> str:
-    """The split that the recipe of a label was chosen by."""
+    """Return the split that the recipe of a label was chosen by."""
     return TUNED_ON.get(label, "test")

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.adapt.memory.base import CELL, HIDDEN
-from metarl.adapt.memory.external import ATTENTION, LAST, MATRIX, USAGE, ExternalMemory
+from metarl.adapt.memory.external import ATTENTION, LAST, MATRIX, USAGE, ExternalMemory, ExternalMemoryConfig
+from metarl.adapt.memory.recurrent import CELL, HIDDEN
 from metarl.adapt.memory.registry import make_memory
 from metarl.agents.rl2 import RL2Config
 from metarl.core.errors import MetaRLError
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 def blind(key: float, gate: float, sharpness: float) -> tuple[ExternalMemory, Params]:
     """Two slots of one number, written by a controller that puts out the same whatever it sees."""
-    memory = ExternalMemory(1, 2, slots=2, slot_width=1, reads=1)
+    memory = ExternalMemory(1, 2, config=ExternalMemoryConfig(slots=2, slot_width=1, reads=1))
     params = {name: torch.zeros_like(value) for name, value in memory.init(torch.Generator()).items()}
     bias = torch.tensor([np.arctanh(key), gate, log(np.expm1(sharpness)) - 10])
     return memory, {**params, "memory.interface.0.bias": bias.float()}
@@ -68,7 +68,7 @@ def test_a_trace_is_not_as_like_as_what_was_written_by_hand() -> None:
 
 
 def test_at_first_a_head_writes_into_the_least_used_slot() -> None:
-    memory = ExternalMemory(3, 10, slots=5, slot_width=3, reads=2)
+    memory = ExternalMemory(3, 10, config=ExternalMemoryConfig(slots=5, slot_width=3, reads=2))
     params = memory.init(torch.Generator().manual_seed(0))
     state = memory.step(params, memory.initial(params, 1), torch.ones(1, 3))
     state = memory.step(params, state, torch.ones(1, 3))
@@ -77,7 +77,7 @@ def test_at_first_a_head_writes_into_the_least_used_slot() -> None:
 
 
 def test_each_head_is_given_a_slot_of_its_own() -> None:
-    memory = ExternalMemory(1, 9, slots=4, slot_width=1, reads=2)
+    memory = ExternalMemory(1, 9, config=ExternalMemoryConfig(slots=4, slot_width=1, reads=2))
     usage = torch.tensor([[0.5, 0.1, 0.3, 0.2], [0, 0, 0, 0], [0.2, 0.2 + 1e-7, 0.2 - 1e-7, 0.1]])
     assert memory.least_used(usage).argmax(-1).tolist() == [[1, 3], [0, 1], [3, 0]]
 
@@ -126,7 +126,7 @@ def inputs(*shape: int) -> Tensor:
 
 
 def test_steps_equal_a_naive_loop() -> None:
-    memory = ExternalMemory(3, 10, slots=5, slot_width=3, reads=2)
+    memory = ExternalMemory(3, 10, config=ExternalMemoryConfig(slots=5, slot_width=3, reads=2))
     params, x = away(memory), inputs(2, 7, 3)
     plain = {name.removeprefix("memory."): value.numpy() for name, value in params.items()}
     state = memory.initial(params, 2)
@@ -144,7 +144,7 @@ def test_steps_equal_a_naive_loop() -> None:
 
 
 def test_gradients_go_through_what_was_written_and_read() -> None:
-    memory = ExternalMemory(2, 6, slots=3, slot_width=2, reads=1)
+    memory = ExternalMemory(2, 6, config=ExternalMemoryConfig(slots=3, slot_width=2, reads=1))
     params, x = away(memory), inputs(1, 4, 2)
 
     def last(x: Tensor) -> Tensor:
@@ -165,25 +165,25 @@ def test_gradients_go_through_what_was_written_and_read() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"slots": 0}, "no more reads than slots"),
+        ({"slots": 0}, "slots must be .* at least 1"),
         ({"reads": 5}, "no more reads than slots"),
-        ({"slot_width": 0}, "all at least 1"),
-        ({"reads": 0}, "all at least 1"),
+        ({"slot_width": 0}, "slot_width must be .* at least 1"),
+        ({"reads": 0}, "reads must be .* at least 1"),
         ({"width": 4}, "leave 0 numbers to the controller; take a width above 4"),
     ],
 )
 def test_bad_numbers_are_refused(wrong: dict[str, Any], message: str) -> None:
-    options = {"width": 8, "slots": 4, "slot_width": 2, "reads": 2, **wrong}
+    options = {"slots": 4, "slot_width": 2, "reads": 2, **wrong}
     with pytest.raises(MetaRLError, match=message):
-        ExternalMemory(3, **options)
+        ExternalMemory(3, options.pop("width", 8), config=ExternalMemoryConfig(**options))
 
 
 def test_by_its_name_it_has_a_slot_for_each_input_up_to_128() -> None:
-    made = [make_memory("external", 3, 64, layers=1, heads=4, capacity=capacity) for capacity in (2, 50, 400)]
+    made = [make_memory("external", 3, 64, capacity) for capacity in (2, 50, 400)]
     assert [memory.slots for memory in made if isinstance(memory, ExternalMemory)] == [4, 50, 128]
     for memory in made:
         params = memory.init(torch.Generator().manual_seed(0))
         assert memory.read(params, memory.initial(params, 5)).shape == (5, 64)
-    assert RL2Config(memory="external", width=8, attention_heads=4).width == 8
-    with pytest.raises(MetaRLError, match="attention_heads=4"):
-        RL2Config(memory="external", width=7, attention_heads=4)
+    assert RL2Config(memory="external", width=5).width == 5
+    with pytest.raises(MetaRLError, match="leave 0 numbers to the controller"):
+        RL2Config(memory="external", width=4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metarl.adapt.memory.gru import gru_sequence, torchs_sequence
+from metarl.adapt.memory.gru_sequence import gru_sequence, torchs_sequence
 
 NAMES = ("x", "hidden", "w_x", "w_h", "b_x", "b_h")
 

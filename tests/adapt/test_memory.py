@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metarl.adapt.memory.base import Memory
-from metarl.adapt.memory.registry import MEMORIES, make_memory
+from metarl.adapt.memory.registry import make_memory, memory_names
 from metarl.core.learner import keep_where
 from metarl.core.types import Params, State
 
@@ -34,10 +34,11 @@ VALID = torch.tensor(
 N = len(VALID)
 
 
-@pytest.fixture(params=sorted({*MEMORIES, *CAPACITIES}))
+@pytest.fixture(params=sorted({*memory_names(), *CAPACITIES}))
 def memory(request: pytest.FixtureRequest) -> Memory:
     name = str(request.param)
-    return make_memory(name.split(",")[0], D, WIDTH, layers=2, heads=2, capacity=CAPACITIES.get(name, 1))
+    kind, options = name.split(",")[0], {"transformer": ("layers=2", "heads=2"), "external": ("reads=2",)}
+    return make_memory(kind, D, WIDTH, CAPACITIES.get(name, 1), options.get(kind, ()))
 
 
 def normal(*shape: int, seed: int) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.adapt.memory.snail import SEEN, SNAIL
+from metarl.adapt.memory.snail import SEEN, SNAIL, SNAILConfig
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import keep_where
 from metarl.core.types import Params
@@ -14,7 +14,7 @@ D, WIDTH = 3, 4
 
 def made(capacity: int, layers: int = 2) -> tuple[SNAIL, Params]:
     """In float64, and away from the special values of an initialisation."""
-    memory, random = SNAIL(D, WIDTH, layers=layers, filters=2, capacity=capacity), torch.Generator().manual_seed(0)
+    memory, random = SNAIL(D, WIDTH, capacity, SNAILConfig(layers=layers, filters=2)), torch.Generator().manual_seed(0)
     params = memory.init(random)
     return memory, {n: v.double() + 0.2 * torch.randn(v.shape, generator=random) for n, v in params.items()}
 
@@ -76,7 +76,7 @@ def test_a_later_input_changes_nothing_earlier_and_everything_after() -> None:
 
 @pytest.mark.parametrize(("capacity", "apart"), [(1, [1]), (2, [1]), (3, [1, 2]), (8, [1, 2, 4]), (9, [1, 2, 4, 8])])
 def test_convolutions_reach_over_the_capacity(capacity: int, apart: list[int]) -> None:
-    memory = SNAIL(D, WIDTH, layers=2, filters=2, capacity=capacity)
+    memory = SNAIL(D, WIDTH, capacity, SNAILConfig(filters=2))
     assert memory.dilations == apart
     assert sum(apart) + 1 >= capacity
     params = memory.init(torch.Generator().manual_seed(0))
@@ -84,7 +84,7 @@ def test_convolutions_reach_over_the_capacity(capacity: int, apart: list[int]) -
 
 
 def test_at_first_an_input_attends_most_to_those_that_are_like_it() -> None:
-    memory = SNAIL(2, 8, layers=1, filters=2, capacity=4)
+    memory = SNAIL(2, 8, 4, SNAILConfig(layers=1, filters=2))
     params = memory.init(torch.Generator().manual_seed(0))
     # Far apart on a circle.
     x = torch.tensor([[1.0, 0.0], [-0.5, 0.866], [-0.5, -0.866]])
@@ -101,8 +101,8 @@ def test_what_is_read_before_any_input_is_learned() -> None:
 
 
 def test_bad_numbers_are_refused() -> None:
-    for options in ({"layers": 0}, {"filters": 0}, {"capacity": 0}):
-        with pytest.raises(MetaRLError, match="all at least 1"):
-            SNAIL(D, WIDTH, **{"layers": 1, "filters": 2, "capacity": 4, **options})
+    for options in ({"layers": 0}, {"filters": 0}):
+        with pytest.raises(MetaRLError, match="at least 1"):
+            SNAILConfig(**options)
     with pytest.raises(MetaRLError, match="n_inputs=0"):
-        SNAIL(0, WIDTH, layers=1, filters=2, capacity=4)
+        SNAIL(0, WIDTH, 4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.adapt.memory.transformer import COUNT, Transformer
+from metarl.adapt.memory.transformer import COUNT, Transformer, TransformerConfig
 from metarl.core.errors import MetaRLError
 from metarl.core.types import Params, State
 
@@ -12,7 +12,7 @@ D, WIDTH = 3, 8
 
 
 def made(capacity: int, layers: int = 2) -> tuple[Transformer, Params]:
-    memory = Transformer(D, WIDTH, layers=layers, heads=2, capacity=capacity)
+    memory = Transformer(D, WIDTH, capacity, TransformerConfig(layers=layers, heads=2))
     return memory, memory.init(torch.Generator().manual_seed(0))
 
 
@@ -76,8 +76,12 @@ def test_what_is_read_before_any_input_is_learned() -> None:
 
 
 def test_bad_numbers_are_refused() -> None:
-    for options in ({"layers": 0}, {"heads": 0}, {"capacity": 0}):
-        with pytest.raises(MetaRLError, match="all at least 1"):
-            Transformer(D, WIDTH, **{"layers": 1, "heads": 2, "capacity": 4, **options})
+    for options in ({"layers": 0}, {"heads": 0}):
+        with pytest.raises(MetaRLError, match="at least 1"):
+            TransformerConfig(**options)
+    with pytest.raises(MetaRLError, match="capacity=0"):
+        Transformer(D, WIDTH, 0)
+    with pytest.raises(MetaRLError, match="give a TransformerConfig"):
+        Transformer(D, WIDTH, 4, 2)  # type: ignore[arg-type]
     with pytest.raises(MetaRLError, match="take a multiple of 16"):
-        Transformer(D, WIDTH, layers=1, heads=8, capacity=4)
+        Transformer(D, WIDTH, 4, TransformerConfig(layers=1, heads=8))

@@ -6,7 +6,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from metarl.adapt.memory.transitions import TransitionInput
+from metarl.adapt.transitions import TransitionInput
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Transition
 
@@ -95,14 +95,14 @@ def test_observations_of_any_shape_are_flattened(shape: tuple[int, ...]) -> None
         final_observation=torch.zeros(1, 1, 2, *shape),
         episode_noise=torch.zeros(1, 2, 0),
     )
-    params = inputs.with_data(inputs.initial_moments(True, True), played)
+    params = inputs.update_statistics(inputs.init_statistics(True, True), played)
     np.testing.assert_allclose(params["moments.observation.mean"], observation.reshape(8, n).mean(0))
     assert inputs.of_trajectory(params, played).shape == (1, 1, 2, 4, inputs.size)
 
 
-def test_observations_and_rewards_are_standardised_by_the_moments_of_valid_steps() -> None:
+def test_observations_and_rewards_are_standardised_by_the_statistics_of_valid_steps() -> None:
     played = trajectory()
-    params = INPUT.with_data(INPUT.initial_moments(True, True), played)
+    params = INPUT.update_statistics(INPUT.init_statistics(True, True), played)
     numbers = np.array([0, 1, 2, 10, 11])  # the padding left out
     mean, deviation = numbers.mean(), numbers.std()
     plain, found = rows(), INPUT.of_trajectory(params, played.filled())[0, 0]
@@ -115,8 +115,8 @@ def test_observations_and_rewards_are_standardised_by_the_moments_of_valid_steps
         assert found[place].tolist() == pytest.approx(np.clip(expected, -10, 10).tolist(), abs=1e-5), place
 
 
-def test_what_is_not_to_be_standardised_has_no_moments() -> None:
-    assert INPUT.initial_moments(False, False) == {}
-    only = INPUT.with_data(INPUT.initial_moments(False, True), trajectory())
+def test_what_is_not_to_be_standardised_has_no_statistics() -> None:
+    assert INPUT.init_statistics(False, False) == {}
+    only = INPUT.update_statistics(INPUT.init_statistics(False, True), trajectory())
     assert torch.equal(INPUT.observation(only, torch.full((1, 2), 50.0)), torch.full((1, 2), 50.0))
     assert only["moments.reward.count"] == 5

@@ -11,7 +11,7 @@ import torch
 from metarl.agents.baselines import FineTune, finetune
 from metarl.agents.baselines.finetune import FineTuneConfig
 from metarl.envs.navigation import PointNavigation
-from metarl.evaluate.driver import Curve, adaptation_curve
+from metarl.evaluation.driver import Curve, adaptation_curve
 from metarl.tasks import Tasks
 
 Learns = Callable[..., None]

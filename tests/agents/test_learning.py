@@ -12,7 +12,7 @@ from metarl.agents.maml.config import MAMLConfig
 from metarl.algorithm.algorithm import Algorithm
 from metarl.envs.engine.torch import TorchFamily
 from metarl.envs.navigation import PointNavigation
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.family.policy_returns import policy_returns
 from metarl.tasks import Tasks
 

@@ -22,7 +22,7 @@ from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Choice, Closed, TaskSpace
 

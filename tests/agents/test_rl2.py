@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from metarl.adapt.memory.registry import MEMORIES
+from metarl.adapt.memory.registry import memory_names
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.learner import RL2Learner
 from metarl.agents.rl2.ppo import TrialPPO, trial_targets
@@ -218,7 +218,7 @@ CASES = {
 def test_an_update_equals_a_naive_loop(ragged: Families, mixed: Mixed, actions: str, changes: dict[str, Any]) -> None:
     agent = agent_of(ragged(actions), replace(SMALL, final_learning_rate=0.2, **changes))
     # Moments of data, or standardising would change nothing.
-    agent.params = agent.learner.inputs.with_data(agent.params, agent.collect())
+    agent.params = agent.learner.inputs.update_statistics(agent.params, agent.collect())
     data = collected(agent, spread=0.3)
     params = {name: value.double() for name, value in agent.params.items()}
     outer = TrialPPO(agent.learner, params)
@@ -233,7 +233,7 @@ def test_an_update_equals_a_naive_loop(ragged: Families, mixed: Mixed, actions: 
             torch.testing.assert_close(found, value.grad, msg=f"gradient of {name}", rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("memory", sorted(MEMORIES))
+@pytest.mark.parametrize("memory", memory_names())
 @pytest.mark.parametrize("rubbish", [float("nan"), 1e30])
 def test_padding_does_not_leak_into_an_update(ragged: Families, memory: Any, rubbish: float) -> None:
     config = replace(SMALL, memory=memory, width=8, normalise_observations=True)
@@ -252,7 +252,7 @@ def test_padding_does_not_leak_into_an_update(ragged: Families, memory: Any, rub
     for each in (data, spoilt):
         outer = TrialPPO(agent.learner, agent.params)
         updated, logged = outer.update(agent.params, each, 0.0, torch.Generator().manual_seed(3))
-        updated = agent.learner.inputs.with_data(updated, each)
+        updated = agent.learner.inputs.update_statistics(updated, each)
         results.append(({**updated, **outer.state_dict()}, logged))
     assert results[0][1] == results[1][1]
     for name, value in results[0][0].items():

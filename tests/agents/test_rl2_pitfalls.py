@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.adapt.memory.registry import MEMORIES
+from metarl.adapt.memory.registry import memory_names
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.learner import START
 from metarl.algorithm.adapted_policy import AdaptedPolicy
@@ -20,13 +20,13 @@ from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, State
 from metarl.envs.engine.torch import TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
 
 Families = Callable[[str], TorchFamily]
 SMALL = RL2Config(tasks=8, width=8, embedding=5, head=(4,), epochs=1, minibatches=2, normalise_observations=True)
-memories = pytest.mark.parametrize("memory", sorted(MEMORIES))
+memories = pytest.mark.parametrize("memory", memory_names())
 
 
 def agent_of(family: TorchFamily | str, **changes: Any) -> RL2:
@@ -36,7 +36,7 @@ def agent_of(family: TorchFamily | str, **changes: Any) -> RL2:
         name: value if name.startswith("moments.") else value + 0.3 * torch.randn(value.shape, generator=generator)
         for name, value in agent.params.items()
     }
-    agent.params = agent.learner.inputs.with_data(agent.params, agent.collect())
+    agent.params = agent.learner.inputs.update_statistics(agent.params, agent.collect())
     agent.iteration += 1
     return agent
 

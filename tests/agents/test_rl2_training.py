@@ -11,12 +11,12 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from metarl.adapt.memory.registry import MEMORIES
+from metarl.adapt.memory.registry import memory_names
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.config import PRESETS
 from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.tasks import Choice, Closed, TaskSpace
 
 Families = Callable[[str], TorchFamily]
@@ -79,7 +79,6 @@ def test_families_of_all_kinds_train(family: str, variant: str | None, config: R
     [
         {"tasks": 0},
         {"episodes": 0},
-        {"memory": "elman"},
         {"width": 0},
         {"embedding": -1},
         {"head": (8, 0)},
@@ -104,10 +103,16 @@ def test_a_config_out_of_range_names_the_field(wrong: dict[str, Any]) -> None:
         RL2Config(**wrong)
 
 
-def test_attention_heads_share_the_width_where_there_are_any() -> None:
-    assert RL2Config(width=10, attention_heads=4).width == 10
-    with pytest.raises(MetaRLError, match="attention_heads=4"):
-        RL2Config(width=10, attention_heads=4, memory="transformer")
+def test_options_of_a_memory_are_checked_with_its_width() -> None:
+    assert RL2Config(width=10).width == 10
+    with pytest.raises(MetaRLError, match="Memory 'elman' is unknown; known are external, gru"):
+        RL2Config(memory="elman")
+    with pytest.raises(MetaRLError, match="width=10 is shared by its heads=4"):
+        RL2Config(width=10, memory="transformer")
+    with pytest.raises(MetaRLError, match=r"NoOptions has no 'heads'; .* none: it has no options"):
+        RL2Config(memory_options=("heads=4",))
+    with pytest.raises(MetaRLError, match=r"TransformerConfig\(heads='many'\) is out of range: heads must be an int"):
+        RL2Config(memory="transformer", memory_options=("heads=many",))
 
 
 # --- learning ---
@@ -152,7 +157,7 @@ def curve(agent: RL2, wiped: bool = False) -> list[float]:
 LEARNING = RL2Config(tasks=64, width=16, embedding=0, head=(), minibatches=2, learning_rate=2e-2)
 
 
-@pytest.mark.parametrize("memory", sorted(MEMORIES))
+@pytest.mark.parametrize("memory", memory_names())
 def test_it_learns_to_try_levers_one_after_the_other(levers: TorchFamily, memory: Any, learns: Learns) -> None:
     # At the rate of the others some seeds of SNAIL and the transformer pull one lever for ever.
     rate, iterations = {"snail": (7e-3, 40), "transformer": (1e-2, 40)}.get(memory, (LEARNING.learning_rate, 50))

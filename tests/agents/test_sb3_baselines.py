@@ -23,14 +23,15 @@ from metarl.cli.main import main
 from metarl.core.checkpoint import config_from, load_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.driver import adaptation_curve
-from metarl.evaluate.run import evaluate_run
-from metarl.evaluate.tables import comparison_json
+from metarl.evaluation.comparison import comparison_json
+from metarl.evaluation.driver import adaptation_curve
+from metarl.evaluation.outcome import evaluate_run
 from metarl.experiments.logs import STEPS
+from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
 from metarl.family import TaskFamily, make_family
-from metarl.family.observed import with_task
+from metarl.family.views.observed import with_task
 from metarl.family.views.sb3 import TaskVecEnv
 from metarl.family.views.single import TaskEnv
 from metarl.tasks import Choice, Closed, TaskSpace
@@ -242,7 +243,7 @@ def test_sac_fills_its_buffer_before_it_learns_on(tmp_path: Path) -> None:
 @BOTH
 def test_what_sb3_records_goes_into_the_runs_log(config: SB3Config, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", "multitask", FAMILY, VARIANT, config, (0,))
-    train_run(run, seconds=0)
+    train_run(run, TrainingOptions(seconds=0))
     folder = run.seed_folder(0)
     kept = rows(folder / "progress.csv")
     assert len(kept) >= 2
@@ -271,12 +272,12 @@ def test_a_resumed_run_keeps_all_that_was_logged(
     with monkeypatch.context() as patch:
         patch.setattr(SB3Agent, "train_iteration", killed)
         with pytest.raises(KeyboardInterrupt):
-            train_run(run, seconds=0)
+            train_run(run, TrainingOptions(seconds=0))
     before = rows(folder / "seed-0" / "progress.csv")
     assert len(before) == 1
     run = Run.create(folder, "oracle", FAMILY, VARIANT, config, (0,), resume=True)
     with pytest.warns(InexactResume):
-        train_run(run, seconds=0)
+        train_run(run, TrainingOptions(seconds=0))
     after = rows(folder / "seed-0" / "progress.csv")
     assert len(after) > len(before)
     for mine, there in zip(before, after, strict=False):

@@ -66,7 +66,7 @@ def naive_bound(agent: VariBAD, elbo: ELBO, decoder: dict[str, Tensor], data: Tr
     for task in range(data.n_tasks):
         one = data.tasks(slice(task, task + 1))
         read, _ = learner.remember(params, learner.initial(params, 1), one)
-        mean, log_variance = (x.flatten(0, 3)[one.valid.flatten()] for x in learner.moments(params, read))
+        mean, log_variance = (x.flatten(0, 3)[one.valid.flatten()] for x in learner.gaussian(params, read))
         rows = learner.inputs.decodable(params, one.filled()).flatten(0, 3)[one.valid.flatten()]
         reward = learner.inputs.reward(params, one.reward)[one.valid]
         length, kl = len(rows), 0.0
@@ -200,7 +200,7 @@ def test_the_belief_comes_to_know_what_the_last_step_pays(ragged: Families, lear
             agent.iteration += 1
         pays, data = agent.training_batch().task["pays"], agent.collect()
         read, _ = agent.learner.remember(agent.params, agent.learner.initial(agent.params, 64), data)
-        beliefs = agent.learner.moments(agent.params, read)[0][:, 0, :, 0]  # at the first step of each episode
+        beliefs = agent.learner.gaussian(agent.params, read)[0][:, 0, :, 0]  # at the first step of each episode
         before, after = (_explained(beliefs[:, episode], pays) for episode in (0, 1))
         return {"before": before, "after": after}
 

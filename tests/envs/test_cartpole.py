@@ -145,7 +145,7 @@ def test_one_linear_feedback_balances_every_task_of_ranges() -> None:
     assert policy_returns(family, "random", family.splits.test).mean() < 50
 
 
-def test_reversed_players() -> None:
+def test_reversed_reference_policies() -> None:
     family = CartPole("reversed")
     tasks = family.splits.test
     sign = tasks.values["sign"]

@@ -34,7 +34,7 @@ def somewhere_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    return lambda count: monkeypatch.setattr("metarl.core.process._threads", count)
+    return lambda count: monkeypatch.setattr(torch, "get_num_threads", lambda: count)
 
 
 def batch_of(family: str, n: int = N, vary: bool = True) -> MujocoBatch:

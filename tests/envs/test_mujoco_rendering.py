@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError, NoGraphicsError
 from metarl.envs import FAMILIES
+from metarl.envs.drawing import History
 from metarl.envs.engine import opengl, rendering
 from metarl.envs.engine.mujoco_family import MujocoFamily
-from metarl.envs.engine.overlays import History, Way
+from metarl.envs.engine.overlays import Trail
 from metarl.family import make_family
 from metarl.family.checks.check import check_family
 from metarl.family.registry import family_class
@@ -88,7 +89,7 @@ def test_a_picture_is_a_function_of_state_and_task() -> None:
     assert not np.array_equal(first[0], first[1])
     made("metarl/AntDir-v0").render(standing(made("metarl/AntDir-v0")), {"angle": np.array(0.0)})
     np.testing.assert_array_equal(first[1], family.render(states[1], family.default()))
-    rendering.close()
+    rendering.RENDERERS.close()
     np.testing.assert_array_equal(first[0], family.render(states[0], family.default()))
 
 
@@ -177,22 +178,22 @@ def test_words_say_what_pictures_cannot(name: str, task: dict[str, float], words
     assert "0.00 m/s" in family.caption(history[:1], family.validate(task))
 
 
-def test_a_long_way_has_few_pieces() -> None:
+def test_a_long_trail_has_few_segments() -> None:
     points = tuple((0.1 * i, 0.0) for i in range(5000))
-    assert len(rendering._pairs(points)) <= rendering._MOST_MARKS // 2 + 1
-    assert rendering._pairs(points)[-1][1] == points[-1]
-    assert rendering._pairs(Way(()).points) == []
+    assert len(rendering.segments(points)) <= rendering._MOST_OVERLAYS // 2 + 1
+    assert rendering.segments(points)[-1][1] == points[-1]
+    assert rendering.segments(Trail(()).points) == []
 
 
 @pytest.mark.usefixtures("graphics")
 def test_few_contexts_are_kept_and_all_can_be_freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "_MOST_STUDIOS", 2)
+    monkeypatch.setattr(rendering.RENDERERS, "capacity", 2)
     for name in ("metarl/Reacher-v0", "metarl/Slope-v0", "metarl/Payload-v0"):
         family = made(name)
         family.render(standing(family), family.default())
-    assert [key[0].__name__ for key in rendering._studios] == ["Slope", "Payload"]
-    rendering.close()
-    assert not rendering._studios
+    assert [key[0].__name__ for key in rendering.RENDERERS.renderers] == ["Slope", "Payload"]
+    rendering.RENDERERS.close()
+    assert not rendering.RENDERERS.renderers
     family.render(standing(family), family.default())
 
 
@@ -292,7 +293,7 @@ def test_what_is_tried(
 
 
 def test_without_graphics_the_remedy_is_told_and_the_family_is_not_to_blame(monkeypatch: pytest.MonkeyPatch) -> None:
-    rendering.close()
+    rendering.RENDERERS.close()
     monkeypatch.setenv("MUJOCO_GL", "off")
     env = TaskEnv(CHEETAH, render_mode="rgb_array")
     env.reset(seed=0)

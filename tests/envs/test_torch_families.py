@@ -95,7 +95,7 @@ def test_default_task_is_not_solved_at_reset(name: str, variant: str) -> None:
 
 
 @every_family
-def test_players_earn_what_their_order_says(name: str, variant: str) -> None:
+def test_policies_earn_what_their_order_says(name: str, variant: str) -> None:
     family = family_class(name)(variant)
     tasks, repeats = family.splits.test[:20], 20 if getattr(family, "draws", (0, 0))[1] else 1
     episodes = 20 if family.horizon == 1 else 1

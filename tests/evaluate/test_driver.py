@@ -11,8 +11,8 @@ from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State
-from metarl.evaluate import driver
-from metarl.evaluate.driver import Curve, adaptation_curve
+from metarl.evaluation import driver
+from metarl.evaluation.driver import Curve, adaptation_curve
 from metarl.family import make_family
 from metarl.family.policy_returns import policy_returns
 from metarl.family.reference_policies import privileged_params

@@ -13,14 +13,15 @@ from metarl.algorithm.registry import agent_class
 from metarl.core.learner import MetaLearner
 from metarl.core.random import stream_keys
 from metarl.core.types import Params, State
-from metarl.evaluate.driver import adaptation_curve, evaluation_keys
-from metarl.evaluate.references import reference_evaluations, reference_returns
-from metarl.evaluate.run import evaluate_run, held_out
+from metarl.evaluation.agent import held_out
+from metarl.evaluation.driver import adaptation_curve, evaluation_keys
+from metarl.evaluation.outcome import evaluate_run
+from metarl.evaluation.references import reference_evaluations, reference_returns
 from metarl.family import TaskFamily, make_family
 from metarl.family.listing import families
-from metarl.family.observed import with_task
 from metarl.family.reference_policies import privileged_params
-from metarl.plotting.render_policy import render_policy
+from metarl.family.views.observed import with_task
+from metarl.plotting.render import render_policy
 
 PEARL = make_family("metarl/PointNavigation-v0", "pearl")  # its starts are random
 OTHERS = ("val", "ood")  # splits
@@ -46,7 +47,8 @@ class Given:
         return self._family
 
     def trained(self, seed: int, device: Any) -> Any:
-        facts = {**self._facts, "family": self._family, "describe": lambda states: {}}
+        facts = {**self._facts, "family": self._family, "describe": lambda states: {}, "seed": seed}
+        facts |= {"rollouts": None, "config": None, "label": lambda config: "given"}
         learner = self._learners[seed]
         return SimpleNamespace(learner=learner, params=privileged_params, **facts)
 

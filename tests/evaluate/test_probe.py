@@ -10,9 +10,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.probe import MOST_POINTS, PROBES, Beliefs, linear_reading, parameter_names, probe
-from metarl.plotting.belief import MOST_PANELS, _plane, belief_figure
-from metarl.plotting.posterior import posterior_figure
+from metarl.evaluation.probe import MOST_POINTS, PROBES, Beliefs, linear_reading, parameter_names, probe
+from metarl.plotting.belief import MOST_PANELS, belief_figure, posterior_figure, principal_plane
 from metarl.tasks import Tasks
 
 RNG = np.random.default_rng(0)
@@ -131,13 +130,13 @@ def test_the_picture_has_a_panel_for_a_few_numbers_of_episodes(points: int, pane
     # The same plane in all panels, coloured by the parameter that is read best.
     assert len({axes.get_xlim() for axes in drawn}) == 1
     np.testing.assert_allclose(drawn[-1].collections[0].get_array(), beliefs.tasks[:, 0])
-    assert any("coloured by p0" in text.get_text() for text in drawn[0].texts)
+    assert "coloured by p0" in drawn[0].get_title(loc="left")
     lines = {each.get_label(): np.asarray(each.get_ydata()) for axes in figure.axes for each in axes.lines}
     for name in PROBES:
         np.testing.assert_allclose(lines[name], read.r2[name].mean(axis=(0, 2)))
     FigureCanvasAgg(figure).draw()
     for axes in figure.axes:
-        for text in axes.texts:
+        for text in (*axes.texts, axes._left_title, axes.xaxis.label):
             extent = text.get_window_extent()
             assert extent.x0 >= -1, text
             assert extent.x1 <= figure.bbox.x1 + 1, text
@@ -145,10 +144,10 @@ def test_the_picture_has_a_panel_for_a_few_numbers_of_episodes(points: int, pane
 
 def test_the_plane_keeps_distances_that_lie_in_it() -> None:
     flat = RNG.normal(size=(3, 10, 2)) @ np.linalg.qr(RNG.normal(size=(5, 5)))[0][:2]
-    places = _plane(flat)
+    places = principal_plane(flat)
     apart = [np.linalg.norm(each[0, 0] - each[2, 7]) for each in (flat, places)]
     assert apart[0] == pytest.approx(apart[1])
-    assert _plane(RNG.normal(size=(3, 10, 1))).shape == (3, 10, 2)
+    assert principal_plane(RNG.normal(size=(3, 10, 1))).shape == (3, 10, 2)
 
 
 def narrowing(n_tasks: int = 30) -> Beliefs:

@@ -10,18 +10,12 @@ import pytest
 from rich.console import Console
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.scores import Evaluation, normalised_score, short_name, split_label
-from metarl.evaluate.scores_csv import scores_csv
-from metarl.evaluate.statistics import bootstrap_interval, interquartile_mean, t_interval
-from metarl.evaluate.tables import (
-    as_json,
-    comparison_json,
-    comparison_table,
-    curve_rows,
-    curve_table,
-    number,
-    separation_rows,
-)
+from metarl.evaluation.comparison import comparison_json, comparison_table, separation_rows
+from metarl.evaluation.rows import number
+from metarl.evaluation.scores import Evaluation, normalised_score, short_name, split_label
+from metarl.evaluation.scores_csv import scores_csv
+from metarl.evaluation.statistics import bootstrap_interval, interquartile_mean, t_interval
+from metarl.evaluation.tables import curve_rows, curve_table, evaluation_json
 
 
 def printed(renderable: object) -> str:
@@ -153,7 +147,7 @@ def test_speed_uses_the_normalised_score_where_known(make_evaluation) -> None:
 )
 def test_every_score_names_its_split(make_evaluation, split: str, kind: str, label: str) -> None:
     evaluation = make_evaluation(split=split, split_kind=kind)
-    assert split_label(split, kind) == evaluation.split_label == as_json(evaluation)["split"] == label
+    assert split_label(split, kind) == evaluation.split_label == evaluation_json(evaluation)["split"] == label
     assert label in printed(curve_table(evaluation))
 
 
@@ -252,7 +246,7 @@ def test_an_evaluation_keeps_its_own_numbers(make_evaluation) -> None:
 
 def test_the_table_shows_what_the_json_says(make_evaluation) -> None:
     evaluation = make_evaluation()
-    text, content = printed(curve_table(evaluation)), as_json(evaluation)
+    text, content = printed(curve_table(evaluation)), evaluation_json(evaluation)
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     for row in content["curve"]:
         for score, digits in ((row["return"], None), (row["normalised"], 3)):
@@ -296,7 +290,7 @@ def test_a_comparison_says_where_intervals_touch(make_evaluation) -> None:
     assert (rows[3]["ahead"], rows[3]["behind"], rows[3]["episodes"]) == ("maml", "finetune", 60)
     assert rows[3]["by"] == pytest.approx(0.57)
     content, text = comparison_json([ahead, behind]), printed(comparison_table([ahead, behind]))
-    assert content["evaluations"] == [as_json(ahead), as_json(behind)]
+    assert content["evaluations"] == [evaluation_json(ahead), evaluation_json(behind)]
     assert json.loads(json.dumps(content)) == content
     assert text.count("do not touch") == 3
     assert "…" not in text

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate import statistics
-from metarl.evaluate.scores import normalised_score
-from metarl.evaluate.statistics import (
+from metarl.evaluation import statistics
+from metarl.evaluation.scores import normalised_score
+from metarl.evaluation.statistics import (
     Estimate,
     Interval,
     Statistic,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluate.sums import SUMS, check_published, check_sums, record_sums
+from metarl.evaluation.sums import SUMS, check_published, check_sums, record_sums
 from results.files import load_results
 
 ONE, OTHER = "maml/PointNavigation-maml", "fewshot/prototypical/omniglot"

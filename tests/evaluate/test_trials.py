@@ -15,23 +15,20 @@ from rich.console import Console
 
 from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
-from metarl.evaluate import packing, references, scores_csv
-from metarl.evaluate.references import reference_evaluations, reference_returns
-from metarl.evaluate.run import evaluate_run, evaluation_of, save_evaluation
-from metarl.evaluate.scores import Evaluation, evenly
-from metarl.evaluate.statistics import estimate
-from metarl.evaluate.tables import (
-    as_json,
-    comparison_csv,
-    comparison_table,
-    curve_table,
-    separation_rows,
-    trial_row,
-)
+from metarl.evaluation import packing, references
+from metarl.evaluation import scores_csv as csv_module
+from metarl.evaluation.comparison import comparison_csv, comparison_table, separation_rows
+from metarl.evaluation.outcome import evaluate_run, save_outcome, saved_or_new_outcome
+from metarl.evaluation.references import reference_evaluations, reference_returns
+from metarl.evaluation.scores import Evaluation, evenly
+from metarl.evaluation.scores_csv import scores_csv
+from metarl.evaluation.statistics import estimate
+from metarl.evaluation.tables import curve_table, evaluation_json, trial_row
 from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
 from metarl.family import make_family
 from metarl.plotting.curves import comparison_figure, curve_figure, learning_figure
+from metarl.plotting.outcome import save_outcome_figures
 from results.files import check_result, write_result
 from results.report import write_results_readme
 from results.summaries import figure, summary
@@ -59,7 +56,7 @@ def trial(make_evaluation: Callable[..., Evaluation]) -> Evaluation:
 def run(tmp_path: Path, remember: ModuleType) -> Run:
     made = Run.create(
         tmp_path / "run",
-        "remember:Remembering",
+        "remember:MemoryLearner",
         BANDIT,
         "k5",
         remember.Config(),
@@ -176,7 +173,7 @@ def test_a_long_curve_is_shown_by_a_few_rows_and_its_total(trial: Evaluation) ->
     ]
     assert any(row[0] == "trial" for row in rows)
     assert "…" not in text
-    content = as_json(trial)
+    content = evaluation_json(trial)
     assert len(content["curve"]) == 100
     assert content["trial"]["return"]["mean"] == pytest.approx(trial.returns.sum(1).mean())
 
@@ -215,7 +212,7 @@ def test_learning_curves_of_trials_are_named(tmp_path: Path) -> None:
         lines = [["steps", *columns], ["1", *["2"] * len(columns)], ["2", *["3"] * len(columns)]]
         (tmp_path / "a.csv").write_text("\n".join(map(",".join, lines)))
         axes = learning_figure([tmp_path / "a.csv"], steps="steps", returns=columns).axes[0]
-        return {text.get_text() for text in axes.texts}
+        return {text.get_text() for text in axes.get_legend().texts}
 
     assert {"episode 1", "episode 2"} <= names("rollout/return_episode_1", "rollout/return_episode_2")
     found = names("rollout/return_first", "rollout/return_last", "rollout/return_trial")
@@ -247,7 +244,7 @@ def test_a_table_of_very_many_rows_has_means_and_is_a_sound_result(
     make_evaluation: Callable[..., Evaluation], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     evaluation = make_evaluation()
-    monkeypatch.setattr(scores_csv, "MOST_ROWS", 100)
+    monkeypatch.setattr(csv_module, "MOST_ROWS", 100)
     rows = list(csv.DictReader(io.StringIO(scores_csv(evaluation))))
     assert len(rows) == 3 * 4
     row = rows[2 * 4 + 1]
@@ -287,21 +284,21 @@ def test_players_are_scored_beside_agents(agent: Evaluation) -> None:
     assert both[1].returns.mean() == pytest.approx(tasks.vector.max(1).mean(), abs=0.15)
     every = [agent, *both]
     text = printed(comparison_table(every))
-    assert "(player)" in text
+    assert "policy)" in text
     assert "20 tasks, not trained" in text
     pairs = {(row["ahead"], row["behind"]) for row in separation_rows(every)}
     assert all("rl2" in pair for pair in pairs)
     assert [row["episodes"] for row in separation_rows([agent, both[0]])] == [0, 1, 2, 3, "trial"]
     rows = list(csv.DictReader(io.StringIO(comparison_csv(every))))
     assert [row["episodes"] for row in rows] == ["0", "1", "2", "3", "trial"] * 3
-    assert [row["player"] for row in rows[::5]] == ["0", "1", "1"]
+    assert [row["reference"] for row in rows[::5]] == ["0", "1", "1"]
     assert [row["seeds"] for row in rows[::5]] == ["3", "", ""]
     assert float(rows[4]["return"]) == pytest.approx(4 * 0.6)
     figure = comparison_figure(every)
     styles = {each.get_label(): each.get_linestyle() for each in figure.axes[0].lines}
     assert styles["rl2"] == "-"
     assert styles["greedy (reference policy)"] == "--"
-    assert "3 seeds × 20 tasks, 95% intervals" in [text.get_text() for text in figure.axes[0].texts]
+    assert figure.axes[0].get_title(loc="left") == "3 seeds × 20 tasks, 95% intervals"
 
 
 def test_players_plan_for_as_many_episodes_as_the_agents_had(
@@ -358,32 +355,32 @@ def test_a_run_saves_beliefs_probe_and_picture(run: Run) -> None:
     assert outcome.beliefs.values.shape == (2, 7, 40, 5)
     assert outcome.beliefs.names[:2] == ("p[0]", "p[1]")
     assert outcome.evaluation.extra["probe R² episode 6"] > 0
-    files = {path.name for path in save_evaluation(run, outcome)}
+    files = {path.name for path in (*save_outcome(run, outcome), *save_outcome_figures(run, outcome))}
     stems = ("evaluation-test.json", "evaluation-test.csv", "curve-test.png")
     assert files == {*stems, "beliefs-test.npz", "probe-test.csv", "belief-test.png"}
     assert all((run.path / name).stat().st_size for name in files)
     few = evaluate_run(run, n_tasks=3, points=2)  # too few for a probe
     assert few.probe is None
-    assert "belief-test.png" not in {path.name for path in save_evaluation(run, few)}
+    assert "belief-test.png" not in {path.name for path in save_outcome_figures(run, few)}
 
 
 def test_a_wiped_memory_is_another_agent_with_files_of_its_own(run: Run) -> None:
     ordinary = evaluate_run(run, n_tasks=50)
-    save_evaluation(run, ordinary)
+    save_outcome(run, ordinary)
     wiped = evaluate_run(run, n_tasks=50, ablation="wiped", deterministic=False)
     assert wiped.evaluation.agent == "remembering-wiped"
     assert wiped.evaluation.returns_deterministic is None
     assert wiped.evaluation.returns[:, 10:].mean() < ordinary.evaluation.returns[:, 10:].mean() - 0.1
-    files = {path.name for path in save_evaluation(run, wiped)}
+    files = {path.name for path in (*save_outcome(run, wiped), *save_outcome_figures(run, wiped))}
     assert files == {"evaluation-test-wiped.json", "evaluation-test-wiped.csv", "curve-test-wiped.png"}
     assert Evaluation.load(run.path / "evaluation-test.json").agent == "remembering"
 
 
 def test_the_agent_itself_is_asked_for_its_points(run: Run) -> None:
-    whole = evaluation_of(run)
+    whole = saved_or_new_outcome(run)[0]
     assert len(whole.episodes) == 20
     written = (run.path / "evaluation-test.json").stat().st_mtime_ns
-    evaluation_of(run)
+    saved_or_new_outcome(run)
     assert (run.path / "evaluation-test.json").stat().st_mtime_ns == written
 
 
@@ -395,13 +392,13 @@ def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     assert content["trial"]["episodes"] == 20
     main(["evaluate", str(run.path), "--tasks", "20", "--ablation", "wiped", "--json"])
     assert json.loads(capsys.readouterr().out)["agent"] == "remembering-wiped"
-    main(["compare", str(run.path), "--players", "greedy", "best arm", "--json"])
+    main(["compare", str(run.path), "--reference-policies", "greedy", "best arm", "--json"])
     agents = [each["agent"] for each in json.loads(capsys.readouterr().out)["evaluations"]]
     assert agents == ["remembering", "greedy (reference policy)", "best arm (reference policy)"]
     assert (tmp_path / "comparison.png").exists()
     assert len((tmp_path / "comparison.csv").read_text().splitlines()) == 1 + 3 * 21
     with pytest.raises(SystemExit):
-        main(["compare", str(run.path), "--players", "nobody"])
+        main(["compare", str(run.path), "--reference-policies", "nobody"])
     said = capsys.readouterr().err
     assert "no reference policy 'nobody'; it has random, greedy" in said
 
@@ -409,7 +406,7 @@ def test_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], 
 def test_publishing_a_trial(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     publish = runpy.run_path(str(ROOT / "scripts" / "publish.py"))["main"]
-    assert publish(run.path, tmp_path / "results", tasks=30, episodes=10, deterministic=False) == 0
+    assert publish(run.path, tmp_path / "results", tasks=30, points=10, deterministic=False) == 0
     assert publish(run.path, tmp_path / "results", tasks=30, deterministic=False, ablation="wiped") == 0
     folder = tmp_path / "results" / "remembering" / "BernoulliBandit-k5"
     content = json.loads((folder / "summary.json").read_text())

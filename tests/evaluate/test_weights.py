@@ -18,11 +18,11 @@ from metarl.algorithm.registry import agent_class
 from metarl.cli.main import main
 from metarl.core.checkpoint import load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
-from metarl.evaluate import weights
-from metarl.evaluate.driver import adaptation_curve
-from metarl.evaluate.published import PublishedRun, open_run
-from metarl.evaluate.run import evaluate_run
-from metarl.evaluate.weights import save_weights, weights_file, weights_files
+from metarl.evaluation import weights
+from metarl.evaluation.driver import adaptation_curve
+from metarl.evaluation.outcome import evaluate_run
+from metarl.evaluation.published import PublishedRun, open_run
+from metarl.evaluation.weights import save_weights, weights_file, weights_files
 from metarl.experiments.run import Run
 from metarl.experiments.training import train_run
 from results.files import check_result, load_results

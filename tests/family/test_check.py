@@ -14,7 +14,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 from torch import Tensor
 
 from metarl.envs.engine.torch import TorchBatch, TorchFamily
-from metarl.family import check
+from metarl.family.checks import check
 from metarl.family.checks.check import check_family
 from metarl.family.reference_policies import FunctionPolicy
 from metarl.rollout.batch import Step

@@ -14,13 +14,13 @@ from torch import Tensor
 from metarl.core.errors import MetaRLError
 from metarl.core.random import stream_keys
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.family import make_family
 from metarl.family.checks.behaviour import BEHAVIOUR
 from metarl.family.checks.play import Subject
 from metarl.family.checks.views import VIEWS
-from metarl.family.observed import with_task
 from metarl.family.policy_returns import policy_returns
+from metarl.family.views.observed import with_task
 from metarl.family.views.single import TaskEnv
 from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks, TaskSpace, Uniform

@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from metarl.core.types import Params
-from metarl.fewshot.data.dataset import make_dataset
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
+from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.learners.metric import Prototypical
-from metarl.fewshot.learners.registry import make_learner
-from metarl.fewshot.presets import PRESETS, preset_config
+from metarl.fewshot.learners.registry import learner_class, learner_names, make_learner, preset_config
 
-OF_NUMBERS = [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"]
+OF_NUMBERS = [name for name in learner_names() if learner_class(name).of_numbers]
 
 
 def on_meta(episodes: Episodes) -> Episodes:
@@ -41,7 +40,7 @@ def check(learner: FewShotLearner, params: Params, episodes: Episodes) -> None:
         assert {value.device.type for value in state.values()} == {"meta"}
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "neural-process"])
+@pytest.mark.parametrize("name", [name for name in learner_names() if learner_class(name).of_classes])
 def test_a_learner_of_classes_keeps_to_its_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "snail":  # attention asks how much there was before: once for a sequence, and once for a support
         for read, answer in (("__int__", 0), ("__bool__", True)):
@@ -51,15 +50,15 @@ def test_a_learner_of_classes_keeps_to_its_device(name: str, monkeypatch: pytest
             )
     dataset = make_dataset("strokes")
     config = replace(preset_config(name), width=8, episode=EpisodeSpec(5, 1, 2))
-    learner = make_learner(config, dataset.kind)
-    episodes = dataset.part("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
+    learner = make_learner(name, config, dataset.spec)
+    episodes = dataset.split("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
     check(learner, learner.init(torch.Generator()), on_meta(episodes))
 
 
 @pytest.mark.parametrize("name", OF_NUMBERS)
 def test_a_learner_of_functions_keeps_to_its_device(name: str) -> None:
     dataset = make_dataset("sinusoid")
-    config = replace(preset_config(name, "default" if name == "neural-process" else "sinusoid"), width=8)
-    learner = make_learner(config, dataset.kind)
-    episodes = dataset.part("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
+    config = replace(preset_config(name), width=8, episode=EpisodeSpec(1, 5, 5))
+    learner = make_learner(name, config, dataset.spec)
+    episodes = dataset.split("train").draw(config.episode, 2, torch.Generator().manual_seed(0))
     check(learner, learner.init(torch.Generator()), on_meta(episodes))

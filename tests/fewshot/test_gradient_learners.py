@@ -14,20 +14,27 @@ from metarl.adapt.gradient import COUNT, InnerLoop
 from metarl.core.errors import MetaRLError
 from metarl.core.optimiser import Adam
 from metarl.core.types import Params, State
-from metarl.fewshot.backbone import Dense
-from metarl.fewshot.data.dataset import FewShotDataset, of_arrays
+from metarl.fewshot.backbone import Conv4, Dense
+from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
+from metarl.fewshot.data.registry import equal_classes
 from metarl.fewshot.data.synthetic_characters import stroke_classes
-from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy
-from metarl.fewshot.learners.finetuning import FineTuning, FineTuningConfig
-from metarl.fewshot.learners.gradient import MAML, GradientConfig, Reptile
-from metarl.fewshot.learners.meta_lstm import MetaLSTM
-from metarl.fewshot.networks import Conv4
+from metarl.fewshot.learners.base import HEAD, LOGITS, FewShotLearner, accuracy
+from metarl.fewshot.learners.finetuning import (
+    CosineConfig,
+    CosineFineTuning,
+    FineTuning,
+    FineTuningConfig,
+    WholeFineTuning,
+)
+from metarl.fewshot.learners.gradient import FewShotMAML, FirstOrderMAML, GradientConfig, Reptile
+from metarl.fewshot.learners.meta_lstm import MetaLSTM, MetaLSTMConfig
 
 Learns = Callable[..., None]
 SHAPE = (28, 28)
 WAY, TASKS = 3, 4
-FIRST = GradientConfig(steps=3, step_size=0.1, first_order=True)
+FIRST = MetaLSTMConfig(steps=3, step_size=0.1)
+SMALL = replace(FIRST, update_width=4)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,7 @@ def drawn() -> FewShotDataset:
     images = stroke_classes(60, 10)
     names = tuple(f"character {i}" for i in range(60))
     return FewShotDataset(
-        "drawn", {"train": of_arrays(images[:40], names[:40]), "test": of_arrays(images[40:], names[40:])}
+        "drawn", {"train": equal_classes(images[:40], names[:40]), "test": equal_classes(images[40:], names[40:])}
     )
 
 
@@ -114,9 +121,9 @@ def naive_loss(params: Params, x: Tensor, y: Tensor, head: Head = linear) -> Ten
 def test_the_gradient_of_the_mean_loss_over_steps_is_that_of_a_loop_over_tasks(
     regression: bool, first_order: bool
 ) -> None:
-    config = GradientConfig(steps=3, step_size=0.2, first_order=first_order, each_step=True)
-    episodes = numbers() if regression else points()
-    learner = MAML(Dense((2, 8, 8)), 1 if regression else WAY, config, regression=regression)
+    config = GradientConfig(steps=3, step_size=0.2, each_step=True)
+    episodes, maml = numbers() if regression else points(), FirstOrderMAML if first_order else FewShotMAML
+    learner = maml(Dense((2, 8, 8)), 1 if regression else WAY, config, regression=regression)
     params = wide(learner)
     leaves, total, last = leaves_of(params), torch.zeros((), dtype=torch.float64), 0.0
     for task in range(TASKS):
@@ -133,12 +140,12 @@ def test_the_gradient_of_the_mean_loss_over_steps_is_that_of_a_loop_over_tasks(
     assert logged["loss"] == pytest.approx(last)  # after the last step
     assert logged["objective"] == pytest.approx(total.item())
     assert ("accuracy" in logged) is not regression
-    last_only = MAML(learner.backbone, learner.head.sizes[-1], replace(config, each_step=False), regression=regression)
+    last_only = maml(learner.backbone, learner.head.sizes[-1], replace(config, each_step=False), regression=regression)
     assert last_only.gradient(params, episodes)[1] == pytest.approx({**logged, "objective": last})
 
 
-@pytest.mark.parametrize("learner", [MAML, MetaLSTM])
-def test_a_trace_holds_the_states_of_adapting_ever_longer(learner: type[MAML]) -> None:
+@pytest.mark.parametrize("learner", [FirstOrderMAML, MetaLSTM])
+def test_a_trace_holds_the_states_of_adapting_ever_longer(learner: type[FewShotMAML]) -> None:
     made, support = learner(Dense((2, 8, 8)), WAY, FIRST), points().support
     params = wide(made)
     start = made.initial(params, TASKS)
@@ -180,15 +187,21 @@ def naive_rule(params: Params, fast: Params, found: Params, loss: Tensor, memory
     return {name: each.reshape(fast[name].shape) for name, each in zip(names, new, strict=True)}
 
 
-@pytest.mark.parametrize("adapts", ["all", "head"])
+class HeadLSTM(MetaLSTM):
+    """A learned update of the last layer alone."""
+
+    adapts = HEAD
+
+
+@pytest.mark.parametrize("variant", [MetaLSTM, HeadLSTM])
 def test_the_gradient_of_a_learned_update_is_that_of_a_loop_over_tasks(
-    adapts: Any, monkeypatch: pytest.MonkeyPatch
+    variant: type[MetaLSTM], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learned_update, "_BLOCK", 40 * TASKS)  # several blocks, the last one smaller
-    learner, episodes = MetaLSTM(Dense((2, 5, 5)), WAY, replace(FIRST, adapts=adapts), hidden=4), points()
+    learner, episodes = variant(Dense((2, 5, 5)), WAY, SMALL), points()
     params = wide(learner)
     leaves, total = leaves_of(params), torch.zeros((), dtype=torch.float64)
-    prefixes = ("head.",) if adapts == "head" else ("head.", "body.")
+    prefixes = ("head.",) if variant is HeadLSTM else ("head.", "backbone.")
     for task in range(TASKS):
         fast = {name: value for name, value in leaves.items() if name.startswith(prefixes)}
         n = sum(value.numel() for value in fast.values())
@@ -212,7 +225,7 @@ def test_a_rule_that_keeps_all_and_lets_in_a_constant_is_maml_of_first_order() -
     for name in ("from_hidden", "from_value", "from_gates"):
         params["update.gate." + name] = torch.zeros_like(params["update.gate." + name])
     params["update.gate.bias"] = torch.tensor([40.0, torch.log(torch.tensor(1 / 9)).item()]).double()  # 1 and .1
-    maml = MAML(learner.backbone, WAY, FIRST)
+    maml = FirstOrderMAML(learner.backbone, WAY, FIRST)
     plain = {name: value for name, value in params.items() if not name.startswith("update.")}
     wanted, _ = maml.gradient(plain, episodes)
     found, _ = learner.gradient(params, episodes)
@@ -233,36 +246,37 @@ def test_a_rule_starts_as_descent_and_predicts_numbers_too() -> None:
     assert learner.query(params, start, support.inputs)["value"].shape == (TASKS, 4, 1)
 
 
-@pytest.mark.parametrize("options", [{"learn_step_sizes": True}, {"first_order": False}])
-def test_a_learned_update_takes_no_step_sizes_and_no_second_derivative(options: Any) -> None:
-    with pytest.raises(MetaRLError, match="learns its update in place of step sizes"):
-        MetaLSTM(Dense((2, 5)), WAY, replace(FIRST, **options))
-
-
 # --- fine-tuning ---
 
-CONFIGS = [
-    FineTuningConfig(head=h, adapts=a, steps=3, step_size=0.1, sharpness=10.0)
-    for h in ("linear", "cosine")
-    for a in ("head", "all")
-]
-VARIANTS = pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.head} {c.adapts}")
+
+class WholeCosine(CosineFineTuning):
+    """A cosine head fitted together with the backbone."""
+
+    adapts = ""
 
 
-def head_of(config: FineTuningConfig) -> Head:
-    return linear if config.head == "linear" else cosines
+VARIANTS: list[type[FineTuning]] = [FineTuning, WholeFineTuning, CosineFineTuning, WholeCosine]
 
 
-@pytest.mark.parametrize("config", CONFIGS[::2], ids=["linear", "cosine"])
-def test_it_is_trained_on_all_classes_as_a_loop_over_tasks_would(config: FineTuningConfig) -> None:
-    learner, episodes = FineTuning(Dense((2, 8, 8)), WAY, 7, config), points()
+def tuned(variant: type[FineTuning], steps: int = 3) -> FineTuning:
+    more = {"sharpness": 10.0} if issubclass(variant, CosineFineTuning) else {}
+    return variant(Dense((2, 8, 8)), WAY, 7, variant.config_class(steps=steps, step_size=0.1, **more))
+
+
+def head_of(learner: FineTuning) -> Head:
+    return cosines if isinstance(learner, CosineFineTuning) else linear
+
+
+@pytest.mark.parametrize("variant", VARIANTS[::2])
+def test_it_is_trained_on_all_classes_as_a_loop_over_tasks_would(variant: type[FineTuning]) -> None:
+    learner, episodes = tuned(variant), points()
     assert episodes.classes is not None
     params = wide(learner)
     leaves, total = leaves_of(params), torch.zeros((), dtype=torch.float64)
     for task in range(TASKS):
         for part in episodes[:2]:
             which = torch.tensor([int(episodes.classes[task, target]) for target in part.targets[task]])
-            total = total + naive_loss(leaves, part.inputs[task], which, head_of(config)) / (2 * TASKS)
+            total = total + naive_loss(leaves, part.inputs[task], which, head_of(learner)) / (2 * TASKS)
     found, logged = learner.gradient(params, episodes, chunk=3)
     assert logged["loss"] == pytest.approx(total.item())
     same(found, gradients_of(total, leaves))
@@ -271,32 +285,32 @@ def test_it_is_trained_on_all_classes_as_a_loop_over_tasks_would(config: FineTun
 def naive_tuned(learner: FineTuning, params: Params, support: Support, task: int) -> Params:
     """One task, plainly; its new head among all other parameters."""
     config, x, y = learner.config, support.inputs[task], support.targets[task]
-    if config.head == "linear":
+    if head_of(learner) is linear:
         new = {"head.0.weight": torch.zeros(WAY, 8).double(), "head.0.bias": torch.zeros(WAY).double()}
     else:
         directions = [each / each.norm() for each in features_of(params, x)]
         means = [torch.stack([d for d, c in zip(directions, y, strict=True) if c == k]).mean(0) for k in range(WAY)]
         new = {"head.0.weight": torch.stack([mean / mean.norm() for mean in means])}
     fast = {**params, **new}
-    adapting = [name for name in fast if config.adapts == "all" or name.startswith("head.")]
+    adapting = [name for name in fast if not learner.adapts or name.startswith("head.")]
     for _ in range(config.steps):
         fast = leaves_of(fast)
-        loss = naive_loss(fast, x, y, head_of(config))
+        loss = naive_loss(fast, x, y, head_of(learner))
         found = torch.autograd.grad(loss, [fast[name] for name in adapting])
         fast |= {name: fast[name] - config.step_size * each for name, each in zip(adapting, found, strict=True)}
     return {name: value.detach() for name, value in fast.items()}
 
 
-@VARIANTS
-def test_a_head_is_fitted_as_a_loop_over_tasks_would(config: FineTuningConfig) -> None:
-    learner, episodes = FineTuning(Dense((2, 8, 8)), WAY, 7, config), points()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_head_is_fitted_as_a_loop_over_tasks_would(variant: type[FineTuning]) -> None:
+    learner, episodes = tuned(variant), points()
     params = wide(learner)
     state = learner.adapt(params, learner.initial(params, TASKS), episodes.support)
     logits = learner.query(params, state, episodes.query.inputs)[LOGITS]
-    assert ("body.0.weight" in state) is (config.adapts == "all")
+    assert ("backbone.0.weight" in state) is not bool(learner.adapts)
     for task in range(TASKS):
         fast = naive_tuned(learner, params, episodes.support, task)
-        wanted = head_of(config)(features_of(fast, episodes.query.inputs[task]), fast)
+        wanted = head_of(learner)(features_of(fast, episodes.query.inputs[task]), fast)
         torch.testing.assert_close(logits[task], wanted, rtol=1e-7, atol=1e-9)
     half = learner.adapt(params, learner.initial(params, TASKS), episodes.support, 1)
     same(learner.adapt(params, half, episodes.support, 2), state)
@@ -319,14 +333,14 @@ def test_the_start_of_a_head_and_its_first_step_by_hand() -> None:
     asked = torch.tensor([[[3.0, 4.0]]])
 
     def logits(config: FineTuningConfig) -> list[float]:
-        learner = FineTuning(Flat(), 3, 5, config)
+        learner = (CosineFineTuning if isinstance(config, CosineConfig) else FineTuning)(Flat(), 3, 5, config)
         params = learner.init(torch.Generator())
         state: State = learner.adapt(params, learner.initial(params, 1), support)
         return learner.query(params, state, asked)[LOGITS][0, 0].tolist()
 
     # Directions (1, 0) and (0, 1); away from (1, 2) / 3 for the class without a sample.
     wanted = [6.0, 8.0, -10 * (0.6 + 2 * 0.8) / 5**0.5]
-    assert logits(FineTuningConfig(head="cosine", steps=0, sharpness=10.0)) == pytest.approx(wanted, rel=1e-5)
+    assert logits(CosineConfig(steps=0, sharpness=10.0)) == pytest.approx(wanted, rel=1e-5)
     assert logits(FineTuningConfig(steps=0)) == [0, 0, 0]
     # Every probability is 1/3, so with a step of 9 weights and biases become 3 times the sum of (label - 1/3) (x, 1):
     # (6, -6, 0), (-3, 12, 3) and (-3, -6, -3) by class, for x summing up to (3, 6) and 3 samples.
@@ -337,9 +351,9 @@ def test_the_start_of_a_head_and_its_first_step_by_hand() -> None:
 
 def test_what_cannot_be_trained_or_fitted_is_refused() -> None:
     backbone, config, episodes = Dense((2, 8)), FineTuningConfig(), points()
-    for options in ({"head": "none"}, {"adapts": "body"}, {"steps": -1}, {"step_size": 0.0}, {"sharpness": 0.0}):
+    for options in ({"steps": -1}, {"step_size": 0.0}, {"sharpness": 0.0}):
         with pytest.raises(MetaRLError, match="out of range"):
-            FineTuningConfig(**options)  # type: ignore[arg-type]  # on purpose
+            CosineConfig(**options)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(MetaRLError, match="way=1, train_classes=7"):
         FineTuning(backbone, 1, 7, config)
     learner = FineTuning(backbone, 2, 4, config)
@@ -362,20 +376,20 @@ def made(name: str, n_classes: int) -> tuple[FewShotLearner, float, EpisodeSpec]
     """A small learner, its learning rate and its episodes."""
     backbone = Conv4(SHAPE, width=16)
     if name == "meta-lstm":
-        config = GradientConfig(steps=2, step_size=0.4, first_order=True)
-        return MetaLSTM(backbone, 5, config, hidden=4), 1e-2, EpisodeSpec(5, 1, 4)
-    head, adapts = name.split()
-    tuning = FineTuningConfig(head=head, adapts=adapts, steps=5)  # type: ignore[arg-type]  # of the names below
-    return FineTuning(backbone, 5, n_classes, tuning), 2e-2, EpisodeSpec(20, 1, 2)
+        config = MetaLSTMConfig(steps=2, step_size=0.4, update_width=4)
+        return MetaLSTM(backbone, 5, config), 1e-2, EpisodeSpec(5, 1, 4)
+    variant = {each.__name__: each for each in VARIANTS}[name]
+    tuning = variant.config_class(steps=5, step_size=0.03)
+    return variant(backbone, 5, n_classes, tuning), 2e-2, EpisodeSpec(20, 1, 2)
 
 
-NAMES = ["meta-lstm", "linear head", "linear all", "cosine head", "cosine all"]
+NAMES = ["meta-lstm", *(each.__name__ for each in VARIANTS)]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_learns(drawn: FewShotDataset, name: str, learns: Learns) -> None:
-    train, shape = drawn.part("train"), EpisodeSpec(5, 1, 5)
-    asked = drawn.part("test").draw(shape, 60, torch.Generator().manual_seed(0))
+    train, shape = drawn.split("train"), EpisodeSpec(5, 1, 5)
+    asked = drawn.split("test").draw(shape, 60, torch.Generator().manual_seed(0))
 
     def score(seed: int) -> dict[str, float]:
         random = torch.Generator().manual_seed(seed)
@@ -403,9 +417,9 @@ def test_it_learns(drawn: FewShotDataset, name: str, learns: Learns) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_predicts_from_the_support_alone(drawn: FewShotDataset, name: str) -> None:
     """Inductive: other queries beside it change nothing."""
-    learner, *_ = made(name, len(drawn.part("train")))
+    learner, *_ = made(name, len(drawn.split("train")))
     params = learner.init(torch.Generator().manual_seed(0))
-    asked = drawn.part("test").draw(EpisodeSpec(5, 1, 5), 4, torch.Generator().manual_seed(0))
+    asked = drawn.split("test").draw(EpisodeSpec(5, 1, 5), 4, torch.Generator().manual_seed(0))
     state = learner.adapt(params, learner.initial(params, 4), asked.support)
     together, alone = (learner.query(params, state, asked.query.inputs[:, :n])[LOGITS][:, :2] for n in (25, 2))
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)

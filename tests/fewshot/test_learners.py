@@ -14,20 +14,18 @@ from torch.nn import functional
 from metarl.adapt import gradient, inference
 from metarl.core.errors import MetaRLError
 from metarl.core.types import Params
-from metarl.fewshot.backbone import Dense
-from metarl.fewshot.config import LEARNERS
-from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, of_arrays
+from metarl.fewshot.backbone import Conv4, Dense
+from metarl.fewshot.data.dataset import DataSpec, FewShotDataset
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
+from metarl.fewshot.data.registry import equal_classes
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.base import LOGITS
 from metarl.fewshot.learners.full_context import FullContextEmbeddings
-from metarl.fewshot.learners.gradient import MAML, GradientConfig, Reptile
+from metarl.fewshot.learners.gradient import ANIL, FewShotMAML, FirstOrderMAML, GradientConfig, MetaSGD, Reptile
 from metarl.fewshot.learners.metric import Prototypical
 from metarl.fewshot.learners.pairs import Matching, Siamese
-from metarl.fewshot.learners.registry import make_learner
+from metarl.fewshot.learners.registry import learner_class, learner_names, preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.networks import Conv4
-from metarl.fewshot.presets import preset_config
 
 Learns = Callable[..., None]
 SHAPE = (28, 28)
@@ -35,7 +33,7 @@ KIND = DataSpec(SHAPE, 60)
 # One of each kind, in every run of the tests. Of fine-tuning and memories the tests of their own train one.
 FAST = ("prototypical", "siamese", "maml", "reptile")
 SLOW = pytest.mark.slow
-OF_CLASSES = [name for name in LEARNERS if name != "neural-process"]
+OF_CLASSES = [name for name in learner_names() if learner_class(name).of_classes]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def drawn() -> FewShotDataset:
     images = stroke_classes(90, 12)
     names = tuple(f"character {i}" for i in range(90))
     return FewShotDataset(
-        "drawn", {"train": of_arrays(images[:60], names[:60]), "test": of_arrays(images[60:], names[60:])}
+        "drawn", {"train": equal_classes(images[:60], names[:60]), "test": equal_classes(images[60:], names[60:])}
     )
 
 
@@ -114,7 +112,8 @@ def test_samples_without_labels_move_prototypes_by_their_probabilities_by_hand()
 
 
 def test_full_context_is_that_of_a_loop() -> None:
-    learner = FullContextEmbeddings(Flat(), 3, reads=2)
+    learner = FullContextEmbeddings(Flat(), 3)
+    learner.reads = 2
     random = torch.Generator().manual_seed(0)
     params = {
         name: value + 0.3 * torch.randn(value.shape, generator=random) for name, value in learner.init(random).items()
@@ -148,27 +147,29 @@ def test_full_context_is_that_of_a_loop() -> None:
     torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=2e-6)
 
 
-def naive_maml(learner: MAML, params: Params, episodes: Episodes, config: GradientConfig) -> tuple[Tensor, Params]:
+def naive_maml(learner: FewShotMAML, params: Params, episodes: Episodes) -> tuple[Tensor, Params]:
     """One task after the other, every step with autograd."""
-    backbone, total = learner.backbone, torch.zeros((), dtype=torch.float64)
+    backbone, config, total = learner.backbone, learner.config, torch.zeros((), dtype=torch.float64)
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
 
     def logits(fast: Params, images: Tensor) -> Tensor:
-        return functional.linear(backbone(fast, images[None], "body.")[0], fast["head.0.weight"], fast["head.0.bias"])
+        return functional.linear(
+            backbone(fast, images[None], "backbone.")[0], fast["head.0.weight"], fast["head.0.bias"]
+        )
 
     n = len(episodes.support.targets)
     for task in range(n):
         fast = {name: value for name, value in leaves.items() if not name.startswith("step_size.")}
-        adapting = [name for name in fast if config.adapts == "all" or name.startswith("head.")]
+        adapting = [name for name in fast if name.startswith(learner.adapts)]
         for step in range(config.steps):
             out = logits(fast, episodes.support.inputs[task])
             loss = functional.cross_entropy(out, episodes.support.targets[task])
-            found = torch.autograd.grad(loss, [fast[name] for name in adapting], create_graph=not config.first_order)
+            found = torch.autograd.grad(loss, [fast[name] for name in adapting], create_graph=not learner.first_order)
             for name, each in zip(adapting, found, strict=True):
-                size = leaves["step_size." + name][step] if config.learn_step_sizes else config.step_size
+                size = leaves["step_size." + name][step] if learner.learn_step_sizes else config.step_size
                 fast = {
                     **fast,
-                    name: fast[name] - size * each.detach() if config.first_order else fast[name] - size * each,
+                    name: fast[name] - size * each.detach() if learner.first_order else fast[name] - size * each,
                 }
         out = logits(fast, episodes.query.inputs[task])
         total = total + functional.cross_entropy(out, episodes.query.targets[task]) / n
@@ -176,29 +177,27 @@ def naive_maml(learner: MAML, params: Params, episodes: Episodes, config: Gradie
     return total.detach(), {name: value.grad for name, value in leaves.items() if value.grad is not None}
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        GradientConfig(steps=2, step_size=0.3),
-        GradientConfig(steps=2, first_order=True),
-        GradientConfig(steps=2, learn_step_sizes=True),
-        GradientConfig(steps=2, adapts="head"),
-        GradientConfig(steps=2, adapts="head", first_order=True),
-    ],
-)
+class FirstOrderANIL(ANIL):
+    """Two choices at once, which a class of one's own makes in a line."""
+
+    first_order = True
+
+
+@pytest.mark.parametrize("variant", [FewShotMAML, FirstOrderMAML, MetaSGD, ANIL, FirstOrderANIL])
 @pytest.mark.parametrize("strided", [True, False])
 def test_the_gradient_is_that_of_a_loop_over_tasks(
-    drawn: FewShotDataset, config: GradientConfig, strided: bool
+    drawn: FewShotDataset, variant: type[FewShotMAML], strided: bool
 ) -> None:
     random = torch.Generator().manual_seed(0)
-    learner = MAML(Conv4(SHAPE, width=4, blocks=2, strided=strided), 3, config)
+    config = GradientConfig(steps=2, step_size=0.3)
+    learner = variant(Conv4(SHAPE, width=4, blocks=2, strided=strided), 3, config)
     params = {
         name: value.double() + 0.1 * torch.rand(value.shape).double() for name, value in learner.init(random).items()
     }
-    parts = drawn.part("train").draw(EpisodeSpec(3, 2, 2), 4, random)
+    parts = drawn.split("train").draw(EpisodeSpec(3, 2, 2), 4, random)
     episodes = Episodes(*(Support(part.inputs.double(), part.targets) for part in parts[:2]))
     found, logged = learner.gradient(params, episodes, chunk=3)
-    loss, wanted = naive_maml(learner, params, episodes, config)
+    loss, wanted = naive_maml(learner, params, episodes)
     assert logged["loss"] == pytest.approx(float(loss))
     assert set(wanted) == {name for name, value in found.items() if value.abs().max() > 0}
     for name, value in wanted.items():
@@ -209,7 +208,7 @@ def test_reptile_goes_towards_where_the_steps_lead(drawn: FewShotDataset) -> Non
     random = torch.Generator().manual_seed(0)
     learner = Reptile(Conv4(SHAPE, width=4, blocks=2), 3, GradientConfig(steps=3, step_size=0.1))
     params = learner.init(random)
-    episodes = drawn.part("train").draw(EpisodeSpec(3, 2, 2), 4, random)
+    episodes = drawn.split("train").draw(EpisodeSpec(3, 2, 2), 4, random)
     found, _ = learner.gradient(params, episodes, chunk=3)
     state = learner.adapt(params, learner.initial(params, 4), episodes.support)
     for name, value in found.items():
@@ -232,9 +231,9 @@ def test_weights_of_each_task_are_as_many_networks(strided: bool) -> None:
 @pytest.mark.parametrize("name", ["prototypical", "relation", "matching", "siamese"])
 def test_classes_without_a_sample_are_no_choice(drawn: FewShotDataset, name: str) -> None:
     """Where the way varies a learner is made for the most; what a batch lacks must not take part."""
-    model = FewShot(replace(small(name), episode=EpisodeSpec(3, 1, 4, most_way=9)), drawn)
-    episodes = drawn.part("test").draw(EpisodeSpec(3, 2, 4, unlabelled=3), 2, torch.Generator().manual_seed(0))
-    some, most = (make_learner(model.config, model.kind, way) for way in (3, 9))
+    model = FewShot(name, drawn, replace(small(name), episode=EpisodeSpec(3, 1, 4, most_way=9)))
+    episodes = drawn.split("test").draw(EpisodeSpec(3, 2, 4, unlabelled=3), 2, torch.Generator().manual_seed(0))
+    some, most = (model.learner_for(way) for way in (3, 9))
     found = []
     for learner in (some, most):
         state = learner.adapt(model.params, learner.initial(model.params, 2), episodes.support)
@@ -254,13 +253,13 @@ def test_classes_without_a_sample_are_no_choice(drawn: FewShotDataset, name: str
 
 
 def test_episodes_of_varying_ways_and_shots_can_be_scored(drawn: FewShotDataset) -> None:
-    model = FewShot(small("prototypical"), drawn)
+    model = FewShot("prototypical", drawn, small("prototypical"))
     shape = EpisodeSpec(2, 1, 3, most_way=7, most_shot=3)
-    model.check(drawn.part("test"), shape)
-    found = model.score(drawn.part("test"), shape, 60).at()
+    model.check(drawn.split("test"), shape)
+    found = model.score(drawn.split("test"), shape, 60).at()
     assert found.shape == (60,)
     assert 0.15 < found.mean() < 1
-    assert model.cost(drawn.part("test"), shape).seconds > 0
+    assert model.cost(drawn.split("test"), shape).seconds > 0
 
 
 @pytest.mark.parametrize("strided", [True, False])
@@ -292,8 +291,8 @@ def test_a_network_is_its_blocks_written_out(strided: bool) -> None:
 @pytest.mark.parametrize("learner", OF_CLASSES)
 def test_a_query_is_predicted_from_the_support_alone(drawn: FewShotDataset, learner: str) -> None:
     """Inductive: other queries beside it change nothing."""
-    model = FewShot(small(learner), KIND)
-    images = drawn.part("test").samples[: 3 * 12].reshape(3, 12, *SHAPE).numpy()
+    model = FewShot(learner, KIND, small(learner))
+    images = drawn.split("test").samples[: 3 * 12].reshape(3, 12, *SHAPE).numpy()
     classifier = model.adapt(images[:, :2].reshape(-1, *SHAPE), np.repeat(["a", "b", "c"], 2))
     queries = images[:, 2:].reshape(-1, *SHAPE)
     together = classifier.predict_proba(queries)
@@ -309,8 +308,7 @@ def small(learner: str) -> Any:
     if learner == "maml":
         return replace(made, iterations=40, learning_rate=1e-2, tasks=4)
     if learner == "reptile":
-        gradient = replace(made.gradient, test_steps=5)
-        return replace(made, width=16, learning_rate=1e-2, tasks=2, gradient=gradient)
+        return replace(made, width=16, learning_rate=1e-2, tasks=2, test_steps=5)
     if learner in ("prototypical", "matching", "matching-fce", "relation", "siamese"):
         return replace(made, episode=EpisodeSpec(5, 1, 4))
     if learner.startswith("finetune"):
@@ -327,11 +325,11 @@ def fast_or_slow(*fast: str) -> pytest.MarkDecorator:
 @fast_or_slow(*FAST)
 def test_it_learns(drawn: FewShotDataset, learner: str, learns: Learns) -> None:
     def score(seed: int) -> dict[str, float]:
-        model, shape = FewShot(small(learner), KIND, seed=seed), EpisodeSpec(5, 1, 5)
-        before = model.evaluate(drawn.part("test"), shape, 40).mean()
+        model, shape = FewShot(learner, KIND, small(learner), seed=seed), EpisodeSpec(5, 1, 5)
+        before = model.evaluate(drawn.split("test"), shape, 40).mean()
         losses: list[float] = []
         model.fit(drawn, callback=lambda _, logged: losses.append(logged["loss"]))
-        after = model.evaluate(drawn.part("test"), shape, 40).mean()
+        after = model.evaluate(drawn.split("test"), shape, 40).mean()
         return {"after": after, "gain": after - before, "loss left": np.mean(losses[-10:]) / np.mean(losses[:10])}
 
     # Of 5 classes.
@@ -341,7 +339,7 @@ def test_it_learns(drawn: FewShotDataset, learner: str, learns: Learns) -> None:
 @fast_or_slow(*FAST, "mann", "finetune-cosine")
 def test_it_goes_on_where_it_stopped(drawn: FewShotDataset, learner: str, tmp_path: Path) -> None:
     config = replace(small(learner), iterations=4)
-    whole, half = (FewShot(config, KIND).fit(drawn, iterations=n) for n in (4, 2))
+    whole, half = (FewShot(learner, KIND, config).fit(drawn, iterations=n) for n in (4, 2))
     half.save(tmp_path / "half.safetensors")
     resumed = FewShot.load(tmp_path / "half.safetensors").fit(drawn)
     assert resumed.iteration == whole.iteration
@@ -359,14 +357,14 @@ def test_the_mechanism_is_the_cores(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the core's mechanism")
 
-    model = FewShot(small(learner), KIND)
+    model = FewShot(learner, KIND, small(learner))
     monkeypatch.setattr(module, name, broken)
     with pytest.raises(RuntimeError, match="the core's mechanism"):
         model.fit(drawn, iterations=1)
 
 
 def test_numbers_can_be_predicted_too() -> None:
-    learner = MAML(Dense((1, 20, 20)), 1, GradientConfig(steps=3, step_size=0.05), regression=True)
+    learner = FewShotMAML(Dense((1, 20, 20)), 1, GradientConfig(steps=3, step_size=0.05), regression=True)
     params = learner.init(torch.Generator().manual_seed(0))
     x = torch.linspace(-1, 1, 10)[None, :, None]
     state = learner.adapt(params, learner.initial(params, 1), Support(x, 2 * x), 200)

@@ -10,13 +10,14 @@ import torch
 
 from metarl.adapt.inference import TOTAL
 from metarl.core.errors import MetaRLError
-from metarl.fewshot.data.dataset import DataSpec, make_dataset
+from metarl.fewshot.data.dataset import DataSpec
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.functions import GaussianProcesses, Sinusoids
-from metarl.fewshot.learners.base import VALUE
-from metarl.fewshot.learners.neural_process import SCALE, NeuralProcess
+from metarl.fewshot.data.registry import make_dataset
+from metarl.fewshot.learners.base import SCALE, VALUE
+from metarl.fewshot.learners.neural_process import NeuralProcess
+from metarl.fewshot.learners.registry import preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import preset_config
 
 Learns = Callable[..., None]
 
@@ -65,7 +66,7 @@ def test_functions_are_the_seeds_and_have_no_classes() -> None:
         for wrong in (EpisodeSpec(2, 5, 5), EpisodeSpec(1, 5, 5, unlabelled=1)):
             with pytest.raises(MetaRLError, match="a function has no classes"):
                 dataset.draw(wrong, 1, generator())
-    assert make_dataset("sinusoid").kind == DataSpec((1,), outputs=1)
+    assert make_dataset("sinusoid").spec == DataSpec((1,), outputs=1)
 
 
 def test_a_neural_process_averages_points_and_forgets_their_order() -> None:
@@ -100,9 +101,9 @@ def test_a_neural_process_learns_and_knows_how_sure_it_is(learns: Learns) -> Non
     x = np.linspace(-1, -0.5, 10)
 
     def score(seed: int) -> dict[str, float]:
-        model = FewShot(config, dataset, seed=seed)
-        before = model.evaluate(dataset.part("test"), shape, 100).mean()
-        after = model.fit(dataset).evaluate(dataset.part("test"), shape, 100).mean()
+        model = FewShot("neural-process", dataset, config, seed=seed)
+        before = model.evaluate(dataset.split("test"), shape, 100).mean()
+        after = model.fit(dataset).evaluate(dataset.split("test"), shape, 100).mean()
         near, far = model.adapt(x[:, None], np.sin(x)).predict_std([[-0.75], [4.5]])[:, 0]
         return {"share of the error left": after / before, "surer near the support": far / near}
 
@@ -111,15 +112,18 @@ def test_a_neural_process_learns_and_knows_how_sure_it_is(learns: Learns) -> Non
 
 def test_a_model_of_functions_adapts_to_ones_own() -> None:
     dataset = make_dataset("sinusoid")
-    model, x = FewShot(replace(preset_config("neural-process"), width=64), dataset), np.linspace(-1, -0.5, 10)
+    model, x = (
+        FewShot("neural-process", dataset, replace(preset_config("neural-process"), width=64)),
+        np.linspace(-1, -0.5, 10),
+    )
     assert model.adapt(x[:, None], np.sin(x)).predict([[-0.75], [4.5]]).shape == (2, 1)
     with pytest.raises(MetaRLError, match="10 samples and labels of shape"):
         model.adapt(x[:, None], x[:5])
     with pytest.raises(MetaRLError, match="The targets hold NaN"):
         model.adapt(x[:, None], x * np.nan)
-    maml = FewShot(preset_config("maml", "sinusoid"), dataset)
+    maml = FewShot("maml", dataset, preset_config("maml", "sinusoid"))
     assert maml.adapt(x[:, None], 3 * np.sin(x)).predict([[0.0]]).shape == (1, 1)
-    with pytest.raises(MetaRLError, match="MAML states no uncertainty"):
+    with pytest.raises(MetaRLError, match="maml states no uncertainty"):
         maml.adapt(x[:, None], x).predict_std(x[:, None])
 
 
@@ -128,8 +132,8 @@ def test_maml_learns_to_adapt_to_functions(learns: Learns) -> None:
     config = replace(preset_config("maml", "sinusoid"), learning_rate=6e-3)
 
     def score(seed: int) -> dict[str, float]:
-        model = FewShot(config, dataset, seed=seed).fit(dataset, iterations=250)
-        scores = model.score(dataset.part("test"), EpisodeSpec(1, 10, 50), 100)
+        model = FewShot("maml", dataset, config, seed=seed).fit(dataset, iterations=250)
+        scores = model.score(dataset.split("test"), EpisodeSpec(1, 10, 50), 100)
         assert scores.measure == "mse"
         with pytest.raises(MetaRLError, match="There is no step 11"):
             scores.at(11)

@@ -19,17 +19,20 @@ from metarl.agents.pearl import PEARL
 from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
 from metarl.algorithm.algorithm import Algorithm
+from metarl.core import random
 from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
-from metarl.evaluate.driver import adaptation_curve
+from metarl.evaluation.driver import adaptation_curve
 from metarl.family.registry import family_class
-from metarl.fewshot.data.dataset import Source, make_source
-from metarl.fewshot.data.episodes import Shape
+from metarl.fewshot.data.dataset import FewShotDataset
+from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.data.registry import make_dataset
+from metarl.fewshot.learners.registry import learner_class, learner_names, preset_config
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.presets import PRESETS, preset_config
-from metarl.rollout import random, recording
+from metarl.rollout import recording
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 
 OURS = [name for name in FAMILIES if issubclass(family_class(name), TorchFamily)]
@@ -45,9 +48,9 @@ AGENTS: dict[str, tuple[type[Algorithm], tuple[str, str], dict[str, Any]]] = {
     "finetune": (FineTune, POINT, {"tasks": 4, "episodes": 3, "hidden": (8,)}),
     "rl2-gru": (RL2, GRID, _SMALL),
     "rl2-lstm": (RL2, CART, {**_SMALL, "memory": "lstm", "normalise_observations": True}),
-    "rl2-transformer": (RL2, GRID, {**_SMALL, "memory": "transformer", "layers": 1}),
+    "rl2-transformer": (RL2, GRID, {**_SMALL, "memory": "transformer", "memory_options": ("layers=1",)}),
     "rl2-external": (RL2, GRID, {**_SMALL, "memory": "external", "width": 16}),
-    "rl2-snail": (RL2, GRID, {**_SMALL, "memory": "snail", "layers": 1}),
+    "rl2-snail": (RL2, GRID, {**_SMALL, "memory": "snail", "memory_options": ("layers=1",)}),
     "varibad": (VariBAD, GRID, _SMALL),
     "pearl": (PEARL, POINT, _PEARL),
     "pearl-transitions": (PEARL, SEMICIRCLE, {**_PEARL, "context": "transitions", "value_network": True}),
@@ -91,7 +94,9 @@ def exact() -> Iterator[None]:
 @pytest.mark.parametrize("compile", [False, True], ids=["piecewise", "captured"])
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_a_rollout_is_that_of_the_cpu(name: str, variant: str, compile: bool, cuda: str) -> None:
-    there, here = (play(name, variant, device, episodes=2, compile=compile)[0] for device in (cuda, "cpu"))
+    there, here = (
+        play(name, variant, device, episodes=2, context=RolloutContext(compile))[0] for device in (cuda, "cpu")
+    )
     assert there.reward.device.type == torch.device(cuda).type
     assert torch.equal(there.lengths.cpu(), here.lengths)
     for field in ("observation", "action", "reward", "final_observation"):
@@ -136,22 +141,22 @@ def test_an_evaluation_is_that_of_the_cpu(name: str, cuda: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def strokes() -> Source:
-    return make_source("strokes")
+def strokes() -> FewShotDataset:
+    return make_dataset("strokes")
 
 
-OF_CLASSES = pytest.mark.parametrize("name", [name for name in PRESETS if preset_config(name).episode.way > 1])
+OF_CLASSES = pytest.mark.parametrize("name", [name for name in learner_names() if learner_class(name).of_classes])
 
 
 @OF_CLASSES
 @pytest.mark.usefixtures("exact")
-def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: Source, cuda: str) -> None:
+def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: FewShotDataset, cuda: str) -> None:
     config = replace(preset_config(name), tasks=2, width=8)
     found = []
     for device in (cuda, "cpu"):
-        model = FewShot(config, strokes, device=device)
+        model = FewShot(name, strokes, config, device=device)
         random = torch.Generator().manual_seed(0)
-        episodes = strokes.part("train").to(device).draw(config.episode, config.tasks, random)
+        episodes = strokes.split("train").to(device).draw(config.episode, config.tasks, random)
         found.append(model.learner.gradient(model.params, episodes))
     (there, logged), (here, expected) = found
     assert logged == pytest.approx(expected, rel=1e-3, abs=1e-4)
@@ -165,32 +170,32 @@ def test_a_few_shot_gradient_is_that_of_the_cpu(name: str, strokes: Source, cuda
 @OF_CLASSES
 @pytest.mark.usefixtures("exact")
 def test_a_few_shot_learner_is_trained_scored_and_kept_on_the_gpu(
-    name: str, strokes: Source, cuda: str, tmp_path: Path
+    name: str, strokes: FewShotDataset, cuda: str, tmp_path: Path
 ) -> None:
     config = replace(preset_config(name), tasks=2, width=8, iterations=3)
-    model = FewShot(config, strokes, device=cuda).fit(strokes, iterations=2)
+    model = FewShot(name, strokes, config, device=cuda).fit(strokes, iterations=2)
     model.save(tmp_path / "model")
-    shape = Shape(5, 1, 5)
+    shape = EpisodeSpec(5, 1, 5)
     scores = [
-        FewShot.load(tmp_path / "model", device).score(strokes.part("test"), shape, 20).at().mean()
+        FewShot.load(tmp_path / "model", device).score(strokes.split("test"), shape, 20).at().mean()
         for device in (cuda, "cpu")
     ]
     assert abs(scores[0] - scores[1]) < 0.03  # of 500 queries; near a border rounding decides
-    assert model.cost(strokes.part("test"), shape).bytes > 0
+    assert model.cost(strokes.split("test"), shape).bytes > 0
     loaded = FewShot.load(tmp_path / "model", cuda)
     for each in (model, loaded):
         each.fit(strokes, iterations=1)
     close(loaded.params, {key: value.cpu() for key, value in model.params.items()}, 1e-3)
-    images = strokes.part("test").samples[:4].numpy()
+    images = strokes.split("test").samples[:4].numpy()
     assert set(loaded.adapt(images, ["a", "a", "b", "b"]).predict(images)) <= {"a", "b"}
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if "sinusoid" in PRESETS[name] or name == "neural-process"])
+@pytest.mark.parametrize("name", ["maml", "meta-sgd", "neural-process"])
 def test_regression_is_that_of_the_cpu(name: str, cuda: str) -> None:
-    sinusoid = make_source("sinusoid")
-    config = preset_config(name, "sinusoid" if "sinusoid" in PRESETS[name] else "default")
+    sinusoid = make_dataset("sinusoid")
+    config = preset_config(name, "sinusoid" if "sinusoid" in learner_class(name).presets else "default")
     config = replace(config, tasks=2, iterations=2)
-    there, here = (FewShot(config, sinusoid, device=device).fit(sinusoid) for device in (cuda, "cpu"))
+    there, here = (FewShot(name, sinusoid, config, device=device).fit(sinusoid) for device in (cuda, "cpu"))
     close(there.params, here.params, 1e-3)
 
 
@@ -202,8 +207,10 @@ def test_no_rollout_waits_for_the_gpu(name: str, compile: bool, cuda: str, monke
     batch = agent.family.batch(tasks, stream_keys(6 * agent.n_envs, 0, "test"), cuda)
     state = agent.learner.initial(agent.params, 6)
 
+    context = RolloutContext(compile)
+
     def go(episode: int) -> Trajectory:
-        options: dict[str, Any] = {"n_envs": agent.n_envs, "episodes": 2, "first_episode": episode, "compile": compile}
+        options: dict[str, Any] = {"n_envs": agent.n_envs, "episodes": 2, "first_episode": episode, "context": context}
         return rollout(agent.learner, agent.params, state, batch, **options)[0]
 
     go(0)  # makes what is kept: the limits of the action space, a captured step

@@ -1,5 +1,6 @@
 """The script that measures on a GPU, with rows that need none: processes, records, and the table made of them."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -108,8 +109,6 @@ def test_the_rows_fit_their_time_and_their_files(gpu: Any) -> None:
     assert [row.name for row in rows] == ["tests", "point", "trpo", "gridnavi", "bandit", "fewshot", "jax"]
     assert len(rows) + 1 <= 8  # a file each, and the log
     assert len(rows) * gpu.plan._LOGGED <= gpu.record.MOST_BYTES
-    import importlib
-
     for row in rows:
         module, _, function = row.function.partition(":")
         assert callable(getattr(importlib.import_module(module), function))
@@ -170,7 +169,6 @@ def test_gpu_tests_run_in_their_order_and_only_until_they_pass(
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu: needs one\n")
     (tests / "test_damaged.py").write_text("import nowhere  # cuda\n")
     monkeypatch.setattr(gpu.agreement, "_ROOT", tmp_path)
-    monkeypatch.setattr(gpu.agreement, "prepare_process", lambda _: None)
     job = gpu.record.Job("cpu", 1.0, 600.0, time.monotonic())
     record = gpu.record.Record(tmp_path / "tests.json")
     gpu.agreement.measure(job, record)
@@ -206,7 +204,7 @@ def record_of(**more: Any) -> dict[str, Any]:
     return {
         "row": "point",
         "title": "Point",
-        "asked": "100 million",
+        "target": "100 million",
         "state": "done",
         "scale": 1.0,
         "started": "2026-01-02 03:04:05",
@@ -225,7 +223,7 @@ def test_what_was_brought_back_is_published(gpu: Any, tmp_path: Path) -> None:
         gpu.table.publish(folder, page)
     (folder / "point.json").write_text(json.dumps(record_of()))
     (folder / "bandit.json").write_text(
-        json.dumps(record_of(title="Bandit", asked="", numbers=[], missing={}, state="failed", why="full"))
+        json.dumps(record_of(title="Bandit", target="", numbers=[], missing={}, state="failed", why="full"))
     )
     assert gpu.table.publish(folder, page)
     text = page.read_text()
@@ -233,7 +231,7 @@ def test_what_was_brought_back_is_published(gpu: Any, tmp_path: Path) -> None:
     assert text.endswith("after\n")
     assert "Measured on A GPU (torch 2.11.0), 2026-01-02 03:04:05." in text
     assert (
-        "| Point (asked: 100 million) | 65,536 environments, captured | 123.4 million steps/s | 9% \\| roof |" in text
+        "| Point (target: 100 million) | 65,536 environments, captured | 123.4 million steps/s | 9% \\| roof |" in text
     )
     assert "|  | both | not measured | no compiler |" in text
     assert "| Bandit | the row itself | failed | full |" in text
@@ -255,7 +253,7 @@ def test_the_bandit_is_compared_with_its_peer(gpu: Any) -> None:
         number = {"name": "steps a second", "value": value, "unit": "steps/s", "note": ""}
         return record_of(row=row, title=row, numbers=[number])
 
-    assert "1.50 × its steps/s | asked: 1.0" in gpu.table.table([rate("bandit", 3e5), rate("jax", 2e5)])
+    assert "1.50 × its steps/s | target: 1.0" in gpu.table.table([rate("bandit", 3e5), rate("jax", 2e5)])
     assert "its steps/s" not in gpu.table.table([rate("bandit", 3e5)])
 
 
@@ -292,27 +290,3 @@ def test_what_is_carried(gpu: Any, root: Path) -> None:
         command = ["bash", str(root / "scripts" / "gpu_prepare.sh"), word]
         said = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (said.returncode, said.stderr) == (2, expected)
-
-
-def test_a_captured_step_is_fewer_than_40_kernels(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(root / "scripts"))
-    from bench.kernels import kernels_of_a_step
-
-    found = kernels_of_a_step()
-    assert found.inside["baddbmm"] == 3  # the layers: it is the policy's step that was counted
-    # Position, observation and noise come, five tensors go, and the flags of who has ended are joined.
-    assert found.around == {"_foreach_copy_": 3, "clone": 5, "bitwise_or": 2}
-    assert found.total < 40, found
-
-
-def test_the_roofline_of_point_navigation(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(root / "scripts"))
-    from bench.roofline import Roofline, policy_and_physics
-
-    # 2·64 + 64, 64·64 + 64, 64·2 + 2 and 2 are 4484 numbers a task; 12 an environment, and two flags of a byte.
-    work = policy_and_physics(environments=40, tasks=2)
-    assert work.bytes == 4 * (2 * 4484 + 40 * 12) + 40 * 2
-    assert work.flops == 40 * 2 * (2 * 64 + 64 * 64 + 64 * 2)
-    roof = Roofline(bandwidth=1e3, flops=1e9)
-    assert roof.seconds(work) == pytest.approx(work.bytes / 1e3)
-    assert Roofline(bandwidth=1e12, flops=1e3).seconds(work) == pytest.approx(work.flops / 1e3)

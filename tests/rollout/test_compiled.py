@@ -1,8 +1,9 @@
 """Steps that are compiled or captured give the numbers of others; a fake stands in for the GPU's capture."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,24 +15,16 @@ from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError
-from metarl.core.normalisation import initial_moments, with_data
+from metarl.core.normalisation import Standardiser
 from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.rollout import compiled
-from metarl.rollout.compiled import FellBack, Graph, Way, compile_rollouts, compiled_step, faster, way_to_compile
+from metarl.rollout.compiled import FellBack, Graph, Way, faster, way_to_compile
+from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 
 Tensors = dict[str, Tensor]
 N = 6
-
-
-@pytest.fixture(autouse=True)
-def _forgotten() -> Iterator[None]:
-    """Nothing compiled before or after, and by default nothing is compiled."""
-    compiled_step.cache_clear()
-    yield
-    compiled_step.cache_clear()
-    compile_rollouts(False)
 
 
 def replayed(function: Callable[[Tensors], Tensors], static: Tensors) -> tuple[Callable[[], None], Tensors]:
@@ -70,7 +63,9 @@ def agent(name: str) -> Algorithm:
     return RL2("metarl/CartPole-v0", config, variant="reversed")
 
 
-def play(made: Algorithm, compile: bool | Way | None, episode: int = 0, horizon: int = 5) -> tuple[Trajectory, Tensors]:
+def play(
+    made: Algorithm, context: RolloutContext | bool | Way, episode: int = 0, horizon: int = 5
+) -> tuple[Trajectory, Tensors]:
     vars(made.family)["horizon"] = horizon
     tasks = made.family.tasks.sample(stream_keys(N // made.n_envs, 0, "task")).repeat(made.n_envs)
     batch = made.family.batch(tasks, stream_keys(N, 0, "test"))
@@ -83,7 +78,7 @@ def play(made: Algorithm, compile: bool | Way | None, episode: int = 0, horizon:
         n_envs=made.n_envs,
         episodes=2,
         first_episode=episode,
-        compile=compile,
+        context=context if isinstance(context, RolloutContext) else RolloutContext(context),
     )
 
 
@@ -102,8 +97,9 @@ def same(one: tuple[Trajectory, Tensors], other: tuple[Trajectory, Tensors]) -> 
 @pytest.mark.parametrize("name", ["maml", "rl2", "varibad"])
 def test_a_captured_rollout_is_the_rollout(name: str) -> None:
     made = agent(name)
-    same(play(made, True), play(made, False))
-    same(play(made, True, episode=2), play(made, False, episode=2))
+    context = RolloutContext(True)
+    same(play(made, context), play(made, False))
+    same(play(made, context, episode=2), play(made, False, episode=2))
 
 
 def test_a_step_is_one_graph_to_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,17 +110,21 @@ def test_a_step_is_one_graph_to_the_compiler(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("graph")
-def test_new_parameters_and_new_moments_reach_a_captured_step() -> None:
-    made = agent("rl2")
-    before = play(made, True)[0]
+def test_new_parameters_and_new_statistics_reach_a_captured_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    captures: list[Tensors] = []
+    capture = Graph.capture
+    monkeypatch.setattr(Graph, "capture", staticmethod(lambda f, static: captures.append(static) or capture(f, static)))
+    made, context = agent("rl2"), RolloutContext(True)
+    before = play(made, context)[0]
     data = 3 + 2 * torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
-    made.params = with_data(made.params, "observation", data, torch.ones(50, dtype=torch.bool))
+    observations = Standardiser("observation", (4,))
+    made.params = observations.update(made.params, data, torch.ones(50, dtype=torch.bool))
     made.params["actor.0.weight"].mul_(3)  # in its place
-    after = play(made, True)
+    after = play(made, context)
     same(after, play(made, False))
     assert not torch.allclose(after[0].record["features"], before.record["features"])
-    assert initial_moments("observation", (4,)).keys() <= made.params.keys()
-    assert compiled_step.cache_info().misses == 1
+    assert observations.init().keys() <= made.params.keys()
+    assert len(captures) == 1
 
 
 @pytest.mark.usefixtures("graph")
@@ -139,30 +139,33 @@ def test_episodes_that_end_early_leave_a_memory_as_it_was() -> None:
     same(one, other)
 
 
-def test_the_default_is_as_the_process_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_keeps_its_compiled_steps_few_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     monkeypatch.setattr(compiled, "_inductor", lambda function: calls.append(1) or function)
-    made = agent("maml")
-    play(made, None)
+    options = {"tasks": 2, "episodes": 2, "hidden": (8,), "epochs": 1}
+    make = partial(MAML, "metarl/PointNavigation-v0", replace(MAML.config_class(), **options))
+    make().train_iteration()
     assert not calls
-    compile_rollouts(True)
-    play(made, False)
-    assert not calls
-    play(made, None)
-    play(made, None)
-    assert calls == [1]  # made once, for both
+    made = make(compile=True)
+    made.train_iteration()
+    assert calls == [1]  # made once, for all of its rollouts
+    for episodes in range(1, 10):
+        context = made.rollouts
+        batch = made.family.batch(made.family.splits.test[:episodes], stream_keys(episodes, 0))
+        context.compiled_step(made.learner, batch, (episodes, 1), True, "compiled")
+    assert len(context._steps) == 8
 
 
 def test_what_cannot_be_compiled_runs_as_it_is_with_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "_inductor", broken(RuntimeError("no compiler\nand more")))
-    made = agent("maml")
+    made, context = agent("maml"), RolloutContext(True)
     with pytest.warns(FellBack, match=r"could not be compiled and runs as it is \(RuntimeError: no compiler\)") as said:
-        one = play(made, True)
+        one = play(made, context)
     assert len(said) == 1
     same(one, play(made, False))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        same(play(made, True), one)
+        same(play(made, context), one)
 
 
 def test_running_out_of_memory_is_no_reason_to_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,15 +19,16 @@ from metarl.agents.pearl import PEARL
 from metarl.agents.rl2 import RL2
 from metarl.agents.varibad import VariBAD
 from metarl.algorithm.algorithm import Algorithm
+from metarl.core import random
 from metarl.core.actions import ActionMap
 from metarl.core.random import Domain, stream_keys, uniforms
 from metarl.core.trajectory import Trajectory
 from metarl.envs import FAMILIES
 from metarl.envs.engine.torch import TorchFamily
 from metarl.family.registry import family_class
-from metarl.rollout import random, recording
+from metarl.rollout import recording
 from metarl.rollout.recording import Recording
-from metarl.rollout.rollout import rollout, to_env
+from metarl.rollout.rollout import rollout
 
 HORIZON, TASKS, LANES = 2, 4, 2
 # What makes the host wait: a number read, or as many results as there are true elements.
@@ -42,9 +43,12 @@ AGENTS: dict[str, tuple[type[Algorithm], dict[str, Any]]] = {
     "finetune": (FineTune, {"tasks": TASKS, "episodes": LANES, "hidden": (8,)}),
     "rl2-gru": (RL2, {"tasks": TASKS, "minibatches": 1, "width": 8}),
     "rl2-lstm": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "lstm", "normalise_observations": True}),
-    "rl2-transformer": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "transformer", "layers": 1}),
+    "rl2-transformer": (
+        RL2,
+        {"tasks": TASKS, "minibatches": 1, "memory": "transformer"},
+    ),
     "rl2-external": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "external"}),
-    "rl2-snail": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "snail", "layers": 1}),
+    "rl2-snail": (RL2, {"tasks": TASKS, "minibatches": 1, "memory": "snail"}),
     "varibad": (VariBAD, {"tasks": TASKS, "minibatches": 1, "width": 8}),
     "pearl-product": (PEARL, {"tasks": TASKS}),
     "pearl-attention": (PEARL, {"tasks": TASKS, "pooling": "attention"}),
@@ -111,7 +115,7 @@ def action_map(space: gymnasium.Space[Any], device: torch.device, dtype: torch.d
 def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Algorithm], list[int]]:
     """Two episodes of an agent on the meta device; returns how many numbers were read at the end of them."""
     monkeypatch.setattr("metarl.envs.engine.torch.check_device", torch.device)
-    monkeypatch.setattr("metarl.rollout.rollout.ActionMap", action_map)
+    monkeypatch.setattr("metarl.rollout.context.ActionMap", action_map)
     # Ten rounds of operations that are slow on this device; they have a test of their own.
     numbers = "metarl.core.random.philox"
     drawn = random.philox
@@ -133,10 +137,12 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Algorithm], list[int]]:
         n = TASKS * agent.n_envs
         tasks = agent.family.tasks.sample(stream_keys(TASKS, 0, "task")).repeat(agent.n_envs)
         batch = agent.family.batch(tasks, stream_keys(n, 0, "test"), "meta")
-        to_env(batch.action_space, batch.device)  # kept from now on
+        agent.rollouts.to_env(batch.action_space, batch.device)  # kept from now on
         state = agent.learner.initial(agent.params, TASKS)
         with Watched():
-            trajectory, _ = rollout(agent.learner, agent.params, state, batch, n_envs=agent.n_envs, episodes=2)
+            trajectory, _ = rollout(
+                agent.learner, agent.params, state, batch, n_envs=agent.n_envs, episodes=2, context=agent.rollouts
+            )
         assert trajectory.reward.shape == (TASKS, agent.n_envs, 2, HORIZON)
         assert trajectory.reward.device.type == trajectory.action.device.type == "meta"
         return reads

@@ -175,7 +175,7 @@ def test_joining_tasks_is_the_inverse_of_taking_some() -> None:
 
 def test_joining_along_another_axis_is_refused() -> None:
     with pytest.raises(MetaRLError, match="'task' or 'episode', not 'env'"):
-        Trajectory.concatenate([trajectory()] * 2, axis="lane")
+        Trajectory.concatenate([trajectory()] * 2, axis="env")
 
 
 def test_a_trajectory_may_lack_records_and_extras() -> None:

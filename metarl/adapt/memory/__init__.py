@@ -1,1 +1,1 @@
-"""Memories that adapt from one step of a trial to the next, one a file."""
+"""Memories, each in a file of its own; ``metarl.adapt.memory.registry`` names them."""

@@ -1,53 +1,82 @@
-"""Adaptation by memory: a recurrent network takes in one transition after the other, and its state is what it knows.
+"""Adaptation by memory: a network takes in one input after the other, and its state is what it knows.
 
-Duan et al. 2016, "RL²", section 2. All networks have one interface; ``memories.py`` names them. Parameters and states
-are flat dicts whose names begin with ``memory.``, and the first axis of a state is the task.
+Duan et al. 2016, "RL²", section 2. All memories have one interface. Parameters and states are flat dicts whose names
+begin with ``memory.``, and the first axis of a state is the task.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from metarl.adapt.memory.gru import gru_sequence
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, shown
 from metarl.core.learner import keep_where
 from metarl.core.types import Params, State
 
 PREFIX = "memory."
-HIDDEN, CELL = PREFIX + "hidden", PREFIX + "cell"
-_W_X, _W_H, _B_X, _B_H = (PREFIX + name for name in ("w_x", "w_h", "b_x", "b_h"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """The config of a memory that has nothing to configure beyond its width."""
 
 
 class Memory(ABC):
-    """A network over the inputs of a trial: ``n_inputs`` numbers in, ``width`` numbers out."""
+    """A network over the inputs of a trial.
 
-    def __init__(self, n_inputs: int, width: int) -> None:
-        if n_inputs < 1 or width < 1:
-            raise MetaRLError(f"{type(self).__name__}(n_inputs={n_inputs}, width={width}): both must be at least 1.")
-        self.n_inputs, self.width = n_inputs, width
+    A subclass defines ``init``, ``initial``, ``step`` and ``read``, and ``sequence`` where it has a faster way than one
+    step after the other; ``@register_memory("name")`` names it. Its options are fields of ``config_class``, a frozen
+    dataclass with defaults.
+
+    Args:
+        n_inputs: numbers in an input.
+        width: numbers that are read.
+        capacity: inputs of the longest trial; memories that look back hold so many.
+        config: of ``config_class``; its defaults unless given.
+    """
+
+    config_class: ClassVar[type] = NoOptions
+
+    def __init__(self, n_inputs: int, width: int, capacity: int = 1, config: Any = None) -> None:
+        if min(n_inputs, width, capacity) < 1:
+            raise MetaRLError(
+                f"{type(self).__name__}(n_inputs={n_inputs}, width={width}, capacity={capacity}): each must be at "
+                "least 1."
+            )
+        if config is not None and not isinstance(config, self.config_class):
+            raise MetaRLError(f"{type(self).__name__}(config={shown(config)}): give a {self.config_class.__name__}.")
+        self.n_inputs, self.width, self.capacity = n_inputs, width, capacity
+        self.config: Any = self.config_class() if config is None else config
 
     @abstractmethod
     def init(self, generator: torch.Generator) -> Params:
-        """Parameters before training."""
+        """Return parameters before training."""
 
     @abstractmethod
     def initial(self, params: Params, n_tasks: int) -> State:
-        """The state before any input."""
+        """Return the state before any input."""
 
     @abstractmethod
     def step(self, params: Params, state: State, x: Tensor) -> State:
-        """The state after one more input ``(task, n_inputs)`` of every row."""
+        """Return the state after one more input ``(task, n_inputs)`` of every row."""
 
     @abstractmethod
     def read(self, params: Params, state: State) -> Tensor:
-        """What a state says, ``(task, width)``."""
+        """Return the numbers ``(task, width)`` that a state says."""
 
     def sequence(self, params: Params, state: State, x: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
-        """What is read after every input ``(task, step, n_inputs)``, and the state after each row's last one.
+        """Return what is read after every input, and the state after each row's last one.
 
-        Rows have ``lengths`` ``(task,)`` inputs, finite padding behind them; what is read there means nothing. This
-        default is the fold of ``step``.
+        This default is the fold of ``step``.
+
+        Args:
+            x: inputs ``(task, step, n_inputs)``, finite in the padding too.
+            lengths: inputs of each row ``(task,)``; what is read behind them means nothing.
+
+        Returns:
+            ``(task, step, width)``, and the state.
         """
         outputs = []
         for t in range(x.shape[1]):
@@ -56,10 +85,15 @@ class Memory(ABC):
         return torch.stack(outputs, 1), state
 
     def replay(self, params: Params, state: State, x: Tensor, valid: Tensor) -> tuple[Tensor, State]:
-        """What is read before every input ``(task, step, n_inputs)``, and the state at the end; differentiable.
+        """Return what is read before every input, and the state at the end; differentiable.
 
-        Inputs that are not ``valid`` ``(task, step)`` are left out, wherever they are: between the episodes of a trial
-        there is padding. What is read before them is what was read last.
+        Args:
+            x: inputs ``(task, step, n_inputs)``.
+            valid: ``(task, step)`` bool. Other inputs are left out, wherever they are: between the episodes of a trial
+                there is padding. What is read before them is what was read last.
+
+        Returns:
+            ``(task, step, width)``, and the state.
         """
         first = self.read(params, state)[:, None]
         count = valid.sum(1)
@@ -79,59 +113,3 @@ class Memory(ABC):
             return before[:, :-1], state
         seen = valid.cumsum(1) - valid.long()  # inputs before this one
         return before.gather(1, seen[..., None].expand(-1, -1, self.width)), state
-
-
-class GRU(Memory):
-    """A gated recurrent unit (Cho et al. 2014)."""
-
-    gates = 3
-
-    def init(self, generator: torch.Generator) -> Params:
-        """Orthogonal weights, gate by gate, and zero biases."""
-
-        def stacked(n_in: int) -> Tensor:
-            parts = [torch.empty(self.width, n_in) for _ in range(self.gates)]
-            return torch.cat([nn.init.orthogonal_(part, generator=generator) for part in parts])
-
-        zeros = torch.zeros(self.gates * self.width)
-        return {_W_X: stacked(self.n_inputs), _W_H: stacked(self.width), _B_X: zeros, _B_H: zeros.clone()}
-
-    def initial(self, params: Params, n_tasks: int) -> State:
-        return {HIDDEN: params[_W_H].new_zeros(n_tasks, self.width)}
-
-    def step(self, params: Params, state: State, x: Tensor) -> State:
-        return {HIDDEN: torch.gru_cell(x, state[HIDDEN], *self._weights(params))}
-
-    def read(self, params: Params, state: State) -> Tensor:
-        return state[HIDDEN]
-
-    def sequence(self, params: Params, state: State, x: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
-        after = gru_sequence(x.transpose(0, 1), state[HIDDEN], *self._weights(params)).transpose(0, 1)
-        last = after[torch.arange(len(after), device=after.device), (lengths - 1).clamp(min=0)]
-        return after, {HIDDEN: torch.where((lengths > 0)[:, None], last, state[HIDDEN])}
-
-    @staticmethod
-    def _weights(params: Params) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return params[_W_X], params[_W_H], params[_B_X], params[_B_H]
-
-
-class LSTM(GRU):
-    """A long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000 for the forget gate)."""
-
-    gates = 4
-
-    def init(self, generator: torch.Generator) -> Params:
-        params = super().init(generator)
-        params[_B_X][self.width : 2 * self.width] = 1.0  # remember at first (Jozefowicz et al. 2015)
-        return params
-
-    def initial(self, params: Params, n_tasks: int) -> State:
-        hidden = super().initial(params, n_tasks)
-        return {**hidden, CELL: torch.zeros_like(hidden[HIDDEN])}
-
-    def step(self, params: Params, state: State, x: Tensor) -> State:
-        hidden, cell = torch.lstm_cell(x, (state[HIDDEN], state[CELL]), *self._weights(params))
-        return {HIDDEN: hidden, CELL: cell}
-
-    def sequence(self, params: Params, state: State, x: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
-        return Memory.sequence(self, params, state, x, lengths)

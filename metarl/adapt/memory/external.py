@@ -1,10 +1,15 @@
 """A memory apart from the network: a matrix that an LSTM writes into and reads from by likeness."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.adapt.memory.base import CELL, HIDDEN, LSTM, PREFIX, Memory
+from metarl.adapt.memory.base import PREFIX, Memory
+from metarl.adapt.memory.recurrent import CELL, HIDDEN, LSTM
+from metarl.adapt.memory.registry import register_memory
+from metarl.core.config import at_least, check_config
 from metarl.core.errors import MetaRLError
 from metarl.core.networks import MLP
 from metarl.core.types import Params, State
@@ -18,11 +23,25 @@ _INTERFACE = PREFIX + "interface."
 _SHORTEST = 0.1
 _ALONE = -3.0  # α at first: nearly all goes into the least used slot
 _SHARPNESS = 10.0  # of a softmax over cosines, at first
+_MOST_SLOTS = 128  # as many as the paper has
 _FIRST = 1e-5  # so much more used a slot counts than the one before it
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExternalMemoryConfig:
+    """The size of an external memory."""
+
+    reads: int = 4  # heads that read the matrix, and write into a slot each
+    slots: int | None = None  # rows of the matrix; one for each input, up to 128, unless given
+    slot_width: int | None = None  # numbers in a row; unless given, reads fill half of the width
+
+    def __post_init__(self) -> None:
+        check_config(self, {"reads": at_least(1), "slots": at_least(1), "slot_width": at_least(1)})
+
+
+@register_memory("external")
 class ExternalMemory(Memory):
-    """Memory-augmented neural network (Santoro et al. 2016, section 3): least recently used access.
+    """A memory-augmented neural network with least recently used access (Santoro et al. 2016, section 3).
 
     A matrix of ``slots`` rows of ``slot_width`` numbers, and ``reads`` heads. At every input the controller, an LSTM
     that sees the input and what was read last, puts out a key, a gate σ(α) and a sharpness for each head. A head reads
@@ -41,25 +60,33 @@ class ExternalMemory(Memory):
     slot)`` and what, and the controller's two.
     """
 
-    def __init__(self, n_inputs: int, width: int, *, slots: int, slot_width: int, reads: int) -> None:
-        super().__init__(n_inputs, width)
-        if slot_width < 1 or not 1 <= reads <= slots:
+    config_class = ExternalMemoryConfig
+    config: ExternalMemoryConfig
+
+    def __init__(
+        self, n_inputs: int, width: int, capacity: int = 1, config: ExternalMemoryConfig | None = None
+    ) -> None:
+        super().__init__(n_inputs, width, capacity, config)
+        reads = self.config.reads
+        slots = self.config.slots or min(max(capacity, reads), _MOST_SLOTS)
+        slot_width = self.config.slot_width or max(width // (2 * reads), 1)
+        if reads > slots:
             raise MetaRLError(
-                f"External(slots={slots}, slot_width={slot_width}, reads={reads}): all at least 1, and no more reads "
-                "than slots, for each head writes into one of its own."
+                f"ExternalMemory(slots={slots}, reads={reads}): take no more reads than slots, for each head writes "
+                "into one of its own."
             )
         hidden = width - reads * slot_width
         if hidden < 1:
             raise MetaRLError(
-                f"External(width={width}): reads={reads} of slot_width={slot_width} leave {hidden} numbers to the "
-                f"controller; take a width above {reads * slot_width}, fewer reads or narrower slots."
+                f"ExternalMemory(width={width}): reads={reads} of slot_width={slot_width} leave {hidden} numbers to "
+                f"the controller; take a width above {reads * slot_width}, fewer reads or narrower slots."
             )
         self.slots, self.slot_width, self.reads = slots, slot_width, reads
         self.controller = LSTM(n_inputs + reads * slot_width, hidden)
         self.interface = MLP((hidden, reads * (slot_width + 2)), output_gain=2.0)
 
     def init(self, generator: torch.Generator) -> Params:
-        """Those of the controller, and orthogonal weights of what it puts out, biases zero but for the gates'."""
+        """Return the controller's parameters and an orthogonal interface, whose biases are zero but for the gates'."""
         interface = self.interface.init(generator)
         interface["0.bias"].unflatten(0, (self.reads, -1))[:, -2] = _ALONE
         named = {_INTERFACE + name: value for name, value in interface.items()}
@@ -77,7 +104,7 @@ class ExternalMemory(Memory):
         }
 
     def read(self, params: Params, state: State) -> Tensor:
-        """The controller's hidden numbers, then what each head has read."""
+        """Return the controller's hidden numbers, then what each head has read."""
         return torch.cat([state[HIDDEN], state[LAST]], -1)
 
     def step(self, params: Params, state: State, x: Tensor) -> State:
@@ -101,7 +128,7 @@ class ExternalMemory(Memory):
         }
 
     def least_used(self, usage: Tensor) -> Tensor:
-        """The slot that each head is given, one-hot ``(task, head, slot)``, the least used one first (equation 6)."""
+        """Return each head's slot, one-hot ``(task, head, slot)``, the least used one first (equation 6)."""
         rank = usage + _FIRST * torch.arange(self.slots, device=usage.device)
         chosen = rank.topk(self.reads, largest=False).indices[..., None]
         return (chosen == torch.arange(self.slots, device=usage.device)).to(torch.int64)

@@ -1,32 +1,47 @@
-"""The memories by name."""
+"""The registry of memories: by name, found through entry points; ``module:Class`` reaches a user's own."""
 
-from metarl.adapt.memory.base import GRU, LSTM, Memory
-from metarl.adapt.memory.external import ExternalMemory
-from metarl.adapt.memory.snail import SNAIL
-from metarl.adapt.memory.transformer import Transformer
+from collections.abc import Sequence
+from importlib import import_module
+from pkgutil import iter_modules
 
-MEMORIES: dict[str, type[Memory]] = {
-    "gru": GRU,
-    "lstm": LSTM,
-    "transformer": Transformer,
-    "external": ExternalMemory,
-    "snail": SNAIL,
-}
-_MOST_SLOTS = 128  # as many as the paper has
+from metarl.adapt import memory
+from metarl.adapt.memory.base import Memory
+from metarl.core.config import options_config
+from metarl.core.plugins import MEMORIES
+from metarl.core.registry import Registry
+
+memories_by_name: Registry[Memory] = Registry(Memory, "memory", MEMORIES)
+register_memory = memories_by_name.register
 
 
-def make_memory(name: str, n_inputs: int, width: int, *, layers: int, heads: int, capacity: int) -> Memory:
-    """One of ``MEMORIES``.
+def memory_names() -> list[str]:
+    """Return the name of every known memory, sorted."""
+    _import_ours()
+    return memories_by_name.names()
 
-    ``capacity`` is how many inputs a transformer and SNAIL look back on, and a slot for each that an external memory
-    has, up to 128; ``layers`` are a transformer's and SNAIL's, whose filters are half of ``width``; ``heads`` are a
-    transformer's and those that read an external memory, about half of whose ``width`` they fill.
+
+def make_memory(name: str, n_inputs: int, width: int, capacity: int = 1, options: Sequence[str] = ()) -> Memory:
+    """Return a memory by its registered name, or by ``module:Class``.
+
+    Args:
+        name: such as ``"gru"`` or ``"my_module:MyMemory"``.
+        n_inputs: numbers in an input.
+        width: numbers that are read.
+        capacity: inputs that a memory which looks back has to hold.
+        options: ``"field=value"`` for each field of the memory's own config that is not to have its default.
     """
-    if name == "transformer":
-        return Transformer(n_inputs, width, layers=layers, heads=heads, capacity=capacity)
-    if name == "external":
-        slots = min(max(capacity, heads), _MOST_SLOTS)
-        return ExternalMemory(n_inputs, width, slots=slots, slot_width=max(width // (2 * heads), 1), reads=heads)
-    if name == "snail":
-        return SNAIL(n_inputs, width, layers=layers, filters=max(width // 2, 1), capacity=capacity)
-    return MEMORIES[name](n_inputs, width)
+    _import_ours()
+    cls = memories_by_name.find(name)
+    return cls(n_inputs, width, capacity, options_config(cls.config_class, options))
+
+
+def check_memory(name: str, width: int, options: Sequence[str]) -> None:
+    """Raise where there is no such memory, or its width or options do not fit; one in a module is not imported yet."""
+    if ":" not in name:
+        make_memory(name, 1, width, 1, options)
+
+
+def _import_ours() -> None:
+    """Import every module of this package, in which a memory registers itself."""
+    for found in iter_modules(memory.__path__, f"{memory.__name__}."):
+        import_module(found.name)

@@ -1,12 +1,15 @@
 """A memory that looks back by convolutions over time and by attention."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from metarl.adapt.memory.base import PREFIX, Memory
+from metarl.adapt.memory.registry import register_memory
 from metarl.adapt.memory.transformer import COUNT, OUTPUT
-from metarl.core.errors import MetaRLError
+from metarl.core.config import at_least, check_config
 from metarl.core.networks import MLP
 from metarl.core.types import Params, State
 
@@ -16,8 +19,20 @@ _READ = PREFIX + "read."
 _ALIKE = 2.0  # gain of queries and keys at first
 
 
+@dataclass(frozen=True, kw_only=True)
+class SNAILConfig:
+    """The size of a SNAIL."""
+
+    layers: int = 2  # times convolutions over time and attention, after a first attention
+    filters: int | None = None  # numbers that a convolution makes; half of the width unless given
+
+    def __post_init__(self) -> None:
+        check_config(self, {"layers": at_least(1), "filters": at_least(1)})
+
+
+@register_memory("snail")
 class SNAIL(Memory):
-    """Simple neural attentive learner (Mishra et al. 2018, section 3) over the last ``capacity`` inputs.
+    """A simple neural attentive learner over the last ``capacity`` inputs (Mishra et al. 2018, section 3).
 
     Attention, then ``layers`` times convolutions over time and attention, each of which puts what it makes beside what
     it was given; then a linear map to ``width``. The paper has two layers for few samples. Attention has one head,
@@ -30,28 +45,29 @@ class SNAIL(Memory):
     through later blocks they still act.
     """
 
-    def __init__(self, n_inputs: int, width: int, *, layers: int, filters: int, capacity: int) -> None:
-        super().__init__(n_inputs, width)
-        if layers < 1 or filters < 1 or capacity < 1:
-            raise MetaRLError(f"SNAIL(layers={layers}, filters={filters}, capacity={capacity}): all at least 1.")
-        self.layers, self.filters, self.capacity = layers, filters, capacity
+    config_class = SNAILConfig
+    config: SNAILConfig
+
+    def __init__(self, n_inputs: int, width: int, capacity: int = 1, config: SNAILConfig | None = None) -> None:
+        super().__init__(n_inputs, width, capacity, config)
+        self.layers, self.filters = self.config.layers, self.config.filters or max(width // 2, 1)
         self.dilations = [2**i for i in range(max(1, (capacity - 1).bit_length()))]
         n = n_inputs
         self.attention: list[MLP] = []
         self.convolutions: list[list[MLP]] = []
-        for layer in range(layers + 1):
+        for layer in range(self.layers + 1):
             if layer:
                 self.convolutions.append([])
                 for _ in self.dilations:
-                    self.convolutions[-1].append(MLP((2 * n, 2 * filters), output_gain=1.0))
-                    n += filters
+                    self.convolutions[-1].append(MLP((2 * n, 2 * self.filters), output_gain=1.0))
+                    n += self.filters
             self.attention.append(MLP((n, 3 * width), output_gain=1.0))
             n += width
         self.n_features = n
         self.out = MLP((n, width), output_gain=1.0)
 
     def init(self, generator: torch.Generator) -> Params:
-        """Orthogonal weights and zero biases; queries and keys begin alike, so that an input attends to those like it.
+        """Return orthogonal weights and zero biases; queries and keys begin alike: an input attends to those like it.
 
         From weights of their own it takes far longer until anything is learned: of drawn characters nothing in 120
         iterations, after which it is otherwise right in 68 % of five ways.
@@ -77,7 +93,7 @@ class SNAIL(Memory):
         return {OUTPUT: start.expand(n_tasks, -1), COUNT: count, SEEN: seen, **kept}
 
     def read(self, params: Params, state: State) -> Tensor:
-        """What was put out last; before any input it is a vector that is learned."""
+        """Return what was put out last; before any input it is a vector that is learned."""
         return state[OUTPUT]
 
     def step(self, params: Params, state: State, x: Tensor) -> State:

@@ -1,12 +1,15 @@
 """A memory that looks back: causal self-attention over the inputs of a trial."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from metarl.adapt.memory.base import PREFIX, Memory
+from metarl.adapt.memory.registry import register_memory
+from metarl.core.config import at_least, check_config
 from metarl.core.errors import MetaRLError
 from metarl.core.types import Params, State
 
@@ -18,8 +21,20 @@ _BASE = 10_000.0  # of the rotary wavelengths, 2π to nearly 2π times this many
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """The size of a transformer."""
+
+    layers: int = 2  # blocks of attention and a perceptron
+    heads: int = 4  # attention heads, which share the width; each has an even number of it
+
+    def __post_init__(self) -> None:
+        check_config(self, {"layers": at_least(1), "heads": at_least(1)})
+
+
+@register_memory("transformer")
 class Transformer(Memory):
-    """Pre-norm blocks (Vaswani et al. 2017; Xiong et al. 2020) over the last ``capacity`` inputs.
+    """A pre-norm transformer over the last ``capacity`` inputs (Vaswani et al. 2017; Xiong et al. 2020).
 
     Queries and keys are turned by their position (Su et al. 2021, RoFormer, equation 34). Attention then depends on how
     long ago an input was and on nothing else, so that a trial may be of any length and old inputs may be forgotten.
@@ -29,19 +44,20 @@ class Transformer(Memory):
     window. Through deeper blocks inputs farther back still act. A step costs one query over the ring, and a copy of it.
     """
 
-    def __init__(self, n_inputs: int, width: int, *, layers: int, heads: int, capacity: int) -> None:
-        super().__init__(n_inputs, width)
-        if layers < 1 or heads < 1 or capacity < 1:
-            raise MetaRLError(f"Transformer(layers={layers}, heads={heads}, capacity={capacity}): all at least 1.")
-        if width % (2 * heads):
+    config_class = TransformerConfig
+    config: TransformerConfig
+
+    def __init__(self, n_inputs: int, width: int, capacity: int = 1, config: TransformerConfig | None = None) -> None:
+        super().__init__(n_inputs, width, capacity, config)
+        self.layers, self.heads = self.config.layers, self.config.heads
+        if width % (2 * self.heads):
             raise MetaRLError(
-                f"A transformer's width={width} is shared by its heads={heads}, an even number each for the rotation; "
-                f"take a multiple of {2 * heads}."
+                f"A transformer's width={width} is shared by its heads={self.heads}, an even number each for the "
+                f"rotation; take a multiple of {2 * self.heads}."
             )
-        self.layers, self.heads, self.capacity = layers, heads, capacity
 
     def init(self, generator: torch.Generator) -> Params:
-        """Orthogonal weights and zero biases; what blocks add is small at first, the more of them the smaller."""
+        """Return orthogonal weights and zero biases; the more blocks, the less each adds at first."""
         params = {_START: torch.zeros(self.width), **_linear("in", self.n_inputs, self.width, 1.0, generator)}
         small = (2 * self.layers) ** -0.5
         for layer in range(self.layers):
@@ -63,7 +79,7 @@ class Transformer(Memory):
         return {OUTPUT: start.expand(n_tasks, -1), COUNT: count, **rings}
 
     def read(self, params: Params, state: State) -> Tensor:
-        """What the last block put out, normalised; before any input it is a vector that is learned."""
+        """Return what the last block put out, normalised; before any input it is a vector that is learned."""
         return state[OUTPUT]
 
     def step(self, params: Params, state: State, x: Tensor) -> State:

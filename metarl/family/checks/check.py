@@ -1,4 +1,4 @@
-"""``check_family``: is a task family what it says it is? Every problem says what is wrong and how to mend it."""
+"""The check whether a task family is what it says; every problem says what is wrong and how to mend it."""
 
 import inspect
 import traceback
@@ -41,7 +41,7 @@ class Problem:
 
 @dataclass
 class Report:
-    """What the check of one variant found."""
+    """The findings of the check of one variant."""
 
     family: str  # id:variant
     checks: list[str] = field(default_factory=list)  # names of those that ran
@@ -51,7 +51,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Return whether nothing is wrong."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Report:
 
 
 def check_family(family: str | TaskFamily, variant: str | None = None) -> Report:
-    """Check one variant of a family: an id, ``module:id``, or the family itself.
+    """Check one variant of a family, and return a report.
 
     Raises only where there is no such family or variant; whatever the family itself raises becomes a problem.
     """

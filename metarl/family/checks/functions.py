@@ -15,7 +15,7 @@ RESERVED = ("task", "trial_start", "final_obs", "final_info")  # names that info
 
 
 def functions(subject: Subject) -> Iterator[Found]:
-    """What comes out of a reset and a step is what the engine and a rollout need, the environment axis first."""
+    """A reset and a step return what the engine and a rollout need, the environment axis first."""
     if not subject.is_pure:
         yield from _of_batch(subject)
         return

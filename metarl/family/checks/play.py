@@ -1,4 +1,4 @@
-"""What the checks of a family play: some of its tasks, some actions, and the recorded numbers."""
+"""Episodes that the checks of a family play: some of its tasks, some actions, and the recorded numbers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,31 +37,31 @@ class Played:
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """Steps before an environment has ended, its last one included."""
+        """Return where steps come before an environment has ended, its last one included."""
         ended = self.terminated | self.truncated
         return np.asarray(np.cumsum(ended, axis=0) - ended == 0)
 
     def fields(self) -> dict[str, Array]:
-        """Everything that is a step's, by name."""
+        """Return everything that is a step's, by name."""
         flags = {"terminated": self.terminated, "truncated": self.truncated}
         return {"observation": self.observation[1:], "reward": self.reward, **flags, **self.extras}
 
     def columns(self, rows: Any) -> "Played":
-        """Some of the environments."""
+        """Return some of the environments."""
         extras = {name: value[:, rows] for name, value in self.extras.items()}
         flags = (self.terminated[:, rows], self.truncated[:, rows])
         return Played(self.observation[:, rows], self.reward[:, rows], *flags, extras)
 
 
 class Subject:
-    """A family under check, and what several checks look at."""
+    """A family under check, with the tasks, actions and episodes that several checks look at."""
 
     def __init__(self, family: TaskFamily) -> None:
         self.family = family
 
     @cached_property
     def tasks(self) -> Tasks:
-        """``N_ENVS`` tasks: the default one, then test, training and ood tasks in turn."""
+        """Return ``N_ENVS`` tasks: the default one, then test, training and ood tasks in turn."""
         family, split = self.family, self.family.splits
         parts = [split.test, split.train(stream_keys(N_ENVS, "check")), *([] if split.ood is None else [split.ood])]
         found: list[Task] = [family.default()]
@@ -71,30 +71,30 @@ class Subject:
 
     @cached_property
     def actions(self) -> Tensor:
-        """Actions ``(step, environment, ...)`` of the family's own space, for one episode; see ``some_actions``."""
+        """Return actions ``(step, environment, ...)`` of the family's own space for one episode."""
         return some_actions(self.family.action_space, self.family.horizon, N_ENVS)
 
     @cached_property
     def played(self) -> Played:
-        """One whole episode of the tasks with those actions."""
+        """Return one whole episode of the tasks with those actions."""
         return play(self.batch(self.tasks, gymnasium_keys(0, N_ENVS)), self.actions)
 
     def batch(self, tasks: Tasks, keys: Tensor, family: TaskFamily | None = None) -> Batch:
-        """The engine's environments, of this family or of another instance of it."""
+        """Return the engine's environments, of this family or of another instance of it."""
         return (self.family if family is None else family).batch(tasks, keys)
 
     def again(self) -> TaskFamily:
-        """The family made anew, as another process would."""
+        """Return the family made anew, as another process would make it."""
         return type(self.family)(self.family.variant)
 
     @property
     def is_pure(self) -> bool:
-        """Whether the family is made of pure functions on tensors."""
+        """Return whether the family is made of pure functions on tensors."""
         return all(hasattr(self.family, name) for name in PURE)
 
     @property
     def shapes(self) -> str:
-        """What the family's functions are given, in words."""
+        """Return in words what the family's functions are given."""
         if not self.is_pure:
             return ""
         task = {name: ("n", *d.shape) for name, d in self.family.tasks.parameters.items()}
@@ -108,12 +108,12 @@ class Subject:
 
     @cached_property
     def renders(self) -> bool:
-        """Whether the family defines pictures."""
+        """Return whether the family defines pictures."""
         return type(self.family).render is not TaskFamily.render
 
 
 def some_actions(space: gymnasium.Space[Any], steps: int, n: int, seed: int = 0) -> Tensor:
-    """Actions ``(steps, n, ...)``: random ones; the last two environments stay at the lowest and at the highest."""
+    """Return random actions ``(steps, n, ...)``; the last two environments stay at the lowest and at the highest."""
     if isinstance(space, gymnasium.spaces.Tuple):
         index, vector = (some_actions(part, steps, n, seed) for part in space)
         return torch.cat([index[..., None].to(vector.dtype), vector], -1)
@@ -133,7 +133,7 @@ def some_actions(space: gymnasium.Space[Any], steps: int, n: int, seed: int = 0)
 
 
 def play(batch: Batch, actions: Tensor, episode: int = 0) -> Played:
-    """One episode with the given actions ``(step, environment, ...)``; stops when all have ended."""
+    """Play one episode with the given actions ``(step, environment, ...)``, until all have ended."""
     observations, steps = [batch.reset(episode).clone()], []
     ended = torch.zeros(batch.num_envs, dtype=torch.bool)
     for action in actions:
@@ -157,7 +157,7 @@ def play(batch: Batch, actions: Tensor, episode: int = 0) -> Played:
 
 
 def difference(one: Played, other: Played) -> str | None:
-    """The first place where two recordings of the same environments differ, in words; ``None`` where nowhere."""
+    """Return in words where two recordings of the same environments first differ; ``None`` where nowhere."""
     if (first := largest_gap(one.observation[:1], other.observation[:1])) is not None:
         return f"the observation of reset differs by {first[1]:.2g} in environment {first[0][1]}"
     steps = min(len(one.reward), len(other.reward))
@@ -174,7 +174,7 @@ def difference(one: Played, other: Played) -> str | None:
 
 
 def largest_gap(a: Array, b: Array) -> tuple[tuple[int, int], float] | None:
-    """First (step, environment) that differs by more than rounding, and the difference."""
+    """Return the first (step, environment) that differs by more than rounding, and the difference."""
     gap = np.abs(a.astype(np.float64) - b) / np.maximum(1.0, np.abs(a))
     wrong = (~(gap <= TOLERANCE)).reshape(*a.shape[:2], -1).any(-1)
     if not wrong.any():

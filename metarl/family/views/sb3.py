@@ -15,8 +15,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from metarl.core.actions import ActionMap
 from metarl.core.errors import MetaRLError, shown
 from metarl.family.base import TaskFamily
-from metarl.family.observed import with_task
 from metarl.family.registry import make_family
+from metarl.family.views.observed import with_task
 from metarl.family.views.trials import check_seed
 from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks
@@ -27,7 +27,7 @@ Indices = int | Iterable[int] | None
 
 
 class TaskVecEnv(VecEnv):
-    """``num_envs`` environments of a family, stepped together by its engine, for SB3's and sb3-contrib's algorithms.
+    """A family's environments, stepped together by its engine, for SB3's and sb3-contrib's algorithms.
 
     They are the family's ``TaskEnv``, number for number: each is reset as soon as its episode is over; ``infos[i]`` has
     what ``TaskEnv``'s info has (``task``, ``trial_start`` and the family's extras), ``TimeLimit.truncated``, and at an
@@ -87,7 +87,7 @@ class TaskVecEnv(VecEnv):
         return super().seed(check_seed(seed))
 
     def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
-        """The next reset's tasks: ``{"task": {...}}`` for all, or a list with one for each."""
+        """Set the next reset's tasks: ``{"task": {...}}`` for all, or a list with one for each."""
         if not isinstance(options, list | dict | None):
             raise MetaRLError(f"set_options({shown(options)}): give a dict for all, or a list with one for each.")
         before = self._options
@@ -99,7 +99,7 @@ class TaskVecEnv(VecEnv):
             raise
 
     def reset(self) -> Array:
-        """Begin the next episode everywhere; returns observations ``(num_envs, ...)``."""
+        """Begin the next episode everywhere; return observations ``(num_envs, ...)``."""
         observation, info = self._envs.reset(seed=self._seeds, options=self._reset_options_given())
         # Both are for one reset only.
         self._reset_seeds()
@@ -114,22 +114,22 @@ class TaskVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> tuple[Array, NDArray[np.float32], NDArray[np.bool_], list[Info]]:
-        """One step of every environment: observations, rewards, dones and infos."""
+        """Take a step of every environment; return observations, rewards, dones and infos."""
         observation, reward, terminated, truncated, info = self._envs.step(self._scaled(self._actions))
         ended = terminated | truncated
         infos = self._infos(info, ended, truncated & ~terminated)
         return observation, reward.astype(np.float32), ended, infos
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Close the environments, which hold nothing open."""
         self._envs.close()
 
     def get_images(self) -> Sequence[Array | None]:
-        """Every environment's picture."""
+        """Return every environment's picture."""
         return self._envs.render() or [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """Each environment's ``task``, or what all of them share: ``family``, ``action_space``, ``render_mode``, ..."""
+        """Return each environment's ``task``, or what all share: ``family``, ``action_space``, ``render_mode``, ..."""
         chosen = self._get_indices(indices)
         if attr_name == "task":
             if not any(self.reset_infos):
@@ -139,14 +139,14 @@ class TaskVecEnv(VecEnv):
         return [value for _ in chosen]
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """The environments are rows of one engine: they have no attributes of their own to set."""
+        """Raise, for the environments are rows of one engine and have no attributes to set."""
         raise MetaRLError(
             f"set_attr({attr_name!r}): a TaskVecEnv's environments have no attributes to set; give tasks by "
             "set_options({'task': ...}) before a reset, or make another TaskVecEnv."
         )
 
     def env_method(self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any) -> Any:
-        """Each environment's ``render()``, or the family's own method."""
+        """Return what each environment's ``render()`` gives, or the family's own method."""
         chosen = list(self._get_indices(indices))
         if method_name == "render":
             images = self.get_images()
@@ -157,7 +157,7 @@ class TaskVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """No environment has a Gymnasium wrapper."""
+        """Return that no environment has a Gymnasium wrapper."""
         return [False for _ in self._get_indices(indices)]
 
     def _scaled(self, actions: Array) -> Array:
@@ -223,7 +223,7 @@ class TaskVecEnv(VecEnv):
 
 
 def sb3_action_space(family: TaskFamily) -> Box | Discrete:
-    """The action space that SB3 sees of a family: a Box is [-1, 1]. Raises where SB3 has no policies for it."""
+    """Return the action space that SB3 sees, a Box as [-1, 1]; raises where SB3 has no policies for it."""
     space = family.action_space
     if isinstance(space, Discrete):
         return Discrete(space.n)

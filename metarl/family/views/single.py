@@ -29,7 +29,7 @@ _ROW = np.ones(1, dtype=bool)
 
 
 class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
-    """One environment of a task family.
+    """A single environment of a task family.
 
     ``gymnasium.make(id)`` is on the family's default task, ``make(id, task={...})`` on another for good;
     ``make(id, tasks="train")`` has a new task every ``episodes_per_trial`` resets (see ``Trials`` for which).
@@ -69,7 +69,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
 
     @property
     def task(self) -> Task:
-        """The current task."""
+        """Return the current task."""
         return {name: np.array(value[0]) for name, value in self._trials.tasks.items()}
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
 
     @torch.no_grad()
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """One step with an action of the family's own space, clipped to its Box."""
+        """Take a step with an action of the family's own space, clipped to its Box."""
         if not self._running:
             raise MetaRLError(f"{self.family.name}: step() before reset(): no episode is running; call env.reset().")
         outcome = self._batch.step(self._actions.one(action))
@@ -111,7 +111,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
         return observation, reward, terminated, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The family's picture of the episode so far."""
+        """Return the family's picture of the episode so far."""
         if self.render_mode is None:
             gymnasium.logger.warn("render() without a render mode; make the environment with render_mode='rgb_array'.")
             return None

@@ -1,4 +1,4 @@
-"""What the two Gymnasium views share: which task a trial has, and how numbers pass between NumPy and the engine."""
+"""Parts of both Gymnasium views: the tasks of trials, and how numbers pass between NumPy and the engine."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
@@ -22,7 +22,7 @@ METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": TaskFam
 
 
 class ViewBatch(Batch, Protocol):
-    """What a view needs of an engine beyond a rollout's ``Batch``.
+    """A batch that views can use: beyond a rollout's it has a state, and takes new tasks.
 
     ``keys`` may be assigned before a reset, but not written to.
     """
@@ -30,12 +30,12 @@ class ViewBatch(Batch, Protocol):
     state: dict[str, Tensor]  # (environment, ...): what pictures are drawn from
 
     def set_tasks(self, tasks: Tasks, rows: Tensor) -> None:
-        """New tasks where ``rows`` is true, from their next reset on."""
+        """Set new tasks where ``rows`` is true, from their next reset on."""
         ...
 
 
 class Trials:
-    """Random streams, episode numbers and tasks of n environments, each in a trial of its own.
+    """Keep random streams, episode numbers and tasks of n environments, each in a trial of its own.
 
     A trial is one task for ``length`` consecutive episodes. ``tasks`` says where the next one comes from: ``"train"``
     draws by (key, number of the trial); ``"val"``, ``"test"``, ``"ood"`` and a ``Tasks`` batch are gone through in
@@ -118,7 +118,7 @@ class Trials:
         self.starts = np.where(rows, new, self.starts)
 
     def batch(self, device: torch.device | str, dtype: torch.dtype) -> ViewBatch:
-        """The engine's environments."""
+        """Return the engine's environments."""
         return cast(ViewBatch, self.family.batch(Tasks(self.tasks), self.keys, device, check_dtype(dtype)))
 
     def _next(self, rows: Mask, trial: NDArray[np.int64]) -> Tasks:
@@ -128,7 +128,7 @@ class Trials:
 
 
 class Actions:
-    """Turns actions of a Gymnasium user, in the family's own space, into what the engine takes."""
+    """Turn actions of a Gymnasium user, in the family's own space, into what the engine takes."""
 
     def __init__(self, space: gymnasium.Space[Any], device: torch.device, dtype: torch.dtype) -> None:
         self._space, self._device, self._dtype = space, device, dtype
@@ -136,19 +136,19 @@ class Actions:
         self._parts = [Actions(part, device, dtype) for part in mixed]
 
     def count(self, actions: ArrayLike) -> int:
-        """For how many environments there are actions: the fewest of a tuple's parts."""
+        """Return for how many environments there are actions: the fewest of a tuple's parts."""
         if self._parts and isinstance(actions, Sequence):
             return min((len(np.atleast_1d(self._array(part))) for part in actions), default=0)
         return len(np.atleast_1d(self._array(actions)))
 
     def one(self, action: Any) -> Tensor:
-        """The action of a single environment, as a batch of one."""
+        """Return the action of a single environment as a batch of one."""
         if self._parts and isinstance(action, Sequence):
             return self(tuple(self._array(part)[None] for part in action))
         return self(self._array(action)[None])
 
     def __call__(self, actions: ArrayLike, read: Mask | None = None) -> Tensor:
-        """Actions ``(n, ...)``, clipped to the Box; where ``read`` is false anything goes. Raises on others."""
+        """Return actions ``(n, ...)``, clipped to the Box; raises on others, unless ``read`` is false there."""
         if self._parts:
             return self._row(actions, read)
         given = self._array(actions)
@@ -200,7 +200,7 @@ class Actions:
 
 
 def to_numpy(value: Tensor, dtype: Any = None) -> NDArray[Any]:
-    """A copy that shares no memory with the engine's state."""
+    """Return a copy that shares no memory with the engine's state."""
     if value.device.type != "cpu":
         value = value.cpu()
     return np.array(value.numpy(), dtype=dtype)
@@ -218,7 +218,7 @@ def check_finite(family: TaskFamily, **values: NDArray[Any]) -> None:
 
 
 def check_render_mode(family: TaskFamily, mode: str | None) -> dict[str, Any]:
-    """The view's metadata; raises where the family has no pictures of that mode."""
+    """Return the view's metadata; raises where the family has no pictures of that mode."""
     modes = METADATA["render_modes"] if type(family).render is not TaskFamily.render else []
     if mode is not None and not (isinstance(mode, str) and mode in modes):
         raise MetaRLError(
@@ -229,7 +229,7 @@ def check_render_mode(family: TaskFamily, mode: str | None) -> dict[str, Any]:
 
 
 def check_seed(seed: Any) -> int | None:
-    """A seed as Gymnasium takes it: an integer of at least 0, or None."""
+    """Return a seed as Gymnasium takes it; raises unless it is an integer of at least 0, or None."""
     if seed is None:
         return None
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
@@ -238,21 +238,21 @@ def check_seed(seed: Any) -> int | None:
 
 
 def check_dtype(dtype: Any) -> torch.dtype:
-    """The type of an engine's numbers, which must be one of torch's floating ones."""
+    """Return the type of an engine's numbers; raises unless it is one of torch's floating ones."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise MetaRLError(f"dtype={shown(dtype)}: give torch.float32 or torch.float64.")
     return dtype
 
 
 def whole_number(name: str, value: Any) -> int:
-    """The value, if it is an integer of at least 1."""
+    """Return the value; raises unless it is an integer of at least 1."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
         raise MetaRLError(f"{name}={shown(value)}; give an integer of at least one.")
     return int(value)
 
 
 def check_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> Mapping[str, Any]:
-    """The options of a reset; raises where one is not understood, for a misspelt one would change nothing."""
+    """Return the options of a reset; raises where one is unknown, for a misspelt one would change nothing."""
     if not isinstance(options, Mapping | None):
         raise MetaRLError(f"reset(options={shown(options)}): give a dict; it knows {', '.join(known)}.")
     unknown = [name for name in options or {} if name not in known]

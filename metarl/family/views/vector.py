@@ -37,7 +37,7 @@ StepResult = tuple[Array, NDArray[np.float64], Mask, Mask, dict[str, Any]]
 
 
 class TaskVectorEnv(VectorEnv[Array, Array, Array]):
-    """``num_envs`` environments of a family, stepped together by its engine.
+    """A family's environments, stepped together by its engine.
 
     Environment i seeded with s (``reset(seed=s)`` seeds it with s + i) is the ``TaskEnv`` seeded so, number for number,
     in each of Gymnasium's autoreset modes; ``task``, ``tasks`` and ``episodes_per_trial`` mean what they mean there.
@@ -104,7 +104,7 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
 
     @torch.no_grad()
     def step(self, actions: Array) -> StepResult:
-        """One step of every environment with actions ``(num_envs, ...)`` of the family's own space."""
+        """Take a step of every environment with actions ``(num_envs, ...)`` of the family's own space."""
         if not self._running:
             raise MetaRLError(f"{self.family.name}: step() before reset(); call envs.reset() first.")
         if (given := self._actions.count(actions)) != self.num_envs:
@@ -142,7 +142,7 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         return observation, reward, terminated, truncated, info | self._info(self._all, outcome.extras, stepped)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """The family's picture of every environment's episode so far."""
+        """Return the family's picture of every environment's episode so far."""
         if self.render_mode is None:
             gymnasium.logger.warn("render() without a render mode; make the vector with render_mode='rgb_array'.")
             return None
@@ -152,7 +152,7 @@ class TaskVectorEnv(VectorEnv[Array, Array, Array]):
         return tuple(self.family.render(history, tasks[i]) for i, history in enumerate(self._histories))
 
     def tasks_of(self, task: Any) -> Tasks:
-        """The tasks ``(num_envs, ...)`` that a reset with such a ``task`` option begins; raises where it may not."""
+        """Return the tasks ``(num_envs, ...)`` that a reset with such a ``task`` begins; raises where it may not."""
         if not isinstance(task, Tasks):
             one = Tasks.stack([self.family.validate(task)])
             self._trials.check(one)

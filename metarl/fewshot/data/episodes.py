@@ -11,22 +11,22 @@ from metarl.core.errors import MetaRLError
 
 
 class Support(NamedTuple):
-    """Labelled samples of some tasks."""
+    """Labelled samples of a batch of tasks."""
 
     inputs: Tensor  # (task, sample, *shape)
     targets: Tensor  # (task, sample) classes from 0 to way - 1, or (task, sample, d) numbers
 
 
 class Episodes(NamedTuple):
-    """A batch of tasks. No sample of a task is in two of its parts."""
+    """A batch of tasks; no sample of a task is in both support and query, nor among the unlabelled."""
 
     support: Support
     query: Support
-    classes: Tensor | None = None  # (task, way): which of a data set's classes they are, where there are classes
+    classes: Tensor | None = None  # (task, way) the numbers that the classes have in the data set, if there are any
     unlabelled: Tensor | None = None  # (task, sample, *shape): further samples of the same classes
 
     def rows(self, rows: slice) -> "Episodes":
-        """Some of the tasks."""
+        """Return some of the tasks."""
         support, query = (Support(part.inputs[rows], part.targets[rows]) for part in self[:2])
         classes, unlabelled = (None if part is None else part[rows] for part in self[2:])
         return Episodes(support, query, classes, unlabelled)
@@ -34,18 +34,14 @@ class Episodes(NamedTuple):
 
 @dataclass(frozen=True)
 class EpisodeSpec:
-    """What an episode consists of: ``way`` classes, ``shot`` samples of each to adapt to, ``queries`` to predict.
+    """The size of an episode; where numbers are predicted there are no classes, and ``way`` is 1."""
 
-    Where numbers are predicted there are no classes: ``way`` is 1. With ``most_way`` or ``most_shot`` every batch of
-    tasks has a number of its own, up to that one.
-    """
-
-    way: int = 5
-    shot: int = 1
-    queries: int = 15  # of each class
-    unlabelled: int = 0  # of each class
-    most_way: int | None = None
-    most_shot: int | None = None
+    way: int = 5  # classes
+    shot: int = 1  # samples of each class to adapt to, the support
+    queries: int = 15  # samples of each class to predict
+    unlabelled: int = 0  # further samples of each class, without labels
+    most_way: int | None = None  # draw each batch's number of classes from way to this one
+    most_shot: int | None = None  # draw each batch's number of shots from shot to this one
 
     def __post_init__(self) -> None:
         check_config(self, {})
@@ -58,11 +54,11 @@ class EpisodeSpec:
 
     @property
     def largest(self) -> "EpisodeSpec":
-        """The episodes with as many classes and samples as there can be."""
+        """Return the largest episode that can be drawn."""
         return replace(self, way=self.most_way or self.way, shot=self.most_shot or self.shot)
 
     def drawn(self, generator: torch.Generator) -> "EpisodeSpec":
-        """The shape of one batch: the same, unless way or shot vary."""
+        """Draw the size of one batch: the same, unless way or shot vary."""
         way, shot = (
             low if most is None else int(torch.randint(low, most + 1, (), generator=generator))
             for low, most in ((self.way, self.most_way), (self.shot, self.most_shot))
@@ -71,18 +67,18 @@ class EpisodeSpec:
 
     @property
     def samples(self) -> int:
-        """Of a class in an episode."""
+        """Return how many samples of a class an episode has."""
         return self.shot + self.queries + self.unlabelled
 
 
 class Classes:
-    """Samples by class: what one part of a data set, such as its test classes, is made of.
+    """Samples by class, which make up one split of a data set.
 
     Args:
-        samples: ``(sample, *shape)``, those of a class one after the other; bytes for images, kept so.
-        counts: how many of them each class has.
-        names: of the classes.
-        scale: what a sample is multiplied with once drawn.
+        samples: ``(sample, *shape)``, ordered by class; bytes for images, kept so.
+        counts: how many samples each class has ``(class,)``.
+        names: what each class is called.
+        scale: what a sample is multiplied with once it is drawn.
     """
 
     def __init__(self, samples: Tensor, counts: Tensor, names: tuple[str, ...], scale: float = 1.0) -> None:
@@ -102,50 +98,59 @@ class Classes:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """Return the shape of one sample."""
         return tuple(self.samples.shape[1:])
 
     def to(self, device: torch.device | str) -> "Classes":
-        """The same on a device, where episodes are then drawn."""
+        """Return the same classes on a device, where episodes are then drawn."""
         return Classes(self.samples.to(device), self.counts.to(device), self.names, self.scale)
 
-    def draw(self, shape: EpisodeSpec, n_tasks: int, generator: torch.Generator) -> Episodes:
-        """So many tasks: other classes for each, and other samples. Classes with too few samples are left out.
+    def draw(self, spec: EpisodeSpec, n_tasks: int, generator: torch.Generator) -> Episodes:
+        """Draw tasks, each with classes and samples of its own.
 
-        Raises where not enough classes remain. Within a part samples lie class by class; shuffle where that matters.
+        Args:
+            spec: the size of an episode. Classes with too few samples for it are left out.
+            n_tasks: how many.
+            generator: decides; on the CPU wherever the samples are.
+
+        Returns:
+            Episodes with inputs ``(task, way * n, *shape)`` and targets ``(task, way * n)``, ordered by class.
+
+        Raises:
+            MetaRLError: where not enough classes remain.
         """
-        if shape.way < 2:
-            raise MetaRLError(f"way={shape.way}: there is nothing to tell apart; ask for 2 classes or more.")
-        # Those that have enough samples for the largest shape, so that every class is as likely whatever is drawn.
-        eligible, shape = self._with(shape.largest), shape.drawn(generator)
+        if spec.way < 2:
+            raise MetaRLError(f"way={spec.way}: there is nothing to tell apart; ask for 2 classes or more.")
+        # Those that have enough samples for the largest episode, so that every class is as likely whatever is drawn.
+        eligible, spec = self._with(spec.largest), spec.drawn(generator)
         device = self.samples.device
         # The classes with the greatest of random numbers are a draw without replacement, for all tasks at once.
-        order = torch.rand(n_tasks, len(eligible), generator=generator).to(device).topk(shape.way).indices
+        order = torch.rand(n_tasks, len(eligible), generator=generator).to(device).topk(spec.way).indices
         chosen = eligible[order]  # (task, way)
         most = int(self.counts.max())
-        score = torch.rand(n_tasks, shape.way, most, generator=generator).to(device)
+        score = torch.rand(n_tasks, spec.way, most, generator=generator).to(device)
         missing = torch.arange(most, device=device) >= self.counts[chosen][..., None]
-        which = score.masked_fill(missing, -1).topk(shape.samples).indices
+        which = score.masked_fill(missing, -1).topk(spec.samples).indices
         inputs = self.samples[self._first[chosen][..., None] + which].float() * self.scale
-        labels = torch.arange(shape.way, device=device)[:, None].expand(n_tasks, shape.way, shape.samples)
+        labels = torch.arange(spec.way, device=device)[:, None].expand(n_tasks, spec.way, spec.samples)
 
         def part(first: int, last: int) -> Support:
             return Support(inputs[:, :, first:last].flatten(1, 2), labels[:, :, first:last].flatten(1))
 
-        asked = shape.shot + shape.queries
-        more = part(asked, shape.samples).inputs if shape.unlabelled else None
-        return Episodes(part(0, shape.shot), part(shape.shot, asked), chosen, more)
+        queried = spec.shot + spec.queries
+        more = part(queried, spec.samples).inputs if spec.unlabelled else None
+        return Episodes(part(0, spec.shot), part(spec.shot, queried), chosen, more)
 
-    def _with(self, shape: EpisodeSpec) -> Tensor:
-        """The classes that have enough samples."""
-        if shape.samples not in self._eligible:
-            self._eligible[shape.samples] = (self.counts >= shape.samples).nonzero()[:, 0]
-        eligible = self._eligible[shape.samples]
-        if len(eligible) < shape.way:
-            others = f" + {shape.unlabelled}" if shape.unlabelled else ""
+    def _with(self, spec: EpisodeSpec) -> Tensor:
+        """Return the classes that have enough samples."""
+        if spec.samples not in self._eligible:
+            self._eligible[spec.samples] = (self.counts >= spec.samples).nonzero()[:, 0]
+        eligible = self._eligible[spec.samples]
+        if len(eligible) < spec.way:
+            others = f" + {spec.unlabelled}" if spec.unlabelled else ""
             raise MetaRLError(
-                f"{shape.way}-way episodes with {shape.shot} + {shape.queries}{others} samples of a class: "
-                f"{len(eligible)} of the {len(self)} classes have {shape.samples} samples (the largest has "
+                f"{spec.way}-way episodes with {spec.shot} + {spec.queries}{others} samples of a class: "
+                f"{len(eligible)} of the {len(self)} classes have {spec.samples} samples (the largest has "
                 f"{int(self.counts.max())}); ask for fewer classes, shots or queries."
             )
         return eligible

@@ -1,8 +1,8 @@
-"""Functions of one number as tasks: a few points of one are given, the rest is to be predicted."""
+"""Functions of one number as tasks: a few points are given, the others are to be predicted."""
 
 import math
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -14,43 +14,40 @@ _JITTER = 1e-5  # on a kernel's diagonal, so that rounding leaves it positive de
 
 
 class Functions(ABC):
-    """A distribution of functions, of which every task is a fresh draw: ``shot`` points of it, and ``queries``."""
+    """A distribution of functions; every task is a new one, with ``shot`` points and ``queries`` to predict."""
 
-    names: tuple[str, ...] = ()  # there are no classes
+    names: ClassVar[tuple[str, ...]] = ()  # there are no classes
     shape = (1,)  # of one sample
-    low, high = -5.0, 5.0  # where points are drawn
-
-    def __len__(self) -> int:
-        return 0
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same with the tasks on a device."""
-        moved = type(self)()
-        moved._device = torch.device(device)
-        return moved
+    low, high = -5.0, 5.0  # the interval in which points are drawn
 
     def __init__(self) -> None:
         self._device = torch.device("cpu")
 
-    def draw(self, shape: EpisodeSpec, n_tasks: int, generator: torch.Generator) -> Episodes:
-        """So many tasks: inputs and targets ``(task, sample, 1)``. Raises for shapes that only classes can have."""
-        if shape.way != 1 or shape.most_way is not None or shape.unlabelled:
-            raise MetaRLError(f"{shape}: a function has no classes; ask for way 1 and nothing unlabelled.")
-        shape = shape.drawn(generator)
-        uniform = torch.rand(n_tasks, shape.samples, 1, generator=generator)
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same distribution with the tasks on a device."""
+        moved = type(self)()
+        moved._device = torch.device(device)
+        return moved
+
+    def draw(self, spec: EpisodeSpec, n_tasks: int, generator: torch.Generator) -> Episodes:
+        """Draw tasks with inputs and targets ``(task, sample, 1)``; raise for episodes that only classes can have."""
+        if spec.way != 1 or spec.most_way is not None or spec.unlabelled:
+            raise MetaRLError(f"{spec}: a function has no classes; ask for way 1 and nothing unlabelled.")
+        spec = spec.drawn(generator)
+        uniform = torch.rand(n_tasks, spec.samples, 1, generator=generator)
         x = self.low + (self.high - self.low) * uniform
         y = self.values(x, generator)
-        given = slice(0, shape.shot), slice(shape.shot, None)
+        given = slice(0, spec.shot), slice(spec.shot, None)
         support, query = (Support(x[:, rows].to(self._device), y[:, rows].to(self._device)) for rows in given)
         return Episodes(support, query)
 
     @abstractmethod
     def values(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Of one new function for each task, at ``x`` ``(task, sample, 1)``."""
+        """Draw one function for each task and return its values at ``x``, both ``(task, sample, 1)``."""
 
 
 class Sinusoids(Functions):
-    """``A sin(x - φ)`` with A from .1 to 5, φ from 0 to π and x from -5 to 5 (Finn et al. 2017, section 5.1)."""
+    """Sinusoids ``A sin(x - φ)``, A from .1 to 5, φ from 0 to π, x from -5 to 5 (Finn et al. 2017, section 5.1)."""
 
     def values(self, x: Tensor, generator: torch.Generator) -> Tensor:
         amplitude, phase = torch.rand(2, len(x), 1, 1, generator=generator)

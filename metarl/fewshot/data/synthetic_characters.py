@@ -1,4 +1,4 @@
-"""Invented characters: a class is a few curved strokes, a sample one drawing of them by an unsteady hand."""
+"""Synthetic characters: a class is a few curved strokes, a sample one drawing of them by an unsteady hand."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,10 @@ _SHAKE, _TILT, _MOVE = 0.035, 0.18, 0.05  # of a point, in radians, of the whole
 
 
 def stroke_classes(classes: int, samples: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Pictures ``(class, sample, 28, 28)``, ink 1. The same for the same numbers, whichever classes follow."""
+    """Draw images ``(class, sample, 28, 28)``, ink 1.
+
+    Every class depends on ``seed`` and its own number alone, whichever classes follow.
+    """
     t = np.linspace(0, 1, _POINTS)[:, None]
     bend = np.concatenate([(1 - t) ** 2, 2 * t * (1 - t), t**2], 1)  # of quadratic Bézier curves
     made = np.zeros((classes, samples, _SIDE, _SIDE), np.uint8)
@@ -30,5 +33,5 @@ def stroke_classes(classes: int, samples: int, seed: int = 0) -> NDArray[np.uint
 
 
 def _spread(u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Uniforms from -√3 to √3: variance 1."""
+    """Stretch uniforms from (0, 1) to (-√3, √3), where their variance is 1."""
     return np.asarray((2 * u - 1) * 3**0.5)

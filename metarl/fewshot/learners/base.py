@@ -1,7 +1,8 @@
-"""What every supervised few-shot learner has: parameters, a loss on the query, and the gradient of it."""
+"""What every few-shot learner has: a config, presets, parameters, a loss on the query, and the gradient of it."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -11,44 +12,80 @@ from metarl.adapt.gradient import meta_gradient
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
 from metarl.core.types import Outputs, Params, State
+from metarl.fewshot.backbone import BACKBONE, Backbone
+from metarl.fewshot.config import FewShotConfig
+from metarl.fewshot.data.dataset import DataSpec
 from metarl.fewshot.data.episodes import Episodes, Support
 
-LOGITS, VALUE = "logits", "value"
+LOGITS, VALUE, SCALE = "logits", "value", "scale"  # outputs of ``query``
+HEAD = "head."  # what the names of a last layer's parameters begin with
+DEFAULT = "default"
 
 
 class FewShotLearner(MetaLearner):
-    """Adapts to a support and predicts queries: ``query`` gives ``logits`` ``(task, sample, way)`` or a ``value``."""
+    """A learner that adapts to a support and predicts queries, all tasks of a batch at once.
 
-    @abstractmethod
+    A subclass defines ``initial``, ``adapt`` and ``query``, which gives ``logits`` ``(task, sample, way)`` or a
+    ``value`` ``(task, sample, outputs)``; ``init`` where it has more parameters than its backbone; ``loss`` where that
+    is not the error of the query; ``make`` where its constructor takes something else. ``register_fewshot`` gives it a
+    name; without one it is reached as ``module:Class``.
+
+    Args:
+        backbone: turns samples into features.
+        way: classes that are told apart.
+        config: settings, those of the default preset unless given.
+    """
+
+    name: ClassVar[str] = "FewShotLearner"
+    config_class: ClassVar[type[FewShotConfig]] = FewShotConfig
+    presets: ClassVar[Mapping[str, Any]] = {}  # configs by name; "default" is config_class() unless given
+    any_way: ClassVar[bool] = False  # whether parameters serve any number of classes
+    of_classes: ClassVar[bool] = True  # whether it can tell classes apart
+    of_numbers: ClassVar[bool] = False  # whether it can predict numbers
+    config: FewShotConfig
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.name = cls.__name__
+        cls.presets = {DEFAULT: cls.config_class(), **cls.__dict__.get("presets", {})}
+
+    def __init__(self, backbone: Backbone, way: int, config: FewShotConfig | None = None) -> None:
+        if way < 1:
+            raise MetaRLError(f"{type(self).__name__}(way={way}): needs a class to predict.")
+        self.backbone, self.way, self.config = backbone, way, config or self.presets[DEFAULT]
+
+    @classmethod
+    def make(cls, config: Any, data: DataSpec, way: int, backbone: Backbone) -> Self:  # noqa: ARG003 - for subclasses
+        """Return the learner with a config, for samples of a kind and a number of classes."""
+        return cls(backbone, way, config)
+
     def init(self, generator: torch.Generator) -> Params:
-        """Parameters before training."""
+        """Draw parameters before training, the backbone's."""
+        return {BACKBONE + name: value for name, value in self.backbone.init(generator).items()}
 
     @abstractmethod
     def adapt(self, params: Params, state: State, support: Support) -> State:
-        """Take in labelled samples."""
+        """Return the state with the labelled samples taken in."""
 
     def points(self, params: Params, support: Support) -> Iterator[tuple[int, State]]:
-        """The states at which a learner is scored, the last one fully adapted, with the steps taken: here one."""
+        """Yield the states at which a learner is scored, with the steps taken, the last one fully adapted: here one."""
         yield 1, self.adapt(params, self.initial(params, len(support.targets)), support)
 
     def refine(self, params: Params, state: State, inputs: Tensor) -> State:
-        """Take in samples ``(task, sample, *shape)`` without labels."""
+        """Return the state with samples ``(task, sample, *shape)`` taken in that have no labels."""
         raise self._undefined("refine")
 
     def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
-        """What training makes small, ``(task,)``, and quantities to log of the same shape."""
+        """Return what training minimises, ``(task,)``, and quantities to log of the same shape."""
         state = self.adapt(params, self.initial(params, len(episodes.support.targets)), episodes.support)
         if episodes.unlabelled is not None:
             state = self.refine(params, state, episodes.unlabelled)
         outputs = self.query(params, state, episodes.query.inputs)
         loss = error(outputs, episodes.query.targets)
-        named = {"loss": loss}
-        if LOGITS in outputs:
-            named["accuracy"] = accuracy(outputs, episodes.query.targets)
-        return loss, named
+        return loss, logged(loss, outputs, episodes.query.targets)
 
     def gradient(self, params: Params, episodes: Episodes, chunk: int | None = None) -> tuple[Params, dict[str, float]]:
-        """Down which parameters go, a mean over tasks, and what to log."""
+        """Return the task-mean gradient of the loss, and the means of what is logged."""
 
         def objective(params: Params, rows: slice) -> tuple[Tensor, Outputs]:
             return self.loss(params, episodes.rows(rows))
@@ -57,11 +94,11 @@ class FewShotLearner(MetaLearner):
 
 
 def steps_of(steps: int | None, default: int) -> int:
-    """How many steps are asked for; raises where it is fewer than none."""
-    asked = default if steps is None else steps
-    if asked < 0:
-        raise MetaRLError(f"steps={asked}: a learner takes 0 steps or more.")
-    return asked
+    """Return how many steps to take, ``default`` unless given; raise for fewer than none."""
+    wanted = default if steps is None else steps
+    if wanted < 0:
+        raise MetaRLError(f"steps={wanted}: a learner takes 0 steps or more.")
+    return wanted
 
 
 def check_labels(targets: Tensor, way: int, name: str = "way") -> None:
@@ -79,12 +116,17 @@ def check_labels(targets: Tensor, way: int, name: str = "way") -> None:
 
 
 def error(outputs: Outputs, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats or squared error, a mean over samples, ``(task,)``."""
+    """Return the cross-entropy in nats or the squared error, a mean over samples, ``(task,)``."""
     if LOGITS in outputs:
         return functional.cross_entropy(outputs[LOGITS].transpose(1, 2), targets, reduction="none").mean(1)
     return (outputs[VALUE] - targets).square().mean((1, 2))
 
 
 def accuracy(outputs: Outputs, targets: Tensor) -> Tensor:
-    """Share of queries whose class is right, ``(task,)``."""
+    """Return the share of queries whose class is right, ``(task,)``."""
     return (outputs[LOGITS].argmax(-1) == targets).float().mean(1)
+
+
+def logged(loss: Tensor, outputs: Outputs, targets: Tensor) -> Outputs:
+    """Return what is logged of predictions: their loss, and the accuracy where there are classes."""
+    return {"loss": loss, "accuracy": accuracy(outputs, targets)} if LOGITS in outputs else {"loss": loss}

@@ -1,17 +1,22 @@
-"""Matching networks with full context embeddings: what a sample means depends on what lies beside it."""
+"""Matching networks with full context embeddings: a sample's embedding depends on those beside it."""
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from metarl.adapt.memory.base import CELL, HIDDEN, LSTM
+from metarl.adapt.memory.recurrent import CELL, HIDDEN, LSTM
 from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.types import Params, State
 from metarl.fewshot.backbone import Backbone
+from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.learners.pairs import ENCODED, Matching
+from metarl.fewshot.learners.registry import register_fewshot
 
 _FORWARD, _BACKWARD, _READING = "forward", "backward", "reading"
 
 
+@register_fewshot("matching-fce")
 class FullContextEmbeddings(Matching):
     """Matching networks with full context embeddings (Vinyals et al. 2016, appendices A.1 and A.2).
 
@@ -19,17 +24,20 @@ class FullContextEmbeddings(Matching):
     ``reads`` rounds of attention. Each query is still by itself.
     """
 
-    def __init__(self, backbone: Backbone, way: int, reads: int = 5) -> None:
-        super().__init__(backbone, way)
+    reads = 5
+    presets: ClassVar = {"short": FewShotConfig(iterations=1250)}
+
+    def __init__(self, backbone: Backbone, way: int, config: FewShotConfig | None = None) -> None:
+        super().__init__(backbone, way, config)
         d = backbone.n_features
-        self.reads, self.passing, self.reading = reads, LSTM(d, d), LSTM(2 * d, d)
+        self.passing, self.reading = LSTM(d, d), LSTM(2 * d, d)
 
     def init(self, generator: torch.Generator) -> Params:
         parts = ((_FORWARD, self.passing), (_BACKWARD, self.passing), (_READING, self.reading))
         made = [prefixed(name, memory.init(generator)) for name, memory in parts]
         return {**super().init(generator), **{name: value for part in made for name, value in part.items()}}
 
-    def seen(self, params: Params, state: State) -> Tensor:
+    def embedded_support(self, params: Params, state: State) -> Tensor:
         encoded = state[ENCODED]
         lengths = torch.full((len(encoded),), encoded.shape[1], device=encoded.device)
         total = encoded
@@ -39,7 +47,7 @@ class FullContextEmbeddings(Matching):
             total = total + self.passing.sequence(weights, start, encoded.flip(axes), lengths)[0].flip(axes)
         return total
 
-    def asked(self, encoded: Tensor, seen: Tensor, params: Params) -> Tensor:
+    def embedded_query(self, params: Params, encoded: Tensor, support: Tensor) -> Tensor:
         weights, rows = with_prefix(_READING, params), encoded.flatten(0, 1)
         state = self.reading.initial(weights, len(rows))
         hidden, read = encoded, torch.zeros_like(encoded)
@@ -47,5 +55,5 @@ class FullContextEmbeddings(Matching):
             x = torch.cat([rows, read.flatten(0, 1)], -1)
             state = self.reading.step(weights, {HIDDEN: hidden.flatten(0, 1), CELL: state[CELL]}, x)
             hidden = state[HIDDEN].unflatten(0, encoded.shape[:2]) + encoded
-            read = (hidden @ seen.transpose(1, 2)).softmax(-1) @ seen
+            read = (hidden @ support.transpose(1, 2)).softmax(-1) @ support
         return hidden

@@ -1,49 +1,48 @@
-"""Learners that adapt by memory: they take in the support sample by sample, and then tell what they remember."""
+"""Learners that adapt by memory: they take in the support sample by sample, and answer from what they remember."""
 
-from dataclasses import dataclass
-from typing import Literal
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.adapt.memory.registry import make_memory
-from metarl.adapt.memory.transformer import COUNT
-from metarl.core.config import at_least, check_config
+from metarl.adapt.memory import snail
+from metarl.adapt.memory.base import Memory
+from metarl.adapt.memory.external import ExternalMemory, ExternalMemoryConfig
+from metarl.adapt.memory.snail import SNAIL
+from metarl.adapt.memory.transformer import COUNT, Transformer
+from metarl.core.config import at_least
 from metarl.core.errors import MetaRLError
 from metarl.core.networks import MLP
 from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.backbone import BACKBONE, Backbone
-from metarl.fewshot.data.episodes import Episodes, Support
-from metarl.fewshot.learners.base import LOGITS, FewShotLearner, check_labels
-from metarl.fewshot.learners.gradient import HEAD
+from metarl.fewshot.config import FewShotConfig
+from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
+from metarl.fewshot.learners.base import HEAD, LOGITS, FewShotLearner, check_labels
+from metarl.fewshot.learners.registry import register_fewshot
 
 EMBEDDING = "embedding."
 _APART = 2654435761  # odd, so that different numbers times this stay different modulo 2³², and neighbours lie far apart
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryLearnerConfig:
-    """Which memory, and how large: ``external`` makes a memory-augmented network, ``snail`` SNAIL."""
+class MemoryLearnerConfig(FewShotConfig):
+    """The settings of learners with a memory.
 
-    memory: Literal["gru", "lstm", "transformer", "external", "snail"] = "snail"
+    With 32 channels such learners see twice as many tasks in a second: 86% against 65 after 24 seconds of strokes.
+    """
+
+    iterations: int = 6000
+    tasks: int = 8
+    episode: EpisodeSpec = field(default_factory=lambda: EpisodeSpec(way=5, shot=1, queries=5))
+    strided: bool = True
+    width: int = 32
+    learning_rate: float = 3e-3
     embedding: int = 64  # numbers of a sample that the memory sees, beside its label
-    width: int = 128  # of the memory
-    layers: int = 2  # transformer, snail
-    heads: int = 1  # transformer; they share the width. external: its reads; they share half of the width
-    capacity: int = 32  # samples looked back on, the query among them; external: slots, up to 128
-
-    def __post_init__(self) -> None:
-        check_config(
-            self,
-            {
-                "embedding": at_least(1),
-                "width": at_least(1),
-                "layers": at_least(1),
-                "heads": at_least(1),
-                "capacity": at_least(1),
-            },
-        )
+    memory_width: int = 128  # numbers that the memory gives
+    limits: ClassVar = {"embedding": at_least(1), "memory_width": at_least(1)}
 
 
 class MemoryLearner(FewShotLearner):
@@ -52,26 +51,24 @@ class MemoryLearner(FewShotLearner):
     The memory sees the sample's features, mapped to fewer numbers, its label one-hot and whether it has one; in the
     first paper a label comes with the next sample instead, for there every sample is a query too. Each query is taken
     in after the support as if it were the only one: without a label, and what the memory then says gives the logits.
-    The same memories as of ``metarl.agents.rl2``; the state is theirs.
+    The memories are those of ``metarl.agents.rl2``; the state is theirs.
     """
 
+    config_class = MemoryLearnerConfig
+    config: MemoryLearnerConfig
+
     def __init__(self, backbone: Backbone, way: int, config: MemoryLearnerConfig) -> None:
-        if way < 1:
-            raise MetaRLError(f"MemoryLearner(way={way}): needs a class to predict.")
-        self.backbone, self.way, self.config = backbone, way, config
+        super().__init__(backbone, way, config)
         self.embedding = MLP((backbone.n_features, config.embedding), output_gain=1.0)
-        self.memory = make_memory(
-            config.memory,
-            config.embedding + way + 1,
-            config.width,
-            layers=config.layers,
-            heads=config.heads,
-            capacity=config.capacity,
-        )
+        self.memory = self.make_memory(config.embedding + way + 1)
         self.head = MLP((self.memory.width, way))
 
+    @abstractmethod
+    def make_memory(self, n_inputs: int) -> Memory:
+        """Return the memory, which sees ``n_inputs`` numbers of a sample."""
+
     def init(self, generator: torch.Generator) -> Params:
-        params = {BACKBONE + name: value for name, value in self.backbone.init(generator).items()}
+        params = super().init(generator)
         params |= {EMBEDDING + name: value for name, value in self.embedding.init(generator).items()}
         params |= self.memory.init(generator)
         return {**params, **{HEAD + name: value for name, value in self.head.init(generator).items()}}
@@ -86,12 +83,12 @@ class MemoryLearner(FewShotLearner):
         """
         inputs, targets = support
         check_labels(targets, self.way)
-        if COUNT in state:
-            total = int(state[COUNT].max()) + targets.shape[1]
-            if total >= self.config.capacity:
+        if isinstance(self.memory, Transformer | SNAIL):
+            total, capacity = int(state[COUNT].max()) + targets.shape[1], self.memory.capacity
+            if total >= capacity:
                 raise MetaRLError(
-                    f"A support of {total} samples and a query do not fit into capacity={self.config.capacity}: the "
-                    f"first would be forgotten; train with at least {total + 1}."
+                    f"A support of {total} samples and a query do not fit into capacity={capacity}: the first would be "
+                    f"forgotten; train with at least {total + 1}."
                 )
         labels = functional.one_hot(targets, self.way)
         rows = self._rows(params, inputs, torch.cat([labels, torch.ones_like(labels[..., :1])], -1))
@@ -108,19 +105,64 @@ class MemoryLearner(FewShotLearner):
         return {LOGITS: self.head(params, read.unflatten(0, (n_tasks, n)), HEAD)}
 
     def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
-        """That of the queries after a support in mixed order, where the episodes say which classes they are of."""
+        """Return the loss of the queries after a support in mixed order, where the episodes name their classes."""
         if episodes.classes is not None:
             episodes = episodes._replace(support=mixed(episodes.support, episodes.classes))
         return super().loss(params, episodes)
 
     def _rows(self, params: Params, inputs: Tensor, label: Tensor) -> Tensor:
-        """What the memory sees of samples ``(task, n, *shape)``."""
+        """Return what the memory sees of samples ``(task, n, *shape)``."""
         embedded = self.embedding(params, self.backbone(params, inputs, BACKBONE), EMBEDDING)
         return torch.cat([embedded, label.to(embedded.dtype)], -1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MANNConfig(MemoryLearnerConfig):
+    """The settings of a memory-augmented network."""
+
+    slots: int = 6  # of the memory
+    reads: int = 1  # heads that read it; they share half of the width
+    limits: ClassVar = {"slots": at_least(1), "reads": at_least(1)}
+
+
+@register_fewshot("mann")
+class MANN(MemoryLearner):
+    """A memory-augmented network (Santoro et al. 2016): slots that are written where they were least recently used."""
+
+    config_class = MANNConfig
+    presets: ClassVar = {"short": MANNConfig(iterations=4400), "paper": MANNConfig(iterations=60_000)}
+    config: MANNConfig
+
+    def make_memory(self, n_inputs: int) -> Memory:
+        config = ExternalMemoryConfig(reads=self.config.reads)
+        return ExternalMemory(n_inputs, self.config.memory_width, self.config.slots, config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SNAILLearnerConfig(MemoryLearnerConfig):
+    """The settings of SNAIL."""
+
+    memory_width: int = 64
+    layers: int = 1  # each of temporal convolutions and attention
+    capacity: int = 32  # samples looked back on, the query among them
+    limits: ClassVar = {"layers": at_least(1), "capacity": at_least(1)}
+
+
+@register_fewshot("snail")
+class SNAILLearner(MemoryLearner):
+    """A simple neural attentive learner (Mishra et al. 2018): temporal convolutions and attention over the support."""
+
+    config_class = SNAILLearnerConfig
+    presets: ClassVar = {"short": SNAILLearnerConfig(iterations=4000), "paper": SNAILLearnerConfig(iterations=60_000)}
+    config: SNAILLearnerConfig
+
+    def make_memory(self, n_inputs: int) -> Memory:
+        config = snail.SNAILConfig(layers=self.config.layers)
+        return SNAIL(n_inputs, self.config.memory_width, self.config.capacity, config)
+
+
 def mixed(support: Support, classes: Tensor) -> Support:
-    """The samples in an order that says nothing of their labels, given each task's ``classes`` ``(task, way)``.
+    """Return the samples in an order that says nothing of their labels, given the ``classes`` ``(task, way)``.
 
     A drawn support lies class by class, first 0, then 1: a memory trained on it could go by how many samples came
     before and never look at a label, and would fail on a support in another order. Nor may a learner draw an order.

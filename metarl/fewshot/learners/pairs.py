@@ -1,24 +1,30 @@
 """Learners that compare a query with every sample of the support: Matching and Siamese networks."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from metarl.core.types import Outputs, Params, State
+from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.episodes import Episodes, Support
-from metarl.fewshot.learners.base import LOGITS, accuracy
+from metarl.fewshot.learners.base import LOGITS, logged
 from metarl.fewshot.learners.metric import SHARPNESS, MetricLearner, cosine
+from metarl.fewshot.learners.registry import register_fewshot
 
 ENCODED, LABELS = "encoded", "labels"
 _LEAST = 1e-6  # of a probability whose logarithm is taken
 
 
+@register_fewshot("matching")
 class Matching(MetricLearner):
     """Matching networks (Vinyals et al. 2016, equation 1): a query's class is that of the samples it attends to.
 
-    The state is the encoded support, to which further samples are added. ``context.FullContextEmbeddings`` has the
-    paper's full context embeddings.
+    The state is the encoded support, to which further samples are added.
     """
+
+    presets: ClassVar = {"short": FewShotConfig(iterations=1400), "paper": FewShotConfig(iterations=60_000)}
 
     def initial(self, params: Params, n_tasks: int) -> State:
         like = next(iter(params.values())).detach()
@@ -34,20 +40,21 @@ class Matching(MetricLearner):
         }
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
-        seen = self.seen(params, state)
-        likeness = SHARPNESS * cosine(self.asked(self.encode(params, inputs), seen, params), seen)
+        seen = self.embedded_support(params, state)
+        likeness = SHARPNESS * cosine(self.embedded_query(params, self.encode(params, inputs), seen), seen)
         share = likeness.softmax(-1) @ functional.one_hot(state[LABELS], self.way).to(likeness.dtype)
         return {LOGITS: share.clamp(min=_LEAST).log()}
 
-    def seen(self, params: Params, state: State) -> Tensor:
-        """What queries are compared with, ``(task, support sample, d)``."""
+    def embedded_support(self, params: Params, state: State) -> Tensor:
+        """Return the embeddings of the support that queries are compared with, ``(task, sample, d)``."""
         return state[ENCODED]
 
-    def asked(self, encoded: Tensor, seen: Tensor, params: Params) -> Tensor:
-        """What of queries is compared, ``(task, query, d)``."""
+    def embedded_query(self, params: Params, encoded: Tensor, support: Tensor) -> Tensor:
+        """Return the embeddings of encoded queries ``(task, query, d)``, given those of the support."""
         return encoded
 
 
+@register_fewshot("siamese")
 class Siamese(Matching):
     """Siamese networks for few samples (Koch et al. 2015) with the contrastive loss (Hadsell et al. 2006, equation 4).
 
@@ -56,6 +63,7 @@ class Siamese(Matching):
     """
 
     margin = 1.0  # between encodings of length 1
+    presets: ClassVar = {"short": FewShotConfig(iterations=1100), "paper": FewShotConfig(iterations=60_000)}
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
         apart = self._apart(self.encode(params, inputs), state[ENCODED])
@@ -73,10 +81,10 @@ class Siamese(Matching):
         pulled = (apart * same).sum((1, 2)) / same.sum((1, 2))
         loss = pulled + (pushed * ~same).sum((1, 2)) / (~same).sum((1, 2))
         with torch.no_grad():
-            right = accuracy(self.query(params, state, episodes.query.inputs), episodes.query.targets)
-        return loss, {"loss": loss, "accuracy": right}
+            outputs = self.query(params, state, episodes.query.inputs)
+        return loss, logged(loss, outputs, episodes.query.targets)
 
     @staticmethod
     def _apart(one: Tensor, other: Tensor) -> Tensor:
-        """Squared distances of the directions, ``(task, n, m)``, from 0 to 4."""
+        """Return the squared distances of the directions, ``(task, n, m)``, from 0 to 4."""
         return (2 - 2 * cosine(one, other)).clamp(min=0)

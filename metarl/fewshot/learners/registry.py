@@ -1,59 +1,118 @@
-"""The few-shot learners by name."""
+"""Few-shot learners by name, their presets, and how results call them; ``module:Class`` reaches a user's own."""
 
+import pkgutil
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, TypeVar
 
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, shown
+from metarl.core.plugins import LEARNERS, declared
+from metarl.core.registry import Registry
+from metarl.fewshot import learners
 from metarl.fewshot.backbone import Backbone, backbone_for
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec
-from metarl.fewshot.learners.base import FewShotLearner
-from metarl.fewshot.learners.finetuning import FineTuning
-from metarl.fewshot.learners.full_context import FullContextEmbeddings
-from metarl.fewshot.learners.gradient import MAML, Reptile
-from metarl.fewshot.learners.memory import MemoryLearner
-from metarl.fewshot.learners.meta_lstm import MetaLSTM
-from metarl.fewshot.learners.metric import Prototypical, Relation
-from metarl.fewshot.learners.neural_process import NeuralProcess
-from metarl.fewshot.learners.pairs import Matching, Siamese
+from metarl.fewshot.learners.base import DEFAULT, FewShotLearner
 
-_OF_NUMBERS = ("maml", "fomaml", "meta-sgd", "anil", "reptile", "meta-lstm", "neural-process")  # beside classes
-# Those whose parameters are the same for any number of classes.
-_ANY_WAY: dict[str, Callable[[Backbone, int], FewShotLearner]] = {
-    "prototypical": Prototypical,
-    "matching": Matching,
-    "matching-fce": FullContextEmbeddings,
-    "relation": Relation,
-    "siamese": Siamese,
-}
+learners_by_name: Registry[FewShotLearner] = Registry(FewShotLearner, "fewshot", LEARNERS, "few-shot learner")
+L = TypeVar("L", bound=type[FewShotLearner])
 
 
-def make_learner(config: FewShotConfig, kind: DataSpec, way: int | None = None) -> FewShotLearner:
-    """The learner of a config for samples of a kind, to tell ``way`` classes apart, training's unless given.
+def register_fewshot(name: str) -> Callable[[L], L]:
+    """Make a class decorator that gives a learner a name, by which it is reached once its module is imported."""
 
-    Raises where the learner cannot: numbers to predict or so many classes.
+    def register(cls: L) -> L:
+        learners_by_name.register(name)(cls)
+        cls.name = name
+        return cls
+
+    return register
+
+
+def learner_names() -> list[str]:
+    """Return the names of all learners: metarl's, those of installed packages, and those registered here."""
+    _import_ours()
+    return learners_by_name.names()
+
+
+def learner_class(learner: str | type[FewShotLearner]) -> type[FewShotLearner]:
+    """Return a learner's class by its name or ``module:Class``, or the class itself."""
+    if isinstance(learner, str):
+        _import_ours()
+        return learners_by_name.find(learner)
+    if not (isinstance(learner, type) and issubclass(learner, FewShotLearner)):
+        raise MetaRLError(f"{shown(learner)} is no few-shot learner; it must be a subclass of FewShotLearner.")
+    return learner
+
+
+def _import_ours() -> None:
+    """Import every module of this package, in which a learner registers itself."""
+    for module in pkgutil.iter_modules(learners.__path__, f"{learners.__name__}."):
+        import_module(module.name)
+
+
+def address_of(learner: type[FewShotLearner]) -> str:
+    """Return what files call a learner, so that it is found again: a name that is installed, or ``module:Class``."""
+    installed = learner.__module__.startswith(f"{learners.__name__}.") or learner.name in declared(LEARNERS)
+    return learner.name if installed else f"{learner.__module__}:{learner.__qualname__}"
+
+
+def make_learner(
+    learner: str | type[FewShotLearner],
+    config: FewShotConfig,
+    data: DataSpec,
+    way: int | None = None,
+    backbone: Backbone | None = None,
+) -> FewShotLearner:
+    """Return a learner for samples of a kind.
+
+    Args:
+        learner: its name, ``module:Class``, or class.
+        config: of that learner's ``config_class``.
+        data: the kind of the samples.
+        way: classes to tell apart, training's unless given.
+        backbone: one of our own unless given.
+
+    Raises:
+        MetaRLError: where the learner cannot predict numbers, or tell so many classes apart.
     """
+    cls = learner_class(learner)
+    if not isinstance(config, cls.config_class):
+        raise MetaRLError(f"{cls.name} has a {cls.config_class.__name__}, not a {type(config).__name__}.")
+    if data.outputs is None and not cls.of_classes:
+        raise MetaRLError(f"{cls.name} predicts numbers; for classes take prototypical, which pools as it does.")
+    if data.outputs is not None and not cls.of_numbers:
+        others = [name for name in learner_names() if learner_class(name).of_numbers]
+        raise MetaRLError(f"{cls.name} tells classes apart; for numbers take {', '.join(others)}.")
     made_for = config.episode.largest.way
     way = made_for if way is None else way
-    if config.learner == "neural-process":
-        if kind.outputs is None:
-            raise MetaRLError("neural-process predicts numbers; for classes take prototypical, which pools as it does.")
-        return NeuralProcess(kind.n_inputs, kind.outputs, config.width)
-    backbone = backbone_for(kind.shape, config.width, config.strided)
-    if kind.outputs is not None and config.learner not in _OF_NUMBERS:
-        raise MetaRLError(f"{config.learner} tells classes apart; for numbers take {', '.join(_OF_NUMBERS)}.")
-    if config.learner in _ANY_WAY:
-        return _ANY_WAY[config.learner](backbone, way)
-    if config.learner.startswith("finetune"):
-        return FineTuning(backbone, way, kind.classes, config.tuning)
-    if way > made_for:
-        raise MetaRLError(
-            f"{config.learner} was made for {made_for} classes and cannot tell {way} apart; train it with more "
-            "(episode.way), or take one that compares, such as prototypical."
-        )
-    if config.learner in ("mann", "snail"):
-        return MemoryLearner(backbone, made_for, config.memory)
-    regression, outputs = kind.outputs is not None, kind.outputs or made_for
-    if config.learner == "meta-lstm":
-        return MetaLSTM(backbone, outputs, config.gradient, regression=regression, hidden=config.update_width)
-    learner = Reptile if config.learner == "reptile" else MAML
-    return learner(backbone, outputs, config.gradient, regression=regression)
+    if not cls.any_way:
+        if way > made_for:
+            raise MetaRLError(
+                f"{cls.name} was made for {made_for} classes and cannot tell {way} apart; train it with more "
+                "(episode.way), or take one that compares, such as prototypical."
+            )
+        way = made_for
+    return cls.make(config, data, way, backbone or backbone_for(data.shape, config.width, config.strided))
+
+
+def preset_config(learner: str | type[FewShotLearner], preset: str = DEFAULT) -> Any:
+    """Return the config of a learner, a ``FewShotConfig`` or a subclass, by its preset's name."""
+    cls = learner_class(learner)
+    if preset not in cls.presets:
+        raise MetaRLError(f"Learner {cls.name!r} has no preset {preset!r}; choose one of {', '.join(cls.presets)}.")
+    return cls.presets[preset]
+
+
+def label(learner: str | type[FewShotLearner], config: FewShotConfig) -> str:
+    """Return how results call a learner with a config: its name, and the preset's where that is not the default.
+
+    The number of iterations decides between presets that are otherwise the same, and has no further part in it.
+    """
+    cls = learner_class(learner)
+    same = [name for name, known in cls.presets.items() if replace(known, iterations=config.iterations) == config]
+    if not same:
+        return f"{cls.name}-custom"
+    name = next((name for name in same if cls.presets[name] == config), same[0])
+    return cls.name if name == DEFAULT else f"{cls.name}-{name}"

@@ -1,1 +1,1 @@
-"""Figures of few-shot learners."""
+"""Figures of few-shot learning."""

@@ -1,6 +1,7 @@
-"""A picture of an episode's features in the plane."""
+"""A figure of an episode's features in the plane."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,22 +9,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 
-from metarl.core.errors import MetaRLError
-from metarl.plotting.fewshot.layout import (
-    LONGEST,
-    SUBTITLE,
-    Array,
-    class_labels,
-    cut,
-    numbers,
-    panel,
-    sheet_of,
-    text_width,
-)
-from metarl.plotting.style import AGENTS, INK, MUTED, PANEL, agent_colours, heading
+from metarl.evaluation.statistics import Array
+from metarl.plotting.style import AGENTS, INK, MUTED, PANEL, TEXT, agent_colours, heading, new_figure, short
 
 MARKERS = "osD^"  # of classes whose colours repeat
-_SIDE, _ENTRIES, _NAME = 380, 23, 10  # points: the plane's; lines of the legend beside it, and their size
+_ENTRIES = 23  # of a column of the key
 _SIZES = {"queries": 26, "support": 120, "prototypes": 85}  # the later over the earlier
 _OUTLINES = {"support": 1.4, "prototypes": 0.9}
 
@@ -39,7 +29,7 @@ def embedding_figure(
     title: str,
     subtitle: str,
 ) -> Figure:
-    """An episode's features in the plane of their two principal components, coloured by their true class.
+    """Draw an episode's features in the plane of their two principal components, coloured by their true class.
 
     The components are those of support and queries together. Both axes have the same scale, so distances can be seen.
 
@@ -47,61 +37,56 @@ def embedding_figure(
         support, queries: ``(n, d)``.
         support_labels, query_labels: ``(n,)`` classes from 0 to ``len(names)`` - 1.
         prototypes: ``(len(names), d)``, of learners that have them.
+        names: of the classes.
+        title: of the figure.
+        subtitle: below it.
     """
-    parts = {"support": numbers("support", support), "queries": numbers("queries", queries)}
-    if prototypes is not None:
-        parts["prototypes"] = numbers("prototypes", prototypes)
-    if len({part.shape[1:] for part in parts.values()}) > 1 or parts["queries"].ndim != 2 or not parts["queries"].size:
-        shapes = ", ".join(f"{name} {part.shape}" for name, part in parts.items())
-        raise MetaRLError(f"Features of shapes {shapes}; give (n, d) each, with the same d.")
-    if prototypes is not None and len(parts["prototypes"]) != len(names):
-        raise MetaRLError(f"{len(parts['prototypes'])} prototypes of {len(names)} classes; give one for each.")
+    given = {"support": support, "queries": queries, "prototypes": prototypes}
+    parts = {kind: np.asarray(each, np.float64) for kind, each in given.items() if each is not None}
     labels = {
-        "queries": class_labels("query_labels", query_labels, len(parts["queries"]), names),
-        "support": class_labels("support_labels", support_labels, len(parts["support"]), names),
+        "queries": np.asarray(query_labels),
+        "support": np.asarray(support_labels),
         "prototypes": np.arange(len(names)),
     }
-    places, shares = _plane(parts)
-    titles = [cut(name, LONGEST, _NAME) for name in names]
+    plane, shares = _plane(parts)
     kinds = [kind for kind in _SIZES if kind in parts]
-    column = 36 + max(text_width(text, _NAME) for text in (*titles, *kinds))
-    beside = 10 + column * -(-(len(titles) + len(kinds)) // _ENTRIES)
-    figure, sheet = sheet_of(max(_SIDE + beside, text_width(subtitle, SUBTITLE)), _SIDE + 18)
-    heading(sheet, title, subtitle)
-    axes = panel(sheet, 0, 0, _SIDE, _SIDE)
-    axes.set(xticks=[], yticks=[], facecolor=PANEL, aspect="equal", adjustable="datalim")
+    columns = -(-(len(names) + len(kinds)) // _ENTRIES)
+    figure = new_figure(5.6 + 2.3 * columns, 6.2)
+    axes = figure.add_subplot()
+    axes.set(xticks=[], yticks=[], facecolor=PANEL, box_aspect=1)
     axes.spines[:].set_visible(False)
     colours = agent_colours(len(names))
     markers = [MARKERS[c // len(AGENTS) % len(MARKERS)] for c in range(len(names))]
     for kind in kinds:
         for c in np.unique(labels[kind]):
-            _mark(axes, places[kind][labels[kind] == c], kind, colours[c], markers[c])
+            _mark(axes, plane[kind][labels[kind] == c], kind, colours[c], markers[c])
     axes.margins(0.06)
+    axes.set_aspect("equal", adjustable="datalim")
+    entries: list[Any] = [_mark(axes, np.full((1, 2), np.nan), kind, MUTED, "o") for kind in kinds]
+    entries += [_mark(axes, np.full((1, 2), np.nan), "", *each) for each in zip(colours, markers, strict=True)]
+    words = [*kinds, *map(short, names)]
+    figure.legend(entries, words, loc="outside right upper", ncols=columns, frameon=False, fontsize=10, labelcolor=INK)
     held = " and ".join(f"{share:.0%}" for share in shares)
-    sheet.text(0, _SIDE + 15, f"two principal components, with {held} of the variance", color=MUTED, fontsize=SUBTITLE)
-    entries = [(kind, kind, MUTED, "o") for kind in kinds]
-    entries += [(name, "", colour, marker) for name, colour, marker in zip(titles, colours, markers, strict=True)]
-    for i, (text, kind, colour, marker) in enumerate(entries):
-        x, y = _SIDE + 22 + i // _ENTRIES * column, 10 + i % _ENTRIES * (_SIDE - 20) / (_ENTRIES - 1)
-        _mark(sheet, np.array([[x, y]]), kind, colour, marker)
-        sheet.text(x + 12, y, text, color=INK, fontsize=_NAME, va="center_baseline")
+    axes.set_xlabel(f"two principal components, with {held} of the variance", color=MUTED, fontsize=TEXT, loc="left")
+    heading(figure, title, axes, subtitle)
     return figure
 
 
-def _mark(axes: Axes, places: Array, kind: str, colour: str, marker: str) -> None:
-    """Small queries, outlined support, prototypes with a cross; the latter two above the others."""
+def _mark(axes: Axes, places: Array, kind: str, colour: str, marker: str) -> Any:
+    """Draw small queries, outlined support or prototypes with a cross; returns what a legend shows of them."""
     outline = INK if kind == "support" else "white"
     x, y = places.T
-    axes.scatter(
+    drawn = axes.scatter(
         x, y, _SIZES.get(kind, 44), color=colour, marker=marker, label=kind,
         edgecolors=outline, linewidths=_OUTLINES.get(kind, 0.4),
     )  # fmt: skip
-    if kind == "prototypes":
-        axes.scatter(x, y, 20, color="white", marker="x", linewidths=1.4)
+    if kind != "prototypes":
+        return drawn
+    return drawn, axes.scatter(x, y, 20, color="white", marker="x", linewidths=1.4)
 
 
 def _plane(parts: dict[str, Array]) -> tuple[dict[str, Array], Array]:
-    """Each part in the plane, ``(n, 2)``, and the share of the variance that its two axes hold."""
+    """Return each part in the plane, ``(n, 2)``, and the share of the variance that its two axes hold."""
     fitted_on = np.concatenate([parts["support"], parts["queries"]])
     n_components = min(2, *fitted_on.shape)
     pca = PCA(n_components, svd_solver="full")
@@ -109,5 +94,5 @@ def _plane(parts: dict[str, Array]) -> tuple[dict[str, Array], Array]:
         pca.fit(fitted_on)
     shares = np.nan_to_num(pca.explained_variance_ratio_)
     missing = 2 - n_components
-    places = {name: np.pad(pca.transform(part), ((0, 0), (0, missing))) for name, part in parts.items()}
-    return places, np.pad(shares, (0, missing))
+    plane = {name: np.pad(pca.transform(part), ((0, 0), (0, missing))) for name, part in parts.items()}
+    return plane, np.pad(shares, (0, missing))

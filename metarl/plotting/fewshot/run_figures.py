@@ -1,65 +1,64 @@
-"""The pictures of a run: what its learner makes of one episode, and its scores by adaptation step."""
+"""The figures of few-shot runs: what a learner makes of one episode, its scores by step, a ranking of several."""
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from metarl.evaluate.fewshot import FewShotEvaluation
+from metarl.evaluation.fewshot import FewShotEvaluation
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.episodes import Classes, Episodes
 from metarl.fewshot.data.functions import Functions
-from metarl.fewshot.learners.base import LOGITS, VALUE
+from metarl.fewshot.learners.base import LOGITS, SCALE, VALUE
 from metarl.fewshot.learners.metric import MetricLearner, Prototypical
-from metarl.fewshot.learners.neural_process import SCALE
-from metarl.fewshot.learners.registry import make_learner
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.scoring import first_scored
-from metarl.plotting.fewshot.charts import comparison_figure, regression_figure, steps_figure
+from metarl.plotting.charts import Line, Ranked, lines_figure, ranking_figure
 from metarl.plotting.fewshot.embedding import embedding_figure
 from metarl.plotting.fewshot.episode import episode_figure
+from metarl.plotting.fewshot.function import function_figure
 
 _DRAWN = (0, 1, 5, 10)  # steps whose prediction of a function is drawn
 
 
-def pictures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu") -> dict[str, Figure]:
-    """By name: scores by step, and the first scored episode of the first seed."""
+def fewshot_figures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu") -> dict[str, Figure]:
+    """Draw by name: scores by step, and the first scored episode of the first seed."""
     model = run.trained(run.seeds[0], device)
-    part = run.dataset().part(made.part).to(model.device)
-    episodes = first_scored(part, made.shape, made.values.shape[2])
-    found = {"steps": steps(made)} if len(made.adaptations) > 1 else {}
+    part = run.dataset().split(made.split).to(model.device)
+    episodes = first_scored(part, made.spec, made.values.shape[2])
+    found = {"steps": steps_figure(made)} if len(made.adaptations) > 1 else {}
     if isinstance(part, Functions):
         return {**found, "function": _function(model, made, episodes)}
     return {**found, **_classified(model, part, made, episodes)}
 
 
-def steps(made: FewShotEvaluation) -> Figure:
-    """Accuracy or error by adaptation step."""
-    ends = [made.at(step) for step in made.adaptations]
-    low, high = np.array([score.interval for score in ends]).T
-    curve = (np.array(made.adaptations), np.array([score.value for score in ends]), low, high)
-    label = "accuracy, %" if made.measure == "accuracy" else "mean squared error"
-    return steps_figure({made.learner: curve}, title=_title(made), subtitle=_subtitle(made), y_label=label)
+def steps_figure(made: FewShotEvaluation) -> Figure:
+    """Draw accuracy or error by adaptation step."""
+    line = Line(made.adaptations, [made.at(step) for step in made.adaptations])
+    labels = {"x_label": "adaptation steps", "y_label": _measure(made)}
+    return lines_figure({made.learner: line}, title=_title(made), subtitle=_subtitle(made), **labels)[0]
 
 
-def comparison(made: Sequence[FewShotEvaluation]) -> Figure:
-    """Learners beside one another, the best at the top."""
-    errors = made[0].measure == "mse"
-    listed = []
-    for each in made:
-        score = each.at(each.adaptations[-1])
-        low, high = score.interval
-        listed.append((each.learner, score.value, low, high, each.mark))
-    return comparison_figure(
-        listed,
-        title=f"{made[0].figure} on {made[0].dataset}",
-        subtitle=f"{made[0].values.shape[2]} episodes of the {made[0].part} part, 95% intervals",
-        floor=None if errors else (100 / made[0].shape.way, "chance"),
-        x_label="mean squared error" if errors else "accuracy, %",
+def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
+    """Draw the learners of evaluations in one setting in rows, the best at the top."""
+    first, errors = made[0], made[0].measure == "mse"
+    last = [each.at(each.adaptations[-1]) for each in made]
+    rows = [
+        Ranked(each.learner, score.value, *score.interval, each.mark) for each, score in zip(made, last, strict=True)
+    ]
+    return ranking_figure(
+        rows,
+        title=f"{first.figure} on {first.dataset}",
+        subtitle=f"{first.values.shape[2]} episodes of the {first.split} split, 95% intervals",
+        floor=None if errors else (100 / first.spec.way, "chance"),
+        x_label=_measure(first),
         form=".3f" if errors else ".1f",
         lower_is_better=errors,
     )
+
+
+def _measure(made: FewShotEvaluation) -> str:
+    return "accuracy, %" if made.measure == "accuracy" else "mean squared error"
 
 
 def _title(made: FewShotEvaluation) -> str:
@@ -67,26 +66,26 @@ def _title(made: FewShotEvaluation) -> str:
 
 
 def _subtitle(made: FewShotEvaluation) -> str:
-    size = f"{made.values.shape[2]} episodes of the {made.part} part, {len(made.seeds)} seed"
+    size = f"{made.values.shape[2]} episodes of the {made.split} split, {len(made.seeds)} seed"
     return f"{size}{'s' * (len(made.seeds) > 1)}, {made.mark}, 95% interval"
 
 
 def _classified(model: FewShot, part: Classes, made: FewShotEvaluation, episodes: Episodes) -> dict[str, Figure]:
-    """The images of one episode with what is predicted, and their features."""
-    learner = make_learner(model.config, model.kind, made.shape.way)
+    """Draw the images of one episode with what is predicted, and their features."""
+    learner = model.learner_for(made.spec.way)
     assert episodes.classes is not None  # for mypy: a part of classes
     names = [part.names[i] for i in episodes.classes[0].tolist()]
-    state = model.adapted(episodes.support, made.shape.way, episodes.unlabelled)
+    state = model.adapted(episodes.support, made.spec.way, episodes.unlabelled)
     with torch.no_grad():
         if made.transductive:
             state = learner.refine(model.params, state, episodes.query.inputs)
-        outputs = learner.query(model.params, state, episodes.query.inputs)[LOGITS][0, :, : made.shape.way]
+        outputs = learner.query(model.params, state, episodes.query.inputs)[LOGITS][0, :, : made.spec.way]
     shown = [each.cpu().numpy() for pair in zip(episodes.support, episodes.query, strict=True) for each in pair]
     given, asked, labels, true = (each[0] for each in shown)
     predicted = outputs.argmax(-1).cpu().numpy()
     right = f"{(predicted == true).mean():.0%} of this episode's queries right"
     found = {}
-    if len(model.kind.shape) > 1:
+    if len(model.spec.shape) > 1:
         found["episode"] = episode_figure(
             given, labels, asked, true, predicted, names, title=_title(made), subtitle=right
         )
@@ -101,7 +100,7 @@ def _classified(model: FewShot, part: Classes, made: FewShotEvaluation, episodes
 
 
 def _function(model: FewShot, made: FewShotEvaluation, episodes: Episodes) -> Figure:
-    """One function, what is seen of it, and what is predicted after some steps."""
+    """Draw one function, what is seen of it, and what is predicted after some steps."""
     (x, y), (grid, true) = episodes[:2]
     predicted, spread = {}, {}
     with torch.no_grad():
@@ -112,14 +111,13 @@ def _function(model: FewShot, made: FewShotEvaluation, episodes: Episodes) -> Fi
                 predicted[name] = outputs[VALUE][0].cpu().numpy()
                 if SCALE in outputs:
                     spread[name] = outputs[SCALE][0].cpu().numpy()
-    seen_x, seen_y, asked_x, asked_y = (each[0].cpu().numpy() for each in (x, y, grid, true))
-    return regression_figure(
-        seen_x,
-        seen_y,
-        asked_x,
-        asked_y,
+    support, query = ([each[0].cpu().numpy() for each in pair] for pair in ((x, y), (grid, true)))
+    subtitle = f"one task, {made.spec.shot} points seen"
+    return function_figure(
+        (support[0], support[1]),
+        (query[0], query[1]),
         predicted,
         title=_title(made),
-        subtitle=f"one task, {made.shape.shot} points seen",
+        subtitle=subtitle,
         deviations=spread,
     )

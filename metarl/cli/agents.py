@@ -1,0 +1,202 @@
+"""The commands ``metarl train | evaluate | compare | render``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from metarl.cli.base import FamilyName, RunPath, RunPaths, ScoreCommand, TrainCommand, show
+from metarl.core.errors import MetaRLError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(TrainCommand):
+    """Train an agent on a task family."""
+
+    agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
+    """maml, finetune, ..., or module:Class"""
+    family: FamilyName
+    """id, or module:id for one of your own"""
+    variant: str | None = None
+    """the family's preset; its first unless given"""
+    compile: bool = False
+    """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
+
+    @classmethod
+    def default_config(cls, name: str, preset: str) -> Any:
+        from metarl.algorithm.registry import agent_class
+
+        presets = agent_class(name).presets
+        if preset not in presets:
+            raise MetaRLError(f"Agent {name!r} has no preset {preset!r}; choose one of {', '.join(presets)}.")
+        return presets[preset]
+
+    def run(self, command: str) -> None:
+        from metarl.core.device import check_device
+        from metarl.experiments.run import Run
+
+        check_device(self.device)
+        family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
+        made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
+        path = self.run_path(self.agent, family, self.variant)
+        run = Run.create(path, *made_of, command, resume=self.resume, overwrite=self.overwrite)
+        self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.compile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnCode(ScoreCommand):
+    """The names that runs of one's own code are opened with: nothing else is imported because a file names it."""
+
+    family: str | None = None
+    """module:id of your own family, where the run was trained on one"""
+    agent: tuple[str, ...] = ()
+    """module:Class of your own agent, where it trained one"""
+    trust: tuple[str, ...] = ()
+    """module:Class of your own memory or encoder, where its config names one"""
+
+    def open(self, path: Path) -> Any:
+        """Open the run or the published result in a folder."""
+        from metarl.evaluation.published import open_run
+
+        return open_run(path, family=self.family, agent=self.agent, trust=self.trust)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(OwnCode):
+    """Adapt to held-out tasks and score it."""
+
+    path: RunPath
+    """a run folder, or that of a published result with weights"""
+    split: str = "test"
+    """val, test or ood"""
+    tasks: int | None = None
+    """number of test tasks; the preset's unless given"""
+    points: int | None = None
+    """points of the curve: before adaptation, after one, ...; the agent's unless given"""
+    deterministic: bool = True
+    """score also extra episodes without exploration noise, which takes twice the time"""
+    ablation: str | None = None
+    """wiped: an agent that adapts by memory begins every episode as it began the first; shuffled: any other agent
+    adapts to the episodes of another task"""
+    output: Path | None = None
+    """folder for the files; the run folder unless given, and none of a published result's"""
+
+    def run(self, command: str) -> None:
+        from metarl.core.process import prepare_process
+        from metarl.evaluation.outcome import evaluate_run, save_outcome
+        from metarl.evaluation.tables import curve_table, evaluation_json
+        from metarl.plotting.outcome import save_outcome_figures
+
+        prepare_process(self.threads)
+        run = self.open(self.path)
+        outcome = evaluate_run(
+            run,
+            self.split,
+            self.tasks,
+            self.points,
+            self.device,
+            deterministic=self.deterministic,
+            ablation=self.ablation,
+        )
+        files = []
+        if run.keeps_evaluations or self.output is not None:
+            files = [*save_outcome(run, outcome, self.output), *save_outcome_figures(run, outcome, self.output)]
+        show(self.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
+        if files and not self.json:
+            print("Saved " + ", ".join(str(file) for file in files))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(OwnCode):
+    """Several runs in one table and one plot."""
+
+    paths: RunPaths
+    """run folders, or those of published results with weights"""
+    reference_policies: tuple[str, ...] = ()
+    """reference policies of the family, scored beside the agents"""
+    split: str = "test"
+    """val, test or ood"""
+    output: Path = Path("comparison.png")
+    """the plot; beside it a CSV of the same name"""
+
+    def run(self, command: str) -> None:
+        if not self.paths:
+            raise MetaRLError("Name the run folders: metarl compare RUN RUN ...")
+        from metarl.core.device import check_device
+        from metarl.core.files import write_atomic
+        from metarl.core.process import prepare_process
+        from metarl.evaluation.agent import held_out
+        from metarl.evaluation.comparison import check_comparable, comparison_csv, comparison_json, comparison_table
+        from metarl.evaluation.outcome import distinct, saved_or_new_outcome
+        from metarl.evaluation.references import check_reference_policies, reference_evaluations
+        from metarl.plotting.curves import comparison_figure
+        from metarl.plotting.outcome import save_outcome_figures
+        from metarl.plotting.style import save_figure
+
+        prepare_process(self.threads)
+        check_device(self.device)
+        runs = [self.open(path) for path in self.paths]
+        family = runs[0].family() if self.reference_policies else None
+        if family is not None:
+            check_reference_policies(self.reference_policies, family)
+        evaluations = []
+        for run in runs:
+            evaluation, outcome = saved_or_new_outcome(run, self.split, self.device)
+            if outcome is not None and run.keeps_evaluations:
+                save_outcome_figures(run, outcome)
+            evaluations.append(evaluation)
+        evaluations = distinct(evaluations, runs)
+        check_comparable(evaluations)
+        if family is not None:
+            tasks = held_out(family, self.split)
+            evaluations += reference_evaluations(self.reference_policies, evaluations, family, tasks, self.device)
+        show(self.json, comparison_json(evaluations), comparison_table(evaluations))
+        save_figure(comparison_figure(evaluations), self.output)
+        table = self.output.with_suffix(".csv")
+        write_atomic(table, comparison_csv(evaluations))
+        if not self.json:
+            print(f"Saved {self.output}, {table}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Render(OwnCode):
+    """A video of several tasks side by side."""
+
+    what: FamilyName
+    """a family's id, or module:id; or the folder of a run or of a published result, whose agent then plays, before
+    adaptation and after"""
+    variant: str | None = None
+    """the family's preset; its first unless given"""
+    reference: str = "random"
+    """without a run: random, or one of the family's own reference policies"""
+    split: str = "test"
+    """val, test or ood"""
+    envs: int = 4
+    """tasks side by side"""
+    points: int = 2
+    """of a run: 2 is before any adaptation and after one"""
+    seed: int | None = None
+    """of a run; its first unless given"""
+    steps: int | None = None
+    """of each episode; all unless given"""
+    output: Path = Path("video.gif")
+    """.gif, or .mp4 with the extra video"""
+
+    def run(self, command: str) -> None:
+        from metarl.core.process import prepare_process
+        from metarl.evaluation.published import is_run
+        from metarl.family import make_family
+        from metarl.plotting.render import frames, render_reference, render_run
+        from metarl.plotting.video import check_video, save_video
+
+        check_video(self.output)
+        prepare_process(self.threads)
+        if is_run(self.what):
+            film = render_run(self.open(Path(self.what)), self.split, self.envs, self.points, self.seed)
+        else:
+            film = render_reference(make_family(self.what, self.variant), self.reference, self.split, self.envs)
+        pictures, fps = frames(film, self.steps), film.family.render_fps
+        save_video(self.output, pictures, fps)
+        done = {"video": str(self.output), "pictures": len(pictures), "fps": fps}
+        show(self.json, done, f"Saved {self.output}: {len(pictures)} pictures, {fps} a second")

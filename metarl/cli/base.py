@@ -1,0 +1,134 @@
+"""What commands share: the options of every training, and how results are printed."""
+
+import json
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from metarl.core.errors import MetaRLError
+from metarl.experiments.options import SECONDS_BETWEEN_CHECKPOINTS, TrainingOptions
+from metarl.experiments.signals import Interrupted
+
+if TYPE_CHECKING:  # it imports torch
+    from metarl.experiments.run_folder import RunFolder
+
+_LONGEST = 255  # bytes of a file's name, on the usual file systems
+RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+RunPaths = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+FamilyName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FAMILY")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command of the tree."""
+
+    def run(self, command: str) -> None:
+        """Do what the command says; ``command`` is its own line, as a run folder keeps it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCommand(Command):
+    """The options of every command that plays or adapts."""
+
+    device: str = "cpu"
+    """cpu, cuda, ..."""
+    threads: int = 1
+    """torch threads"""
+    json: bool = False
+    """print what is shown as JSON"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCommand(Command):
+    """The options that every training has."""
+
+    preset: str = "default"
+    """the configuration to start from"""
+    seed: tuple[int, ...] = (0,)
+    """one run folder for all of them"""
+    name: str | None = None
+    """of the run folder; made of what is trained on what unless given"""
+    runs: Path = Path("runs")
+    """where run folders are"""
+    device: str = "cpu"
+    """cpu, cuda, ..."""
+    threads: int = 1
+    """torch threads of a process; more than one slows runs that share the cores"""
+    jobs: int | None = None
+    """seeds side by side; as many as the cores allow unless given"""
+    checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
+    """seconds between checkpoints: how much work a kill can cost"""
+    resume: bool = False
+    """continue the run where its checkpoints are"""
+    overwrite: bool = False
+    """replace the run folder"""
+    json: bool = False
+    """print what was done as JSON"""
+
+    @classmethod
+    def default_config(cls, name: str, preset: str) -> Any:
+        """Return the config of an agent or a learner that a preset stands for."""
+        raise NotImplementedError
+
+    def run_path(self, *parts: str | None) -> Path:
+        """Return the run folder: ``--name``, or made of the given parts with the preset behind the first.
+
+        Raises for a name that is no folder's, or would lead out of ``--runs``.
+        """
+        preset = None if self.preset == "default" else self.preset
+        made = "-".join(part for part in (parts[0], preset, *parts[1:]) if part)
+        name = made if self.name is None else self.name
+        if not name or name.startswith(".") or set(name) & {"/", "\\"} or not name.isprintable():
+            raise MetaRLError(
+                f"--name {name!r}: it names one folder in --runs, so give it no slash, no dot at its start and only "
+                "characters that can be printed."
+            )
+        if len(os.fsencode(name)) > _LONGEST:
+            raise MetaRLError(f"--name {name[:20]}...: it has {len(os.fsencode(name))} bytes; {_LONGEST} at most.")
+        return self.runs / name
+
+    def train(self, run: "RunFolder", next_step: str, *, compile: bool = False) -> None:
+        """Train a run's seeds; print what was done, and how to score it."""
+        from metarl.experiments.training import train_run
+
+        options = TrainingOptions(self.device, self.threads, self.checkpoint_seconds, compile)
+        try:
+            train_run(run, options, self.jobs)
+        except (MetaRLError, Interrupted) as error:
+            if not self.resume:
+                run.discard_untrained()
+            if not isinstance(error, Interrupted):
+                raise
+            began = any(run.checkpoint(seed).exists() for seed in run.seeds)
+            words = f"Saved; continue with: {_resuming(run.command)}" if began else "Nothing had been trained yet."
+            raise Interrupted(error.number, words) from None
+        done = {"run": str(run.path), "seeds": {seed: run.trained_amount(seed) for seed in run.seeds}}
+        show(self.json, done, f"Trained {run.path}. {next_step} {run.path}")
+
+
+def _resuming(command: str) -> str:
+    """Return the command that continues what a command began."""
+    words = [word for word in shlex.split(command) if word not in ("--resume", "--overwrite")]
+    return shlex.join([*words, "--resume"])
+
+
+def show(as_json: bool, content: Any, shown: Any) -> None:
+    """Print the content as JSON, or for people a line or one of rich's tables."""
+    if as_json:
+        print(json.dumps(content, indent=2))
+        return
+    if isinstance(shown, str):
+        print(shown)  # rich would break a command in two
+        return
+    from rich.console import Console
+
+    console = Console()
+    # Its own printing ends the process where nobody reads, as if there had been an error.
+    with console.capture() as captured:
+        console.print(shown)
+    print(captured.get(), end="")

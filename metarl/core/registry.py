@@ -1,0 +1,71 @@
+"""Classes by name: of installed packages, registered in this process, or reached as ``module:Name``."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from metarl.core.errors import MetaRLError
+from metarl.core.plugins import declared, import_module
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type[Any])
+
+
+class Registry(Generic[T]):
+    """Name the subclasses of one base class.
+
+    Args:
+        base: what every registered class is a subclass of.
+        word: of its decorator, ``@register_WORD``, and what messages call such a class unless ``called`` says so.
+        group: the entry points by which installed packages declare theirs, each a dict of name -> ``module`` or
+            ``module:Class``.
+        called: what messages call such a class.
+    """
+
+    def __init__(self, base: Any, word: str, group: str, called: str = "") -> None:
+        self.base, self.word, self.group, self.called = base, word, group, called or word
+        self.classes: dict[str, type[T]] = {}
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Return a class decorator that makes a class known under ``name``; raises where another has it."""
+
+        def decorate(cls: C) -> C:
+            mine, known = (cls.__module__, cls.__qualname__), self.classes.get(name)
+            if known is not None and (known.__module__, known.__qualname__) != mine:
+                raise MetaRLError(
+                    f"{name} is taken by {known.__module__}.{known.__qualname__}; choose another "
+                    f"{'id' if '/' in name else 'name'}."
+                )
+            self.classes[name] = cls
+            return cls
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Return every known name: of installed packages, and of classes registered in this process."""
+        return sorted({*declared(self.group), *self.classes})
+
+    def find(self, name: str) -> type[T]:
+        """Return the class called ``name``, or ``module:Name``; the module is imported, from the working folder too.
+
+        ``Name`` is what the class is registered under, or the class's own name.
+        """
+        if ":" not in name and name in self.classes:
+            return self.classes[name]
+        place = name if ":" in name else declared(self.group).get(name)
+        if place is None:
+            raise self._unknown(name)
+        module, _, own = place.partition(":")
+        imported = import_module(module)
+        own = own if ":" in place else name
+        found = self.classes.get(own) or getattr(imported, own, None)
+        if found is None:
+            raise self._unknown(own)
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise MetaRLError(f"{module}:{own} is no {self.called}; it must be a subclass of {self.base.__name__}.")
+        return found
+
+    def _unknown(self, name: str) -> MetaRLError:
+        return MetaRLError(
+            f"{self.called.capitalize()} {name!r} is unknown; known are {', '.join(self.names())}. Reach one of your "
+            f"own as module:Name; @register_{self.word} gives it a name."
+        )

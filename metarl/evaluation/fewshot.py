@@ -1,0 +1,187 @@
+"""Evaluating the run of a few-shot learner: every seed on the same episodes, its figures with their intervals."""
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl.core.checked_json import seal, unseal
+from metarl.core.checkpoint import config_from
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
+from metarl.evaluation.rows import Row, csv_of_rows
+from metarl.evaluation.statistics import Estimate, Interval, estimate, median_score
+from metarl.experiments.fewshot_run import FewShotRun
+from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.learners.registry import label
+from metarl.fewshot.scoring import Scores, point_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotEvaluation:
+    """The scores of a run. ``values`` are accuracies in percent, or squared errors."""
+
+    learner: str
+    dataset: str
+    split: str
+    spec: EpisodeSpec
+    measure: str  # accuracy or mse
+    transductive: bool
+    seeds: tuple[int, ...]
+    iterations: int  # the mean over seeds
+    tasks: int  # an iteration's
+    wall_seconds: float  # of a seed's training
+    adapt_seconds: float  # of one task
+    adapt_bytes: int  # the most that adapting to one task holds beside the parameters
+    parameters: int
+    adaptations: tuple[int, ...]
+    values: NDArray[np.float64]  # (seed, point, episode)
+    made_of: str = ""  # the run and the checkpoints that were scored; see RunFolder.fingerprint
+
+    @property
+    def figure(self) -> str:
+        """The name of the setting: 5w1s, or mse 10-shot."""
+        return f"{self.spec.way}w{self.spec.shot}s" if self.measure == "accuracy" else f"mse {self.spec.shot}-shot"
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """Every figure by its name, with intervals over seeds × episodes; errors have one a step, and medians."""
+        if self.measure == "accuracy":
+            return {self.figure: self.at(self.adaptations[-1])}
+        steps = [f" step {k}" for k in self.adaptations] if len(self.adaptations) > 1 else [""]
+        named = {}
+        for step, k in zip(steps, self.adaptations, strict=True):
+            named[self.figure + step] = self.at(k)
+            values = self.values[:, self.adaptations.index(k)]
+            named[f"median {self.figure}{step}"] = estimate(values, statistic=median_score, bounds=self._bounds)
+        return named
+
+    def at(self, step: int) -> Estimate:
+        """Return the mean after so many steps of adaptation."""
+        return estimate(self.values[:, point_of(self.adaptations, step)], bounds=self._bounds)
+
+    @property
+    def _bounds(self) -> Interval:
+        """The range of accuracies or errors."""
+        return Interval(0.0, 1.0 if self.measure == "accuracy" else math.inf)
+
+    @property
+    def mark(self) -> str:
+        """The word that says whether queries were predicted from the support alone: inductive or transductive."""
+        return "transductive" if self.transductive else "inductive"
+
+    def to_csv(self) -> str:
+        """Write one row for each seed and step: mean, median and standard deviation over episodes."""
+        rows: list[Row] = []
+        for seed, points in zip(self.seeds, self.values, strict=True):
+            for step, values in zip(self.adaptations, points, strict=True):
+                sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+                place = {"figure": self.figure, "seed": seed, "step": step, "episodes": len(values)}
+                rows.append({**place, "mean": float(values.mean()), "median": float(np.median(values)), "sd": sd})
+        return csv_of_rows(rows)
+
+    def save(self, path: Path) -> None:
+        """Write the evaluation as JSON, and beside it its table as CSV."""
+        write_atomic(path, seal(json.dumps({**asdict(self), "values": self.values.tolist()})))
+        write_atomic(path.with_suffix(".csv"), self.to_csv())
+
+    @classmethod
+    def load(cls, path: Path) -> "FewShotEvaluation":
+        """Read what ``save`` wrote; raises MetaRLError, with the path, for a missing or damaged file."""
+        try:
+            content = json.loads(unseal(path.read_text(), "delete it and evaluate anew"))
+            values, spec = np.array(content.pop("values"), np.float64), config_from(EpisodeSpec, content.pop("spec"))
+            tuples = {name: tuple(content[name]) for name in ("seeds", "adaptations")}
+            return cls(**{**content, **tuples, "values": values, "spec": spec})
+        except MetaRLError as error:
+            raise MetaRLError(f"{path}: {error}.") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MetaRLError(f"{path} is damaged ({error!r}); delete it and evaluate anew.") from error
+
+
+def setting_of(figure: str, *, functions: bool) -> EpisodeSpec:
+    """Return the episodes that a figure's name asks for, with 15 queries of a class or 100 of a function."""
+    pattern = r"(?:median )?mse (\d+)-shot(?: step \d+)?" if functions else r"(\d+)w(\d+)s"
+    match = re.fullmatch(pattern, figure)
+    if match is None:
+        raise MetaRLError(f"{figure!r} is no figure of {'functions' if functions else 'classes'}, such as 5w1s.")
+    numbers = [int(each) for each in match.groups()]
+    return EpisodeSpec(1, numbers[0], 100) if functions else EpisodeSpec(numbers[0], numbers[1], 15)
+
+
+def evaluate_fewshot_run(
+    run: FewShotRun,
+    spec: EpisodeSpec,
+    episodes: int = 600,
+    split: str = "test",
+    device: str = "cpu",
+    *,
+    transductive: bool = False,
+) -> FewShotEvaluation:
+    """Score every seed of a run on the same episodes of a split that training has not seen.
+
+    Args:
+        run: of a few-shot learner, its own or a published one.
+        spec: of the episodes.
+        episodes: their number.
+        split: ``test`` or ``val``.
+        device: to adapt on.
+        transductive: whether prototypes are refined by the queries themselves.
+    """
+    dataset = run.dataset()
+    if split == "train":
+        raise MetaRLError("Scores are of classes that training has not seen; choose --split test or --split val.")
+    tasks = dataset.split(split)
+    made_of = run.fingerprint()
+    models = [run.trained(seed, device) for seed in run.seeds]
+    scores: list[Scores] = [model.score(tasks, spec, episodes, transductive=transductive) for model in models]
+    spent = models[0].cost(tasks, spec)
+    return FewShotEvaluation(
+        learner=label(run.learner, run.config),
+        dataset=run.dataset_name,
+        split=split,
+        spec=spec,
+        measure=scores[0].measure,
+        transductive=transductive,
+        seeds=run.seeds,
+        iterations=int(np.mean([model.iteration for model in models])),
+        tasks=run.config.tasks,
+        wall_seconds=float(np.mean([model.wall_seconds for model in models])),
+        adapt_seconds=spent.seconds,
+        adapt_bytes=spent.bytes,
+        parameters=sum(value.numel() for value in models[0].params.values()),
+        adaptations=scores[0].adaptations,
+        values=np.stack([each.values for each in scores]) * (100 if scores[0].measure == "accuracy" else 1),
+        made_of=made_of,
+    )
+
+
+def evaluation_file(folder: Path, spec: EpisodeSpec, split: str, transductive: bool) -> Path:
+    """Return the path of the evaluation of a setting in a folder."""
+    name = f"{spec.way}w{spec.shot}s" if spec.way > 1 else f"{spec.shot}-shot"
+    extra = [f"{spec.unlabelled}-unlabelled"] * bool(spec.unlabelled) + ["transductive"] * transductive
+    return folder / f"evaluation-{'-'.join([split, name, *extra])}.json"
+
+
+def saved_or_new_evaluation(
+    run: FewShotRun, spec: EpisodeSpec, episodes: int, split: str, device: str, *, transductive: bool
+) -> FewShotEvaluation:
+    """Return the saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one.
+
+    A new one is saved, but not that of a published result. The arguments are those of ``evaluate_fewshot_run``.
+    """
+    for seed in run.seeds:
+        run.warn_if_unfinished(seed, run.trained_amount(seed), "iterations")
+    saved = evaluation_file(run.path, spec, split, transductive)
+    if run.keeps_evaluations and saved.exists():
+        found = FewShotEvaluation.load(saved)
+        if run.check_evaluation(saved, found.made_of) and found.spec == spec and found.values.shape[2] == episodes:
+            return found
+    made = evaluate_fewshot_run(run, spec, episodes, split, device, transductive=transductive)
+    if run.keeps_evaluations:
+        made.save(saved)
+    return made

@@ -1,0 +1,71 @@
+"""Rows, from which all tables, CSV and JSON of agents and few-shot learners are made, so that they cannot disagree."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+Row: TypeAlias = dict[str, Any]
+
+
+def number(value: float, digits: int | None = None) -> str:
+    """Print a number with ``digits`` decimals, by default three significant digits, and a true minus sign."""
+    rounded = abs(float(f"{value:.2e}"))  # 9.998 is printed as 10.0, with the decimals of 10
+    places = digits if digits is not None else max(0, 2 - int(np.log10(max(rounded, 1.0))))
+    text = f"{value:.{places}f}"
+    return "−" + text[1:] if text.startswith("-") and float(text) != 0 else text.removeprefix("-")
+
+
+def interval_text(ends: Sequence[float], digits: int | None = None) -> str:
+    """Print an interval as "[low, high]"."""
+    return f"[{', '.join(number(end, digits) for end in ends)}]"
+
+
+def csv_of_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows of the same columns as CSV: numbers to 9 digits, an empty cell for None, true and false as 1 and 0."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow([_cell(value) for value in row.values()])
+    return text.getvalue()
+
+
+def terminal_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    left: int = 1,
+    kept: int = 0,
+    title: str | None = None,
+    caption: str | None = None,
+) -> Table:
+    """Make a table for the terminal.
+
+    Args:
+        headers: of the columns.
+        rows: the cells of each.
+        left: the number of columns that are flush left; the others are flush right.
+        kept: the number of columns that a narrow terminal does not cut; where there are none, it breaks the left ones.
+        title: a line above.
+        caption: lines below.
+    """
+    table = Table(title=title, caption=caption, title_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    for i, header in enumerate(headers):
+        least = max((len(row[i]) for row in rows), default=0) if i < kept else None
+        wraps = i < left and not kept
+        table.add_column(header, justify="left" if i < left else "right", no_wrap=not wraps, min_width=least)
+    for row in rows:
+        table.add_row(*map(Text, row))  # the brackets of an interval are no markup
+    return table
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return int(value) if isinstance(value, bool) else f"{value:.9g}" if isinstance(value, float) else value

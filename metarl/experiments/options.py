@@ -1,0 +1,21 @@
+"""How seeds are trained; a light module, for the command line reads its defaults before anything else is imported."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
+Report = Callable[[int, int, str], None]  # seed, steps so far, a few words
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The options of training one seed, whatever is trained."""
+
+    device: str = "cpu"
+    """device of the parameters and of the torch families"""
+    threads: int = 1
+    """threads of torch"""
+    seconds: float = SECONDS_BETWEEN_CHECKPOINTS
+    """seconds between two checkpoints; 0 saves after every iteration"""
+    compile: bool = False
+    """whether rollouts step as compiled functions, see ``metarl.rollout.compiled``; few-shot learners have none"""

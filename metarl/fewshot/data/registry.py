@@ -1,0 +1,84 @@
+"""Data sets by name; ``module:Name`` reaches one of a user's own, and ``folder:PATH`` images."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metarl.core.errors import MetaRLError
+from metarl.core.plugins import DATA, declared, import_named
+from metarl.fewshot.data.class_lists import MINI_IMAGENET, TIERED_IMAGENET
+from metarl.fewshot.data.dataset import SPLITS, FewShotDataset, TaskSource
+from metarl.fewshot.data.episodes import Classes
+from metarl.fewshot.data.functions import GaussianProcesses, Sinusoids
+from metarl.fewshot.data.published import cifar_10, cifar_fs, imagenet, omniglot
+from metarl.fewshot.data.reader import classes_of_images, images_in, warn_of_doubles
+from metarl.fewshot.data.synthetic_characters import stroke_classes
+
+
+def make_dataset(name: str) -> FewShotDataset:
+    """Return a data set: one of ``DATASETS``, ``folder:PATH`` of one's own images, or ``module:Name``.
+
+    ``Name`` is a ``FewShotDataset`` in that module, or a function without arguments that returns one. An installed
+    package gives such names to its own by an entry point of the group ``metarl.fewshot.data``.
+    """
+    name = declared(DATA).get(name, name)
+    if name.startswith("folder:"):
+        return image_folder(Path(name.removeprefix("folder:")))
+    if ":" in name:
+        found = import_named(name)
+        made = found() if callable(found) else found
+        if not isinstance(made, FewShotDataset):
+            raise MetaRLError(f"{name} is no FewShotDataset, nor a function that returns one, but {made!r:.80}.")
+        return made
+    if name not in DATASETS:
+        raise MetaRLError(
+            f"Data set {name!r} is unknown; known are {', '.join(DATASETS)}, folder:PATH, and module:Name for your own."
+        )
+    return FewShotDataset(name, DATASETS[name]())
+
+
+def strokes() -> dict[str, Classes]:
+    """Return synthetic characters, which need no file: 400 classes to train on, 50 to choose by, 100 to test on."""
+    images = stroke_classes(550, 20)
+    names = tuple(f"character {i}" for i in range(len(images)))
+    bounds = {"train": (0, 400), "val": (400, 450), "test": (450, 550)}
+    return {split: equal_classes(images[low:high], names[low:high]) for split, (low, high) in bounds.items()}
+
+
+def equal_classes(samples: NDArray[np.uint8], names: tuple[str, ...]) -> Classes:
+    """Return classes of as many samples each, ``(class, sample, *shape)``."""
+    flat = torch.from_numpy(np.ascontiguousarray(samples)).flatten(0, 1)
+    return Classes(flat, torch.full((len(samples),), samples.shape[1]), names)
+
+
+def image_folder(path: Path, side: int = 28) -> FewShotDataset:
+    """Return a data set of one's own images: ``path/train/CLASS/*.png``, ``path/test/CLASS/*.png``, and ``val``.
+
+    They are made grey and ``side`` × ``side``; ``val`` may be left out. An image that cannot be read is left out with a
+    warning, and others tell of an image in two classes, and of classes whose names differ only in case.
+    """
+    if not path.is_dir():
+        raise MetaRLError(f"There is no folder {path}; it should hold train/CLASS/ and test/CLASS/ with images.")
+    places = {split: path / split for split in SPLITS if (path / split).is_dir()}
+    if not {"train", "test"} <= set(places):
+        raise MetaRLError(f"{path} holds {sorted(places) or 'neither'}; it needs train/CLASS/ and test/CLASS/.")
+    images = {split: images_in(place) for split, place in places.items()}
+    splits = {split: classes_of_images(each, side, "L", str(places[split])) for split, each in images.items()}
+    warn_of_doubles(images)
+    return FewShotDataset(f"folder:{path}", splits)
+
+
+DATASETS: dict[str, Callable[[], Mapping[str, TaskSource]]] = {
+    "strokes": strokes,
+    "omniglot": omniglot,
+    "cifar-fs": cifar_fs,
+    "cifar-10": cifar_10,
+    "mini-imagenet": lambda: imagenet("miniimagenet", MINI_IMAGENET, each=600),
+    "tiered-imagenet": lambda: imagenet("tieredimagenet", TIERED_IMAGENET),
+    # Functions are drawn anew for every task, so that all splits have the same distribution.
+    "sinusoid": lambda: dict.fromkeys(SPLITS, Sinusoids()),
+    "gaussian-process": lambda: dict.fromkeys(SPLITS, GaussianProcesses()),
+}
