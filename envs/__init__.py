@@ -12,6 +12,8 @@ FAMILIES: dict[str, str] = {
     "metarl/TabularMDP-v0": "metarl.envs.tabular",
     "metarl/GridNavi-v0": "metarl.envs.gridnavi",
     "metarl/CartPole-v0": "metarl.envs.cartpole",
+    "metarl/Pendulum-v0": "metarl.envs.pendulum",
+    "metarl/RuleGrid-v0": "metarl.envs.rule_grid",
     "metarl/HalfCheetahVel-v0": "metarl.envs.half_cheetah",
     "metarl/HalfCheetahDir-v0": "metarl.envs.half_cheetah",
     "metarl/AntDir-v0": "metarl.envs.ant",
