@@ -269,9 +269,12 @@ class EnvsBatch:
     ) -> None:
         if len(tasks) != len(keys) or not len(keys):
             raise MetaRLError(f"{len(tasks)} tasks for {len(keys)} environments; give one task for each key.")
-        self.family, self.device, self.dtype = family, check_device(device), dtype
+        self.family, self.device = family, check_device(device)
         self.observation_space, self.action_space = family.observation_space, family.action_space
         self.horizon, self.keys = family.horizon, keys.to(self.device)
+        if dtype not in (torch.float32, torch.float64):
+            raise MetaRLError(f"dtype={dtype}: an EnvsBatch returns torch.float32 or torch.float64; choose one.")
+        self._number = torch.empty(0, dtype=dtype).numpy().dtype
         self._next = list(tasks)  # from the next reset on
         self._task: list[Task] = list(tasks)
         self._seeds = [-1] * len(keys)
@@ -318,14 +321,20 @@ class EnvsBatch:
         for played, row in zip(self._played, rows, strict=True):
             played.append(row)
         self._envs.step(rows)
-        outcome = torch.from_numpy(self._envs.outcome.copy()).to(self.device)
-        numbers = outcome.to(self.dtype)
-        extras = {name: numbers[:, EXTRAS + i].clone() for i, name in enumerate(self.family.extras)}
-        terminated, truncated = outcome[:, TERMINATED] > 0, outcome[:, TRUNCATED] > 0
-        return Step(self._observation(), numbers[:, REWARD].clone(), terminated, truncated, extras)
+        outcome = self._envs.outcome
+        terminated, truncated = (self._tensor(outcome[:, column] > 0) for column in (TERMINATED, TRUNCATED))
+        extras = {name: self._numbers(outcome[:, EXTRAS + i]) for i, name in enumerate(self.family.extras)}
+        return Step(self._observation(), self._numbers(outcome[:, REWARD]), terminated, truncated, extras)
 
     def _observation(self) -> Tensor:
-        return torch.from_numpy(self._envs.observation.copy()).to(self.device, self.dtype)
+        return self._numbers(self._envs.observation)
+
+    def _numbers(self, value: Array) -> Tensor:
+        return self._tensor(value.astype(self._number))  # which copies, for the environments write there again
+
+    def _tensor(self, value: Array) -> Tensor:
+        made = torch.from_numpy(value)
+        return made if self.device.type == "cpu" else made.to(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the environments, whose episodes can be played again."""

@@ -64,10 +64,12 @@ class Simulators:
         self.envs: list[Env | None] = [None] * n
         self._tasks: list[Task | None] = [None] * n
         self._space, self._action_space = family.env_spaces
-        self._is_box = isinstance(self._space, Box)
+        self._is_vector = isinstance(self._space, Box) and len(self._space.shape) == 1
         self.observation = np.zeros((n, flat_size(self._space)), np.float32)
         self.outcome = np.zeros((n, EXTRAS + len(family.extras)))
+        self._horizon, self._extras, self._no_extras = family.horizon, family.extras, (0.0,) * len(family.extras)
         self._elapsed, self._over = [0] * n, [True] * n
+        self._rows: list[tuple[Any, ...]] = [(0.0, False, False, *self._no_extras)] * n  # of the outcome
 
     def begin(
         self, ids: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int], played: Sequence[Sequence[Array]] = ()
@@ -86,7 +88,7 @@ class Simulators:
                 self._tasks[i] = None  # unknown, should it fail
                 self.envs[i] = env = self.family.env_of(task, env)
                 self._tasks[i] = task
-            self.outcome[i], self._elapsed[i], self._over[i] = 0.0, 0, False
+            self._rows[i], self._elapsed[i], self._over[i] = (0.0, False, False, *self._no_extras), 0, False
             try:
                 self._observe(i, env.reset(seed=seed)[0])
             except Exception as error:
@@ -94,17 +96,18 @@ class Simulators:
                 raise
             for row in played[k] if played else ():
                 if not self._over[i]:
-                    self._advance(i, env, env_actions(self._action_space, row[None])[0])
+                    self._advance(i, env_actions(self._action_space, row[None])[0])
+        self.outcome[:] = self._rows
 
     def step(self, actions: Array) -> None:
         """Take a step with rows of actions ``(environment, size)`` wherever an episode is running."""
+        over, advance = self._over, self._advance
         for i, action in enumerate(env_actions(self._action_space, actions)):
-            env = self.envs[i]
-            if env is None or self._over[i]:
-                self.outcome[i, REWARD] = 0.0
-                self.outcome[i, EXTRAS:] = 0.0
+            if not over[i]:
+                advance(i, action)
             else:
-                self._advance(i, env, action)
+                self._rows[i] = (0.0, *self._rows[i][REWARD + 1 : EXTRAS], *self._no_extras)
+        self.outcome[:] = self._rows
 
     def close(self) -> None:
         """Close every environment."""
@@ -113,23 +116,24 @@ class Simulators:
             if env is not None:
                 env.close()
 
-    def _advance(self, i: int, env: Env, action: Any) -> None:
+    def _advance(self, i: int, action: Any) -> None:
         try:
-            observation, reward, terminated, truncated, info = env.step(action)
+            observation, reward, terminated, truncated, info = self.envs[i].step(action)  # type: ignore[union-attr]
             self._observe(i, observation)
         except Exception as error:
             self._tell(error, i, "step")
             raise
         self._elapsed[i] += 1
         ended = bool(terminated)
-        cut = not ended and (bool(truncated) or self._elapsed[i] >= self.family.horizon)
-        extras = [float(info.get(name, 0.0)) for name in self.family.extras]
-        self.outcome[i] = (reward, ended, cut, *extras)
+        cut = not ended and (bool(truncated) or self._elapsed[i] >= self._horizon)
         self._over[i] = ended or cut
+        extras = [info.get(name, 0.0) for name in self._extras] if self._extras else ()
+        self._rows[i] = (float(reward), ended, cut, *extras)
 
     def _observe(self, i: int, observation: Any) -> None:
-        flat: Any = np.asarray(observation).reshape(-1) if self._is_box else flatten(self._space, observation)
-        self.observation[i] = flat
+        if not self._is_vector:
+            observation = flatten(self._space, observation)
+        self.observation[i] = observation
 
     def _tell(self, error: Exception, i: int, where: str) -> None:
         """Note in an environment's own error on which task it arose."""
