@@ -19,7 +19,7 @@ class Pendulum(GymnasiumFamily):
 if __name__ == "__main__":
     family = make_family("me/Pendulum-v0")
     print("sees", family.observation_space, "and acts in", family.action_space)
-    agent = RL2(family, RL2.config_class(tasks=16, episodes=2, minibatches=2), seed=0)
-    agent.learn(5_000)  # a few seconds: too short to learn anything
+    agent = RL2(family, RL2.config_class(tasks=8, episodes=2, minibatches=2), seed=0)
+    agent.learn(1_600)  # a few seconds: too short to learn anything
     scored = evaluate(agent, tasks=5, deterministic=False)
     print("return of each episode of a trial:", scored.returns[0].mean(1).round(1))

@@ -1,6 +1,8 @@
 """Environments that others wrote, each on a task of its own, kept in this process or in several."""
 
 import math
+import os
+import signal
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -147,8 +149,8 @@ class Workers:
         self.n = n
         self._share = math.ceil(n / workers)  # environments of a process
         firsts = range(0, n, self._share)
-        makers = [partial(_Share, family, first, self._share) for first in firsts]
-        self._vector = AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+        makers = [partial(_Share, family, first, self._share, os.getpid()) for first in firsts]
+        self._vector = _Processes(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
         size, columns = flat_size(family.env_spaces[0]), EXTRAS + len(family.extras)
         self.observation, self.outcome = np.zeros((n, size), np.float32), np.zeros((n, columns))
 
@@ -173,29 +175,47 @@ class Workers:
         padded.reshape(-1, actions.shape[1])[: self.n] = actions
         try:
             observation, outcome = self._vector.step(padded)[0]
-        except Exception:
-            self.close()
+        except BaseException:  # an interruption too leaves answers in the pipes
+            self.close(terminate=True)
             raise
         self.observation[:] = observation.reshape(-1, observation.shape[-1])[: self.n]
         self.outcome[:] = outcome.reshape(-1, outcome.shape[-1])[: self.n]
 
-    def close(self) -> None:
-        """End the processes."""
+    def close(self, *, terminate: bool = False) -> None:
+        """End the processes, once their environments are closed unless ``terminate``."""
         if not self.closed:
-            self._vector.close(terminate=True)
+            self._vector.close(terminate=terminate)
 
     def _call(self, name: str, *arguments: Any) -> Sequence[Any]:
         try:
             return self._vector.call(name, *arguments)
-        except Exception:
-            self.close()
+        except BaseException:  # an interruption too leaves answers in the pipes
+            self.close(terminate=True)
             raise
+
+
+class _Processes(AsyncVectorEnv):
+    """Gymnasium's vector of processes, which only the process that began them ends.
+
+    A worker of another set begins as a copy of this process, with all that lies there.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._owner = os.getpid()
+        super().__init__(*arguments, **options)
+
+    def __del__(self) -> None:
+        if os.getpid() == self._owner:
+            super().__del__()
 
 
 class _Share(gymnasium.Env[Any, Any]):
     """The environments of one process, which Gymnasium takes for one environment."""
 
-    def __init__(self, family: Declaration, first: int, n: int) -> None:
+    def __init__(self, family: Declaration, first: int, n: int, owner: int) -> None:
+        if os.getpid() != owner:  # a process of its own, in which the owner's ways to end are not those to end by
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which tells the owner too
         self._envs, self._first = Simulators(family, n), first
         shown_as = ((self._envs.observation, np.float32), (self._envs.outcome, np.float64))
         boxes = [Box(-np.inf, np.inf, array.shape, dtype) for array, dtype in shown_as]

@@ -19,7 +19,7 @@ def test_what_it_writes_passes_the_check_as_it_stands(tmp_path: Path) -> None:
     assert "g=Uniform(5.0, 15.0),  # 10 in the environment" in source
     assert "# m=Uniform(0.5, 1.5),  # 1 in the environment" in source
     assert "screen_dim" not in source  # which changes no episode
-    done = subprocess.run([METARL, "check", "mine:me/Pendulum-v0"], cwd=tmp_path, capture_output=True, text=True)  # noqa: PLW1510
+    done = subprocess.run([METARL, "check", "mine:me/Pendulum-v0"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
