@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.algorithm.algorithm import Algorithm as Algorithm
     from metarl.algorithm.registry import register_agent as register_agent
     from metarl.core.random import to_normal as to_normal
+    from metarl.envs.engine.gymnasium import GymnasiumFamily as GymnasiumFamily
     from metarl.envs.engine.mujoco_family import MujocoFamily as MujocoFamily
     from metarl.envs.engine.torch import TorchFamily as TorchFamily
     from metarl.evaluation.agent import evaluate as evaluate
@@ -69,6 +70,7 @@ _LAZY = {  # module -> the names that are imported from it
     "algorithm.algorithm": "Algorithm",
     "algorithm.registry": "register_agent",
     "core.random": "to_normal",
+    "envs.engine.gymnasium": "GymnasiumFamily",
     "envs.engine.mujoco_family": "MujocoFamily",
     "envs.engine.torch": "TorchFamily",
     "evaluation.agent": "evaluate",

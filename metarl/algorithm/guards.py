@@ -14,7 +14,8 @@ from metarl.family.base import TaskFamily
 
 def check_arguments(agent: type, family: Any, config: Any, config_class: type, seed: Any) -> None:
     """Raise where the arguments of an agent's constructor are of another type than it takes."""
-    if isinstance(family, gymnasium.Env | VectorEnv | VecEnv):
+    chosen = isinstance(family, gymnasium.Env) and not getattr(family.unwrapped, "is_plain", True)
+    if chosen or isinstance(family, VectorEnv | VecEnv):
         raise MetaRLError(
             f"{agent.__name__} collects on a family's training tasks by itself and was given a "
             f"{type(family).__name__}; give it the family, or its id."

@@ -20,6 +20,7 @@ from metarl.cli.agents import Compare, Evaluate, Render, Train
 from metarl.cli.base import Command, TrainCommand
 from metarl.cli.families import Check, Families
 from metarl.cli.fewshot import FewShotCompare, FewShotEvaluate, FewShotTrain
+from metarl.cli.new_family import NewFamily
 from metarl.core.errors import MetaRLError
 from metarl.core.files import refused
 from metarl.experiments.signals import Interrupted, raising
@@ -34,6 +35,7 @@ _COMMANDS: dict[str, type] = {
     "fewshot": Command,  # a group, see below
     "families": Families,
     "check": Check,
+    "new-family": NewFamily,
 }
 
 

@@ -43,6 +43,7 @@ class TaskFamily(ABC):
     optimum: str | None = None  # the optimal reference policy, by its name in reference_policies()
     exact_optimum: bool = False  # whether nothing earns more than the optimum on average: scores then end at 1
     render_fps: int = 30  # pictures a second in a video
+    not_promised: tuple[str, ...] = ()  # what the engine cannot promise, in words, as the check tells it
 
     def __init__(self, variant: str | None = None) -> None:
         known = dict(self.presets) or {_DEFAULT_VARIANT: {}}

@@ -48,6 +48,7 @@ class Report:
     skipped: list[str] = field(default_factory=list)  # not run, since they stand on one that found a problem
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what this machine cannot check, and why
+    not_promised: list[str] = field(default_factory=list)  # what the engine cannot promise, whatever the checks found
 
     @property
     def ok(self) -> bool:
@@ -59,6 +60,7 @@ class Report:
         later = f", {len(self.skipped)} left for later" if self.skipped else ""
         lines = [f"{self.family}: {verdict} ({len(self.checks)} checks{later})"]
         lines += [f"  {problem}" for problem in self.problems] + [f"  not checked here: {note}" for note in self.notes]
+        lines += [f"  not promised: {each}" for each in self.not_promised]
         return "\n".join(lines)
 
 
@@ -80,7 +82,7 @@ def check_family(family: str | TaskFamily, variant: str | None = None) -> Report
             return report
     else:
         family = make_family(family, variant)
-    report.family = family.name
+    report.family, report.not_promised = family.name, list(family.not_promised)
     _run(family, report)
     return report
 

@@ -58,6 +58,7 @@ class TaskEnv(gymnasium.Env[NDArray[Any], Any]):
         self.family = make_family(family, variant)
         self.metadata = check_render_mode(self.family, render_mode)  # type: ignore[misc]
         self.render_mode = render_mode
+        self.is_plain = task is None and tasks is None  # no tasks were chosen, so it may stand for its family
         # A space holds a generator of its own, which environments must not share.
         self.observation_space = copy.deepcopy(self.family.observation_space)
         self.action_space = copy.deepcopy(self.family.action_space)

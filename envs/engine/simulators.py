@@ -1,0 +1,324 @@
+"""Environments that others wrote, each on a task of its own, kept in this process or in several."""
+
+import math
+import os
+import signal
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces.utils import flatten, flatten_space
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from numpy.typing import NDArray
+
+from metarl.core.actions import parts, to_gymnasium
+from metarl.core.errors import MetaRLError, shown
+from metarl.tasks import Task
+
+Array = NDArray[Any]
+Env = gymnasium.Env[Any, Any]
+REWARD, TERMINATED, TRUNCATED, EXTRAS = range(4)  # columns of an outcome; from the last on, what info had
+_MOST_ACTIONS = 4096  # of a MultiDiscrete space, given as one index
+
+
+class Declaration(Protocol):
+    """What the environments of a family are made from."""
+
+    extras: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the family's name in messages."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """Return after how many steps an episode is truncated."""
+        ...
+
+    @property
+    def env_spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
+        """Return the environments' own spaces of observations and actions."""
+        ...
+
+    def env_of(self, task: Task, env: Env | None = None) -> Env:
+        """Return an environment on a task, made anew or out of ``env``, which was on another."""
+        ...
+
+
+class Simulators:
+    """Environments of a family in this process, stepped one after the other.
+
+    An environment whose episode has ended is not stepped until it begins the next: it repeats its last observation,
+    with a reward and extras of 0.
+
+    Attributes:
+        observation: the last ones, flattened ``(environment, size)``.
+        outcome: reward, terminated, truncated and extras of the last step, ``(environment, 3 + extras)``.
+        closed: whether they cannot be used any more.
+    """
+
+    def __init__(self, family: Declaration, n: int) -> None:
+        self.family, self.n, self.closed = family, n, False
+        self.envs: list[Env | None] = [None] * n
+        self._tasks: list[Task | None] = [None] * n
+        self._space, self._action_space = family.env_spaces
+        self._is_vector = isinstance(self._space, Box) and len(self._space.shape) == 1
+        self.observation = np.zeros((n, flat_size(self._space)), np.float32)
+        self.outcome = np.zeros((n, EXTRAS + len(family.extras)))
+        self._horizon, self._extras, self._no_extras = family.horizon, family.extras, (0.0,) * len(family.extras)
+        self._elapsed, self._over = [0] * n, [True] * n
+        self._rows: list[tuple[Any, ...]] = [(0.0, False, False, *self._no_extras)] * n  # of the outcome
+
+    def begin(
+        self, ids: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int], played: Sequence[Sequence[Array]] = ()
+    ) -> None:
+        """Begin an episode in some environments, and play it on where actions of it are given.
+
+        Args:
+            ids: of the environments.
+            tasks: one for each of them.
+            seeds: which their resets get.
+            played: the rows of actions that each of them has taken already.
+        """
+        for k, (i, task, seed) in enumerate(zip(ids, tasks, seeds, strict=True)):
+            env = self.envs[i]
+            if env is None or not _same(self._tasks[i], task):
+                self._tasks[i] = None  # unknown, should it fail
+                self.envs[i] = env = self.family.env_of(task, env)
+                self._tasks[i] = task
+            self._rows[i], self._elapsed[i], self._over[i] = (0.0, False, False, *self._no_extras), 0, False
+            try:
+                self._observe(i, env.reset(seed=seed)[0])
+            except Exception as error:
+                self._tell(error, i, "reset")
+                raise
+            for row in played[k] if played else ():
+                if not self._over[i]:
+                    self._advance(i, env_actions(self._action_space, row[None])[0])
+        self.outcome[:] = self._rows
+
+    def step(self, actions: Array) -> None:
+        """Take a step with rows of actions ``(environment, size)`` wherever an episode is running."""
+        over, advance = self._over, self._advance
+        for i, action in enumerate(env_actions(self._action_space, actions)):
+            if not over[i]:
+                advance(i, action)
+            else:
+                self._rows[i] = (0.0, *self._rows[i][REWARD + 1 : EXTRAS], *self._no_extras)
+        self.outcome[:] = self._rows
+
+    def close(self) -> None:
+        """Close every environment."""
+        self.closed = True
+        for env in self.envs:
+            if env is not None:
+                env.close()
+
+    def _advance(self, i: int, action: Any) -> None:
+        try:
+            observation, reward, terminated, truncated, info = self.envs[i].step(action)  # type: ignore[union-attr]
+            self._observe(i, observation)
+        except Exception as error:
+            self._tell(error, i, "step")
+            raise
+        self._elapsed[i] += 1
+        ended = bool(terminated)
+        cut = not ended and (bool(truncated) or self._elapsed[i] >= self._horizon)
+        self._over[i] = ended or cut
+        extras = [info.get(name, 0.0) for name in self._extras] if self._extras else ()
+        self._rows[i] = (float(reward), ended, cut, *extras)
+
+    def _observe(self, i: int, observation: Any) -> None:
+        if not self._is_vector:
+            observation = flatten(self._space, observation)
+        self.observation[i] = observation
+
+    def _tell(self, error: Exception, i: int, where: str) -> None:
+        """Note in an environment's own error on which task it arose."""
+        error.add_note(f"In {where} of an environment of {self.family.name}, {task_words(self._tasks[i] or {})}.")
+
+
+class Workers:
+    """The same environments in processes of their own, an equal share in each, by Gymnasium's ``AsyncVectorEnv``."""
+
+    def __init__(self, family: Declaration, n: int, workers: int) -> None:
+        self.n = n
+        self._share = math.ceil(n / workers)  # environments of a process
+        firsts = range(0, n, self._share)
+        makers = [partial(_Share, family, first, self._share, os.getpid()) for first in firsts]
+        self._vector = _Processes(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+        size, columns = flat_size(family.env_spaces[0]), EXTRAS + len(family.extras)
+        self.observation, self.outcome = np.zeros((n, size), np.float32), np.zeros((n, columns))
+
+    @property
+    def closed(self) -> bool:
+        """Return whether the processes have ended."""
+        return bool(self._vector.closed)
+
+    def begin(
+        self, ids: Sequence[int], tasks: Sequence[Task], seeds: Sequence[int], played: Sequence[Sequence[Array]] = ()
+    ) -> None:
+        """Begin an episode in some environments, as ``Simulators.begin`` does."""
+        for found in self._call("begin", list(ids), list(tasks), list(seeds), list(played)):
+            if isinstance(found, str):
+                raise MetaRLError(found)
+            rows, observation, outcome = found
+            self.observation[rows], self.outcome[rows] = observation, outcome
+
+    def step(self, actions: Array) -> None:
+        """Take a step in all processes at once."""
+        padded = np.zeros((self._vector.num_envs, self._share, actions.shape[1]), actions.dtype)
+        padded.reshape(-1, actions.shape[1])[: self.n] = actions
+        try:
+            observation, outcome = self._vector.step(padded)[0]
+        except BaseException:  # an interruption too leaves answers in the pipes
+            self.close(terminate=True)
+            raise
+        self.observation[:] = observation.reshape(-1, observation.shape[-1])[: self.n]
+        self.outcome[:] = outcome.reshape(-1, outcome.shape[-1])[: self.n]
+
+    def close(self, *, terminate: bool = False) -> None:
+        """End the processes, once their environments are closed unless ``terminate``."""
+        if not self.closed:
+            self._vector.close(terminate=terminate)
+
+    def _call(self, name: str, *arguments: Any) -> Sequence[Any]:
+        try:
+            return self._vector.call(name, *arguments)
+        except BaseException:  # an interruption too leaves answers in the pipes
+            self.close(terminate=True)
+            raise
+
+
+class _Processes(AsyncVectorEnv):
+    """Gymnasium's vector of processes, which only the process that began them ends.
+
+    A worker of another set begins as a copy of this process, with all that lies there.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._owner = os.getpid()
+        super().__init__(*arguments, **options)
+
+    def __del__(self) -> None:
+        if os.getpid() == self._owner:
+            super().__del__()
+
+
+class _Share(gymnasium.Env[Any, Any]):
+    """The environments of one process, which Gymnasium takes for one environment."""
+
+    def __init__(self, family: Declaration, first: int, n: int, owner: int) -> None:
+        if os.getpid() != owner:  # a process of its own, in which the owner's ways to end are not those to end by
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which tells the owner too
+        self._envs, self._first = Simulators(family, n), first
+        shown_as = ((self._envs.observation, np.float32), (self._envs.outcome, np.float64))
+        boxes = [Box(-np.inf, np.inf, array.shape, dtype) for array, dtype in shown_as]
+        self.observation_space = gymnasium.spaces.Tuple(boxes)
+        self.action_space = Box(-np.inf, np.inf, (n, action_size(family.env_spaces[1])), np.float64)
+
+    def begin(self, ids: list[int], tasks: list[Task], seeds: list[int], played: list[Any]) -> Any:
+        """Begin those of the episodes that are this process's; returns an error's message, or rows and numbers."""
+        mine = [k for k, i in enumerate(ids) if self._first <= i < self._first + self._envs.n]
+        rows = [ids[k] - self._first for k in mine]
+        before = [played[k] for k in mine] if played else ()
+        try:
+            self._envs.begin(rows, [tasks[k] for k in mine], [seeds[k] for k in mine], before)
+        except MetaRLError as error:
+            return str(error)
+        return [ids[k] for k in mine], self._envs.observation[rows], self._envs.outcome[rows]
+
+    def step(self, action: Any) -> Any:
+        """Step them all; what they give is the observation, the rest says nothing."""
+        self._envs.step(action)
+        return (self._envs.observation, self._envs.outcome), 0.0, False, False, {}
+
+    def close(self) -> None:
+        """Close them all."""
+        self._envs.close()
+
+
+def flat_size(space: gymnasium.Space[Any]) -> int:
+    """Return how many numbers an observation has, flattened."""
+    return int(flat_observations(space).shape[0])
+
+
+def flat_observations(space: gymnasium.Space[Any]) -> Box:
+    """Return the space of flattened observations as float32; raises where Gymnasium flattens it to no Box."""
+    try:
+        flat = flatten_space(space)
+    except NotImplementedError:
+        flat = None
+    if not isinstance(flat, Box):
+        raise MetaRLError(
+            f"its observations {shown(space)} cannot be flattened to numbers; leave out texts, graphs and sequences "
+            "with an observation wrapper."
+        )
+    with np.errstate(over="ignore"):  # the largest float64 is infinite in float32
+        return Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
+
+
+def policy_actions(space: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
+    """Return the space that policies act in: a Box flattened, a MultiDiscrete or MultiBinary as one Discrete.
+
+    Raises where it is another one, or a Box without limits or of integers.
+    """
+    if isinstance(space, MultiDiscrete | MultiBinary):
+        n = math.prod(_choices(space))
+        if n > _MOST_ACTIONS:
+            raise MetaRLError(
+                f"its actions {shown(space)} are {n} combinations, {_MOST_ACTIONS} at most; wrap it with fewer."
+            )
+        return Discrete(n)
+    _, box = parts(space)
+    if box is None:
+        return space
+    if box.dtype is None or not np.issubdtype(box.dtype, np.floating) or not np.isfinite([box.low, box.high]).all():
+        kind = "are integers" if box.dtype is not None and np.issubdtype(box.dtype, np.integer) else "have no limits"
+        raise MetaRLError(
+            f"its actions {shown(space)} {kind}; declare action_space = Box(low, high, shape), or wrap it with "
+            "gymnasium.wrappers.RescaleAction or ClipAction."
+        )
+    return flatten_space(space) if isinstance(space, Box) and len(space.shape) != 1 else space
+
+
+def action_size(space: gymnasium.Space[Any]) -> int:
+    """Return how many numbers a row has that stands for an action of an environment's space."""
+    if isinstance(space, Discrete | MultiDiscrete | MultiBinary):
+        return 1
+    if isinstance(space, gymnasium.spaces.Tuple):
+        return sum(action_size(part) for part in space)
+    return math.prod(space.shape or ())
+
+
+def env_actions(space: gymnasium.Space[Any], rows: Array) -> Sequence[Any]:
+    """Return for rows of policies' actions ``(n, size)`` those n that an environment takes."""
+    if isinstance(space, Discrete):
+        return list(rows[:, 0].astype(space.dtype))
+    if isinstance(space, MultiDiscrete | MultiBinary):
+        each = np.stack(np.unravel_index(rows[:, 0].astype(np.int64), _choices(space)), -1)
+        start = space.start.reshape(-1) if isinstance(space, MultiDiscrete) else 0
+        return list((each + start).astype(space.dtype).reshape(len(rows), *space.shape))
+    if isinstance(space, gymnasium.spaces.Tuple):
+        return list(zip(*to_gymnasium(space, rows), strict=True))
+    return list(rows.astype(space.dtype).reshape(len(rows), *(space.shape or ())))
+
+
+def task_words(task: Task) -> str:
+    """Return a task on one line."""
+    return "task " + shown({name: np.asarray(value).tolist() for name, value in task.items()})
+
+
+def _choices(space: MultiDiscrete | MultiBinary) -> tuple[int, ...]:
+    if isinstance(space, MultiDiscrete):
+        return tuple(int(n) for n in space.nvec.reshape(-1))
+    return (2,) * math.prod(space.shape)
+
+
+def _same(one: Task | None, other: Task) -> bool:
+    return one is not None and all(np.array_equal(value, other[name]) for name, value in one.items())
