@@ -98,6 +98,7 @@ class Evaluate(OwnCode):
             self.device,
             deterministic=self.deterministic,
             ablation=self.ablation,
+            quiet=self.quiet,
         )
         files = []
         if run.keeps_evaluations or self.output is not None:
@@ -142,7 +143,7 @@ class Compare(OwnCode):
             check_reference_policies(self.reference_policies, family)
         evaluations = []
         for run in runs:
-            evaluation, outcome = saved_or_new_outcome(run, self.split, self.device)
+            evaluation, outcome = saved_or_new_outcome(run, self.split, self.device, quiet=self.quiet)
             if outcome is not None and run.keeps_evaluations:
                 save_outcome_figures(run, outcome)
             evaluations.append(evaluation)
@@ -193,10 +194,12 @@ class Render(OwnCode):
         check_video(self.output)
         prepare_process(self.threads)
         if is_run(self.what):
-            film = render_run(self.open(Path(self.what)), self.split, self.envs, self.points, self.seed)
+            film = render_run(
+                self.open(Path(self.what)), self.split, self.envs, self.points, self.seed, quiet=self.quiet
+            )
         else:
             film = render_reference(make_family(self.what, self.variant), self.reference, self.split, self.envs)
-        pictures, fps = frames(film, self.steps), film.family.render_fps
+        pictures, fps = frames(film, self.steps, quiet=self.quiet), film.family.render_fps
         save_video(self.output, pictures, fps)
         done = {"video": str(self.output), "pictures": len(pictures), "fps": fps}
         show(self.json, done, f"Saved {self.output}: {len(pictures)} pictures, {fps} a second")

@@ -41,6 +41,8 @@ class ScoreCommand(Command):
     """torch threads"""
     json: bool = False
     """print what is shown as JSON"""
+    quiet: bool = False
+    """show no progress"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,8 @@ class TrainCommand(Command):
     """replace the run folder"""
     json: bool = False
     """print what was done as JSON"""
+    quiet: bool = False
+    """show no progress: bars on a terminal, elsewhere a line every half minute"""
 
     @classmethod
     def default_config(cls, name: str, preset: str) -> Any:
@@ -98,7 +102,7 @@ class TrainCommand(Command):
 
         options = TrainingOptions(self.device, self.threads, self.checkpoint_seconds, compile)
         try:
-            train_run(run, options, self.jobs)
+            train_run(run, options, self.jobs, quiet=self.quiet)
         except (MetaRLError, Interrupted) as error:
             if not self.resume:
                 run.discard_untrained()

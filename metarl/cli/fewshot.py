@@ -88,7 +88,7 @@ class _Scoring(ScoreCommand):
 
         spec = self.spec(functions=run.dataset().spec.outputs is not None)
         return saved_or_new_evaluation(
-            run, spec, self.episodes, self.split, self.device, transductive=self.transductive
+            run, spec, self.episodes, self.split, self.device, transductive=self.transductive, quiet=self.quiet
         )
 
 

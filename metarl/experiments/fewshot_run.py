@@ -34,6 +34,7 @@ class FewShotRun(RunFolder):
     about_file: ClassVar[str] = "fewshot.json"
     called: ClassVar[str] = "run of a few-shot learner"
     trained_by: ClassVar[str] = "metarl fewshot train LEARNER"
+    unit: ClassVar[str] = "iterations"
     path: Path
     learner: str
     config: FewShotConfig

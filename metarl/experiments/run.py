@@ -36,6 +36,7 @@ class Run(RunFolder):
     about_file: ClassVar[str] = "run.json"
     called: ClassVar[str] = "run folder"
     trained_by: ClassVar[str] = "metarl train AGENT FAMILY"
+    unit: ClassVar[str] = "steps"
     path: Path
     agent: str
     family_name: str

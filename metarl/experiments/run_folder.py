@@ -42,6 +42,7 @@ class RunFolder(ABC):
     keeps_evaluations: ClassVar[bool] = True  # whether they are saved in its folder
     called: ClassVar[str]  # what messages call such a folder
     trained_by: ClassVar[str]  # the command that makes one
+    unit: ClassVar[str]  # what the budget counts, in the plural
     path: Path
     config: Any
     seeds: tuple[int, ...]
@@ -175,6 +176,7 @@ class RunFolder(ABC):
         with using(folder):
             folder.mkdir(exist_ok=True)
         logger = RunLogger(folder, self._amount(model), model.log_digest)
+        report(seed, self._amount(model), "")
         saver = CheckpointSaver(model, self.checkpoint(seed), logger, options.seconds, self.check_there)
         try:
             self._train(model, logger, saver, report, options)
@@ -192,11 +194,11 @@ class RunFolder(ABC):
     ) -> None:
         """Train a model to the end of the budget, logging, reporting and saving on the way."""
 
-    def warn_if_unfinished(self, seed: int, amount: int, unit: str) -> None:
+    def warn_if_unfinished(self, seed: int, amount: int) -> None:
         """Warn where a seed that is scored has less than the budget behind it."""
         if amount < self.budget:
             warnings.warn(
-                f"Seed {seed} of {self.path} has {amount:,} of its {self.budget:,} {unit}; --resume its training "
+                f"Seed {seed} of {self.path} has {amount:,} of its {self.budget:,} {self.unit}; --resume its training "
                 "before you quote this.",
                 UnfinishedRun,
                 stacklevel=3,
