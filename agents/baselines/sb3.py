@@ -40,6 +40,7 @@ class SB3Agent(Algorithm):
     """
 
     config_class = SB3Config
+    adapts_by = "nothing"
     presets: ClassVar[Mapping[str, SB3Config]] = PRESETS
     config: SB3Config
     learner: SB3Learner

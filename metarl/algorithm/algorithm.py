@@ -4,7 +4,7 @@ import json
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import gymnasium
@@ -23,6 +23,7 @@ from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
 from metarl.core.plugins import FAMILIES, trusted, trusted_config
 from metarl.core.random import torch_generator
+from metarl.core.schedule import as_long, config_differences
 from metarl.core.types import Params, State
 from metarl.family import TaskFamily, make_family
 from metarl.rollout.compiled import Way
@@ -50,6 +51,7 @@ class Algorithm(TrainingLoop):
     """
 
     name: ClassVar[str]  # as on the command line
+    adapts_by: ClassVar[str] = ""  # what adapts it to a task, as lists of agents say it
     config_class: ClassVar[type]
     presets: ClassVar[Mapping[str, Any]]
 
@@ -168,10 +170,11 @@ class Algorithm(TrainingLoop):
         tensors, about = load_checkpoint(path)
         mine = json.loads(json.dumps(self.about()))
         for key in ("agent", "family", "variant", "split", "config"):
-            if about.get(key) != mine[key]:
-                raise MetaRLError(
-                    f"{path} is a checkpoint with {key} {about.get(key)}, not {mine[key]}; load it with its own."
-                )
+            found, wanted = about.get(key), mine[key]
+            if key == "config":  # a run may have been made longer since
+                found, wanted = config_differences(found or {}, wanted) or ("", "")
+            if found != wanted:
+                raise MetaRLError(f"{path} is a checkpoint with {key} {found}, not {wanted}; load it with its own.")
         if self.run_id:
             check_owner(path, (about.get("run", ""), about["seed"]), (self.run_id, self.seed))
             self.log_digest = about["log"]
@@ -195,7 +198,7 @@ class Algorithm(TrainingLoop):
         The number of steps has no part in it.
         """
         for preset, known in cls.presets.items():
-            if replace(known, total_timesteps=config.total_timesteps) == config:
+            if as_long(known, config) == config:
                 return cls.name if preset == _OWN_PRESET else f"{cls.name}-{preset}"
         return f"{cls.name}-custom"
 

@@ -1,13 +1,27 @@
-"""The commands ``metarl train | evaluate | compare | render``."""
+"""The commands ``metarl agents | train | evaluate | compare | render``."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from metarl.cli.base import FamilyName, RunPath, RunPaths, ScoreCommand, TrainCommand, show
-from metarl.core.errors import MetaRLError
+from metarl.cli.base import Command, FamilyName, RunPath, RunPaths, ScoreCommand, TrainCommand, check_runs, show
+from metarl.core.errors import MetaRLError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agents(Command):
+    """List the agents and their presets."""
+
+    json: bool = False
+    """print the list as JSON"""
+
+    def run(self, command: str) -> None:
+        from metarl.algorithm.listing import agents, agents_table
+
+        listed = agents()
+        show(self.json, [asdict(each) for each in listed], agents_table(listed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +34,8 @@ class Train(TrainCommand):
     """id, or module:id for one of your own"""
     variant: str | None = None
     """the family's preset; its first unless given"""
+    timesteps: int | None = None
+    """environment steps of training, in place of the preset's; a run that is resumed goes on to so many"""
     compile: bool = False
     """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
 
@@ -29,7 +45,10 @@ class Train(TrainCommand):
 
         presets = agent_class(name).presets
         if preset not in presets:
-            raise MetaRLError(f"Agent {name!r} has no preset {preset!r}; choose one of {', '.join(presets)}.")
+            raise MetaRLError(
+                f"Agent {name!r} has no preset {preset!r}; choose one of {', '.join(presets)}."
+                f"{did_you_mean(preset, presets)}"
+            )
         return presets[preset]
 
     def run(self, command: str) -> None:
@@ -40,7 +59,7 @@ class Train(TrainCommand):
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)
-        run = Run.create(path, *made_of, command, resume=self.resume, overwrite=self.overwrite)
+        run = Run.create(path, *made_of, command, resume=self.resume, overwrite=self.overwrite, length=self.timesteps)
         self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.compile)
 
 
@@ -54,6 +73,11 @@ class OwnCode(ScoreCommand):
     """module:Class of your own agent, where it trained one"""
     trust: tuple[str, ...] = ()
     """module:Class of your own memory or encoder, where its config names one"""
+
+    @staticmethod
+    def check(*paths: Path) -> None:
+        """Raise where a folder is no run."""
+        check_runs(paths, "run folder", "run.json", "metarl train AGENT FAMILY")
 
     def open(self, path: Path) -> Any:
         """Open the run or the published result in a folder."""
@@ -83,6 +107,7 @@ class Evaluate(OwnCode):
     """folder for the files; the run folder unless given, and none of a published result's"""
 
     def run(self, command: str) -> None:
+        self.check(self.path)
         from metarl.core.process import prepare_process
         from metarl.evaluation.outcome import evaluate_run, save_outcome
         from metarl.evaluation.tables import curve_table, evaluation_json
@@ -124,6 +149,7 @@ class Compare(OwnCode):
     def run(self, command: str) -> None:
         if not self.paths:
             raise MetaRLError("Name the run folders: metarl compare RUN RUN ...")
+        self.check(*self.paths)
         from metarl.core.device import check_device
         from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process

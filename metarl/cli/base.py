@@ -3,13 +3,15 @@
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, did_you_mean
+from metarl.core.files import using
 from metarl.experiments.options import SECONDS_BETWEEN_CHECKPOINTS, TrainingOptions
 from metarl.experiments.signals import Interrupted
 
@@ -51,8 +53,8 @@ class TrainCommand(Command):
 
     preset: str = "default"
     """the configuration to start from"""
-    seed: tuple[int, ...] = (0,)
-    """one run folder for all of them"""
+    seed: tuple[int, ...] | None = None
+    """one run folder for all of them, 0 unless given; with --resume, those that the run lacks join it"""
     name: str | None = None
     """of the run folder; made of what is trained on what unless given"""
     runs: Path = Path("runs")
@@ -66,7 +68,7 @@ class TrainCommand(Command):
     checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
     """seconds between checkpoints: how much work a kill can cost"""
     resume: bool = False
-    """continue the run where its checkpoints are"""
+    """continue the run where its checkpoints are, also beyond its end or with more seeds"""
     overwrite: bool = False
     """replace the run folder"""
     json: bool = False
@@ -113,6 +115,24 @@ class TrainCommand(Command):
             raise Interrupted(error.number, words) from None
         done = {"run": str(run.path), "seeds": {seed: run.trained_amount(seed) for seed in run.seeds}}
         show(self.json, done, f"Trained {run.path}. {next_step} {run.path}")
+
+
+def check_runs(paths: Sequence[Path], called: str, about_file: str, trained_by: str) -> None:
+    """Raise where a folder holds neither a run nor a published result, before what opens one is imported.
+
+    Args:
+        paths: of the folders.
+        called: what such a folder is called.
+        about_file: the file that makes a folder a run.
+        trained_by: the command that makes one.
+    """
+    for path in paths:
+        with using(path):
+            if any((path / name).is_file() for name in (about_file, "summary.json")):
+                continue
+            beside = path.parent.glob(f"*/{about_file}") if path.parent.is_dir() else ()
+            near = did_you_mean(path.name, [file.parent.name for file in beside])
+        raise MetaRLError(f"{path} is no {called}: it has no {about_file}; train first: {trained_by}.{near}")
 
 
 def _resuming(command: str) -> str:

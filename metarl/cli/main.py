@@ -16,11 +16,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarl.cli.agents import Compare, Evaluate, Render, Train
+from metarl.cli.agents import Agents, Compare, Evaluate, Render, Train
 from metarl.cli.base import Command, TrainCommand
 from metarl.cli.families import Check, Families
 from metarl.cli.fewshot import FewShotCompare, FewShotEvaluate, FewShotTrain
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import refused
 from metarl.experiments.signals import Interrupted, raising
 
@@ -32,6 +32,7 @@ _COMMANDS: dict[str, type] = {
     "compare": Compare,
     "render": Render,
     "fewshot": Command,  # a group, see below
+    "agents": Agents,
     "families": Families,
     "check": Check,
 }
@@ -71,6 +72,11 @@ def _parsed(arguments: list[str]) -> Any:
     group, rest = (_FEWSHOT, arguments[1:]) if few_shot else (_COMMANDS, arguments)
     if len(rest) > 1 and rest[0] == "train" and not rest[1].startswith("-"):
         group = {**group, "train": _with_config(group["train"], rest[1], rest)}
+    if rest and not rest[0].startswith("-") and rest[0] not in group:
+        raise MetaRLError(
+            f"There is no command {shlex.join(['metarl', *arguments[: len(arguments) - len(rest) + 1]])!r}; choose one "
+            f"of {', '.join(group)}.{did_you_mean(rest[0], group)}"
+        )
     tree = _tree({**_COMMANDS, "fewshot": _group(group)} if few_shot else {**group, "fewshot": _group(_FEWSHOT)})
     said = StringIO()
     try:

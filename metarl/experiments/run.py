@@ -19,6 +19,7 @@ from metarl.core.checkpoint import check_owner, config_from, load_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.core.plugins import AGENTS, FAMILIES, plugin_names, trusted, trusted_config
 from metarl.core.process import log_mujoco_in
+from metarl.experiments.extending import continued
 from metarl.experiments.logs import RunLogger
 from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
@@ -54,31 +55,47 @@ class Run(RunFolder):
         family: str,
         variant: str | None,
         config: Any,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None = None,
         command: str = "",
         *,
         resume: bool = False,
         overwrite: bool = False,
+        length: int | None = None,
     ) -> "Run":
         """Make the folder, or with ``resume`` open the one that is there, which must be of the same making.
 
         A run that was killed before its folder was made begins anew, so that a job may always say ``--resume``.
+
+        Args:
+            path: of the folder.
+            agent: its name, or ``module:Class``.
+            family: its id, or ``module:id``.
+            variant: of the family; its first unless given.
+            config: of the agent.
+            seeds: to train, 0 unless given; a run that is resumed gets those that it lacks.
+            command: that made the run.
+            resume: whether a run that is there goes on.
+            overwrite: whether it is replaced.
+            length: steps of training in place of the config's; a run that is resumed goes on to them.
         """
         made = make_family(family, variant)
-        check_seeds(seeds)
-        run = cls(path, agent, family, made.variant, config, tuple(seeds), command, new_id())
+        check_seeds(chosen := (0,) if seeds is None else tuple(seeds))
+        run = cls(path, agent, family, made.variant, config, chosen, command, new_id())
         if resume and cls.is_at(path):
             saved = cls.open(path, family=family, agent=agent, trust=plugin_names(config))
-            run.check_same(saved, ("agent", "variant", "config", "seeds"))
+            run.check_same(saved, ("agent", "variant"))
             saved.family()  # raises where its split has changed since
-            return saved
+            return continued(saved, config, () if seeds is None else seeds, length)
+        if length is not None:
+            config = replace(config, total_timesteps=length)
+            run = replace(run, config=config)
         # Whatever is wrong with the family, its split or the agent shows here, before anything is written or removed.
         agent_class(agent)(made, config)
         split = made.splits
         # A kill between the two writes below leaves no more than the first behind.
         with run.in_making(overwrite, unfinished=(_SPLITS,)):
             split.save(path / _SPLITS)
-            run._write_about({"agent": agent, "family": family, "variant": made.variant, "split": split.hash})
+            run.write_about({"agent": agent, "family": family, "variant": made.variant, "split": split.hash})
         return run
 
     @classmethod

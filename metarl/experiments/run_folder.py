@@ -64,14 +64,14 @@ class RunFolder(ABC):
     def _open(cls, path: Path, made_of: Callable[[Path, dict[str, Any]], Self]) -> Self:
         file = path / cls.about_file
         try:
-            return made_of(path, cls._about(path))
+            return made_of(path, cls.about(path))
         except MetaRLError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise MetaRLError(f"{file} is damaged ({error!r}); restore it or train anew.") from error
 
     @classmethod
-    def _about(cls, path: Path) -> dict[str, Any]:
+    def about(cls, path: Path) -> dict[str, Any]:
         """Return what the folder says that the run is."""
         file = path / cls.about_file
         if not cls.is_at(path):
@@ -89,7 +89,7 @@ class RunFolder(ABC):
     def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
         """Make the run that the content of its file describes."""
 
-    def _write_about(self, of_its_own: Mapping[str, Any]) -> None:
+    def write_about(self, of_its_own: Mapping[str, Any]) -> None:
         """Make the folder a run, which has to be the last that is written: a folder is a run once it says so."""
         about = {
             **of_its_own,
@@ -212,7 +212,7 @@ class RunFolder(ABC):
 
     def _is_there(self) -> bool:
         try:
-            return bool(self._about(self.path)["id"] == self.id)
+            return bool(self.about(self.path)["id"] == self.id)
         except (MetaRLError, KeyError, TypeError):
             return False
 

@@ -107,7 +107,7 @@ class FewShot:
             started = time.perf_counter()
             generator = torch_generator(self.seed, "fewshot", "train", self.iteration)
             episodes = source.draw(config.episode, config.tasks, generator)
-            progress = self.iteration / config.iterations
+            progress = self.iteration / (config.schedule_iterations or config.iterations)
             self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
             gradient, logged = self.learner.gradient(self.params, episodes, config.chunk)
             if not np.isfinite(logged["objective"]):
