@@ -178,18 +178,36 @@ class Algorithm(TrainingLoop):
         if self.run_id:
             check_owner(path, (about.get("run", ""), about["seed"]), (self.run_id, self.seed))
             self.log_digest = about["log"]
-        saved = with_prefix("params", tensors)
-        if weights_only := about.get("weights_only", False):
-            saved = self.learner.completed(saved, self.params)
-        if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in self.params.items()}:
-            raise MetaRLError(f"{path} holds other parameters than its config makes in this version; train anew.")
-        # In the order that they were made in, for sums over all of them round by their order; a file has its own.
-        self.params = {name: saved[name].to(self.device) for name in self.params}
-        if not weights_only:
+        self._take(tensors, about, f"{path} holds other parameters than its config makes in this version; train anew.")
+        if not about.get("weights_only", False):
             self.load_training_state(with_prefix("training", tensors))
         self.num_timesteps, self.iteration = about["num_timesteps"], about["iteration"]
         self.wall_seconds = about["wall_seconds"]
         return self
+
+    def start_from(self, path: str | os.PathLike[str]) -> Self:
+        """Take the parameters of a trained agent of this kind, from which a new training starts.
+
+        Its family and config may be others as long as the parameters have the same shapes.
+        """
+        tensors, about = load_checkpoint(path)
+        if about.get("agent") != self.name:
+            raise MetaRLError(f"{path} holds a {about.get('agent')!r} agent; {self.name!r} starts from one of its own.")
+        if self.iteration:
+            raise MetaRLError(f"This {self.name} is in training already; start a new one from {path}.")
+        words = "give it the config that decides on their shapes, and a family with the same spaces"
+        self._take(tensors, about, f"{path} holds parameters of other shapes than this agent's; {words}.")
+        return self
+
+    def _take(self, tensors: dict[str, Tensor], about: Mapping[str, Any], refusal: str) -> None:
+        """Take the parameters of a file; raise with the given words where they are not those of this agent."""
+        saved = with_prefix("params", tensors)
+        if about.get("weights_only", False):
+            saved = self.learner.completed(saved, self.params)
+        if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in self.params.items()}:
+            raise MetaRLError(refusal)
+        # In the order that they were made in, for sums over all of them round by their order; a file has its own.
+        self.params = {name: saved[name].to(self.device) for name in self.params}
 
     @classmethod
     def label(cls, config: Any) -> str:

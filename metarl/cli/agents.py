@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
@@ -28,6 +28,7 @@ class Agents(Command):
 class Train(TrainCommand):
     """Train an agent on a task family."""
 
+    file_fields: ClassVar[dict[str, str | None]] = {"agent": None, "family": None, "variant": "--variant"}
     agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
     """maml, finetune, ..., or module:Class"""
     family: FamilyName
@@ -36,6 +37,8 @@ class Train(TrainCommand):
     """the family's preset; its first unless given"""
     timesteps: int | None = None
     """environment steps of training, in place of the preset's; a run that is resumed goes on to so many"""
+    init_from: Path | None = None
+    """start from the weights of a run (its first seed's), a published result or a file, all of the same agent"""
     compile: bool = False
     """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
 
@@ -59,7 +62,8 @@ class Train(TrainCommand):
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)
-        run = Run.create(path, *made_of, command, resume=self.resume, overwrite=self.overwrite, length=self.timesteps)
+        how = {"resume": self.resume, "overwrite": self.overwrite, "length": self.timesteps}
+        run = Run.create(path, *made_of, command, **how, init_from=self.init_from)
         self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.compile)
 
 

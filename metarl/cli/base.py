@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -51,6 +51,9 @@ class ScoreCommand(Command):
 class TrainCommand(Command):
     """The options that every training has."""
 
+    file_fields: ClassVar[dict[str, str | None]]  # a config file's fields: positional arguments, and those of options
+    config_file: Path | None = None
+    """a run's run.json, or JSON or TOML of its fields, to train by; options change what it says"""
     preset: str = "default"
     """the configuration to start from"""
     seed: tuple[int, ...] | None = None

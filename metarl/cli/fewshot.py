@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # they import torch
 class FewShotTrain(TrainCommand):
     """Train a few-shot learner on a data set of tasks."""
 
+    file_fields: ClassVar[dict[str, str | None]] = {"learner": None, "dataset": "--data"}
     learner: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="LEARNER")]
     """prototypical, maml, ..., or module:Class: an unknown one is answered with the list"""
     data: str = "strokes"

@@ -102,7 +102,7 @@ def score_agents(
         reference_returns(family, name, tasks, part=split, episodes=episodes, n_envs=first.n_envs, device=device)
         for name in (family.floor, family.optimum)
     )
-    quiet = [curve.deterministic for curve in curves if curve.deterministic is not None]
+    noiseless = [curve.deterministic for curve in curves if curve.deterministic is not None]
     label = first.label(first.config)
     evaluation = Evaluation(
         agent=label if ablation is None else f"{label}-{ablation}",
@@ -114,7 +114,7 @@ def score_agents(
         episodes=curves[0].episodes,
         adaptations=curves[0].adaptations,
         returns=np.stack([curve.returns for curve in curves]),
-        returns_deterministic=np.stack(quiet) if quiet else None,
+        returns_deterministic=np.stack(noiseless) if noiseless else None,
         floor=floor,
         optimum=optimum,
         exact_optimum=family.exact_optimum,

@@ -1,10 +1,13 @@
 """Runs that go on: as they were made, beyond their end, or with more seeds."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from metarl.core.errors import MetaRLError
+from metarl.core.files import using
 from metarl.core.lock import locked
 from metarl.core.schedule import as_long, config_differences, extended, is_scheduled
 from metarl.experiments.run_folder import RunFolder
@@ -38,3 +41,14 @@ def continued(saved: R, config: Any, seeds: Sequence[int], length: int | None) -
         with locked(saved.path):
             made.write_about(saved.about(saved.path))
     return made
+
+
+def weights_at(path: Path) -> Path:
+    """Return a file of weights: the given one, or that of the first seed of a run or of a published result."""
+    with using(path):
+        if path.is_file():
+            return path
+        places = [*path.glob("seed-*/checkpoint.safetensors"), *path.glob("weights-*.safetensors")]
+    if not places:
+        raise MetaRLError(f"{path} holds no weights; give a run that was trained, a published result, or a checkpoint.")
+    return min(places, key=lambda file: int(re.findall(r"(?:seed|weights)-(\d+)", str(file))[-1]))

@@ -514,7 +514,7 @@ def test_a_family_that_has_changed_since(
 
 
 def test_nothing_is_left_of_a_run_that_fails_at_once_side_by_side(folder: Path, command: Callable[..., Said]) -> None:
-    words = ["train", "maml", f"{MODULE}:mine/NaNReward-v0", "--seed", "0", "1", "--jobs", "2", *SMALL]
+    words = ["train", "maml", f"{MODULE}:mine/NaNReward-v0", "--seed", "0", "1", "--jobs", "2", "--quiet", *SMALL]
     assert_refused(command(*words), r"seed [01]: .* reward .*not finite")
     assert not list((folder / "runs").iterdir())
 
