@@ -62,8 +62,15 @@ class Train(TrainCommand):
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)
-        how = {"resume": self.resume, "overwrite": self.overwrite, "length": self.timesteps}
-        run = Run.create(path, *made_of, command, **how, init_from=self.init_from)
+        run = Run.create(
+            path,
+            *made_of,
+            command,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            length=self.timesteps,
+            init_from=self.init_from,
+        )
         self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.compile)
 
 
