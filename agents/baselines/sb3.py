@@ -1,10 +1,11 @@
 """The base of the agents that Stable-Baselines3 trains: policies that do not adapt, as a measure of adaptation."""
 
+import os
 import sys
 import warnings
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import gymnasium
 import torch
@@ -40,6 +41,7 @@ class SB3Agent(Algorithm):
     """
 
     config_class = SB3Config
+    adapts_by = "nothing"
     presets: ClassVar[Mapping[str, SB3Config]] = PRESETS
     config: SB3Config
     learner: SB3Learner
@@ -100,6 +102,14 @@ class SB3Agent(Algorithm):
             model.dump_logs()
         self.params = self.learner.params_of(model.policy, self._moments(model))
         return model.num_timesteps - before, self._recorded.metrics()
+
+    def start_from(self, path: str | os.PathLike[str]) -> Self:
+        if isinstance(self.config.used, PPOConfig) and self.config.used.normalise_observations:
+            raise MetaRLError(
+                f"{self.name} standardises observations by what it has seen, of which weights do not say how much it "
+                "was; set ppo.normalise_observations=False in both trainings to start one from the other."
+            )
+        return super().start_from(path)
 
     def training_state(self) -> dict[str, Tensor]:
         return self._saved if self._model is None else model_tensors(self._model)

@@ -26,6 +26,7 @@ class MAML(Algorithm):
     """
 
     name = "maml"
+    adapts_by = "gradient steps"
     config_class = MAMLConfig
     presets: ClassVar[Mapping[str, MAMLConfig]] = PRESETS
     config: MAMLConfig

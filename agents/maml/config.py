@@ -13,6 +13,7 @@ class MAMLConfig:
     """Settings of MAML-RL: the defaults are our recipe for three inner steps, ``PRESETS`` holds the literature's."""
 
     total_timesteps: Count = 14_000_000  # environment steps of training
+    schedule_timesteps: Count | None = None  # steps over which schedules run; all of training unless given
     tasks: Count = 20  # tasks of a meta-iteration
     episodes: Count = 20  # episodes of each task and adaptation step, side by side
     gamma: Discount = 0.99  # discount of rewards

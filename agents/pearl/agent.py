@@ -30,6 +30,7 @@ class PEARL(Algorithm):
     """
 
     name = "pearl"
+    adapts_by = "belief"
     config_class = PEARLConfig
     presets: ClassVar[Mapping[str, PEARLConfig]] = PRESETS
     config: PEARLConfig

@@ -11,6 +11,7 @@ class PEARLConfig:
     """Settings of PEARL: the defaults are for small families in the plane, ``PRESETS`` holds others."""
 
     total_timesteps: Count = 10_000_000  # environment steps of training
+    schedule_timesteps: Count | None = None  # steps over which schedules run; all of training unless given
     train_tasks: Count = 100  # distinct training tasks, each with a replay of its own
     tasks: int = 20  # tasks of which an iteration collects a trial
     prior_episodes: Count = 1  # first episodes of a trial, whose z is drawn from the prior: exploration

@@ -29,6 +29,7 @@ class RL2(Algorithm):
     """
 
     name = "rl2"
+    adapts_by = "memory"
     config_class = RL2Config
     presets: ClassVar[Mapping[str, RL2Config]] = PRESETS
     config: RL2Config

@@ -13,6 +13,7 @@ class RL2Config:
     """Settings of RL²: the defaults are our recipe for GridNavi, ``PRESETS`` holds those for other families."""
 
     total_timesteps: Count = 3_000_000  # environment steps of training
+    schedule_timesteps: Count | None = None  # steps over which schedules run; all of training unless given
     tasks: Count = 128  # trials collected in an iteration, each on a task of its own
     episodes: Count | None = None  # episodes of a trial; as many as the family says unless given
 

@@ -23,6 +23,7 @@ class VariBAD(RL2):
     """
 
     name = "varibad"
+    adapts_by = "memory and belief"
     config_class = VariBADConfig
     presets: ClassVar[Mapping[str, VariBADConfig]] = PRESETS
     config: VariBADConfig

@@ -4,7 +4,7 @@ import json
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import gymnasium
@@ -23,6 +23,7 @@ from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
 from metarl.core.plugins import FAMILIES, trusted, trusted_config
 from metarl.core.random import torch_generator
+from metarl.core.schedule import as_long, config_differences
 from metarl.core.types import Params, State
 from metarl.family import TaskFamily, make_family
 from metarl.rollout.compiled import Way
@@ -50,6 +51,7 @@ class Algorithm(TrainingLoop):
     """
 
     name: ClassVar[str]  # as on the command line
+    adapts_by: ClassVar[str] = ""  # what adapts it to a task, as lists of agents say it
     config_class: ClassVar[type]
     presets: ClassVar[Mapping[str, Any]]
 
@@ -168,25 +170,44 @@ class Algorithm(TrainingLoop):
         tensors, about = load_checkpoint(path)
         mine = json.loads(json.dumps(self.about()))
         for key in ("agent", "family", "variant", "split", "config"):
-            if about.get(key) != mine[key]:
-                raise MetaRLError(
-                    f"{path} is a checkpoint with {key} {about.get(key)}, not {mine[key]}; load it with its own."
-                )
+            found, wanted = about.get(key), mine[key]
+            if key == "config":  # a run may have been made longer since
+                found, wanted = config_differences(found or {}, wanted) or ("", "")
+            if found != wanted:
+                raise MetaRLError(f"{path} is a checkpoint with {key} {found}, not {wanted}; load it with its own.")
         if self.run_id:
             check_owner(path, (about.get("run", ""), about["seed"]), (self.run_id, self.seed))
             self.log_digest = about["log"]
-        saved = with_prefix("params", tensors)
-        if weights_only := about.get("weights_only", False):
-            saved = self.learner.completed(saved, self.params)
-        if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in self.params.items()}:
-            raise MetaRLError(f"{path} holds other parameters than its config makes in this version; train anew.")
-        # In the order that they were made in, for sums over all of them round by their order; a file has its own.
-        self.params = {name: saved[name].to(self.device) for name in self.params}
-        if not weights_only:
+        self._take(tensors, about, f"{path} holds other parameters than its config makes in this version; train anew.")
+        if not about.get("weights_only", False):
             self.load_training_state(with_prefix("training", tensors))
         self.num_timesteps, self.iteration = about["num_timesteps"], about["iteration"]
         self.wall_seconds = about["wall_seconds"]
         return self
+
+    def start_from(self, path: str | os.PathLike[str]) -> Self:
+        """Take the parameters of a trained agent of this kind, from which a new training starts.
+
+        Its family and config may be others as long as the parameters have the same shapes.
+        """
+        tensors, about = load_checkpoint(path)
+        if about.get("agent") != self.name:
+            raise MetaRLError(f"{path} holds a {about.get('agent')!r} agent; {self.name!r} starts from one of its own.")
+        if self.iteration:
+            raise MetaRLError(f"This {self.name} is in training already; start a new one from {path}.")
+        words = "give it the config that decides on their shapes, and a family with the same spaces"
+        self._take(tensors, about, f"{path} holds parameters of other shapes than this agent's; {words}.")
+        return self
+
+    def _take(self, tensors: dict[str, Tensor], about: Mapping[str, Any], refusal: str) -> None:
+        """Take the parameters of a file; raise with the given words where they are not those of this agent."""
+        saved = with_prefix("params", tensors)
+        if about.get("weights_only", False):
+            saved = self.learner.completed(saved, self.params)
+        if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in self.params.items()}:
+            raise MetaRLError(refusal)
+        # In the order that they were made in, for sums over all of them round by their order; a file has its own.
+        self.params = {name: saved[name].to(self.device) for name in self.params}
 
     @classmethod
     def label(cls, config: Any) -> str:
@@ -195,7 +216,7 @@ class Algorithm(TrainingLoop):
         The number of steps has no part in it.
         """
         for preset, known in cls.presets.items():
-            if replace(known, total_timesteps=config.total_timesteps) == config:
+            if as_long(known, config) == config:
                 return cls.name if preset == _OWN_PRESET else f"{cls.name}-{preset}"
         return f"{cls.name}-custom"
 

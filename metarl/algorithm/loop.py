@@ -46,8 +46,9 @@ class TrainingLoop(ABC):
 
     @property
     def progress(self) -> float:
-        """Return the share of training that is done, in [0, 1]."""
-        return min(self.num_timesteps / self._target, 1.0) if self._target else 0.0
+        """Return the share of training's schedules that is done, in [0, 1]."""
+        steps = getattr(self.config, "schedule_timesteps", None) or self._target
+        return min(self.num_timesteps / steps, 1.0) if self._target else 0.0
 
     def learn(
         self,

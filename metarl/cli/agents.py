@@ -1,25 +1,44 @@
-"""The commands ``metarl train | evaluate | compare | render``."""
+"""The commands ``metarl agents | train | evaluate | compare | render``."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from metarl.cli.base import FamilyName, RunPath, RunPaths, ScoreCommand, TrainCommand, show
-from metarl.core.errors import MetaRLError
+from metarl.cli.base import Command, FamilyName, RunPath, RunPaths, ScoreCommand, TrainCommand, check_runs, show
+from metarl.core.errors import MetaRLError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agents(Command):
+    """List the agents and their presets."""
+
+    json: bool = False
+    """print the list as JSON"""
+
+    def run(self, command: str) -> None:
+        from metarl.algorithm.listing import agents, agents_table
+
+        listed = agents()
+        show(self.json, [asdict(each) for each in listed], agents_table(listed))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(TrainCommand):
     """Train an agent on a task family."""
 
+    file_fields: ClassVar[dict[str, str | None]] = {"agent": None, "family": None, "variant": "--variant"}
     agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
     """maml, finetune, ..., or module:Class"""
     family: FamilyName
     """id, or module:id for one of your own"""
     variant: str | None = None
     """the family's preset; its first unless given"""
+    timesteps: int | None = None
+    """environment steps of training, in place of the preset's; a run that is resumed goes on to so many"""
+    init_from: Path | None = None
+    """start from the weights of a run (its first seed's), a published result or a file, all of the same agent"""
     compile: bool = False
     """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
 
@@ -29,7 +48,10 @@ class Train(TrainCommand):
 
         presets = agent_class(name).presets
         if preset not in presets:
-            raise MetaRLError(f"Agent {name!r} has no preset {preset!r}; choose one of {', '.join(presets)}.")
+            raise MetaRLError(
+                f"Agent {name!r} has no preset {preset!r}; choose one of {', '.join(presets)}."
+                f"{did_you_mean(preset, presets)}"
+            )
         return presets[preset]
 
     def run(self, command: str) -> None:
@@ -40,7 +62,15 @@ class Train(TrainCommand):
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)
-        run = Run.create(path, *made_of, command, resume=self.resume, overwrite=self.overwrite)
+        run = Run.create(
+            path,
+            *made_of,
+            command,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            length=self.timesteps,
+            init_from=self.init_from,
+        )
         self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.compile)
 
 
@@ -54,6 +84,11 @@ class OwnCode(ScoreCommand):
     """module:Class of your own agent, where it trained one"""
     trust: tuple[str, ...] = ()
     """module:Class of your own memory or encoder, where its config names one"""
+
+    @staticmethod
+    def check(*paths: Path) -> None:
+        """Raise where a folder is no run."""
+        check_runs(paths, "run folder", "run.json", "metarl train AGENT FAMILY")
 
     def open(self, path: Path) -> Any:
         """Open the run or the published result in a folder."""
@@ -83,6 +118,7 @@ class Evaluate(OwnCode):
     """folder for the files; the run folder unless given, and none of a published result's"""
 
     def run(self, command: str) -> None:
+        self.check(self.path)
         from metarl.core.process import prepare_process
         from metarl.evaluation.outcome import evaluate_run, save_outcome
         from metarl.evaluation.tables import curve_table, evaluation_json
@@ -98,6 +134,7 @@ class Evaluate(OwnCode):
             self.device,
             deterministic=self.deterministic,
             ablation=self.ablation,
+            quiet=self.quiet,
         )
         files = []
         if run.keeps_evaluations or self.output is not None:
@@ -123,6 +160,7 @@ class Compare(OwnCode):
     def run(self, command: str) -> None:
         if not self.paths:
             raise MetaRLError("Name the run folders: metarl compare RUN RUN ...")
+        self.check(*self.paths)
         from metarl.core.device import check_device
         from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
@@ -142,7 +180,7 @@ class Compare(OwnCode):
             check_reference_policies(self.reference_policies, family)
         evaluations = []
         for run in runs:
-            evaluation, outcome = saved_or_new_outcome(run, self.split, self.device)
+            evaluation, outcome = saved_or_new_outcome(run, self.split, self.device, quiet=self.quiet)
             if outcome is not None and run.keeps_evaluations:
                 save_outcome_figures(run, outcome)
             evaluations.append(evaluation)
@@ -193,10 +231,12 @@ class Render(OwnCode):
         check_video(self.output)
         prepare_process(self.threads)
         if is_run(self.what):
-            film = render_run(self.open(Path(self.what)), self.split, self.envs, self.points, self.seed)
+            film = render_run(
+                self.open(Path(self.what)), self.split, self.envs, self.points, self.seed, quiet=self.quiet
+            )
         else:
             film = render_reference(make_family(self.what, self.variant), self.reference, self.split, self.envs)
-        pictures, fps = frames(film, self.steps), film.family.render_fps
+        pictures, fps = frames(film, self.steps, quiet=self.quiet), film.family.render_fps
         save_video(self.output, pictures, fps)
         done = {"video": str(self.output), "pictures": len(pictures), "fps": fps}
         show(self.json, done, f"Saved {self.output}: {len(pictures)} pictures, {fps} a second")

@@ -3,13 +3,15 @@
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, did_you_mean
+from metarl.core.files import using
 from metarl.experiments.options import SECONDS_BETWEEN_CHECKPOINTS, TrainingOptions
 from metarl.experiments.signals import Interrupted
 
@@ -41,16 +43,21 @@ class ScoreCommand(Command):
     """torch threads"""
     json: bool = False
     """print what is shown as JSON"""
+    quiet: bool = False
+    """show no progress"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommand(Command):
     """The options that every training has."""
 
+    file_fields: ClassVar[dict[str, str | None]]  # a config file's fields: positional arguments, and those of options
+    config_file: Path | None = None
+    """a run's run.json, or JSON or TOML of its fields, to train by; options change what it says"""
     preset: str = "default"
     """the configuration to start from"""
-    seed: tuple[int, ...] = (0,)
-    """one run folder for all of them"""
+    seed: tuple[int, ...] | None = None
+    """one run folder for all of them, 0 unless given; with --resume, those that the run lacks join it"""
     name: str | None = None
     """of the run folder; made of what is trained on what unless given"""
     runs: Path = Path("runs")
@@ -64,11 +71,13 @@ class TrainCommand(Command):
     checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
     """seconds between checkpoints: how much work a kill can cost"""
     resume: bool = False
-    """continue the run where its checkpoints are"""
+    """continue the run where its checkpoints are, also beyond its end or with more seeds"""
     overwrite: bool = False
     """replace the run folder"""
     json: bool = False
     """print what was done as JSON"""
+    quiet: bool = False
+    """show no progress: bars on a terminal, elsewhere a line every half minute"""
 
     @classmethod
     def default_config(cls, name: str, preset: str) -> Any:
@@ -98,7 +107,7 @@ class TrainCommand(Command):
 
         options = TrainingOptions(self.device, self.threads, self.checkpoint_seconds, compile)
         try:
-            train_run(run, options, self.jobs)
+            train_run(run, options, self.jobs, quiet=self.quiet)
         except (MetaRLError, Interrupted) as error:
             if not self.resume:
                 run.discard_untrained()
@@ -109,6 +118,24 @@ class TrainCommand(Command):
             raise Interrupted(error.number, words) from None
         done = {"run": str(run.path), "seeds": {seed: run.trained_amount(seed) for seed in run.seeds}}
         show(self.json, done, f"Trained {run.path}. {next_step} {run.path}")
+
+
+def check_runs(paths: Sequence[Path], called: str, about_file: str, trained_by: str) -> None:
+    """Raise where a folder holds neither a run nor a published result, before what opens one is imported.
+
+    Args:
+        paths: of the folders.
+        called: what such a folder is called.
+        about_file: the file that makes a folder a run.
+        trained_by: the command that makes one.
+    """
+    for path in paths:
+        with using(path):
+            if any((path / name).is_file() for name in (about_file, "summary.json")):
+                continue
+            beside = path.parent.glob(f"*/{about_file}") if path.parent.is_dir() else ()
+            near = did_you_mean(path.name, [file.parent.name for file in beside])
+        raise MetaRLError(f"{path} is no {called}: it has no {about_file}; train first: {trained_by}.{near}")
 
 
 def _resuming(command: str) -> str:

@@ -2,22 +2,28 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import tyro
 
 from metarl.cli.base import Command, FamilyName, show
 
 
 @dataclass(frozen=True, kw_only=True)
 class Families(Command):
-    """List the task families."""
+    """List the task families, or tell all of some."""
 
+    pattern: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="ID|PATTERN")] = None
+    """an id, a part of ids, or a pattern such as "*Cheetah*", for details; all in one line each unless given"""
     json: bool = False
     """print the list as JSON"""
 
     def run(self, command: str) -> None:
-        from metarl.family.listing import families, families_json, families_table
+        from metarl.family.listing import families, families_details, families_json, families_table, matching_ids
 
-        listed = families()
-        show(self.json, json.loads(families_json(listed)), families_table(listed))
+        listed = families(None if self.pattern is None else matching_ids(self.pattern))
+        table = families_table if self.pattern is None else families_details
+        show(self.json, json.loads(families_json(listed)), table(listed))
 
 
 @dataclass(frozen=True, kw_only=True)

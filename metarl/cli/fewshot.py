@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from metarl.cli.base import RunPath, RunPaths, ScoreCommand, TrainCommand, show
+from metarl.cli.base import RunPath, RunPaths, ScoreCommand, TrainCommand, check_runs, show
 from metarl.core.errors import MetaRLError
 
 if TYPE_CHECKING:  # they import torch
@@ -19,10 +19,14 @@ if TYPE_CHECKING:  # they import torch
 class FewShotTrain(TrainCommand):
     """Train a few-shot learner on a data set of tasks."""
 
+    file_fields: ClassVar[dict[str, str | None]] = {"learner": None, "dataset": "--data"}
     learner: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="LEARNER")]
     """prototypical, maml, ..., or module:Class: an unknown one is answered with the list"""
     data: str = "strokes"
     """strokes, which needs no file, omniglot, ..., folder:PATH of your own images, or module:Name"""
+
+    iterations: int | None = None
+    """iterations of training, in place of the preset's; a run that is resumed goes on to so many"""
 
     @classmethod
     def default_config(cls, name: str, preset: str) -> Any:
@@ -38,7 +42,9 @@ class FewShotTrain(TrainCommand):
         data = self.data.rstrip("/").rpartition("/")[2].replace(":", "-")
         made_of = (self.learner, self.config, self.data, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.learner.rpartition(":")[2], data)
-        run = FewShotRun.create(path, *made_of, command, resume=self.resume, overwrite=self.overwrite)
+        run = FewShotRun.create(
+            path, *made_of, command, resume=self.resume, overwrite=self.overwrite, length=self.iterations
+        )
         self.train(run, "Score it on unseen tasks: metarl fewshot evaluate")
 
 
@@ -76,6 +82,11 @@ class _Scoring(ScoreCommand):
         way, shot, queries = (other if mine is None else mine for mine, other in zip(given, usual, strict=True))
         return EpisodeSpec(way, shot, queries, self.unlabelled)
 
+    @staticmethod
+    def check(*paths: Path) -> None:
+        """Raise where a folder is no run."""
+        check_runs(paths, "run of a few-shot learner", "fewshot.json", "metarl fewshot train LEARNER")
+
     def open(self, path: Path) -> "FewShotRun":
         """Open the run or the published result in a folder."""
         from metarl.evaluation.published import open_fewshot_run
@@ -88,7 +99,7 @@ class _Scoring(ScoreCommand):
 
         spec = self.spec(functions=run.dataset().spec.outputs is not None)
         return saved_or_new_evaluation(
-            run, spec, self.episodes, self.split, self.device, transductive=self.transductive
+            run, spec, self.episodes, self.split, self.device, transductive=self.transductive, quiet=self.quiet
         )
 
 
@@ -102,6 +113,7 @@ class FewShotEvaluate(_Scoring):
     """folder for the files; the run folder unless given, and none of a published result's"""
 
     def run(self, command: str) -> None:
+        self.check(self.path)
         from metarl.core.process import prepare_process
         from metarl.evaluation.fewshot import evaluation_file
         from metarl.evaluation.tables import fewshot_rows, fewshot_table
@@ -137,6 +149,7 @@ class FewShotCompare(_Scoring):
     def run(self, command: str) -> None:
         if not self.paths:
             raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
+        self.check(*self.paths)
         from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
         from metarl.evaluation.rows import csv_of_rows

@@ -16,12 +16,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarl.cli.agents import Compare, Evaluate, Render, Train
+from metarl.cli.agents import Agents, Compare, Evaluate, Render, Train
 from metarl.cli.base import Command, TrainCommand
+from metarl.cli.config_file import config_file_of, from_config_file
 from metarl.cli.families import Check, Families
 from metarl.cli.fewshot import FewShotCompare, FewShotEvaluate, FewShotTrain
 from metarl.cli.new_family import NewFamily
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import refused
 from metarl.experiments.signals import Interrupted, raising
 
@@ -33,6 +34,7 @@ _COMMANDS: dict[str, type] = {
     "compare": Compare,
     "render": Render,
     "fewshot": Command,  # a group, see below
+    "agents": Agents,
     "families": Families,
     "check": Check,
     "new-family": NewFamily,
@@ -71,8 +73,19 @@ def _parsed(arguments: list[str]) -> Any:
         arguments = [*arguments, "--help"]
     few_shot = arguments[0] == "fewshot"
     group, rest = (_FEWSHOT, arguments[1:]) if few_shot else (_COMMANDS, arguments)
+    file, config = None, None
+    if rest[:1] == ["train"]:
+        file, rest = config_file_of(rest)
+    if file is not None:
+        rest, config = from_config_file(group["train"], file, rest)
+        arguments = [*arguments[:few_shot], *rest]
     if len(rest) > 1 and rest[0] == "train" and not rest[1].startswith("-"):
-        group = {**group, "train": _with_config(group["train"], rest[1], rest)}
+        group = {**group, "train": _with_config(group["train"], rest[1], rest, config)}
+    if rest and not rest[0].startswith("-") and rest[0] not in group:
+        raise MetaRLError(
+            f"There is no command {shlex.join(['metarl', *arguments[: len(arguments) - len(rest) + 1]])!r}; choose one "
+            f"of {', '.join(group)}.{did_you_mean(rest[0], group)}"
+        )
     tree = _tree({**_COMMANDS, "fewshot": _group(group)} if few_shot else {**group, "fewshot": _group(_FEWSHOT)})
     said = StringIO()
     try:
@@ -89,11 +102,12 @@ def _parsed(arguments: list[str]) -> Any:
     return getattr(chosen, "command", chosen)
 
 
-def _with_config(command: type[TrainCommand], name: str, arguments: Sequence[str]) -> type:
+def _with_config(command: type[TrainCommand], name: str, arguments: Sequence[str], config: Any = None) -> type:
     """Return the command with a field ``config``, for what is trained, and the preset, decide on its options."""
     following = dict(pairwise(arguments))
     given = [word.removeprefix("--preset=") for word in arguments if word.startswith("--preset=")]
-    config = command.default_config(name, given[0] if given else following.get("--preset", "default"))
+    if config is None:
+        config = command.default_config(name, given[0] if given else following.get("--preset", "default"))
     fields = [("config", type(config), field(default=config))]
     made = make_dataclass(command.__name__, fields, bases=(command,), frozen=True, kw_only=True)
     made.__doc__ = command.__doc__

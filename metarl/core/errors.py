@@ -1,5 +1,8 @@
 """The package's own errors, and how their messages show a value."""
 
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 _LONGEST = 80  # characters of a value in a message
@@ -20,3 +23,19 @@ def shown(value: Any) -> str:
     except Exception as error:  # of a class of one's own, or of an integer of thousands of digits
         text = f"a {type(value).__name__} that cannot be printed ({type(error).__name__})"
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return " Did you mean X?" with the known name that is nearest to the given one, or nothing where none is near.
+
+    Ids such as ``me/Maze-v0`` are compared without their namespace and version, and case plays no part.
+    """
+
+    def plain(text: str) -> str:
+        return re.sub(r"^.*/(?=.)|-v\d+$", "", text).lower()
+
+    names = {plain(each): each for each in known}
+    given = plain(str(name))
+    begins = [each for each in names if len(given) > 2 and each.startswith(given)]
+    found = (begins or get_close_matches(given, names, n=1))[:1]
+    return f" Did you mean {names[found[0]]}?" if found else ""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.plugins import declared, import_module
 
 T = TypeVar("T")
@@ -66,6 +66,6 @@ class Registry(Generic[T]):
 
     def _unknown(self, name: str) -> MetaRLError:
         return MetaRLError(
-            f"{self.called.capitalize()} {name!r} is unknown; known are {', '.join(self.names())}. Reach one of your "
-            f"own as module:Name; @register_{self.word} gives it a name."
+            f"{self.called.capitalize()} {name!r} is unknown.{did_you_mean(name, self.names())} Known are "
+            f"{', '.join(self.names())}. Reach one of your own as module:Name; @register_{self.word} gives it a name."
         )

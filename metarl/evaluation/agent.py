@@ -1,14 +1,17 @@
 """Scoring agents on held-out tasks: seeds of a run together, or one agent that is at hand in Python."""
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError
-from metarl.evaluation.driver import Curve, adaptation_curve
+from metarl.evaluation.driver import CHUNK, Curve, adaptation_curve
 from metarl.evaluation.references import reference_returns
 from metarl.evaluation.scores import Evaluation
+from metarl.experiments.progress import Reporter
 from metarl.family.base import TaskFamily
 from metarl.tasks import Tasks
 
@@ -57,6 +60,7 @@ def score_agents(
     deterministic: bool = True,
     ablation: str | None = None,
     made_of: str = "",
+    quiet: bool = True,
 ) -> tuple[Evaluation, list[Curve]]:
     """Score agents that differ in their seed on the same tasks, beside the family's floor and optimum.
 
@@ -69,30 +73,36 @@ def score_agents(
         deterministic: whether extra episodes without exploration noise are scored too.
         ablation: the driver's; it stands behind the agent's name, as in "rl2-wiped".
         made_of: the fingerprint of the checkpoints.
+        quiet: whether no progress is shown.
     """
     first, curves, extras = agents[0], [], []
-    for agent in agents:
-        curve = adaptation_curve(
-            agent.learner,
-            agent.params,
-            agent.family,  # an oracle's shows it the task
-            tasks,
-            points=agent.evaluation_points if points is None else points,
-            n_envs=agent.n_envs,
-            part=split,
-            device=device,
-            deterministic=deterministic,
-            ablation=ablation,
-            context=agent.rollouts,
-        )
-        curves.append(curve)
-        extras.append(agent.describe(curve.states))
+    points = first.evaluation_points if points is None else points
+    total = max(1, points * math.ceil(len(tasks) / CHUNK))
+    names = {i: f"seed {agent.seed}" for i, agent in enumerate(agents)}
+    with Reporter(names, total, "points", quiet=quiet) as reporter:
+        for i, agent in enumerate(agents):
+            curve = adaptation_curve(
+                agent.learner,
+                agent.params,
+                agent.family,  # an oracle's shows it the task
+                tasks,
+                points=points,
+                n_envs=agent.n_envs,
+                part=split,
+                device=device,
+                deterministic=deterministic,
+                ablation=ablation,
+                context=agent.rollouts,
+                report=partial(reporter, i),
+            )
+            curves.append(curve)
+            extras.append(agent.describe(curve.states))
     family, episodes = first.family, range(len(curves[0].episodes))
     floor, optimum = (
         reference_returns(family, name, tasks, part=split, episodes=episodes, n_envs=first.n_envs, device=device)
         for name in (family.floor, family.optimum)
     )
-    quiet = [curve.deterministic for curve in curves if curve.deterministic is not None]
+    noiseless = [curve.deterministic for curve in curves if curve.deterministic is not None]
     label = first.label(first.config)
     evaluation = Evaluation(
         agent=label if ablation is None else f"{label}-{ablation}",
@@ -104,7 +114,7 @@ def score_agents(
         episodes=curves[0].episodes,
         adaptations=curves[0].adaptations,
         returns=np.stack([curve.returns for curve in curves]),
-        returns_deterministic=np.stack(quiet) if quiet else None,
+        returns_deterministic=np.stack(noiseless) if noiseless else None,
         floor=floor,
         optimum=optimum,
         exact_optimum=family.exact_optimum,

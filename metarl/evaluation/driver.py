@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -63,6 +64,7 @@ def adaptation_curve(
     ablation: str | None = None,
     chunk: int = CHUNK,
     context: RolloutContext | None = None,
+    report: Callable[[int, str], None] | None = None,
 ) -> Curve:
     """Adapt to every task and score the episodes of each point.
 
@@ -79,6 +81,7 @@ def adaptation_curve(
         chunk: tasks played at once. Every task has random streams of its own, so it bounds memory and changes nothing
             but which tasks are shuffled.
         context: an agent's own; one for this curve unless given.
+        report: is called after each point of each chunk with how many there were, and the mean return in words.
     """
     if points < 1:
         raise MetaRLError(f"points={points}: a curve has at least one, before any adaptation.")
@@ -91,12 +94,12 @@ def adaptation_curve(
         raise MetaRLError(f"{len(keys)} keys for {len(tasks)} tasks of {n_envs} envs; give one for each environment.")
     kept = RolloutContext() if context is None else context
     parts = []
-    for first in range(0, len(tasks), chunk):
+    for done, first in zip(count(0, points), range(0, len(tasks), chunk), strict=False):
         rows = slice(first, first + chunk)
         some = tasks[rows]
         batch = family.batch(some.repeat(n_envs), keys[first * n_envs : (first + chunk) * n_envs], device)
         mine = params(some) if callable(params) else params
-        play = _Play(learner, mine, batch, len(some), n_envs, deterministic, ablation, kept)
+        play = _Play(learner, mine, batch, len(some), n_envs, deterministic, ablation, kept, done, report)
         parts.append(play.curve(points, max(0, KEPT - first)))
     return parts[0] if len(parts) == 1 else _joined(parts)
 
@@ -113,6 +116,8 @@ class _Play:
     deterministic: bool
     ablation: str | None
     context: RolloutContext
+    done: int  # points of the chunks before
+    report: Callable[[int, str], None] | None
 
     def curve(self, points: int, kept: int) -> Curve:
         """Return the curve of the chunk's tasks, with trajectories, states and beliefs of the first ``kept``."""
@@ -127,6 +132,8 @@ class _Play:
                 quiet.append(mean_returns(self._rollout(state, point, deterministic=True)[0].returns))
             trajectory, after = self._rollout(state, point)
             returns.append(mean_returns(trajectory.returns))
+            if self.report is not None:
+                self.report(self.done + point + 1, f"return {returns[-1].mean():.1f}")
             if kept:
                 all_kept = kept >= self.n_tasks
                 trajectories.append((trajectory if all_kept else trajectory.tasks(slice(0, kept))).to("cpu"))

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from metarl.core.files import write_atomic
 from metarl.evaluation.rows import Row, csv_of_rows
 from metarl.evaluation.statistics import Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
+from metarl.experiments.progress import Reporter
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.registry import label
 from metarl.fewshot.scoring import Scores, point_of
@@ -121,6 +123,7 @@ def evaluate_fewshot_run(
     device: str = "cpu",
     *,
     transductive: bool = False,
+    quiet: bool = True,
 ) -> FewShotEvaluation:
     """Score every seed of a run on the same episodes of a split that training has not seen.
 
@@ -131,6 +134,7 @@ def evaluate_fewshot_run(
         split: ``test`` or ``val``.
         device: to adapt on.
         transductive: whether prototypes are refined by the queries themselves.
+        quiet: whether no progress is shown.
     """
     dataset = run.dataset()
     if split == "train":
@@ -138,7 +142,12 @@ def evaluate_fewshot_run(
     tasks = dataset.split(split)
     made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
-    scores: list[Scores] = [model.score(tasks, spec, episodes, transductive=transductive) for model in models]
+    names = {seed: f"seed {seed}" for seed in run.seeds}
+    scores: list[Scores] = []
+    with Reporter(names, episodes, "episodes", quiet=quiet) as reporter:
+        for model in models:
+            report = partial(reporter, model.seed)
+            scores.append(model.score(tasks, spec, episodes, transductive=transductive, report=report))
     spent = models[0].cost(tasks, spec)
     return FewShotEvaluation(
         learner=label(run.learner, run.config),
@@ -168,20 +177,27 @@ def evaluation_file(folder: Path, spec: EpisodeSpec, split: str, transductive: b
 
 
 def saved_or_new_evaluation(
-    run: FewShotRun, spec: EpisodeSpec, episodes: int, split: str, device: str, *, transductive: bool
+    run: FewShotRun,
+    spec: EpisodeSpec,
+    episodes: int,
+    split: str,
+    device: str,
+    *,
+    transductive: bool,
+    quiet: bool = True,
 ) -> FewShotEvaluation:
     """Return the saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one.
 
     A new one is saved, but not that of a published result. The arguments are those of ``evaluate_fewshot_run``.
     """
     for seed in run.seeds:
-        run.warn_if_unfinished(seed, run.trained_amount(seed), "iterations")
+        run.warn_if_unfinished(seed, run.trained_amount(seed))
     saved = evaluation_file(run.path, spec, split, transductive)
     if run.keeps_evaluations and saved.exists():
         found = FewShotEvaluation.load(saved)
         if run.check_evaluation(saved, found.made_of) and found.spec == spec and found.values.shape[2] == episodes:
             return found
-    made = evaluate_fewshot_run(run, spec, episodes, split, device, transductive=transductive)
+    made = evaluate_fewshot_run(run, spec, episodes, split, device, transductive=transductive, quiet=quiet)
     if run.keeps_evaluations:
         made.save(saved)
     return made

@@ -50,6 +50,7 @@ def evaluate_run(
     *,
     deterministic: bool = True,
     ablation: str | None = None,
+    quiet: bool = True,
 ) -> Outcome:
     """Score every seed of a run on held-out tasks, all on the same random streams, and so the floor and the optimum.
 
@@ -61,6 +62,7 @@ def evaluate_run(
         device: to play on.
         deterministic: whether extra episodes without exploration noise are scored too.
         ablation: the driver's; it stands behind the agent's name, as in "rl2-wiped".
+        quiet: whether no progress is shown.
     """
     if split == "train":
         raise MetaRLError("Scores are of held-out tasks; choose --split val, test or ood.")
@@ -71,7 +73,7 @@ def evaluate_run(
     if run.keeps_evaluations:
         log_mujoco_in(run.path)
     for seed, agent in zip(run.seeds, agents, strict=True):
-        run.warn_if_unfinished(seed, agent.num_timesteps, "steps")
+        run.warn_if_unfinished(seed, agent.num_timesteps)
     evaluation, curves = score_agents(
         agents,
         tasks,
@@ -81,6 +83,7 @@ def evaluate_run(
         deterministic=deterministic,
         ablation=ablation,
         made_of=made_of,
+        quiet=quiet,
     )
     beliefs = _beliefs(run.seeds, curves, tasks, agents[0].learner.gaussian_belief)
     read = None if beliefs is None else probe(beliefs)
@@ -117,7 +120,9 @@ def save_outcome(run: Run, outcome: Outcome, folder: Path | None = None) -> list
     return files
 
 
-def saved_or_new_outcome(run: Run, split: str = "test", device: str = "cpu") -> tuple[Evaluation, Outcome | None]:
+def saved_or_new_outcome(
+    run: Run, split: str = "test", device: str = "cpu", *, quiet: bool = True
+) -> tuple[Evaluation, Outcome | None]:
     """Return the saved evaluation of a run if it is of all tasks and of its checkpoints as they are, else a new one.
 
     A new one is saved, but not that of a published result, and comes with all that was seen.
@@ -130,7 +135,7 @@ def saved_or_new_outcome(run: Run, split: str = "test", device: str = "cpu") -> 
         current = run.check_evaluation(saved, evaluation.made_of)
         if current and np.array_equal(evaluation.task_vectors, every) and len(evaluation.episodes) == points:
             return evaluation, None
-    outcome = evaluate_run(run, split, device=device)
+    outcome = evaluate_run(run, split, device=device, quiet=quiet)
     if run.keeps_evaluations:
         save_outcome(run, outcome)
     return outcome.evaluation, outcome

@@ -5,7 +5,7 @@ runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,6 +14,8 @@ import numpy as np
 from metarl.core.checkpoint import check_owner, config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.plugins import BACKBONES, DATA, LEARNERS, trusted
+from metarl.core.schedule import config_differences
+from metarl.experiments.extending import continued
 from metarl.experiments.logs import RunLogger
 from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
@@ -34,6 +36,7 @@ class FewShotRun(RunFolder):
     about_file: ClassVar[str] = "fewshot.json"
     called: ClassVar[str] = "run of a few-shot learner"
     trained_by: ClassVar[str] = "metarl fewshot train LEARNER"
+    unit: ClassVar[str] = "iterations"
     path: Path
     learner: str
     config: FewShotConfig
@@ -49,24 +52,31 @@ class FewShotRun(RunFolder):
         learner: str,
         config: FewShotConfig,
         dataset: str,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None = None,
         command: str = "",
         *,
         resume: bool = False,
         overwrite: bool = False,
+        length: int | None = None,
     ) -> "FewShotRun":
-        """Make the folder, or with ``resume`` open the one that is there, which must be of the same making."""
-        check_seeds(seeds)
-        run = cls(path, learner, config, dataset, tuple(seeds), command, new_id())
+        """Make the folder, or with ``resume`` open the one that is there, which must be of the same making.
+
+        The arguments are those of ``Run.create``; ``length`` counts iterations.
+        """
+        check_seeds(chosen := (0,) if seeds is None else tuple(seeds))
+        run = cls(path, learner, config, dataset, chosen, command, new_id())
         if resume and cls.is_at(path):
             saved = cls.open(path, learner=learner, data=dataset, backbone=config.backbone)
-            run.check_same(saved, ("learner", "config", "dataset_name", "seeds"))
-            return saved
+            run.check_same(saved, ("learner", "dataset_name"))
+            return continued(saved, config, () if seeds is None else seeds, length)
+        if length is not None:
+            config = replace(config, iterations=length)
+            run = replace(run, config=config)
         # Whatever is wrong with the data set or the learner shows here, before anything is written or removed.
         made = run.dataset()
         FewShot(learner, made, config).check(made.split("train"), config.episode)
         with run.in_making(overwrite):
-            run._write_about({"learner": learner, "dataset": dataset})
+            run.write_about({"learner": learner, "dataset": dataset})
         return run
 
     @classmethod
@@ -122,8 +132,9 @@ class FewShotRun(RunFolder):
         path = self.trained_checkpoint(seed)
         model = FewShot.load(path, device, learner=self.learner, backbone=self.config.backbone)
         check_owner(path, (model.run_id, model.seed), (self.id, seed))
-        if model.config != self.config:
+        if config_differences(asdict(model.config), asdict(self.config)) is not None:
             raise MetaRLError(f"{path} was trained with another config than {self.path} has; train anew.")
+        model.config = self.config  # which may be of a longer training
         return model
 
     def trained_amount(self, seed: int) -> int:
@@ -138,7 +149,7 @@ class FewShotRun(RunFolder):
     def _train(
         self, model: FewShot, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
     ) -> None:
-        apart = max(1, self.budget // _ROWS)
+        apart = max(1, (self.config.schedule_iterations or self.budget) // _ROWS)
         rows: list[dict[str, float]] = []  # since the last one of the log
 
         def after(model: FewShot, logged: dict[str, float]) -> None:

@@ -1,6 +1,7 @@
 """The run folders of agents.
 
-runs/NAME/run.json, splits.json; of an evaluation evaluation-SPLIT.json and .csv, curve-SPLIT.png, where there are paths
+runs/NAME/run.json, splits.json, and initial.safetensors where training started from weights; of an evaluation
+  evaluation-SPLIT.json and .csv, curve-SPLIT.png, where there are paths
   overview-SPLIT.png, and where the agent has a belief beliefs-SPLIT.npz, probe-SPLIT.csv, belief-SPLIT.png (and where
   that is a Gaussian, posterior-SPLIT.png)
 runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
@@ -17,8 +18,10 @@ from metarl.algorithm.algorithm import Algorithm
 from metarl.algorithm.registry import agent_class
 from metarl.core.checkpoint import check_owner, config_from, load_checkpoint
 from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
 from metarl.core.plugins import AGENTS, FAMILIES, plugin_names, trusted, trusted_config
 from metarl.core.process import log_mujoco_in
+from metarl.experiments.extending import continued, weights_at
 from metarl.experiments.logs import RunLogger
 from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
@@ -27,6 +30,7 @@ from metarl.family import TaskFamily, make_family
 from metarl.tasks import Split
 
 _SPLITS = "splits.json"
+_INITIAL = "initial.safetensors"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Run(RunFolder):
     about_file: ClassVar[str] = "run.json"
     called: ClassVar[str] = "run folder"
     trained_by: ClassVar[str] = "metarl train AGENT FAMILY"
+    unit: ClassVar[str] = "steps"
     path: Path
     agent: str
     family_name: str
@@ -44,6 +49,7 @@ class Run(RunFolder):
     seeds: tuple[int, ...]
     command: str
     id: str = ""
+    init_from: str = ""  # where the weights that training starts from were taken from
 
     @classmethod
     def create(
@@ -53,31 +59,56 @@ class Run(RunFolder):
         family: str,
         variant: str | None,
         config: Any,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None = None,
         command: str = "",
         *,
         resume: bool = False,
         overwrite: bool = False,
+        length: int | None = None,
+        init_from: Path | None = None,
     ) -> "Run":
         """Make the folder, or with ``resume`` open the one that is there, which must be of the same making.
 
         A run that was killed before its folder was made begins anew, so that a job may always say ``--resume``.
+
+        Args:
+            path: of the folder.
+            agent: its name, or ``module:Class``.
+            family: its id, or ``module:id``.
+            variant: of the family; its first unless given.
+            config: of the agent.
+            seeds: to train, 0 unless given; a run that is resumed gets those that it lacks.
+            command: that made the run.
+            resume: whether a run that is there goes on.
+            overwrite: whether it is replaced.
+            length: steps of training in place of the config's; a run that is resumed goes on to them.
+            init_from: a run, a published result or a file, whose weights training starts from.
         """
         made = make_family(family, variant)
-        check_seeds(seeds)
-        run = cls(path, agent, family, made.variant, config, tuple(seeds), command, new_id())
+        check_seeds(chosen := (0,) if seeds is None else tuple(seeds))
+        run = cls(path, agent, family, made.variant, config, chosen, command, new_id(), str(init_from or ""))
         if resume and cls.is_at(path):
             saved = cls.open(path, family=family, agent=agent, trust=plugin_names(config))
-            run.check_same(saved, ("agent", "variant", "config", "seeds"))
+            run.check_same(saved, ("agent", "variant", *(["init_from"] if init_from else [])))
             saved.family()  # raises where its split has changed since
-            return saved
+            return continued(saved, config, () if seeds is None else seeds, length)
+        if length is not None:
+            config = replace(config, total_timesteps=length)
+            run = replace(run, config=config)
         # Whatever is wrong with the family, its split or the agent shows here, before anything is written or removed.
-        agent_class(agent)(made, config)
+        fresh, initial = agent_class(agent)(made, config), None
+        if init_from is not None:
+            file = weights_at(init_from)
+            fresh.start_from(file)
+            initial = file.read_bytes()
         split = made.splits
         # A kill between the two writes below leaves no more than the first behind.
-        with run.in_making(overwrite, unfinished=(_SPLITS,)):
+        with run.in_making(overwrite, unfinished=(_SPLITS, _INITIAL)):
             split.save(path / _SPLITS)
-            run._write_about({"agent": agent, "family": family, "variant": made.variant, "split": split.hash})
+            if initial is not None:  # a copy, for the run that it is of may go on
+                write_atomic(path / _INITIAL, initial)
+            about = {"agent": agent, "family": family, "variant": made.variant, "split": split.hash}
+            run.write_about(about | ({"init_from": run.init_from} if run.init_from else {}))
         return run
 
     @classmethod
@@ -115,7 +146,7 @@ class Run(RunFolder):
     def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
         config = config_from(agent_class(about["agent"]).config_class, about["config"])
         facts = (about["agent"], about["family"], about["variant"], config, tuple(about["seeds"]), about["command"])
-        return cls(path, *facts, about["id"])
+        return cls(path, *facts, about["id"], about.get("init_from", ""))
 
     @property
     def budget(self) -> int:
@@ -141,7 +172,7 @@ class Run(RunFolder):
         """Make one seed's agent as it was before training."""
         agent = agent_class(self.agent)(self.family(), self.config, seed=seed, device=device)
         agent.run_id = self.id
-        return agent
+        return agent.start_from(self.path / _INITIAL) if self.init_from else agent
 
     def trained(self, seed: int, device: str = "cpu") -> Algorithm:
         """Load one seed's agent from its checkpoint."""

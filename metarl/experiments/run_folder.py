@@ -42,6 +42,7 @@ class RunFolder(ABC):
     keeps_evaluations: ClassVar[bool] = True  # whether they are saved in its folder
     called: ClassVar[str]  # what messages call such a folder
     trained_by: ClassVar[str]  # the command that makes one
+    unit: ClassVar[str]  # what the budget counts, in the plural
     path: Path
     config: Any
     seeds: tuple[int, ...]
@@ -63,14 +64,14 @@ class RunFolder(ABC):
     def _open(cls, path: Path, made_of: Callable[[Path, dict[str, Any]], Self]) -> Self:
         file = path / cls.about_file
         try:
-            return made_of(path, cls._about(path))
+            return made_of(path, cls.about(path))
         except MetaRLError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise MetaRLError(f"{file} is damaged ({error!r}); restore it or train anew.") from error
 
     @classmethod
-    def _about(cls, path: Path) -> dict[str, Any]:
+    def about(cls, path: Path) -> dict[str, Any]:
         """Return what the folder says that the run is."""
         file = path / cls.about_file
         if not cls.is_at(path):
@@ -88,7 +89,7 @@ class RunFolder(ABC):
     def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
         """Make the run that the content of its file describes."""
 
-    def _write_about(self, of_its_own: Mapping[str, Any]) -> None:
+    def write_about(self, of_its_own: Mapping[str, Any]) -> None:
         """Make the folder a run, which has to be the last that is written: a folder is a run once it says so."""
         about = {
             **of_its_own,
@@ -175,6 +176,7 @@ class RunFolder(ABC):
         with using(folder):
             folder.mkdir(exist_ok=True)
         logger = RunLogger(folder, self._amount(model), model.log_digest)
+        report(seed, self._amount(model), "")
         saver = CheckpointSaver(model, self.checkpoint(seed), logger, options.seconds, self.check_there)
         try:
             self._train(model, logger, saver, report, options)
@@ -192,11 +194,11 @@ class RunFolder(ABC):
     ) -> None:
         """Train a model to the end of the budget, logging, reporting and saving on the way."""
 
-    def warn_if_unfinished(self, seed: int, amount: int, unit: str) -> None:
+    def warn_if_unfinished(self, seed: int, amount: int) -> None:
         """Warn where a seed that is scored has less than the budget behind it."""
         if amount < self.budget:
             warnings.warn(
-                f"Seed {seed} of {self.path} has {amount:,} of its {self.budget:,} {unit}; --resume its training "
+                f"Seed {seed} of {self.path} has {amount:,} of its {self.budget:,} {self.unit}; --resume its training "
                 "before you quote this.",
                 UnfinishedRun,
                 stacklevel=3,
@@ -210,7 +212,7 @@ class RunFolder(ABC):
 
     def _is_there(self) -> bool:
         try:
-            return bool(self._about(self.path)["id"] == self.id)
+            return bool(self.about(self.path)["id"] == self.id)
         except (MetaRLError, KeyError, TypeError):
             return False
 

@@ -1,4 +1,4 @@
-"""Training the seeds of a run: one after the other or side by side, with a progress bar each, and resumable."""
+"""Training the seeds of a run: one after the other or side by side, and resumable."""
 
 import multiprocessing
 import os
@@ -6,19 +6,19 @@ import queue
 import threading
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 from metarl.core.errors import MetaRLError
 from metarl.core.files import refused
 from metarl.experiments import signals
 from metarl.experiments.options import Report, TrainingOptions
+from metarl.experiments.progress import Reporter
 from metarl.experiments.run_folder import RunFolder
 
 _FAILED = -1  # in place of the steps: the words are an error
 
 
-def train_run(run: RunFolder, options: TrainingOptions | None = None, jobs: int | None = None) -> None:
+def train_run(
+    run: RunFolder, options: TrainingOptions | None = None, jobs: int | None = None, *, quiet: bool = False
+) -> None:
     """Train every seed of a run, one after the other or side by side.
 
     Signals are answered as ``metarl.experiments.signals.deferring`` says: after the first, every seed that is in
@@ -29,6 +29,7 @@ def train_run(run: RunFolder, options: TrainingOptions | None = None, jobs: int 
         run: of an agent or of a few-shot learner.
         options: of each seed's training; the defaults unless given.
         jobs: processes at a time; as many as the cores allow unless given.
+        quiet: whether no progress is shown.
     """
     options = options or TrainingOptions()
     threads, seconds = options.threads, options.seconds
@@ -38,27 +39,16 @@ def train_run(run: RunFolder, options: TrainingOptions | None = None, jobs: int 
         raise MetaRLError(f"--checkpoint-seconds {seconds}: it must be 0, for every iteration, or more.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_jobs = min(len(run.seeds), jobs if jobs is not None else max(1, cores // threads))
-    console = Console(stderr=True)
-    with run.in_training(), signals.deferring(), _progress(console) as progress:
-        total = run.budget
-        bars = {seed: progress.add_task(f"seed {seed}", total=total, words="") for seed in run.seeds}
-
-        def report(seed: int, steps: int, words: str) -> None:
-            progress.update(bars[seed], completed=min(steps, total), words=words)
-
-        try:
-            if n_jobs == 1:
-                for seed in run.seeds:
-                    try:
-                        run.train_seed(seed, report, options)
-                    except MetaRLError as error:
-                        raise _failure(seed, str(error)) from error
-            else:
-                _side_by_side(run, report, options, n_jobs)
-        except MetaRLError:
-            # In a log the error is all that there is to say; a terminal keeps the bars above it.
-            console.quiet = not console.is_terminal
-            raise
+    reporter = Reporter({seed: f"seed {seed}" for seed in run.seeds}, run.budget, run.unit, quiet=quiet, summary=True)
+    with run.in_training(), signals.deferring(), reporter:
+        if n_jobs > 1:
+            _side_by_side(run, reporter, options, n_jobs)
+            return
+        for seed in run.seeds:
+            try:
+                run.train_seed(seed, reporter, options)
+            except MetaRLError as error:
+                raise _failure(seed, str(error)) from error
 
 
 def _side_by_side(run: RunFolder, report: Report, options: TrainingOptions, n_jobs: int) -> None:
@@ -137,14 +127,3 @@ def _end_with(parent: Any) -> None:
 
 def _failure(seed: int, words: str) -> MetaRLError:
     return MetaRLError(f"Training of seed {seed}: {words}")
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
-        TaskProgressColumn(),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("{task.fields[words]}"),
-        console=console,
-    )

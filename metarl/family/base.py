@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from metarl.core.errors import MetaRLError, shown
+from metarl.core.errors import MetaRLError, did_you_mean, shown
 from metarl.core.random import stream_keys
 from metarl.family.reference_policies import ReferencePolicy
 from metarl.rollout.batch import Batch
@@ -49,7 +49,10 @@ class TaskFamily(ABC):
         known = dict(self.presets) or {_DEFAULT_VARIANT: {}}
         self.variant = next(iter(known)) if variant is None else variant
         if not isinstance(self.variant, str) or self.variant not in known:
-            raise MetaRLError(f"{self.id} has no variant {shown(self.variant)}; choose one of {', '.join(known)}.")
+            raise MetaRLError(
+                f"{self.id} has no variant {shown(self.variant)}; choose one of {', '.join(known)}."
+                f"{did_you_mean(self.variant, known)}"
+            )
         for name, value in known[self.variant].items():
             if not hasattr(type(self), name) and name not in TaskFamily.__annotations__:
                 raise MetaRLError(

@@ -3,20 +3,20 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from textwrap import shorten
 from typing import Any
 
 import gymnasium
 import numpy as np
-from rich.box import SIMPLE
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.family.base import TaskFamily
 from metarl.family.registry import family_class, family_ids
 from metarl.tasks.distributions import Choice, Dirichlet, Distribution, Grid, LogUniform, Normal, Uniform
-
-_CONSOLE = ("variant", "task", "split", "observation", "action", "episodes × steps")  # what fits into 80 columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +86,42 @@ def families_markdown(listed: Sequence[FamilyInfo] | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def families_table(listed: Sequence[FamilyInfo] | None = None) -> Group:
-    """Return the rows for the console, a table for each family."""
-    tables = []
-    for family in families() if listed is None else listed:
-        rows, title = families_rows([family]), f"[bold]{family.id}[/]  {escape(family.summary)}"
-        table = Table(title=title, title_justify="left", title_style="", box=SIMPLE, pad_edge=False)
-        for column in _CONSOLE:
-            table.add_column(column, overflow="fold", no_wrap=column == "variant")
-        for row in rows:
-            table.add_row(*(escape(row[column]) for column in _CONSOLE))
-        table.caption, table.caption_justify = escape("; ".join(dict.fromkeys(r["source"] for r in rows))), "left"
-        tables.append(table)
-    return Group(*tables)
+def matching_ids(pattern: str) -> list[str]:
+    """Return the ids that a pattern such as ``*Cheetah*`` or a part of an id fits; raises where there is none."""
+    if ":" in pattern:
+        return [pattern]
+    known, wanted = family_ids(), pattern.lower()
+    found = [name for name in known if fnmatch(name.lower(), f"*{wanted}") or wanted in name.lower()]
+    if not found:
+        raise MetaRLError(
+            f"No family's id fits {pattern!r}.{did_you_mean(pattern, known)} Run metarl families for the list."
+        )
+    return [pattern] if pattern in found else found
+
+
+def families_table(listed: Sequence[FamilyInfo]) -> Group:
+    """Return one line for each family for the console: its id, and as much of its summary as fits into 80 columns."""
+    table = Table.grid(padding=(0, 2))
+    width = 78 - max((len(family.id) for family in listed), default=0)
+    for family in listed:
+        table.add_row(family.id, escape(shorten(family.summary, width, placeholder=" …")))
+    return Group(table, f"\n{len(listed)} families. For parameters and variants: metarl families ID, or part of one.")
+
+
+def families_details(listed: Sequence[FamilyInfo]) -> Group:
+    """Return all that is known of families for the console: a heading for each, and a paragraph for each variant."""
+    parts: list[Any] = []
+    for family in listed:
+        parts.append(f"[bold]{family.id}[/]  {escape(family.summary)}")
+        for row in families_rows([family]):
+            table = Table.grid(padding=(0, 2))
+            for name in row:
+                if name != "family":
+                    style = "bold" if name == "variant" else ""
+                    table.add_row(f"  {name}", escape(row[name]), style=style)
+            parts += ["", table]
+        parts.append("")
+    return Group(*parts)
 
 
 def families_json(listed: Sequence[FamilyInfo] | None = None) -> str:

@@ -13,6 +13,7 @@ class FewShotConfig:
     """The settings of a training. A learner with settings or defaults of its own has a subclass of this."""
 
     iterations: int = 5000  # steps of the optimiser
+    schedule_iterations: int | None = None  # steps over which schedules run; all of training unless given
     tasks: int = 1  # tasks of an iteration
     # 20 ways in training: harder than what is scored, as Snell et al. 2017 found to help; they have 60.
     episode: EpisodeSpec = field(default_factory=lambda: EpisodeSpec(way=20, shot=1, queries=5))  # in training
@@ -26,6 +27,7 @@ class FewShotConfig:
 
     limits: ClassVar[Mapping[str, Limit]] = {  # of fields, beyond their types; a subclass adds those of its own fields
         "iterations": at_least(1),
+        "schedule_iterations": at_least(1),
         "tasks": at_least(1),
         "width": at_least(1),
         "learning_rate": above(0),

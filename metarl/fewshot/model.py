@@ -107,7 +107,7 @@ class FewShot:
             started = time.perf_counter()
             generator = torch_generator(self.seed, "fewshot", "train", self.iteration)
             episodes = source.draw(config.episode, config.tasks, generator)
-            progress = self.iteration / config.iterations
+            progress = self.iteration / (config.schedule_iterations or config.iterations)
             self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
             gradient, logged = self.learner.gradient(self.params, episodes, config.chunk)
             if not np.isfinite(logged["objective"]):
@@ -169,13 +169,20 @@ class FewShot:
         source.draw(spec, 1, torch.Generator())
 
     def score(
-        self, source: TaskSource, spec: EpisodeSpec, episodes: int = 600, seed: int = 0, *, transductive: bool = False
+        self,
+        source: TaskSource,
+        spec: EpisodeSpec,
+        episodes: int = 600,
+        seed: int = 0,
+        *,
+        transductive: bool = False,
+        report: Callable[[int], None] | None = None,
     ) -> Scores:
         """Return accuracies or squared errors on episodes of a split; see ``metarl.fewshot.scoring``."""
         if source.shape != self.spec.shape:
             raise MetaRLError(f"Samples have shape {source.shape}; this learner takes {self.spec.shape}.")
         learner, source = self.learner_for(spec.largest.way), source.to(self.device)
-        return score(learner, self.params, source, spec, episodes, seed, transductive=transductive)
+        return score(learner, self.params, source, spec, episodes, seed, transductive=transductive, report=report)
 
     def cost(self, source: TaskSource, spec: EpisodeSpec) -> Cost:
         """Return what adapting to one task of a split takes."""

@@ -55,6 +55,7 @@ def score(
     seed: int = 0,
     *,
     transductive: bool = False,
+    report: Callable[[int], None] | None = None,
 ) -> Scores:
     """Adapt to the support of each episode and score its queries, each predicted from the support alone: inductive.
 
@@ -66,6 +67,7 @@ def score(
         episodes: how many.
         seed: decides which.
         transductive: whether the queries themselves refine the state too.
+        report: is called with how many have been scored so far.
     """
     if episodes < 1:
         raise MetaRLError(f"episodes={episodes}: score at least one.")
@@ -84,6 +86,8 @@ def score(
                 for inputs in (some.unlabelled, some.query.inputs if transductive else None):
                     state = state if inputs is None else learner.refine(params, state, inputs)
                 found.setdefault(step, []).append(_measured(learner.query(params, state, some.query.inputs), some))
+        if report is not None:
+            report(min(first + _AT_ONCE, episodes))
     values = np.stack([torch.cat(each).double().cpu().numpy() for each in found.values()])
     return Scores("accuracy" if some.classes is not None else "mse", tuple(found), values, transductive)
 

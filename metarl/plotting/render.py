@@ -12,6 +12,7 @@ from metarl.core.learner import MetaLearner
 from metarl.core.types import Params
 from metarl.evaluation.agent import held_out
 from metarl.evaluation.driver import evaluation_keys
+from metarl.experiments.progress import Reporter
 from metarl.experiments.run import Run
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import RandomPolicy, privileged_params
@@ -35,13 +36,17 @@ class Film:
     histories: tuple[list[list[Snapshot]], ...]  # episode, task, step
 
 
-def render_run(run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, seed: int | None = None) -> Film:
+def render_run(
+    run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, seed: int | None = None, *, quiet: bool = True
+) -> Film:
     """Play the agent of one seed of a run, before any adaptation and after each of ``points - 1``."""
     if seed is not None and seed not in run.seeds:
         raise MetaRLError(f"{run.path} has no seed {seed}; choose one of {', '.join(map(str, run.seeds))}.")
     agent = run.trained(run.seeds[0] if seed is None else seed)
     tasks = _tasks(agent.family, split, n_tasks)
-    return render_policy(agent.learner, agent.params, agent.family, tasks, points, agent.n_envs, part=split)
+    return render_policy(
+        agent.learner, agent.params, agent.family, tasks, points, agent.n_envs, part=split, quiet=quiet
+    )
 
 
 def render_reference(family: TaskFamily, reference: str = _RANDOM, split: str = "test", n_tasks: int = 4) -> Film:
@@ -68,6 +73,7 @@ def render_policy(
     name: str = "",
     *,
     part: str = "test",
+    quiet: bool = True,
 ) -> Film:
     """Play the episodes that ``adaptation_curve`` scores on a part of the split; of those of a point keep the first.
 
@@ -80,6 +86,7 @@ def render_policy(
         n_envs: of a task.
         name: what the film shows; unless given, each episode is named by how much adaptation it follows.
         part: of the split.
+        quiet: whether no progress is shown.
     """
     check_render_mode(family, "rgb_array")
     if points < 1:
@@ -88,30 +95,37 @@ def render_policy(
     batch = _Recorded(cast(ViewBatch, family.batch(tasks.repeat(n_envs), keys)))
     state = learner.initial(params, len(tasks))
     heads, histories = [], []
-    for point in range(points):
-        trajectory, after = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=point)
-        state = after if learner.online else learner.adapt(params, state, trajectory) if point + 1 < points else state
-        episodes = point * n_envs
-        seen = f"after adaptation, {episodes} episode{'s' * (episodes > 1)}"
-        heads.append(name or (seen if point else "before adaptation"))
-        lengths = trajectory.lengths[:, 0, 0].tolist()
-        histories.append([batch.history(i * n_envs, length) for i, length in enumerate(lengths)])
+    with Reporter({0: "playing"}, points, "episodes", quiet=quiet) as reporter:
+        for point in range(points):
+            trajectory, after = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=point)
+            state = (
+                after if learner.online else learner.adapt(params, state, trajectory) if point + 1 < points else state
+            )
+            episodes = point * n_envs
+            seen = f"after adaptation, {episodes} episode{'s' * (episodes > 1)}"
+            heads.append(name or (seen if point else "before adaptation"))
+            lengths = trajectory.lengths[:, 0, 0].tolist()
+            histories.append([batch.history(i * n_envs, length) for i, length in enumerate(lengths)])
+            reporter(0, point + 1)
     return Film(family, tasks, tuple(heads), tuple(histories))
 
 
-def frames(film: Film, steps: int | None = None) -> list[Frame]:
+def frames(film: Film, steps: int | None = None, *, quiet: bool = True) -> list[Frame]:
     """Draw a film's pictures, of each episode at most ``steps`` steps; an episode that is over stands still."""
     if steps is not None and steps < 1:
         raise MetaRLError(f"steps={steps}: show at least one.")
+    lengths = [max(map(len, histories)) for histories in film.histories]
+    shown = [longest if steps is None else min(longest, steps + 1) for longest in lengths]
     pictures = []
-    for head, histories in zip(film.heads, film.histories, strict=True):
-        last = [film.family.render(history[:1], task) for history, task in zip(histories, film.tasks, strict=True)]
-        longest = max(map(len, histories))
-        for step in range(longest if steps is None else min(longest, steps + 1)):
-            for i, history in enumerate(histories):
-                if 0 < step < len(history):
-                    last[i] = film.family.render(history[: step + 1], film.tasks[i])
-            pictures.append(headed(grid(last), head))
+    with Reporter({0: "drawing"}, sum(shown), "pictures", quiet=quiet) as reporter:
+        for head, histories, n in zip(film.heads, film.histories, shown, strict=True):
+            last = [film.family.render(history[:1], task) for history, task in zip(histories, film.tasks, strict=True)]
+            for step in range(n):
+                for i, history in enumerate(histories):
+                    if 0 < step < len(history):
+                        last[i] = film.family.render(history[: step + 1], film.tasks[i])
+                pictures.append(headed(grid(last), head))
+                reporter(0, len(pictures))
     return pictures
 
 

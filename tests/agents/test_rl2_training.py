@@ -105,7 +105,7 @@ def test_a_config_out_of_range_names_the_field(wrong: dict[str, Any]) -> None:
 
 def test_options_of_a_memory_are_checked_with_its_width() -> None:
     assert RL2Config(width=10).width == 10
-    with pytest.raises(MetaRLError, match="Memory 'elman' is unknown; known are external, gru"):
+    with pytest.raises(MetaRLError, match=r"Memory 'elman' is unknown\. Known are external, gru"):
         RL2Config(memory="elman")
     with pytest.raises(MetaRLError, match="width=10 is shared by its heads=4"):
         RL2Config(width=10, memory="transformer")

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -186,7 +187,65 @@ def test_families_as_table_and_as_json(command: Callable[..., Said]) -> None:
     assert NAVIGATION in [family["id"] for family in listed]
     (navigation,) = [family for family in listed if family["id"] == NAVIGATION]
     assert [variant["name"] for variant in navigation["variants"]] == ["maml", "promp", "pearl"]
-    assert NAVIGATION in command("families").out
+    assert [family["id"] for family in json.loads(command("families", "cheetah*", "--json").out)] == [
+        *(f"metarl/HalfCheetah{name}-v0" for name in ("Dir", "RandParams", "Vel")),
+    ]
+
+
+def test_families_fit_a_screen_and_no_word_is_cut(
+    command: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = json.loads(command("families", "--json").out)
+    short = command("families").out.splitlines()
+    assert len(short) == len(listed) + 2
+    words = {word for family in listed for word in [family["id"], *family["summary"].split()]}
+    for line, family in zip(short, listed, strict=False):
+        assert len(line) <= 80
+        assert line.startswith(family["id"])
+        assert set(line.split()) <= {*words, "…"}
+    # All of one, by a part of its id.
+    (walker,) = [family for family in listed if "Walker" in family["id"]]
+    long = command("families", "walker").out
+    assert max(map(len, long.splitlines())) <= 80
+    for variant in walker["variants"]:
+        named = set(variant["parameters"])
+        assert {variant["name"], variant["split"] + ",", *named} <= set(long.split())
+    assert len([line for line in long.splitlines() if line.startswith("metarl/")]) == 1
+
+
+def test_agents_are_listed_with_what_adapts_them(command: Callable[..., Said]) -> None:
+    listed = {agent["name"]: agent for agent in json.loads(command("agents", "--json").out)}
+    assert {name: agent["adapts_by"] for name, agent in listed.items()} == {
+        **dict.fromkeys(("maml", "finetune"), "gradient steps"),
+        **dict.fromkeys(("multitask", "oracle"), "nothing"),
+        **{"rl2": "memory", "varibad": "memory and belief", "pearl": "belief"},
+    }
+    assert listed["maml"]["presets"]["default"] == 14_000_000
+    shown = command("agents").out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert {*listed, "trpo-subsampled", "14,"} <= set(shown.replace("subsampled,", "subsampled").split())
+
+
+def test_a_missing_run_is_named_before_torch_is_imported(folder: Path) -> None:
+    (folder / "runs" / "maml-PointNavigation").mkdir(parents=True)
+    (folder / "runs" / "maml-PointNavigation" / "run.json").touch()
+    code = """
+import sys
+from metarl.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as stop:
+    assert stop.code == 2
+assert "torch" not in sys.modules
+"""
+    for words in (["evaluate"], ["compare"], ["fewshot", "evaluate"], ["fewshot", "compare"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words, "runs/maml-PointNav"], cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "runs/maml-PointNav is no run" in done.stderr
+        assert ("Did you mean maml-PointNavigation?" in done.stderr) == ("fewshot" not in words)
 
 
 @pytest.mark.usefixtures("folder")
@@ -288,20 +347,23 @@ TRAIN = ["train", "maml", NAVIGATION, *SMALL]  # small, should it not be refused
 BAD: dict[str, tuple[list[str], str]] = {
     "command": (
         ["trian"],
-        "Unrecognized options: trian; Available subcommands: train, evaluate, compare",
+        "no command 'metarl trian'; choose one of train, evaluate, compare.*Did you mean train",
     ),
-    "agent": (["train", "malm", NAVIGATION], "Agent 'malm' is unknown; known are .*maml"),
+    "agent": (["train", "malm", NAVIGATION], "Agent 'malm' is unknown. Did you mean maml. Known are .*maml"),
+    "preset, nearly": ([*TRAIN, "--preset", "locomtion"], "choose one of default, .*Did you mean locomotion"),
+    "family, nearly": (["train", "maml", "pointnav"], "'pointnav' is unknown. Did you mean metarl/PointNavigation-v0"),
+    "families": (["families", "Pointnvigation"], "No family's id fits .*Did you mean metarl/PointNavigation-v0"),
     "agent's module": (["train", "nowhere:Agent", NAVIGATION], "no module 'nowhere'"),
     "no agent": (["train", "metarl.core.errors:MetaRLError", NAVIGATION], "must be a subclass"),
     "preset": ([*TRAIN, "--preset", "best"], "no preset 'best'; choose one of default"),
     "family": (
         ["train", "maml", "metarl/Nowhere-v0"],
-        "'metarl/Nowhere-v0' is unknown; known are metarl/AntDir",
+        "'metarl/Nowhere-v0' is unknown. Known are metarl/AntDir",
     ),
     "family's module": (["train", "maml", "nowhere:mine/X-v0"], "no module 'nowhere'"),
     "family not in its module": (
         ["train", "maml", f"{MODULE}:mine/X-v0"],
-        "'mine/X-v0' is unknown; known are .*mine/Sound-v0",
+        "'mine/X-v0' is unknown. Known are .*mine/Sound-v0",
     ),
     "variant": ([*TRAIN, "--variant", "best"], "no variant 'best'; choose one of maml, promp, pearl"),
     "device": ([*TRAIN, "--device", "gpu"], "'gpu' is unknown; use 'cpu', 'cuda'"),
@@ -452,7 +514,7 @@ def test_a_family_that_has_changed_since(
 
 
 def test_nothing_is_left_of_a_run_that_fails_at_once_side_by_side(folder: Path, command: Callable[..., Said]) -> None:
-    words = ["train", "maml", f"{MODULE}:mine/NaNReward-v0", "--seed", "0", "1", "--jobs", "2", *SMALL]
+    words = ["train", "maml", f"{MODULE}:mine/NaNReward-v0", "--seed", "0", "1", "--jobs", "2", "--quiet", *SMALL]
     assert_refused(command(*words), r"seed [01]: .* reward .*not finite")
     assert not list((folder / "runs").iterdir())
 

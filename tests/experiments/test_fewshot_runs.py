@@ -304,9 +304,9 @@ def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:
     ("arguments", "message"),
     [
         ([], "usage: metarl fewshot"),
-        (["teach"], "Unrecognized options: teach; Available subcommands: train, evaluate, compare"),
+        (["teach"], "no command 'metarl fewshot teach'; choose one of train, evaluate, compare"),
         (["train"], "Missing from metarl fewshot train: LEARNER"),
-        (["train", "resnet"], "Few-shot learner 'resnet' is unknown; known are anil, finetune-cosine"),
+        (["train", "resnet"], "Few-shot learner 'resnet' is unknown. Known are anil, finetune-cosine"),
         (
             ["train", "maml", "--preset", "best"],
             "Learner 'maml' has no preset 'best'; choose one of default, short, sinusoid",

@@ -106,7 +106,7 @@ def test_a_signal_before_the_first_iteration_leaves_nothing(
 def test_a_signal_while_a_command_only_computes_ends_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("metarl.family.listing.families", lambda: send(signal.SIGTERM))
+    monkeypatch.setattr("metarl.family.listing.families", lambda *_: send(signal.SIGTERM))
     assert stopped(["families"]) == 128 + signal.SIGTERM
     assert capsys.readouterr().err == "Interrupted by SIGTERM.\n"
 

@@ -350,8 +350,12 @@ def test_what_is_wrong_with_a_family_shows_before_the_old_run_is_gone(
     ("change", "words"),
     [
         ({"agent": "finetune"}, "agent maml, not finetune"),
-        ({"config": replace(CONFIG, tasks=5)}, "tasks=5"),
-        ({"seeds": (0, 1)}, r"seeds \(0,\), not \(0, 1\)"),
+        (
+            {"config": replace(CONFIG, tasks=5, hidden=(3,))},
+            r"config tasks=2, hidden=\(4,\), not tasks=5, hidden=\(3,\);",
+        ),
+        ({"config": replace(CONFIG, total_timesteps=5)}, "schedule_timesteps=14000000, not schedule_timesteps=5;"),
+        ({"length": 5}, "total_timesteps=5: the run has 14000000 already; a run can only be made longer"),
         ({"variant": "maml"}, "variant pearl, not maml"),
         ({"family": "metarl/GridNavi-v0", "variant": None}, "holds family metarl/PointNavigation-v0"),
     ],

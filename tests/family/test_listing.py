@@ -9,7 +9,7 @@ from rich.console import Console
 
 from metarl.envs import FAMILIES
 from metarl.family import make_family
-from metarl.family.listing import families, families_json, families_markdown, families_rows, families_table
+from metarl.family.listing import families, families_details, families_json, families_markdown, families_rows
 
 IDS = ["test/Walk-v0", "test/Slots-v0"]
 
@@ -47,7 +47,7 @@ def test_every_form_shows_every_variant() -> None:
     assert len({line.count("|") for line in markdown}) == 1
     assert sum("test/Walk-v0" in line for line in markdown) == 1  # in its first row
     printed = StringIO()
-    Console(width=80, file=printed).print(families_table(listed))
+    Console(width=80, file=printed).print(families_details(listed))
     shown = printed.getvalue()
     assert all(name in shown for name in (*names, *IDS))
     assert max(map(len, shown.splitlines())) <= 80

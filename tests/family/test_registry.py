@@ -25,7 +25,7 @@ def test_plug_ins_and_registered_families_are_known() -> None:
 
 
 def test_an_unknown_family_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(MetaRLError, match=r"'me/Nothing-v0' is unknown; known are .*test/Walk-v0.*module:Name"):
+    with pytest.raises(MetaRLError, match=r"'me/Nothing-v0' is unknown. Known are .*test/Walk-v0.*module:Name"):
         family_class("me/Nothing-v0")
     with pytest.raises(MetaRLError, match="no module 'nowhere'"):
         family_class("nowhere:me/Nothing-v0")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.plugins import DATA, declared, import_named
 from metarl.fewshot.data.class_lists import MINI_IMAGENET, TIERED_IMAGENET
 from metarl.fewshot.data.dataset import SPLITS, FewShotDataset, TaskSource
@@ -36,6 +36,7 @@ def make_dataset(name: str) -> FewShotDataset:
     if name not in DATASETS:
         raise MetaRLError(
             f"Data set {name!r} is unknown; known are {', '.join(DATASETS)}, folder:PATH, and module:Name for your own."
+            f"{did_you_mean(name, DATASETS)}"
         )
     return FewShotDataset(name, DATASETS[name]())
 

@@ -2,13 +2,13 @@
 
 import pkgutil
 from collections.abc import Callable
-from dataclasses import replace
 from importlib import import_module
 from typing import Any, TypeVar
 
-from metarl.core.errors import MetaRLError, shown
+from metarl.core.errors import MetaRLError, did_you_mean, shown
 from metarl.core.plugins import LEARNERS, declared
 from metarl.core.registry import Registry
+from metarl.core.schedule import as_long
 from metarl.fewshot import learners
 from metarl.fewshot.backbone import Backbone, backbone_for
 from metarl.fewshot.config import FewShotConfig
@@ -101,7 +101,10 @@ def preset_config(learner: str | type[FewShotLearner], preset: str = DEFAULT) ->
     """Return the config of a learner, a ``FewShotConfig`` or a subclass, by its preset's name."""
     cls = learner_class(learner)
     if preset not in cls.presets:
-        raise MetaRLError(f"Learner {cls.name!r} has no preset {preset!r}; choose one of {', '.join(cls.presets)}.")
+        raise MetaRLError(
+            f"Learner {cls.name!r} has no preset {preset!r}; choose one of {', '.join(cls.presets)}."
+            f"{did_you_mean(preset, cls.presets)}"
+        )
     return cls.presets[preset]
 
 
@@ -111,7 +114,7 @@ def label(learner: str | type[FewShotLearner], config: FewShotConfig) -> str:
     The number of iterations decides between presets that are otherwise the same, and has no further part in it.
     """
     cls = learner_class(learner)
-    same = [name for name, known in cls.presets.items() if replace(known, iterations=config.iterations) == config]
+    same = [name for name, known in cls.presets.items() if as_long(known, config) == config]
     if not same:
         return f"{cls.name}-custom"
     name = next((name for name in same if cls.presets[name] == config), same[0])
