@@ -56,7 +56,7 @@ class Pendulum(TorchFamily):
     floor, optimum = "swing up as by default", "swing up"
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "ranges": {"floor": None, "optimum": None},  # one feedback serves all of them: there is nothing to adapt to
+        "ranges": {"optimum": None},  # one feedback serves all of them: there is nothing to adapt to
         "reversed": {
             "tasks": TaskSpace(gravity=Uniform(8.0, 12.0), sign=Choice((-1.0, 1.0))),
             "ood": TaskSpace(gravity=Uniform(5.0, 15.0), sign=Choice((-1.0, 1.0))),

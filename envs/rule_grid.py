@@ -99,11 +99,11 @@ class RuleGrid(TorchFamily):
 
     def observe(self, state: State, task: TaskTensors) -> Tensor:
         keys, targets, _, _ = _layout(task)
-        held = torch.nn.functional.one_hot(state["held"].long(), _NONE + 1)[:, :_NONE].to(keys.dtype)
+        held = (state["held"][:, None] == torch.arange(_NONE, device=keys.device)).to(keys.dtype)
         if self.variant == "partial":
             return torch.cat([_view(state, task, keys, targets).flatten(1), held], -1)
-        size = keys.new_tensor([_WIDTH - 1, _HEIGHT - 1])
-        cells = torch.cat([state["cell"][:, None], keys, targets], 1) / size
+        x, y = torch.cat([state["cell"][:, None], keys, targets], 1).unbind(-1)
+        cells = torch.stack([x / (_WIDTH - 1), y / (_HEIGHT - 1)], -1)
         door = task["door"][:, None] / (_HEIGHT - 1)
         return torch.cat(
             [cells.flatten(1), door, door.new_full(door.shape, _WALL / (_WIDTH - 1)), held, state["open"][:, None]], -1
@@ -143,9 +143,9 @@ class RuleGrid(TorchFamily):
 
 def _layout(task: TaskTensors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cells of the keys and of the targets ``(environment, 3, 2)``, and which target is first and which second."""
-    shift = task["keys"].new_tensor([_WALL + 1, 0])
-    order = torch.tensor(_ORDERS, device=task["order"].device)[task["order"].long()]
-    return _arranged(task["keys"]), _arranged(task["targets"]) + shift, order[:, 0], order[:, 1]
+    first, second = task["order"].long() // 2, task["order"].long() % 2
+    x, y = _arranged(task["targets"]).unbind(-1)
+    return _arranged(task["keys"]), torch.stack([x + _WALL + 1, y], -1), first, second + (second >= first)
 
 
 def _arranged(number: Tensor) -> Tensor:
@@ -165,8 +165,7 @@ def _moved(cell: Tensor, action: Tensor) -> Tensor:
     """The cell that an action leads to if no wall stands between the rooms."""
     x = (action == _RIGHT).long() - (action == _LEFT).long()
     y = (action == _UP).long() - (action == _DOWN).long()
-    limit = cell.new_tensor([_WIDTH - 1, _HEIGHT - 1])
-    return torch.minimum((cell + torch.stack([x, y], -1)).clamp(min=0), limit)
+    return torch.stack([(cell[:, 0] + x).clamp(0, _WIDTH - 1), (cell[:, 1] + y).clamp(0, _HEIGHT - 1)], -1)
 
 
 def _view(state: State, task: TaskTensors, keys: Tensor, targets: Tensor) -> Tensor:
