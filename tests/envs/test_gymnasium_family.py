@@ -17,7 +17,7 @@ from gymnasium.spaces.utils import flatten
 
 from metarl import MAML, GymnasiumFamily, MetaRLError, TaskSpace, Uniform, check_family, evaluate, make_family
 from metarl.core.random import stream_keys
-from metarl.envs.engine.gymnasium import episode_seeds
+from metarl.envs.engine.gymnasium_batch import episode_seeds
 from metarl.family import register_family
 from metarl.family.checks.play import play, some_actions
 
