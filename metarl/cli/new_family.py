@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarl.cli.base import Command
+from metarl.cli.base import Command, show
 from metarl.core.errors import MetaRLError
 
 _STEPS = 40  # of the episode that shows whether a parameter changes anything
@@ -40,9 +40,12 @@ class NewFamily(Command):
 
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
     """an id of gymnasium.make, or module:id"""
+    json: bool = False
+    """print the source as JSON"""
 
     def run(self, command: str) -> None:
-        print(family_source(self.env), end="")
+        source = family_source(self.env)
+        show(self.json, {"env": self.env, "source": source}, source.rstrip())
 
 
 def family_source(env_id: str) -> str:

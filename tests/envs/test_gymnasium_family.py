@@ -17,7 +17,7 @@ from gymnasium.spaces.utils import flatten
 
 from metarl import MAML, GymnasiumFamily, MetaRLError, TaskSpace, Uniform, check_family, evaluate, make_family
 from metarl.core.random import stream_keys
-from metarl.envs.engine.gymnasium import episode_seeds
+from metarl.envs.engine.gymnasium_batch import episode_seeds
 from metarl.family import register_family
 from metarl.family.checks.play import play, some_actions
 
@@ -387,3 +387,27 @@ def test_an_environment_of_a_family_stands_for_it() -> None:
     assert family.name == "test/GymReach-v0:tuple"
     config = MAML.config_class(tasks=2, episodes=2)
     assert MAML(gymnasium.make("test/GymReach-v0"), config).family.name == "test/GymReach-v0:dict"
+
+
+def test_minigrid_passes_the_check(tmp_path: Path) -> None:
+    pytest.importorskip("minigrid")
+    source = '''import gymnasium
+import minigrid  # tells Gymnasium its ids
+from metarl import Choice, Closed, GymnasiumFamily, TaskSpace, register_family
+from minigrid.wrappers import ImgObsWrapper
+
+
+@register_family("my/Room-v0")
+class Room(GymnasiumFamily):
+    """A room of hidden size with a goal in its corner; the text of the mission is left out."""
+
+    tasks, split, horizon = TaskSpace(size=Choice((5, 6, 7, 8, 9))), Closed(), 30
+
+    def make_env(self, task):
+        return ImgObsWrapper(gymnasium.make("MiniGrid-Empty-8x8-v0", size=int(task["size"]), max_steps=30))
+'''
+    assert len(source.splitlines()) <= 15
+    (tmp_path / "rooms.py").write_text(source)
+    command = [METARL, "check", "rooms:my/Room-v0"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

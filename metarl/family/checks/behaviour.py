@@ -23,7 +23,10 @@ from metarl.family.checks.play import (
 from metarl.family.policy_returns import policy_returns
 from metarl.tasks import Tasks
 
-_HIDDEN = "Take all randomness from u, read the task from task alone, and keep nothing on self between calls."
+_HIDDEN = (
+    "Take all randomness from u (in an environment of Gymnasium's from self.np_random), read the task from task alone, "
+    "and keep nothing on self between calls or episodes."
+)
 
 
 def splits(subject: Subject) -> Iterator[Found]:
