@@ -17,11 +17,11 @@ from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.finetuning import CosineConfig
 from metarl.fewshot.learners.gradient import GradientConfig
-from metarl.fewshot.learners.memory import MANNConfig, SNAILConfig
+from metarl.fewshot.learners.memory import MANNConfig, SNAILLearnerConfig
 
 CONFIGS = [
     *(MAMLConfig, FineTuneConfig, RL2Config, VariBADConfig, PEARLConfig, SB3Config, PPOConfig, SACConfig),
-    *(FewShotConfig, GradientConfig, MANNConfig, SNAILConfig, CosineConfig, EpisodeSpec),
+    *(FewShotConfig, GradientConfig, MANNConfig, SNAILLearnerConfig, CosineConfig, EpisodeSpec),
 ]
 NO_FIELDS_VALUE: list[Any] = [{}, object(), (None,), b"1", float("nan"), float("inf"), 10**5000, -(10**30), [["a"]]]
 
