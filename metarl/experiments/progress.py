@@ -13,7 +13,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-FIRST, EVERY = 8.0, 30.0  # seconds to the first line, and between two lines
+FIRST, EVERY = 5.0, 30.0  # seconds to the first line, which comes after those of importing, and between two lines
 
 
 @dataclass

@@ -116,11 +116,9 @@ class RunFolder(ABC):
 
     def trained_checkpoint(self, seed: int) -> Path:
         """Return the path of one seed's checkpoint; raises where it is not there yet."""
-        if not self.checkpoint(seed).exists():
-            raise MetaRLError(
-                f"{self.path} has no checkpoint of seed {seed}; its training has not begun, or use --resume."
-            )
-        return self.checkpoint(seed)
+        if not (path := self.checkpoint(seed)).exists():
+            raise MetaRLError(f"{self.path} has no checkpoint of seed {seed}; train it, or go on with --resume.")
+        return path
 
     def progress(self, seed: int) -> Path:
         """Return the path of one seed's ``progress.csv``; raises where its rows are not those of the checkpoint."""
