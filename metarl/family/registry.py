@@ -45,7 +45,9 @@ def family_class(family_id: str) -> type[TaskFamily]:
     try:
         return families_by_id.find(family_id)
     except MetaRLError:
-        if family_id in gymnasium.registry and family_id not in family_ids():
+        spec = gymnasium.registry.get(family_id)
+        # A family's own environment is known to Gymnasium too, also where its module is no longer loaded.
+        if spec is not None and not str(spec.entry_point).startswith("metarl."):
             raise _bare(family_id, family_id) from None
         raise
 
