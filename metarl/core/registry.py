@@ -1,6 +1,9 @@
 """Classes by name: of installed packages, registered in this process, or reached as ``module:Name``."""
 
+import importlib
 from collections.abc import Callable
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from metarl.core.errors import MetaRLError, did_you_mean
@@ -19,10 +22,14 @@ class Registry(Generic[T]):
         group: the entry points by which installed packages declare theirs, each a dict of name -> ``module`` or
             ``module:Class``.
         called: what messages call such a class.
+        package: whose modules register metarl's own; they are imported when a name is first looked for.
     """
 
-    def __init__(self, base: Any, word: str, group: str, called: str = "") -> None:
+    def __init__(
+        self, base: Any, word: str, group: str, called: str = "", *, package: ModuleType | None = None
+    ) -> None:
         self.base, self.word, self.group, self.called = base, word, group, called or word
+        self._package = package
         self.classes: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[C], C]:
@@ -42,6 +49,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Return every known name: of installed packages, and of classes registered in this process."""
+        self._register_ours()
         return sorted({*declared(self.group), *self.classes})
 
     def find(self, name: str) -> type[T]:
@@ -49,6 +57,7 @@ class Registry(Generic[T]):
 
         ``Name`` is what the class is registered under, or the class's own name.
         """
+        self._register_ours()
         if ":" not in name and name in self.classes:
             return self.classes[name]
         place = name if ":" in name else declared(self.group).get(name)
@@ -63,6 +72,13 @@ class Registry(Generic[T]):
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise MetaRLError(f"{module}:{own} is no {self.called}; it must be a subclass of {self.base.__name__}.")
         return found
+
+    def _register_ours(self) -> None:
+        """Import the modules of the package, once."""
+        package, self._package = self._package, None
+        if package is not None:
+            for module in iter_modules(package.__path__, f"{package.__name__}."):
+                importlib.import_module(module.name)
 
     def _unknown(self, name: str) -> MetaRLError:
         return MetaRLError(

@@ -1,8 +1,6 @@
 """The registry of memories: by name, found through entry points; ``module:Class`` reaches a user's own."""
 
 from collections.abc import Sequence
-from importlib import import_module
-from pkgutil import iter_modules
 
 from metarl.adapt import memory
 from metarl.adapt.memory.base import Memory
@@ -10,13 +8,12 @@ from metarl.core.config import options_config
 from metarl.core.plugins import MEMORIES
 from metarl.core.registry import Registry
 
-memories_by_name: Registry[Memory] = Registry(Memory, "memory", MEMORIES)
+memories_by_name: Registry[Memory] = Registry(Memory, "memory", MEMORIES, package=memory)
 register_memory = memories_by_name.register
 
 
 def memory_names() -> list[str]:
     """Return the name of every known memory, sorted."""
-    _import_ours()
     return memories_by_name.names()
 
 
@@ -30,7 +27,6 @@ def make_memory(name: str, n_inputs: int, width: int, capacity: int = 1, options
         capacity: inputs that a memory which looks back has to hold.
         options: ``"field=value"`` for each field of the memory's own config that is not to have its default.
     """
-    _import_ours()
     cls = memories_by_name.find(name)
     return cls(n_inputs, width, capacity, options_config(cls.config_class, options))
 
@@ -39,9 +35,3 @@ def check_memory(name: str, width: int, options: Sequence[str]) -> None:
     """Raise where there is no such memory, or its width or options do not fit; one in a module is not imported yet."""
     if ":" not in name:
         make_memory(name, 1, width, 1, options)
-
-
-def _import_ours() -> None:
-    """Import every module of this package, in which a memory registers itself."""
-    for found in iter_modules(memory.__path__, f"{memory.__name__}."):
-        import_module(found.name)

@@ -1,8 +1,6 @@
 """Few-shot learners by name, their presets, and how results call them; ``module:Class`` reaches a user's own."""
 
-import pkgutil
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, TypeVar
 
 from metarl.core.errors import MetaRLError, did_you_mean, shown
@@ -15,7 +13,9 @@ from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec
 from metarl.fewshot.learners.base import DEFAULT, FewShotLearner
 
-learners_by_name: Registry[FewShotLearner] = Registry(FewShotLearner, "fewshot", LEARNERS, "few-shot learner")
+learners_by_name: Registry[FewShotLearner] = Registry(
+    FewShotLearner, "fewshot", LEARNERS, "few-shot learner", package=learners
+)
 L = TypeVar("L", bound=type[FewShotLearner])
 
 
@@ -32,24 +32,16 @@ def register_fewshot(name: str) -> Callable[[L], L]:
 
 def learner_names() -> list[str]:
     """Return the names of all learners: metarl's, those of installed packages, and those registered here."""
-    _import_ours()
     return learners_by_name.names()
 
 
 def learner_class(learner: str | type[FewShotLearner]) -> type[FewShotLearner]:
     """Return a learner's class by its name or ``module:Class``, or the class itself."""
     if isinstance(learner, str):
-        _import_ours()
         return learners_by_name.find(learner)
     if not (isinstance(learner, type) and issubclass(learner, FewShotLearner)):
         raise MetaRLError(f"{shown(learner)} is no few-shot learner; it must be a subclass of FewShotLearner.")
     return learner
-
-
-def _import_ours() -> None:
-    """Import every module of this package, in which a learner registers itself."""
-    for module in pkgutil.iter_modules(learners.__path__, f"{learners.__name__}."):
-        import_module(module.name)
 
 
 def address_of(learner: type[FewShotLearner]) -> str:
