@@ -61,7 +61,7 @@ class GymnasiumFamily(TaskFamily):
                 "make_env(self, task)."
             )
         super().__init__(variant)
-        flat = self._judged(flat_observations, self.env_spaces[0])
+        flat = self._checked(flat_observations, self.env_spaces[0])
         if self.observation_space.shape != flat.shape:
             raise MetaRLError(
                 f"{self.name}: observation_space has shape {self.observation_space.shape}, observations of the "
@@ -100,13 +100,13 @@ class GymnasiumFamily(TaskFamily):
     @cached_property
     def observation_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
         """Return the space of flattened observations."""
-        space: gymnasium.Space[Any] = self._judged(flat_observations, self.env_spaces[0])
+        space: gymnasium.Space[Any] = self._checked(flat_observations, self.env_spaces[0])
         return space
 
     @cached_property
     def action_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
         """Return the space that policies act in."""
-        space: gymnasium.Space[Any] = self._judged(policy_actions, self.env_spaces[1])
+        space: gymnasium.Space[Any] = self._checked(policy_actions, self.env_spaces[1])
         return space
 
     @cached_property
@@ -219,10 +219,10 @@ class GymnasiumFamily(TaskFamily):
             )
         return env()
 
-    def _judged(self, judge: Callable[[gymnasium.Space[Any]], Any], space: gymnasium.Space[Any]) -> Any:
-        """What a function makes of a space, or its error with the name of the family and the task."""
+    def _checked(self, function: Callable[[gymnasium.Space[Any]], Any], space: gymnasium.Space[Any]) -> Any:
+        """Return what a function makes of a space, or raise its error with the name of the family and the task."""
         try:
-            return judge(space)
+            return function(space)
         except MetaRLError as error:
             raise MetaRLError(f"{self.name}, {task_words(self.default())}: {error}") from None
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metarl.core.actions import parts, to_gymnasium
 from metarl.core.errors import MetaRLError, shown
+from metarl.core.spaces import flat_box
 
 Array = NDArray[Any]
 _MOST_ACTIONS = 4096  # of a MultiDiscrete space, given as one index
@@ -24,11 +25,8 @@ def flat_size(space: gymnasium.Space[Any]) -> int:
 
 def flat_observations(space: gymnasium.Space[Any]) -> Box:
     """Return the space of flattened observations as float32; raises where Gymnasium flattens it to no Box."""
-    try:
-        flat = flatten_space(space)
-    except NotImplementedError:
-        flat = None
-    if not isinstance(flat, Box):
+    flat = flat_box(space)
+    if flat is None:
         raise MetaRLError(
             f"its observations {shown(space)} cannot be flattened to numbers; leave out texts, graphs and sequences "
             "with an observation wrapper."

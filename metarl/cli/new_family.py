@@ -56,18 +56,14 @@ def family_source(env_id: str) -> str:
     """
     import numpy as np
     from gymnasium.spaces import Box
-    from gymnasium.spaces.utils import flatten_space
 
+    from metarl.core.spaces import flat_box
     from metarl.family import family_ids
 
     if env_id in family_ids():
         raise MetaRLError(f"{env_id} is a family already: metarl train rl2 {env_id}.")
     env = _made(env_id)
-    try:
-        flat = flatten_space(env.observation_space)
-    except NotImplementedError:
-        flat = None
-    if not isinstance(flat, Box):
+    if flat_box(env.observation_space) is None:
         raise MetaRLError(
             f"{env_id} has observations {env.observation_space} that cannot be flattened to numbers; write make_env "
             "with an observation wrapper (docs/bring_an_environment.md)."
@@ -75,11 +71,12 @@ def family_source(env_id: str) -> str:
     attributes, arguments = _attributes(env), _arguments(env)
     # What is an argument too is meant to be chosen; the time step is rarely what an agent should adapt to.
     order = sorted(attributes, key=lambda name: (name not in arguments, name in _TIME_STEPS))
-    found = [name for name in order if _changes(env_id, name)]
+    plain = _episode(_made(env_id))
+    found = [name for name in order if _changes(env_id, plain, name)]
     values, method = attributes, ""
     if not found:
         values = arguments
-        found = [name for name, value in arguments.items() if _changes(env_id, name, value * _FACTOR)]
+        found = [name for name, value in arguments.items() if _changes(env_id, plain, name, value * _FACTOR)]
         method = f'\n    def make_env(self, task):\n        return gymnasium.make("{env_id}", **task)\n'
     if not found:
         raise MetaRLError(
@@ -126,7 +123,7 @@ def _line(name: str, value: float) -> str:
 
 
 def _attributes(env: Any) -> dict[str, float]:
-    """The numeric attributes of an environment and its classes, those that are no whole numbers first."""
+    """Return the numeric attributes of an environment and its classes, those that are no whole numbers first."""
     import gymnasium
 
     inner = env.unwrapped
@@ -138,19 +135,18 @@ def _attributes(env: Any) -> dict[str, float]:
 
 
 def _arguments(env: Any) -> dict[str, float]:
-    """The numeric arguments of an environment's constructor, with their defaults."""
+    """Return the numeric arguments of an environment's constructor, with their defaults."""
     parameters = inspect.signature(type(env.unwrapped).__init__).parameters
     return {name: each.default for name, each in parameters.items() if _is_number(each.default)}
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a value may be a task parameter; none that is 0, whose scale nobody knows."""
+    """Tell whether a value may be a task parameter; none that is 0, whose scale nobody knows."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value != 0
 
 
-def _changes(env_id: str, name: str, argument: float | None = None) -> bool:
-    """Whether an episode is another with an attribute changed, or with an argument of that value."""
-    plain = _episode(_made(env_id))
+def _changes(env_id: str, plain: list[bytes], name: str, argument: float | None = None) -> bool:
+    """Tell whether an episode differs from the plain one with an attribute changed, or an argument of that value."""
     try:
         env = _made(env_id) if argument is None else _made(env_id, **{name: argument})
         if argument is None:
@@ -161,7 +157,7 @@ def _changes(env_id: str, name: str, argument: float | None = None) -> bool:
 
 
 def _episode(env: Any) -> list[bytes]:
-    """What an environment shows of an episode with the same seed and the same actions."""
+    """Return what an environment shows of an episode with the same seed and the same actions."""
     import numpy as np
     from gymnasium.spaces.utils import flatten
 
