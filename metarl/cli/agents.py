@@ -6,7 +6,17 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from metarl.cli.base import Command, FamilyName, RunPath, RunPaths, ScoreCommand, TrainCommand, check_runs, show
+from metarl.cli.base import (
+    Command,
+    FamilyName,
+    RunPath,
+    RunPaths,
+    ScoreCommand,
+    TrainCommand,
+    check_runs,
+    save_comparison,
+    show,
+)
 from metarl.core.errors import MetaRLError, did_you_mean
 
 
@@ -162,7 +172,6 @@ class Compare(OwnCode):
             raise MetaRLError("Name the run folders: metarl compare RUN RUN ...")
         self.check(*self.paths)
         from metarl.core.device import check_device
-        from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
         from metarl.evaluation.agent import held_out
         from metarl.evaluation.comparison import check_comparable, comparison_csv, comparison_json, comparison_table
@@ -170,7 +179,6 @@ class Compare(OwnCode):
         from metarl.evaluation.references import check_reference_policies, reference_evaluations
         from metarl.plotting.curves import comparison_figure
         from metarl.plotting.outcome import save_outcome_figures
-        from metarl.plotting.style import save_figure
 
         prepare_process(self.threads)
         check_device(self.device)
@@ -190,11 +198,7 @@ class Compare(OwnCode):
             tasks = held_out(family, self.split)
             evaluations += reference_evaluations(self.reference_policies, evaluations, family, tasks, self.device)
         show(self.json, comparison_json(evaluations), comparison_table(evaluations))
-        save_figure(comparison_figure(evaluations), self.output)
-        table = self.output.with_suffix(".csv")
-        write_atomic(table, comparison_csv(evaluations))
-        if not self.json:
-            print(f"Saved {self.output}, {table}")
+        save_comparison(comparison_figure(evaluations), comparison_csv(evaluations), self.output, as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,9 @@ from metarl.core.files import using
 from metarl.experiments.options import SECONDS_BETWEEN_CHECKPOINTS, TrainingOptions
 from metarl.experiments.signals import Interrupted
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # they take long to import
+    from matplotlib.figure import Figure
+
     from metarl.experiments.run_folder import RunFolder
 
 _LONGEST = 255  # bytes of a file's name, on the usual file systems
@@ -136,6 +138,17 @@ def check_runs(paths: Sequence[Path], called: str, about_file: str, trained_by: 
             beside = path.parent.glob(f"*/{about_file}") if path.parent.is_dir() else ()
             near = did_you_mean(path.name, [file.parent.name for file in beside])
         raise MetaRLError(f"{path} is no {called}: it has no {about_file}; train first: {trained_by}.{near}")
+
+
+def save_comparison(figure: "Figure", table: str, output: Path, *, as_json: bool) -> None:
+    """Save the plot of a comparison, and beside it its table as CSV; say so, unless JSON is printed."""
+    from metarl.core.files import write_atomic
+    from metarl.plotting.style import save_figure
+
+    save_figure(figure, output)
+    write_atomic(beside := output.with_suffix(".csv"), table)
+    if not as_json:
+        print(f"Saved {output}, {beside}")
 
 
 def _resuming(command: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from metarl.cli.base import RunPath, RunPaths, ScoreCommand, TrainCommand, check_runs, show
+from metarl.cli.base import RunPath, RunPaths, ScoreCommand, TrainCommand, check_runs, save_comparison, show
 from metarl.core.errors import MetaRLError
 
 if TYPE_CHECKING:  # they import torch
@@ -150,12 +150,10 @@ class FewShotCompare(_Scoring):
         if not self.paths:
             raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
         self.check(*self.paths)
-        from metarl.core.files import write_atomic
         from metarl.core.process import prepare_process
         from metarl.evaluation.rows import csv_of_rows
         from metarl.evaluation.tables import fewshot_rows, fewshot_table
         from metarl.plotting.fewshot.run_figures import ranking_of
-        from metarl.plotting.style import save_figure
 
         prepare_process(self.threads)
         runs = [self.open(path) for path in self.paths]
@@ -164,7 +162,4 @@ class FewShotCompare(_Scoring):
         made = [self.evaluation(run) for run in runs]
         rows = fewshot_rows(made)
         show(self.json, rows, fewshot_table(made))
-        save_figure(ranking_of(made), self.output)
-        write_atomic(self.output.with_suffix(".csv"), csv_of_rows(rows))
-        if not self.json:
-            print(f"Saved {self.output}, {self.output.with_suffix('.csv')}")
+        save_comparison(ranking_of(made), csv_of_rows(rows), self.output, as_json=self.json)
