@@ -8,7 +8,7 @@ runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -144,7 +144,13 @@ class Run(RunFolder):
 
     @classmethod
     def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
-        config = config_from(agent_class(about["agent"]).config_class, about["config"])
+        config_class = agent_class(about["agent"]).config_class
+        if unknown := set(about["config"]) - {field.name for field in fields(config_class)}:
+            raise MetaRLError(
+                f"{path / cls.about_file} is of an older version of metarl: {config_class.__name__} has no "
+                f"{', '.join(sorted(unknown))}; train anew."
+            )
+        config = config_from(config_class, about["config"])
         facts = (about["agent"], about["family"], about["variant"], config, tuple(about["seeds"]), about["command"])
         return cls(path, *facts, about["id"], about.get("init_from", ""))
 

@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from metarl.agents.maml import MAML
 from metarl.cli.main import main
+from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
@@ -114,6 +115,15 @@ def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def listing(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_a_run_of_an_older_version_is_refused_with_what_to_do(runs: Path, command: Command) -> None:
+    file = runs / "one" / "run.json"
+    about = json.loads(unseal(file.read_text(), "restore it"))
+    about["config"]["lanes"] = 20
+    file.write_text(seal(json.dumps(about)))
+    words = r"run\.json is of an older version of metarl: MAMLConfig has no lanes; train anew"
+    command("evaluate", runs / "one").assert_refused(words)
 
 
 # One process at a time
