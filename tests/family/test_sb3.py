@@ -20,6 +20,7 @@ import metarl
 from metarl.core.actions import ActionMap
 from metarl.core.errors import MetaRLError
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
+from metarl.family import family_class
 from metarl.family.views.observed import with_task
 from metarl.family.views.sb3 import TaskVecEnv
 from metarl.family.views.single import TaskEnv
@@ -63,25 +64,7 @@ class Drift(TorchFamily):
         return np.full((4, 6, 3), len(history), np.uint8)
 
 
-class Slots(TorchFamily):
-    """Slot machines numbered from 1; no extras, no pictures."""
-
-    tasks = TaskSpace(chance=Uniform(0, 1, shape=(3,)))
-    observation_space = Box(-1, 1, (1,))
-    action_space = Discrete(3, start=1)
-    horizon = 4
-    episodes_per_trial = 2
-    draws = (0, 1)
-
-    def reset(self, task: TaskTensors, u: Tensor) -> State:
-        return {"last": task["chance"].new_zeros(len(u), 1)}
-
-    def step(self, state: State, action: Tensor, task: TaskTensors, u: Tensor) -> tuple[State, Tensor, Tensor]:
-        pays = (u < task["chance"].gather(1, action[:, None] - 1)).to(u.dtype)
-        return {"last": pays}, pays[:, 0], torch.zeros_like(pays[:, 0], dtype=torch.bool)
-
-    def observe(self, state: State, task: TaskTensors) -> Tensor:
-        return state["last"]
+Slots = family_class("test/Slots-v0")  # which conftest.py registers
 
 
 def own(family: TorchFamily, actions: NDArray[Any]) -> NDArray[Any]:

@@ -17,8 +17,6 @@ from metarl.core.types import Params
 from metarl.fewshot.backbone import Conv4, Dense
 from metarl.fewshot.data.dataset import DataSpec, FewShotDataset
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
-from metarl.fewshot.data.registry import equal_classes
-from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.base import LOGITS
 from metarl.fewshot.learners.full_context import FullContextEmbeddings
 from metarl.fewshot.learners.gradient import ANIL, FewShotMAML, FirstOrderMAML, GradientConfig, MetaSGD, Reptile
@@ -34,15 +32,6 @@ KIND = DataSpec(SHAPE, 60)
 FAST = ("prototypical", "siamese", "maml", "reptile")
 SLOW = pytest.mark.slow
 OF_CLASSES = [name for name in learner_names() if learner_class(name).of_classes]
-
-
-@pytest.fixture(scope="module")
-def drawn() -> FewShotDataset:
-    images = stroke_classes(90, 12)
-    names = tuple(f"character {i}" for i in range(90))
-    return FewShotDataset(
-        "drawn", {"train": equal_classes(images[:60], names[:60]), "test": equal_classes(images[60:], names[60:])}
-    )
 
 
 class Flat:

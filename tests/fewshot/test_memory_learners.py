@@ -18,22 +18,12 @@ from metarl.fewshot.backbone import Conv4
 from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.registry import equal_classes
-from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.base import accuracy
 from metarl.fewshot.learners.memory import MANNConfig, MemoryLearner, MemoryLearnerConfig, SNAILLearnerConfig, mixed
 
 Learns = Callable[..., None]
 OPTIONS = {"transformer": ("layers=1", "heads=1"), "snail": ("layers=1",), "external": ("reads=1",)}
 every_memory = pytest.mark.parametrize("memory", memory_names())
-
-
-@pytest.fixture(scope="module")
-def drawn() -> FewShotDataset:
-    images = stroke_classes(90, 12)
-    names = tuple(f"character {i}" for i in range(90))
-    return FewShotDataset(
-        "drawn", {"train": equal_classes(images[:60], names[:60]), "test": equal_classes(images[60:], names[60:])}
-    )
 
 
 def made(memory: Any, way: int = 5, capacity: int = 12, seed: int = 0) -> tuple[MemoryLearner, Params]:
