@@ -56,6 +56,10 @@ class FineTune(MAML):
             tasks=24, initial_std=0.6, learning_rate=1e-3, epochs=4, total_timesteps=16_000_000
         ),
     }
+    uses: ClassVar[Mapping[str, tuple[str, float]]] = {
+        "default": ("small families, PointNavigation for one", 1),
+        "locomotion": ("MuJoCo families", 20),
+    }
     config: FineTuneConfig
 
     def init_params(self, generator: torch.Generator) -> Params:

@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 from torch import Tensor
 
-from metarl.agents.baselines.sb3_config import NOT_SB3, PRESETS, PPOConfig, SACConfig, SB3Config
+from metarl.agents.baselines.sb3_config import NOT_SB3, PRESETS, USES, PPOConfig, SACConfig, SB3Config
 from metarl.agents.baselines.sb3_learner import Moments, SB3Learner, policy_arguments
 from metarl.agents.baselines.sb3_state import Model, OwnRandomness, load_model_tensors, model_tensors
 from metarl.algorithm.algorithm import Algorithm
@@ -43,6 +43,7 @@ class SB3Agent(Algorithm):
     config_class = SB3Config
     adapts_by = "nothing"
     presets: ClassVar[Mapping[str, SB3Config]] = PRESETS
+    uses: ClassVar[Mapping[str, tuple[str, float]]] = USES
     config: SB3Config
     learner: SB3Learner
 

@@ -100,3 +100,9 @@ PRESETS: dict[str, SB3Config] = {
         sac=SACConfig(learning_rate=7e-4, gamma=0.98, gradient_steps=8, net_arch=(128, 128)),
     ),
 }
+
+USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minutes of a seed on one core
+    "default": ("small families, by PPO", 3),
+    "long": ("MuJoCo families, by PPO", 45),
+    "sac": ("half-cheetahs, by SAC", 24),
+}

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metarl.agents.maml.config import PRESETS, MAMLConfig
+from metarl.agents.maml.config import PRESETS, USES, MAMLConfig
 from metarl.agents.maml.learner import LOG_STD, MAMLLearner
 from metarl.agents.maml.outer import collect
 from metarl.agents.maml.ppo import PPO
@@ -29,6 +29,7 @@ class MAML(Algorithm):
     adapts_by = "gradient steps"
     config_class = MAMLConfig
     presets: ClassVar[Mapping[str, MAMLConfig]] = PRESETS
+    uses: ClassVar[Mapping[str, tuple[str, float]]] = USES
     config: MAMLConfig
     learner: MAMLLearner
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metarl.agents.pearl.config import PRESETS, PEARLConfig
+from metarl.agents.pearl.config import PRESETS, USES, PEARLConfig
 from metarl.agents.pearl.learner import PEARLLearner
 from metarl.agents.pearl.replay import ContextReplay, TaskReplay
 from metarl.agents.pearl.sac import SAC
@@ -33,6 +33,7 @@ class PEARL(Algorithm):
     adapts_by = "belief"
     config_class = PEARLConfig
     presets: ClassVar[Mapping[str, PEARLConfig]] = PRESETS
+    uses: ClassVar[Mapping[str, tuple[str, float]]] = USES
     config: PEARLConfig
     learner: PEARLLearner
 

@@ -102,3 +102,11 @@ PRESETS: dict[str, PEARLConfig] = {
     # Oyster's half-cheetah. Its code sums the KL over 16 tasks: .1 there is 1.6 on their mean.
     "locomotion": _LITERATURE,
 }
+
+USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minutes of a seed on one core
+    "default": ("small families in the plane", 90),
+    "point": ("PointNavigation in trials of ten", 54),
+    "semicircle": ("SparseSemicircle", 35),
+    "cheetah": ("half-cheetahs on a CPU", 48),
+    "locomotion": ("MuJoCo families as in the paper", 3300),
+}

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metarl.agents.rl2.config import PRESETS, RL2Config
+from metarl.agents.rl2.config import PRESETS, USES, RL2Config
 from metarl.agents.rl2.learner import LOG_STD, RL2Learner
 from metarl.agents.rl2.ppo import TrialPPO
 from metarl.algorithm.algorithm import Algorithm
@@ -32,6 +32,7 @@ class RL2(Algorithm):
     adapts_by = "memory"
     config_class = RL2Config
     presets: ClassVar[Mapping[str, RL2Config]] = PRESETS
+    uses: ClassVar[Mapping[str, tuple[str, float]]] = USES
     config: RL2Config
     learner_class: ClassVar[type[RL2Learner]] = RL2Learner
     outer_class: ClassVar[type[TrialPPO]] = TrialPPO

@@ -9,7 +9,7 @@ from torch import Tensor
 from metarl.agents.rl2.agent import RL2
 from metarl.agents.rl2.learner import RL2Learner
 from metarl.agents.varibad.buffer import TrialBuffer
-from metarl.agents.varibad.config import PRESETS, VariBADConfig
+from metarl.agents.varibad.config import PRESETS, USES, VariBADConfig
 from metarl.agents.varibad.elbo import BeliefTraining
 from metarl.agents.varibad.learner import VariBADLearner
 from metarl.core.checkpoint import prefixed, with_prefix
@@ -26,6 +26,7 @@ class VariBAD(RL2):
     adapts_by = "memory and belief"
     config_class = VariBADConfig
     presets: ClassVar[Mapping[str, VariBADConfig]] = PRESETS
+    uses: ClassVar[Mapping[str, tuple[str, float]]] = USES
     config: VariBADConfig
     learner_class = VariBADLearner
     learner: VariBADLearner

@@ -46,3 +46,8 @@ PRESETS: dict[str, VariBADConfig] = {
     # new pairs of place and belief (13: in an open plane it leads far away).
     "semicircle": VariBADConfig(total_timesteps=15_000_000, gamma=0.99, entropy_coef=0.001, buffer=512),
 }
+
+USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minutes of a seed on one core
+    "default": ("small families, GridNavi for one", 18),
+    "semicircle": ("SparseSemicircle", 15),
+}

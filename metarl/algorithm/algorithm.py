@@ -54,6 +54,7 @@ class Algorithm(TrainingLoop):
     adapts_by: ClassVar[str] = ""  # what adapts it to a task, as lists of agents say it
     config_class: ClassVar[type]
     presets: ClassVar[Mapping[str, Any]]
+    uses: ClassVar[Mapping[str, tuple[str, float]]] = {}  # preset -> what it is for, minutes of a seed on one core
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rich.box import SIMPLE
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
@@ -33,16 +33,23 @@ def agents() -> list[AgentInfo]:
     ]
 
 
-def agents_table(listed: list[AgentInfo]) -> Table:
-    """Return a table of agents for the console."""
-    table = Table(box=SIMPLE, pad_edge=False)
-    table.add_column("agent", no_wrap=True)
-    table.add_column("adapts by")
-    table.add_column("what it is")
-    table.add_column("presets, million steps", min_width=22)
+def agents_table(listed: list[AgentInfo]) -> Group:
+    """Return a table of agents for the console, which fits one screen of 80 columns."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
     for agent in listed:
-        presets = [f"{name} {steps / 1e6:.3g}" for name, steps in agent.presets.items()]
-        table.add_row(
-            agent.name, *(escape(each) for each in (agent.adapts_by or "–", agent.summary, ", ".join(presets)))
-        )
-    return table
+        about = f"{agent.summary}\npresets: {', '.join(agent.presets)}"
+        table.add_row(f"[bold]{agent.name}[/]", escape(about))
+    return Group(table, "What a preset is for, and how long it takes: metarl train AGENT --help")
+
+
+def presets_lines(name: str) -> list[str]:
+    """Return a line for each preset of an agent: its steps, how long a seed takes on one core, what it is for."""
+    cls = agent_class(name)
+    width = max(map(len, cls.presets))
+    lines = []
+    for preset, config in cls.presets.items():
+        purpose, minutes = cls.uses.get(preset, ("", None))
+        time = "" if minutes is None else f"{minutes:g} min" if minutes < 100 else f"{minutes / 60:.0f} h"
+        lines.append(f"{preset:{width}} {config.total_timesteps / 1e6:4.3g}M steps {time:>7}  {purpose}".rstrip())
+    return lines

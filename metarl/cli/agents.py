@@ -1,6 +1,6 @@
 """The commands ``metarl agents | train | evaluate | compare | render``."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -8,15 +8,15 @@ import tyro
 
 from metarl.cli.base import (
     Command,
-    FamilyName,
-    RunPath,
-    RunPaths,
+    MoreOfScoring,
+    MoreOfTraining,
     ScoreCommand,
     TrainCommand,
     check_runs,
     save_comparison,
     show,
 )
+from metarl.cli.options import FamilyName, More, Names, Option, RunPath, RunPaths
 from metarl.core.errors import MetaRLError, did_you_mean
 
 
@@ -24,7 +24,7 @@ from metarl.core.errors import MetaRLError, did_you_mean
 class Agents(Command):
     """List the agents and their presets."""
 
-    json: bool = False
+    json: Option[bool] = False
     """print the list as JSON"""
 
     def run(self, command: str) -> None:
@@ -35,22 +35,29 @@ class Agents(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _MoreOfTraining(MoreOfTraining):
+    """These options are seldom needed."""
+
+    init_from: More[Path | None] = None
+    """start from the weights of a run (its first seed's), a published result or a file, all of the same agent"""
+    compile: More[bool] = False
+    """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train(TrainCommand):
     """Train an agent on a task family."""
 
     file_fields: ClassVar[dict[str, str | None]] = {"agent": None, "family": None, "variant": "--variant"}
     agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
-    """maml, finetune, ..., or module:Class"""
+    """one that metarl agents lists, or module:Class of your own"""
     family: FamilyName
     """id, or module:id for one of your own"""
-    variant: str | None = None
+    variant: Option[str | None] = None
     """the family's preset; its first unless given"""
-    timesteps: int | None = None
+    timesteps: Option[int | None] = None
     """environment steps of training, in place of the preset's; a run that is resumed goes on to so many"""
-    init_from: Path | None = None
-    """start from the weights of a run (its first seed's), a published result or a file, all of the same agent"""
-    compile: bool = False
-    """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
+    more: _MoreOfTraining = field(default_factory=_MoreOfTraining)
 
     @classmethod
     def default_config(cls, name: str, preset: str) -> Any:
@@ -63,6 +70,12 @@ class Train(TrainCommand):
                 f"{did_you_mean(preset, presets)}"
             )
         return presets[preset]
+
+    @classmethod
+    def presets(cls, name: str) -> list[str]:
+        from metarl.algorithm.listing import presets_lines
+
+        return presets_lines(name)
 
     def run(self, command: str) -> None:
         from metarl.core.device import check_device
@@ -79,21 +92,28 @@ class Train(TrainCommand):
             resume=self.resume,
             overwrite=self.overwrite,
             length=self.timesteps,
-            init_from=self.init_from,
+            init_from=self.more.init_from,
         )
-        self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.compile)
+        self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.more.compile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MoreOfScoring(MoreOfScoring):
+    """These options are seldom needed."""
+
+    family: More[str | None] = None
+    """module:id of your own family, where the run was trained on one"""
+    agent: More[Names] = ()
+    """module:Class of your own agent, where it trained one"""
+    trust: More[Names] = ()
+    """module:Class of your own memory or encoder, where its config names one"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnCode(ScoreCommand):
     """The names that runs of one's own code are opened with: nothing else is imported because a file names it."""
 
-    family: str | None = None
-    """module:id of your own family, where the run was trained on one"""
-    agent: tuple[str, ...] = ()
-    """module:Class of your own agent, where it trained one"""
-    trust: tuple[str, ...] = ()
-    """module:Class of your own memory or encoder, where its config names one"""
+    more: _MoreOfScoring = field(default_factory=_MoreOfScoring)
 
     @staticmethod
     def check(*paths: Path) -> None:
@@ -104,7 +124,7 @@ class OwnCode(ScoreCommand):
         """Open the run or the published result in a folder."""
         from metarl.evaluation.published import open_run
 
-        return open_run(path, family=self.family, agent=self.agent, trust=self.trust)
+        return open_run(path, family=self.more.family, agent=self.more.agent, trust=self.more.trust)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,18 +133,17 @@ class Evaluate(OwnCode):
 
     path: RunPath
     """a run folder, or that of a published result with weights"""
-    split: str = "test"
+    split: Option[str] = "test"
     """val, test or ood"""
-    tasks: int | None = None
+    tasks: Option[int | None] = None
     """number of test tasks; the preset's unless given"""
-    points: int | None = None
+    points: Option[int | None] = None
     """points of the curve: before adaptation, after one, ...; the agent's unless given"""
-    deterministic: bool = True
-    """score also extra episodes without exploration noise, which takes twice the time"""
-    ablation: str | None = None
-    """wiped: an agent that adapts by memory begins every episode as it began the first; shuffled: any other agent
-    adapts to the episodes of another task"""
-    output: Path | None = None
+    deterministic: Option[bool] = True
+    """extra episodes without exploration noise are scored too, unless --no-deterministic halves the time"""
+    ablation: Option[str | None] = None
+    """wiped: a memory begins every episode anew; shuffled: other agents adapt to episodes of another task"""
+    output: Option[Path | None] = None
     """folder for the files; the run folder unless given, and none of a published result's"""
 
     def run(self, command: str) -> None:
@@ -134,14 +153,14 @@ class Evaluate(OwnCode):
         from metarl.evaluation.tables import curve_table, evaluation_json
         from metarl.plotting.outcome import save_outcome_figures
 
-        prepare_process(self.threads)
+        prepare_process(self.more.threads)
         run = self.open(self.path)
         outcome = evaluate_run(
             run,
             self.split,
             self.tasks,
             self.points,
-            self.device,
+            self.more.device,
             deterministic=self.deterministic,
             ablation=self.ablation,
             quiet=self.quiet,
@@ -149,8 +168,8 @@ class Evaluate(OwnCode):
         files = []
         if run.keeps_evaluations or self.output is not None:
             files = [*save_outcome(run, outcome, self.output), *save_outcome_figures(run, outcome, self.output)]
-        show(self.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
-        if files and not self.json:
+        show(self.more.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
+        if files and not self.more.json:
             print("Saved " + ", ".join(str(file) for file in files))
 
 
@@ -160,11 +179,11 @@ class Compare(OwnCode):
 
     paths: RunPaths
     """run folders, or those of published results with weights"""
-    reference_policies: tuple[str, ...] = ()
+    reference_policies: Names = ()
     """reference policies of the family, scored beside the agents"""
-    split: str = "test"
+    split: Option[str] = "test"
     """val, test or ood"""
-    output: Path = Path("comparison.png")
+    output: Option[Path] = Path("comparison.png")
     """the plot; beside it a CSV of the same name"""
 
     def run(self, command: str) -> None:
@@ -180,15 +199,15 @@ class Compare(OwnCode):
         from metarl.plotting.curves import comparison_figure
         from metarl.plotting.outcome import save_outcome_figures
 
-        prepare_process(self.threads)
-        check_device(self.device)
+        prepare_process(self.more.threads)
+        check_device(self.more.device)
         runs = [self.open(path) for path in self.paths]
         family = runs[0].family() if self.reference_policies else None
         if family is not None:
             check_reference_policies(self.reference_policies, family)
         evaluations = []
         for run in runs:
-            evaluation, outcome = saved_or_new_outcome(run, self.split, self.device, quiet=self.quiet)
+            evaluation, outcome = saved_or_new_outcome(run, self.split, self.more.device, quiet=self.quiet)
             if outcome is not None and run.keeps_evaluations:
                 save_outcome_figures(run, outcome)
             evaluations.append(evaluation)
@@ -196,33 +215,34 @@ class Compare(OwnCode):
         check_comparable(evaluations)
         if family is not None:
             tasks = held_out(family, self.split)
-            evaluations += reference_evaluations(self.reference_policies, evaluations, family, tasks, self.device)
-        show(self.json, comparison_json(evaluations), comparison_table(evaluations))
-        save_comparison(comparison_figure(evaluations), comparison_csv(evaluations), self.output, as_json=self.json)
+            evaluations += reference_evaluations(self.reference_policies, evaluations, family, tasks, self.more.device)
+        show(self.more.json, comparison_json(evaluations), comparison_table(evaluations))
+        save_comparison(
+            comparison_figure(evaluations), comparison_csv(evaluations), self.output, as_json=self.more.json
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Render(OwnCode):
     """A video of several tasks side by side."""
 
-    what: FamilyName
-    """a family's id, or module:id; or the folder of a run or of a published result, whose agent then plays, before
-    adaptation and after"""
-    variant: str | None = None
+    what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FAMILY")]
+    """the folder of a run or a published result, whose agent plays before and after adaptation; or a family"""
+    variant: Option[str | None] = None
     """the family's preset; its first unless given"""
-    reference: str = "random"
+    reference: Option[str] = "random"
     """without a run: random, or one of the family's own reference policies"""
-    split: str = "test"
+    split: Option[str] = "test"
     """val, test or ood"""
-    envs: int = 4
+    envs: Option[int] = 4
     """tasks side by side"""
-    points: int = 2
+    points: Option[int] = 2
     """of a run: 2 is before any adaptation and after one"""
-    seed: int | None = None
+    seed: Option[int | None] = None
     """of a run; its first unless given"""
-    steps: int | None = None
+    steps: Option[int | None] = None
     """of each episode; all unless given"""
-    output: Path = Path("video.gif")
+    output: Option[Path] = Path("video.gif")
     """.gif, or .mp4 with the extra video"""
 
     def run(self, command: str) -> None:
@@ -233,7 +253,7 @@ class Render(OwnCode):
         from metarl.plotting.video import check_video, save_video
 
         check_video(self.output)
-        prepare_process(self.threads)
+        prepare_process(self.more.threads)
         if is_run(self.what):
             film = render_run(
                 self.open(Path(self.what)), self.split, self.envs, self.points, self.seed, quiet=self.quiet
@@ -243,4 +263,4 @@ class Render(OwnCode):
         pictures, fps = frames(film, self.steps, quiet=self.quiet), film.family.render_fps
         save_video(self.output, pictures, fps)
         done = {"video": str(self.output), "pictures": len(pictures), "fps": fps}
-        show(self.json, done, f"Saved {self.output}: {len(pictures)} pictures, {fps} a second")
+        show(self.more.json, done, f"Saved {self.output}: {len(pictures)} pictures, {fps} a second")

@@ -4,12 +4,13 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
+from metarl.cli.options import More, Option, Seeds
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import using
 from metarl.experiments.options import SECONDS_BETWEEN_CHECKPOINTS, TrainingOptions
@@ -21,9 +22,6 @@ if TYPE_CHECKING:  # they take long to import
     from metarl.experiments.run_folder import RunFolder
 
 _LONGEST = 255  # bytes of a file's name, on the usual file systems
-RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-RunPaths = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-FamilyName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FAMILY")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +34,40 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MoreOfScoring:
+    """These options are seldom needed."""
+
+    device: More[str] = "cpu"
+    """cpu, cuda, ..."""
+    threads: More[int] = 1
+    """torch threads"""
+    json: More[bool] = False
+    """print what is shown as JSON"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreCommand(Command):
     """The options of every command that plays or adapts."""
 
-    device: str = "cpu"
-    """cpu, cuda, ..."""
-    threads: int = 1
-    """torch threads"""
-    json: bool = False
-    """print what is shown as JSON"""
-    quiet: bool = False
+    quiet: Option[bool] = False
     """show no progress"""
+    more: MoreOfScoring = field(default_factory=MoreOfScoring)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoreOfTraining:
+    """These options are seldom needed."""
+
+    config_file: More[Path | None] = None
+    """a run's run.json, or JSON or TOML of its fields, to train by; options change what it says"""
+    runs: More[Path] = Path("runs")
+    """where run folders are"""
+    threads: More[int] = 1
+    """torch threads of a process; more than one slows runs that share the cores"""
+    checkpoint_seconds: Annotated[More[float], tyro.conf.arg(metavar="S")] = SECONDS_BETWEEN_CHECKPOINTS
+    """seconds between checkpoints: how much work a kill can cost"""
+    json: More[bool] = False
+    """print what was done as JSON"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,36 +75,32 @@ class TrainCommand(Command):
     """The options that every training has."""
 
     file_fields: ClassVar[dict[str, str | None]]  # a config file's fields: positional arguments, and those of options
-    config_file: Path | None = None
-    """a run's run.json, or JSON or TOML of its fields, to train by; options change what it says"""
-    preset: str = "default"
+    preset: Option[str] = "default"
     """the configuration to start from"""
-    seed: tuple[int, ...] | None = None
+    seed: Seeds = None
     """one run folder for all of them, 0 unless given; with --resume, those that the run lacks join it"""
-    name: str | None = None
-    """of the run folder; made of what is trained on what unless given"""
-    runs: Path = Path("runs")
-    """where run folders are"""
-    device: str = "cpu"
-    """cpu, cuda, ..."""
-    threads: int = 1
-    """torch threads of a process; more than one slows runs that share the cores"""
-    jobs: int | None = None
-    """seeds side by side; as many as the cores allow unless given"""
-    checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS
-    """seconds between checkpoints: how much work a kill can cost"""
-    resume: bool = False
+    name: Option[str | None] = None
+    """name of the run folder; made of what is trained on what unless given"""
+    resume: Option[bool] = False
     """continue the run where its checkpoints are, also beyond its end or with more seeds"""
-    overwrite: bool = False
+    overwrite: Option[bool] = False
     """replace the run folder"""
-    json: bool = False
-    """print what was done as JSON"""
-    quiet: bool = False
+    device: Option[str] = "cpu"
+    """cpu, cuda, ..."""
+    jobs: Option[int | None] = None
+    """seeds side by side; as many as the cores allow unless given"""
+    quiet: Option[bool] = False
     """show no progress: bars on a terminal, elsewhere a line every half minute"""
+    more: MoreOfTraining = field(default_factory=MoreOfTraining)
 
     @classmethod
     def default_config(cls, name: str, preset: str) -> Any:
         """Return the config of an agent or a learner that a preset stands for."""
+        raise NotImplementedError
+
+    @classmethod
+    def presets(cls, name: str) -> list[str]:
+        """Return a line of the help for each preset of an agent or a learner."""
         raise NotImplementedError
 
     def run_path(self, *parts: str | None) -> Path:
@@ -101,13 +118,13 @@ class TrainCommand(Command):
             )
         if len(os.fsencode(name)) > _LONGEST:
             raise MetaRLError(f"--name {name[:20]}...: it has {len(os.fsencode(name))} bytes; {_LONGEST} at most.")
-        return self.runs / name
+        return self.more.runs / name
 
     def train(self, run: "RunFolder", next_step: str, *, compile: bool = False) -> None:
         """Train a run's seeds; print what was done, and how to score it."""
         from metarl.experiments.training import train_run
 
-        options = TrainingOptions(self.device, self.threads, self.checkpoint_seconds, compile)
+        options = TrainingOptions(self.device, self.more.threads, self.more.checkpoint_seconds, compile)
         try:
             train_run(run, options, self.jobs, quiet=self.quiet)
         except (MetaRLError, Interrupted) as error:
@@ -119,7 +136,7 @@ class TrainCommand(Command):
             words = f"Saved; continue with: {_resuming(run.command)}" if began else "Nothing had been trained yet."
             raise Interrupted(error.number, words) from None
         done = {"run": str(run.path), "seeds": {seed: run.trained_amount(seed) for seed in run.seeds}}
-        show(self.json, done, f"Trained {run.path}. {next_step} {run.path}")
+        show(self.more.json, done, f"Trained {run.path}. {next_step} {run.path}")
 
 
 def check_runs(paths: Sequence[Path], called: str, about_file: str, trained_by: str) -> None:

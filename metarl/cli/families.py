@@ -6,16 +6,17 @@ from typing import Annotated
 
 import tyro
 
-from metarl.cli.base import Command, FamilyName, show
+from metarl.cli.base import Command, show
+from metarl.cli.options import FamilyName, Option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Families(Command):
     """List the task families, or tell all of some."""
 
-    pattern: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="ID|PATTERN")] = None
+    pattern: Annotated[Option[str | None], tyro.conf.Positional, tyro.conf.arg(metavar="[ID|PATTERN]")] = None
     """an id, a part of ids, or a pattern such as "*Cheetah*", for details; all in one line each unless given"""
-    json: bool = False
+    json: Option[bool] = False
     """print the list as JSON"""
 
     def run(self, command: str) -> None:
@@ -32,9 +33,9 @@ class Check(Command):
 
     family: FamilyName
     """id, or module:id for one of your own"""
-    variant: str | None = None
+    variant: Option[str | None] = None
     """one variant; all unless given"""
-    json: bool = False
+    json: Option[bool] = False
     """print the problems as JSON"""
 
     def run(self, command: str) -> None:

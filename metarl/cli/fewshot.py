@@ -1,12 +1,20 @@
 """The commands ``metarl fewshot train | evaluate | compare``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from metarl.cli.base import RunPath, RunPaths, ScoreCommand, TrainCommand, check_runs, save_comparison, show
+from metarl.cli.base import (
+    MoreOfScoring,
+    ScoreCommand,
+    TrainCommand,
+    check_runs,
+    save_comparison,
+    show,
+)
+from metarl.cli.options import More, Option, RunPath, RunPaths
 from metarl.core.errors import MetaRLError
 
 if TYPE_CHECKING:  # they import torch
@@ -21,11 +29,10 @@ class FewShotTrain(TrainCommand):
 
     file_fields: ClassVar[dict[str, str | None]] = {"learner": None, "dataset": "--data"}
     learner: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="LEARNER")]
-    """prototypical, maml, ..., or module:Class: an unknown one is answered with the list"""
-    data: str = "strokes"
+    """prototypical, maml, ..., or module:Class of your own; an unknown one is answered with the list"""
+    data: Option[str] = "strokes"
     """strokes, which needs no file, omniglot, ..., folder:PATH of your own images, or module:Name"""
-
-    iterations: int | None = None
+    iterations: Option[int | None] = None
     """iterations of training, in place of the preset's; a run that is resumed goes on to so many"""
 
     @classmethod
@@ -33,6 +40,12 @@ class FewShotTrain(TrainCommand):
         from metarl.fewshot.learners.registry import preset_config
 
         return preset_config(name, preset)
+
+    @classmethod
+    def presets(cls, name: str) -> list[str]:
+        from metarl.fewshot.learners.registry import presets_lines
+
+        return presets_lines(name)
 
     def run(self, command: str) -> None:
         from metarl.core.device import check_device
@@ -49,28 +62,35 @@ class FewShotTrain(TrainCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _MoreOfScoring(MoreOfScoring):
+    """These options are seldom needed."""
+
+    learner: More[str | None] = None
+    """module:Class of your own learner, where the run trained one: no module is imported that is not named"""
+    data: More[str | None] = None
+    """module:Name of your own data set, likewise"""
+    backbone: More[str | None] = None
+    """module:Class of your own backbone, likewise"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Scoring(ScoreCommand):
     """The setting that learners are scored in."""
 
-    learner: str | None = None
-    """module:Class of your own learner, where the run trained one: no module is imported that is not named"""
-    data: str | None = None
-    """module:Name of your own data set, likewise"""
-    backbone: str | None = None
-    """module:Class of your own backbone, likewise"""
-    way: int | None = None
+    more: _MoreOfScoring = field(default_factory=_MoreOfScoring)
+    way: Option[int | None] = None
     """classes of an episode; 5 unless given"""
-    shot: int | None = None
+    shot: Option[int | None] = None
     """labelled samples of each; 1 unless given, of functions 10"""
-    queries: int | None = None
+    queries: Option[int | None] = None
     """samples of each to predict; 15 unless given, of functions 100"""
-    unlabelled: int = 0
+    unlabelled: Option[int] = 0
     """further samples of each, with which learners that have prototypes refine them"""
-    transductive: bool = False
+    transductive: Option[bool] = False
     """refine prototypes with the queries themselves"""
-    episodes: int = 1000
+    episodes: Option[int] = 1000
     """scored episodes"""
-    split: str = "test"
+    split: Option[str] = "test"
     """test or val"""
 
     def spec(self, *, functions: bool) -> "EpisodeSpec":
@@ -91,7 +111,7 @@ class _Scoring(ScoreCommand):
         """Open the run or the published result in a folder."""
         from metarl.evaluation.published import open_fewshot_run
 
-        return open_fewshot_run(path, learner=self.learner, data=self.data, backbone=self.backbone)
+        return open_fewshot_run(path, learner=self.more.learner, data=self.more.data, backbone=self.more.backbone)
 
     def evaluation(self, run: "FewShotRun") -> "FewShotEvaluation":
         """Return the evaluation of a run in this setting."""
@@ -99,7 +119,7 @@ class _Scoring(ScoreCommand):
 
         spec = self.spec(functions=run.dataset().spec.outputs is not None)
         return saved_or_new_evaluation(
-            run, spec, self.episodes, self.split, self.device, transductive=self.transductive, quiet=self.quiet
+            run, spec, self.episodes, self.split, self.more.device, transductive=self.transductive, quiet=self.quiet
         )
 
 
@@ -109,7 +129,7 @@ class FewShotEvaluate(_Scoring):
 
     path: RunPath
     """a run folder, or that of a published result with weights"""
-    output: Path | None = None
+    output: Option[Path | None] = None
     """folder for the files; the run folder unless given, and none of a published result's"""
 
     def run(self, command: str) -> None:
@@ -120,7 +140,7 @@ class FewShotEvaluate(_Scoring):
         from metarl.plotting.fewshot.run_figures import fewshot_figures
         from metarl.plotting.style import save_figure
 
-        prepare_process(self.threads)
+        prepare_process(self.more.threads)
         run = self.open(self.path)
         made = self.evaluation(run)
         files = []
@@ -129,11 +149,11 @@ class FewShotEvaluate(_Scoring):
             if folder != run.path:  # where it lies already
                 made.save(file)
             files = [file, file.with_suffix(".csv")]
-            for name, figure in fewshot_figures(run, made, self.device).items():
+            for name, figure in fewshot_figures(run, made, self.more.device).items():
                 files.append(file.with_name(f"{file.stem}-{name}.png"))
                 save_figure(figure, files[-1])
-        show(self.json, fewshot_rows([made]), fewshot_table([made]))
-        if files and not self.json:
+        show(self.more.json, fewshot_rows([made]), fewshot_table([made]))
+        if files and not self.more.json:
             print("Saved " + ", ".join(map(str, files)))
 
 
@@ -143,7 +163,7 @@ class FewShotCompare(_Scoring):
 
     paths: RunPaths
     """run folders, or those of published results with weights, all of one data set"""
-    output: Path = Path("comparison.png")
+    output: Option[Path] = Path("comparison.png")
     """the plot; beside it a CSV of the same name"""
 
     def run(self, command: str) -> None:
@@ -155,11 +175,11 @@ class FewShotCompare(_Scoring):
         from metarl.evaluation.tables import fewshot_rows, fewshot_table
         from metarl.plotting.fewshot.run_figures import ranking_of
 
-        prepare_process(self.threads)
+        prepare_process(self.more.threads)
         runs = [self.open(path) for path in self.paths]
         if len(names := {run.dataset_name for run in runs}) > 1:
             raise MetaRLError(f"The runs are of different data sets, {', '.join(sorted(names))}; compare those of one.")
         made = [self.evaluation(run) for run in runs]
         rows = fewshot_rows(made)
-        show(self.json, rows, fewshot_table(made))
-        save_comparison(ranking_of(made), csv_of_rows(rows), self.output, as_json=self.json)
+        show(self.more.json, rows, fewshot_table(made))
+        save_comparison(ranking_of(made), csv_of_rows(rows), self.output, as_json=self.more.json)

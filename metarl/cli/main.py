@@ -22,6 +22,7 @@ from metarl.cli.config_file import config_file_of, from_config_file
 from metarl.cli.families import Check, Families
 from metarl.cli.fewshot import FewShotCompare, FewShotEvaluate, FewShotTrain
 from metarl.cli.new_family import NewFamily
+from metarl.cli.options import none_without_braces
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import refused
 from metarl.experiments.signals import Interrupted, raising
@@ -89,7 +90,7 @@ def _parsed(arguments: list[str]) -> Any:
     tree = _tree({**_COMMANDS, "fewshot": _group(group)} if few_shot else {**group, "fewshot": _group(_FEWSHOT)})
     said = StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(said), none_without_braces():
             chosen = tyro.cli(tree, args=arguments, prog="metarl")
     except SystemExit as stop:
         if not stop.code:
@@ -110,7 +111,9 @@ def _with_config(command: type[TrainCommand], name: str, arguments: Sequence[str
         config = command.default_config(name, given[0] if given else following.get("--preset", "default"))
     fields = [("config", type(config), field(default=config))]
     made = make_dataclass(command.__name__, fields, bases=(command,), frozen=True, kw_only=True)
-    made.__doc__ = command.__doc__
+    # Items of a list stay lines of their own.
+    presets = "\n".join(f"    - {line}" for line in command.presets(name))
+    made.__doc__ = f"{command.__doc__}\n\n    Presets, with the time that a seed takes on one core:\n{presets}"
     return made
 
 
@@ -133,7 +136,8 @@ def _quiet_without_a_reader() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed before we began
+                sys.stdout.flush()
     except BrokenPipeError:
         output = select.poll()
         output.register(sys.stdout, select.POLLERR)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from metarl.cli.base import Command, show
+from metarl.cli.options import Option
 from metarl.core.errors import MetaRLError
 
 _STEPS = 40  # of the episode that shows whether a parameter changes anything
@@ -40,7 +41,7 @@ class NewFamily(Command):
 
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
     """an id of gymnasium.make, or module:id"""
-    json: bool = False
+    json: Option[bool] = False
     """print the source as JSON"""
 
     def run(self, command: str) -> None:

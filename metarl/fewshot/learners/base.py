@@ -20,6 +20,12 @@ from metarl.fewshot.data.episodes import Episodes, Support
 LOGITS, VALUE, SCALE = "logits", "value", "scale"  # outputs of ``query``
 HEAD = "head."  # what the names of a last layer's parameters begin with
 DEFAULT = "default"
+USES = {  # the first word of a preset's name -> what it is for, and how long it takes on one core
+    DEFAULT: "a quarter to a half hour on Omniglot",
+    "short": "for a look: 4 to 8 minutes on Omniglot",
+    "sinusoid": "functions (--data sinusoid): 4 to 12 minutes",
+    "paper": "the paper's length: hours on a CPU",
+}
 
 
 class FewShotLearner(MetaLearner):

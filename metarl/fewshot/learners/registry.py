@@ -11,7 +11,7 @@ from metarl.fewshot import learners
 from metarl.fewshot.backbone import Backbone, backbone_for
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec
-from metarl.fewshot.learners.base import DEFAULT, FewShotLearner
+from metarl.fewshot.learners.base import DEFAULT, USES, FewShotLearner
 
 learners_by_name: Registry[FewShotLearner] = Registry(
     FewShotLearner, "fewshot", LEARNERS, "few-shot learner", package=learners
@@ -98,6 +98,16 @@ def preset_config(learner: str | type[FewShotLearner], preset: str = DEFAULT) ->
             f"{did_you_mean(preset, cls.presets)}"
         )
     return cls.presets[preset]
+
+
+def presets_lines(learner: str | type[FewShotLearner]) -> list[str]:
+    """Return a line for each preset of a learner: its iterations, how long a seed takes on one core, what it is for."""
+    presets = learner_class(learner).presets
+    width = max(map(len, presets))
+    return [
+        f"{name:{width}} {config.iterations:6,} iterations  {USES.get(name.partition('-')[0], '')}".rstrip()
+        for name, config in presets.items()
+    ]
 
 
 def label(learner: str | type[FewShotLearner], config: FewShotConfig) -> str:
