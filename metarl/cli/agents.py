@@ -1,9 +1,11 @@
 """The commands ``metarl agents | train | evaluate | compare | render``."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import gymnasium
 import tyro
 
 from metarl.cli.base import (
@@ -15,6 +17,7 @@ from metarl.cli.base import (
     check_runs,
     save_comparison,
     show,
+    show_saved,
 )
 from metarl.cli.options import FamilyName, More, Names, Option, RunPath, RunPaths
 from metarl.core.errors import MetaRLError, did_you_mean
@@ -169,8 +172,7 @@ class Evaluate(OwnCode):
         if run.keeps_evaluations or self.output is not None:
             files = [*save_outcome(run, outcome, self.output), *save_outcome_figures(run, outcome, self.output)]
         show(self.more.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
-        if files and not self.more.json:
-            print("Saved " + ", ".join(str(file) for file in files))
+        show_saved(files, as_json=self.more.json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +248,8 @@ class Render(OwnCode):
     """.gif, or .mp4 with the extra video"""
 
     def run(self, command: str) -> None:
+        if not (":" in self.what or self.what in gymnasium.registry or re.search(r"-v\d+$", self.what)):
+            self.check(Path(self.what))
         from metarl.core.process import prepare_process
         from metarl.evaluation.published import is_run
         from metarl.family import make_family

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
@@ -164,8 +165,13 @@ def save_comparison(figure: "Figure", table: str, output: Path, *, as_json: bool
 
     save_figure(figure, output)
     write_atomic(beside := output.with_suffix(".csv"), table)
-    if not as_json:
-        print(f"Saved {output}, {beside}")
+    show_saved([output, beside], as_json=as_json)
+
+
+def show_saved(files: Sequence[Path], *, as_json: bool) -> None:
+    """Name the files that were written, in lines of a terminal's width, unless JSON is printed or there are none."""
+    if files and not as_json:
+        print(fill(f"Saved {', '.join(map(str, files))}", 80, break_long_words=False, break_on_hyphens=False))
 
 
 def _resuming(command: str) -> str:

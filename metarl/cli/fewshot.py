@@ -13,6 +13,7 @@ from metarl.cli.base import (
     check_runs,
     save_comparison,
     show,
+    show_saved,
 )
 from metarl.cli.options import More, Option, RunPath, RunPaths
 from metarl.core.errors import MetaRLError
@@ -25,7 +26,10 @@ if TYPE_CHECKING:  # they import torch
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotTrain(TrainCommand):
-    """Train a few-shot learner on a data set of tasks."""
+    """Train a few-shot learner on a data set of tasks.
+
+    One minute for a first look: metarl fewshot train prototypical --iterations 250
+    """
 
     file_fields: ClassVar[dict[str, str | None]] = {"learner": None, "dataset": "--data"}
     learner: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="LEARNER")]
@@ -153,8 +157,7 @@ class FewShotEvaluate(_Scoring):
                 files.append(file.with_name(f"{file.stem}-{name}.png"))
                 save_figure(figure, files[-1])
         show(self.more.json, fewshot_rows([made]), fewshot_table([made]))
-        if files and not self.more.json:
-            print("Saved " + ", ".join(map(str, files)))
+        show_saved(files, as_json=self.more.json)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,8 +68,8 @@ class FewShotEvaluation:
 
     @property
     def _bounds(self) -> Interval:
-        """The range of accuracies or errors."""
-        return Interval(0.0, 1.0 if self.measure == "accuracy" else math.inf)
+        """The range of accuracies, in percent, or of errors."""
+        return Interval(0.0, 100.0 if self.measure == "accuracy" else math.inf)
 
     @property
     def mark(self) -> str:

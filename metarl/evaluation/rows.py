@@ -42,7 +42,6 @@ def terminal_table(
     left: int = 1,
     kept: int = 0,
     title: str | None = None,
-    caption: str | None = None,
 ) -> Table:
     """Make a table for the terminal.
 
@@ -52,10 +51,9 @@ def terminal_table(
         left: the number of columns that are flush left; the others are flush right.
         kept: the number of columns that a narrow terminal does not cut; where there are none, it breaks the left ones.
         title: a line above.
-        caption: lines below.
     """
-    table = Table(title=title, caption=caption, title_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.title_justify = table.caption_justify = "left"
+    table = Table(title=title, title_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.title_justify = "left"
     for i, header in enumerate(headers):
         least = max((len(row[i]) for row in rows), default=0) if i < kept else None
         wraps = i < left and not kept

@@ -19,13 +19,18 @@ _STEPS_SHOWN = (0, 1, 5, 10)  # steps of adaptation that a table of errors shows
 
 
 def legend(*evaluations: Evaluation) -> str:
-    """Say what the intervals of evaluations on the same tasks are, and once that a single seed has no t interval."""
+    """Say in whole sentences what the columns and the intervals of evaluations on the same tasks are."""
     trained = [len(each.seeds) for each in evaluations if not each.reference]  # a reference policy has no seeds
-    fixed = evaluations[0].fixed_tasks and max(trained, default=1) > 1
-    over = "seeds" if fixed else "seeds × tasks"
-    t = ", t over seeds" * (max(trained, default=1) > 1)
-    none = "; 1 seed has no t interval" * (1 in trained)
-    return f"95% intervals, cut at what is possible: b bootstrap over {over}{t}{none}. IQM: mean of the middle half."
+    several = max(trained, default=1) > 1
+    over = "seeds" if evaluations[0].fixed_tasks and several else "seeds × tasks"
+    which = "the wider of two 95% intervals" if several else "a 95% interval"
+    t = " and Student's t over seeds" * several
+    none = "; one seed has no t interval" * (1 in trained)
+    return (
+        f"In brackets stands {which}, cut at what is possible: a bootstrap over {over}{t}{none}. The episodes of a "
+        "task before are what an agent has seen. IQM is the mean of the middle half. Normalised, the floor is 0 and "
+        "the optimum 1."
+    )
 
 
 def title(evaluation: Evaluation) -> str:
@@ -77,12 +82,12 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def curve_table(evaluation: Evaluation) -> RenderableType:
-    """Make the table of an adaptation curve; below each mean its bootstrap (b) and its t interval (t).
+    """Make the table of an adaptation curve, a line for each point, and below it what stands behind the scores.
 
     Of a long curve MOST_ROWS points are shown, evenly chosen, and below them the total of the trial.
     """
     table = points_table([("", row) for row in shown_rows(evaluation)], title(evaluation))
-    return Group(table, Text(f"{notes(evaluation)}\n{legend(evaluation)}"))
+    return Group(table, Text(f"{notes(evaluation)} {legend(evaluation)}"))
 
 
 def shown_rows(evaluation: Evaluation) -> list[Row]:
@@ -92,28 +97,37 @@ def shown_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def points_table(rows: Iterable[tuple[str, Row]], heading: str) -> Table:
-    """Make the table of (agent, row); the agent's column is left out where no row names one."""
-    headers = ["episodes\nseen", "step", "return", "IQM", "noise\noff", "normalised", "noise\noff"]
-    cells = [[agent, *_cells(row)] for agent, row in rows]
-    if any(agent for agent, *_ in cells):
+    """Make the table of (agent, row), a line of 80 columns each; agents' names take the room of the rarer columns."""
+    rows = list(rows)
+    headers, cells = ["seen", "step", "return", "normalised"], [[agent, *_cells(row)] for agent, row in rows]
+    if any(agent for agent, _ in rows):
         return terminal_table(["agent", *headers], cells, title=heading)
-    return terminal_table(headers, [row[1:] for row in cells], left=0, title=heading)
+    headers = [*headers[:3], "IQM", "noise\noff", headers[3], "noise\noff"]
+    cells = [
+        [*cell[1:4], *_rarer(row, "return"), cell[4], *_rarer(row, "normalised")[-1:]]
+        for cell, (_, row) in zip(cells, rows, strict=True)
+    ]
+    return terminal_table(headers, cells, left=0, title=heading)
 
 
 def notes(evaluation: Evaluation) -> str:
-    """Say in one sentence what stands behind the scores: seeds, effort, floor, optimum, speed and named numbers."""
-    effort = f"{evaluation.steps:,} steps and {evaluation.wall_seconds / 60:.1f} min a seed"
+    """Say in whole sentences what stands behind the scores: seeds, effort, floor, optimum, speed and named numbers."""
+    effort = f"each trained for {evaluation.steps:,} steps in {evaluation.wall_seconds / 60:.1f} min"
     played = f"{len(evaluation.task_vectors)} tasks, not trained"
     parts = [played if evaluation.reference else f"{replicates(evaluation)}, {effort}"]
+    ends = []
     for kind in ("floor", "optimum"):
         if (returns := getattr(evaluation, kind)) is not None:
             called = getattr(evaluation, f"{kind}_name")
             name = "" if called in ("", kind) else f" ({called})"
-            parts.append(f"{kind}{name} {number(float(returns.mean()))}")
+            ends.append(f"the {kind}{name} earns {number(float(returns.mean()))}")
+    parts += [" and ".join(ends)] if ends else []
     known = [f"{part} after {count}" for part, count in evaluation.speed.items() if count is not None]
-    parts.append(f"of the final score {', '.join(known)} episodes" if known else "the final score is no gain")
-    parts.extend(f"{name}: {value:.4g}" for name, value in evaluation.extra.items())
-    return "; ".join(parts) + "."
+    parts.append(f"of the last score there is {', '.join(known)} episodes" if known else "the last score is no gain")
+    if evaluation.extra:
+        named = ", ".join(f"{name} {value:.4g}" for name, value in evaluation.extra.items())
+        parts.append(f"also measured: {named}")
+    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
 
 
 def fewshot_rows(evaluations: Sequence[FewShotEvaluation]) -> list[Row]:
@@ -135,14 +149,15 @@ def fewshot_rows(evaluations: Sequence[FewShotEvaluation]) -> list[Row]:
     return sorted(rows, key=lambda row: -row["value"]) if best_is_most else rows
 
 
-def fewshot_table(evaluations: Sequence[FewShotEvaluation]) -> Table:
-    """Make the table of the rows of few-shot evaluations."""
+def fewshot_table(evaluations: Sequence[FewShotEvaluation]) -> RenderableType:
+    """Make the table of the rows of few-shot evaluations, and below it what stands behind them."""
     rows = fewshot_rows(evaluations)
-    sizes = ", ".join(sorted({f"{row['seeds']} × {row['episodes']:,}" for row in rows}))
+    sizes = " or ".join(sorted({f"{row['seeds']} × {row['episodes']:,}" for row in rows}))
     marks = sorted({row["mark"] for row in rows})
-    caption = (
-        f"{evaluations[0].dataset}, {evaluations[0].split} split; {sizes} seeds × episodes, {' and '.join(marks)}. In "
-        "brackets 95%. To adapt: to one task, and the memory it takes."
+    words = (
+        f"The scores are of {sizes} seeds × episodes of the {evaluations[0].split} split of {evaluations[0].dataset}, "
+        f"{' and '.join(marks)}. In brackets stands a 95% interval. Adapting is to one task, and takes that long and "
+        "so much memory."
     )
     cells = []
     for row in rows:
@@ -151,9 +166,8 @@ def fewshot_table(evaluations: Sequence[FewShotEvaluation]) -> Table:
         score = (number(row["value"]), interval_text((row["low"], row["high"])))
         spent = (f"{1000 * row['adapt_seconds']:.1f} ms", f"{number(row['adapt_bytes'] / 2**20)} MB")
         cells.append((learner, row["figure"], *score, *spent, f"{row['minutes']:.1f} min"))
-    return terminal_table(
-        ("learner", "figure", "mean", "", "to adapt", "", "trained"), cells, left=2, kept=4, caption=caption
-    )
+    headers = ("learner", "figure", "mean", "", "to adapt", "", "trained")
+    return Group(terminal_table(headers, cells, left=2, kept=4), Text(words))
 
 
 def _point_row(point: PointScore) -> Row:
@@ -161,7 +175,7 @@ def _point_row(point: PointScore) -> Row:
         if score is None:
             return None
         t = None if score.t is None else list(score.t)
-        return {"mean": score.value, "bootstrap": list(score.bootstrap), "t": t}
+        return {"mean": score.value, "bootstrap": list(score.bootstrap), "t": t, "interval": list(score.interval)}
 
     return {
         "episodes": point.episodes,
@@ -174,23 +188,21 @@ def _point_row(point: PointScore) -> Row:
 
 
 def _cells(row: Row) -> list[str]:
-    quiet, quiet_normalised = row["return_deterministic"], row["normalised_deterministic"]
-    return [
-        *((TRIAL, "") if row["adaptations"] is None else (str(row["episodes"]), str(row["adaptations"]))),
-        _stacked(row["return"], None),
-        number(row["return"]["iqm"]),
-        "–" if quiet is None else number(quiet["mean"]),
-        "–" if row["normalised"] is None else _stacked(row["normalised"], 3),
-        "–" if quiet_normalised is None else number(quiet_normalised["mean"], 3),
-    ]
+    """Return the cells of a point that every table has: what was seen, and both scores with their intervals."""
+    place = (TRIAL, "") if row["adaptations"] is None else (str(row["episodes"]), str(row["adaptations"]))
+    return [*place, _judged(row["return"], None), _judged(row["normalised"], 3)]
 
 
-def _stacked(entry: Row, digits: int | None) -> str:
-    """Print a mean, and below it both of its intervals."""
-    known = [(kind, entry[name]) for kind, name in (("b", "bootstrap"), ("t", "t")) if entry[name] is not None]
-    return "\n".join(
-        [number(entry["mean"], digits), *(f"{kind} {interval_text(ends, digits)}" for kind, ends in known)]
-    )
+def _rarer(row: Row, score: str) -> list[str]:
+    """Return the interquartile mean of a point where it has one, and its mean without exploration noise."""
+    digits, quiet = (None if score == "return" else 3), row[f"{score}_deterministic"]
+    robust = [number(row[score]["iqm"])] if score == "return" else []
+    return [*robust, "–" if quiet is None else number(quiet["mean"], digits)]
+
+
+def _judged(entry: Row | None, digits: int | None) -> str:
+    """Print a mean and the interval by which it is judged."""
+    return "–" if entry is None else f"{number(entry['mean'], digits)} {interval_text(entry['interval'], digits)}"
 
 
 def _reference(name: str, returns: np.ndarray[Any, np.dtype[np.float64]] | None) -> Row | None:

@@ -13,10 +13,12 @@ import gymnasium
 import pytest
 import torch
 
+from metarl.algorithm.registry import agent_class, agent_names
 from metarl.cli.main import _COMMANDS, main
 from metarl.core.checkpoint import load_checkpoint, save_checkpoint
 from metarl.core.errors import MetaRLError
 from metarl.experiments.run import Run
+from metarl.fewshot.learners.registry import learner_class, learner_names
 from metarl.version import __version__
 
 pytestmark = pytest.mark.usefixtures("installed_families_only")
@@ -222,12 +224,64 @@ def test_agents_are_listed_with_what_adapts_them(command: Callable[..., Said]) -
         **{"rl2": "memory", "varibad": "memory and belief", "pearl": "belief"},
     }
     assert listed["maml"]["presets"]["default"] == 14_000_000
-    shown = command("agents").out
-    assert max(map(len, shown.splitlines())) <= 80
-    assert {*listed, "trpo-subsampled", "14,"} <= set(shown.replace("subsampled,", "subsampled").split())
+    shown = command("agents").out.splitlines()
+    assert max(map(len, shown)) <= 80
+    assert len(shown) <= 24  # one screen
+    assert {*listed, "trpo-subsampled,", "promp"} <= set(" ".join(shown).split())
 
 
-def test_a_missing_run_is_named_before_torch_is_imported(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "words", [["train", "rl2"], ["evaluate"], ["render"], ["compare"], ["fewshot", "train", "maml"]]
+)
+def test_the_help_shows_common_options_first_on_80_columns(
+    words: list[str], command: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = command(*words, "--help").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if "{None}" in line]
+    # With or without the frames, which depend on the terminal's encoding.
+    said = [line.strip("╭─╮│ ") for line in lines]
+    common, more = said.index("options"), said.index("more options")
+    assert common < more < next((i for i, line in enumerate(said) if line == "config options"), len(said))
+    first = said[common:more]
+    assert len([line for line in first if re.match(r"-h|--[a-z]", line)]) <= 12
+    assert "--json" not in " ".join(first)
+
+
+@pytest.mark.parametrize("name", agent_names())
+def test_an_agents_help_tells_what_its_presets_are_for_and_how_long_they_take(
+    name: str, command: Callable[..., Said], root: Path
+) -> None:
+    cls = agent_class(name)
+    assert set(cls.uses) == set(cls.presets)
+    listed = [line for line in command("train", name, "--help").out.splitlines() if line.startswith("- ")]
+    for line, (preset, config) in zip(listed, cls.presets.items(), strict=True):
+        assert line.split()[1] == preset
+        assert f"{config.total_timesteps / 1e6:.3g}M steps" in line
+        assert line.endswith(cls.uses[preset][0])
+    # The times are those of results, where there are any.
+    results = [json.loads(file.read_text()) for file in (root / "results").glob("*/*/summary.json")]
+    for preset, (_, minutes) in cls.uses.items():
+        said = "--preset" if preset == "default" else f"--preset {preset} "
+        found = [
+            each["wall_seconds"] / 60 * cls.presets[preset].total_timesteps / each["steps"]
+            for each in results
+            if each["command"].startswith(f"metarl train {name} ")
+            and (said in each["command"]) == (preset != "default")
+        ]
+        assert not found or 0.7 * min(found) <= minutes <= 1.4 * max(found), (preset, found)
+
+
+def test_a_learners_help_lists_its_presets(command: Callable[..., Said]) -> None:
+    for name in learner_names():
+        presets = learner_class(name).presets
+        listed = [line for line in command("fewshot", "train", name, "--help").out.splitlines() if line[:2] == "- "]
+        assert [line.split()[1:4:2] for line in listed] == [[preset, "iterations"] for preset in presets]
+        assert all(len(line.split("iterations  ")[1]) > 10 for line in listed)
+
+
+def test_a_missing_run_is_named_before_anything_heavy_is_imported(folder: Path) -> None:
     (folder / "runs" / "maml-PointNavigation").mkdir(parents=True)
     (folder / "runs" / "maml-PointNavigation" / "run.json").touch()
     code = """
@@ -237,13 +291,14 @@ try:
     main(sys.argv[1:])
 except SystemExit as stop:
     assert stop.code == 2
-assert "torch" not in sys.modules
+print(*{"torch", "stable_baselines3", "matplotlib", "scipy", "sklearn", "mujoco"} & set(sys.modules))
 """
-    for words in (["evaluate"], ["compare"], ["fewshot", "evaluate"], ["fewshot", "compare"]):
+    for words in (["evaluate"], ["compare"], ["render"], ["fewshot", "evaluate"], ["fewshot", "compare"]):
         done = subprocess.run(
             [sys.executable, "-c", code, *words, "runs/maml-PointNav"], cwd=folder, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == []
         assert "runs/maml-PointNav is no run" in done.stderr
         assert ("Did you mean maml-PointNavigation?" in done.stderr) == ("fewshot" not in words)
 

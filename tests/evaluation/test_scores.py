@@ -100,7 +100,7 @@ def test_on_a_closed_split_seeds_alone_are_resampled(make_evaluation, split: str
     assert evaluation.fixed_tasks == fixed
     assert evaluation.points[1].returns.bootstrap == bootstrap_interval(returns, fixed_tasks=fixed)
     assert bootstrap_interval(returns, fixed_tasks=True).width < bootstrap_interval(returns).width / 2
-    assert ("bootstrap over seeds," in printed(curve_table(evaluation))) == fixed
+    assert ("bootstrap over seeds and" in " ".join(printed(curve_table(evaluation)).split())) == fixed
 
 
 def test_points_hold_every_score(make_evaluation) -> None:
@@ -251,17 +251,21 @@ def test_the_table_shows_what_the_json_says(make_evaluation) -> None:
     for row in content["curve"]:
         for score, digits in ((row["return"], None), (row["normalised"], 3)):
             assert number(score["mean"], digits) in text
-            for name in ("bootstrap", "t"):
-                low, high = (number(end, digits) for end in score[name])
-                assert f"{name[0]} [{low}, {high}]" in text
+            assert score["interval"] in (score["bootstrap"], score["t"])
+            low, high = (number(end, digits) for end in score["interval"])
+            assert f"{number(score['mean'], digits)} [{low}, {high}]" in text
         assert number(row["return"]["iqm"]) in text
         assert number(row["return_deterministic"]["mean"]) in text
         assert number(row["normalised_deterministic"]["mean"], 3) in text
     assert "50% after 20, 90% after 40" in " ".join(text.split())
     assert content["speed"] == {"50%": 20, "90%": 40}
     assert "3 seeds × 20 tasks" in text
-    assert "sd: 0.25" in text
-    assert f"standing still) {number(evaluation.floor.mean())}" in " ".join(text.split())
+    assert "Also measured: sd 0.25." in " ".join(text.split())
+    # A line for each point on 80 columns, below two of headings, and then whole sentences.
+    assert [line.split()[0] for line in text.splitlines()[3:7]] == ["0", "20", "40", "60"]
+    assert max(map(len, text.splitlines())) <= 80
+    assert " ".join(line.strip() for line in text.splitlines()[7:]).endswith("the optimum 1.")
+    assert f"standing still) earns {number(evaluation.floor.mean())}" in " ".join(text.split())
     assert "…" not in text  # nothing is cut off on 80 columns
 
 
@@ -269,12 +273,11 @@ def test_one_seed_says_that_it_has_no_t_interval(make_evaluation) -> None:
     evaluation = make_evaluation(seeds=(4,))
     assert curve_rows(evaluation)[0]["return"]["t"] is None
     one, several = (" ".join(printed(curve_table(each)).split()) for each in (evaluation, make_evaluation()))
-    assert one.count("1 seed has no t interval") == 1
-    assert "t [" not in one
-    assert "t [" in several
+    assert one.count("a 95% interval, cut") == one.count("one seed has no t interval") == 1
+    assert "the wider of two 95% intervals" in several
     assert "no t interval" not in several
     both = " ".join(printed(comparison_table([evaluation, make_evaluation(agent="finetune")])).split())
-    assert both.count("t over seeds; 1 seed has no t interval") == 1
+    assert both.count("t over seeds; one seed has no t interval") == 1
 
 
 def test_numbers_are_printed_with_three_digits() -> None:

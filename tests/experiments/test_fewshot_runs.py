@@ -94,13 +94,18 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(runs: Path, tmp_pa
 
 def test_scores_are_of_unseen_classes_and_are_saved(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fewshot("evaluate", runs / "prototypical-strokes", "--episodes", 30, "--queries", 5)
-    assert "[" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert max(map(len, said.split("Saved")[0].splitlines())) <= 80
+    assert "The scores are of 2 × 30 seeds × episodes of the test split of strokes, inductive." in " ".join(
+        said.split()
+    )
     where = runs / "prototypical-strokes" / "evaluation-test-5w1s.json"
     made = FewShotEvaluation.load(where)
     assert made.values.shape == (2, 1, 30)
     assert made.learner == "prototypical-custom"
     assert made.mark == "inductive"
-    assert 20 < made.figures["5w1s"].value < 100
+    score = made.figures["5w1s"]
+    assert 20 < score.interval.low < score.value < score.interval.high < 100
     assert made.adapt_seconds > 0
     # One 28 × 28 sample of each of 5 classes through convolutions of 8 channels: some tens of kilobytes.
     assert 10_000 < made.adapt_bytes < 10_000_000
