@@ -7,7 +7,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
@@ -69,7 +68,9 @@ class Thompson(_BetaPolicy):
     """Draws each arm's probability from its posterior and pulls the arm of the highest draw (Thompson 1933)."""
 
     def score(self, wins: Tensor, losses: Tensor, u: Tensor) -> Tensor:
-        draw = special.betaincinv(*(value.double().cpu().numpy() for value in (wins, losses, u)))
+        from scipy.special import betaincinv  # here, for it takes long to import
+
+        draw = betaincinv(*(value.double().cpu().numpy() for value in (wins, losses, u)))
         return torch.as_tensor(draw, device=u.device)
 
 

@@ -1,7 +1,6 @@
 """Reference policies of tabular Markov decision processes: value iteration, and posterior sampling."""
 
 import torch
-from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
@@ -55,10 +54,12 @@ class PSRL(_Planning):
 
     def draw(self, state: dict[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
         """Draw a process ``(task, ...)`` from the posterior, by inverse distribution functions of uniforms."""
+        from scipy.special import gammaincinv  # here, for it takes long to import
+
         u = noise.double().unflatten(1, (self._states, self._actions, self._states + 1))
         # Independent gammas, divided by their sum, are a Dirichlet.
         shape, chance = (value.cpu().numpy() for value in (state["seen"].double() + 1, u[..., 1:]))
-        gamma = torch.as_tensor(special.gammaincinv(shape, chance), device=noise.device)
+        gamma = torch.as_tensor(gammaincinv(shape, chance), device=noise.device)
         precision = state["seen"].double().sum(-1) + 1
         return {
             "transition": gamma / gamma.sum(-1, keepdim=True),

@@ -1,6 +1,7 @@
 """The commands ``metarl agents | train | evaluate | compare | render``."""
 
 import re
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -154,7 +155,6 @@ class Evaluate(OwnCode):
         from metarl.core.process import prepare_process
         from metarl.evaluation.outcome import evaluate_run, save_outcome
         from metarl.evaluation.tables import curve_table, evaluation_json
-        from metarl.plotting.outcome import save_outcome_figures
 
         prepare_process(self.more.threads)
         run = self.open(self.path)
@@ -168,10 +168,13 @@ class Evaluate(OwnCode):
             ablation=self.ablation,
             quiet=self.quiet,
         )
+        show(self.more.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
+        sys.stdout.flush()  # matplotlib takes longer to come
         files = []
         if run.keeps_evaluations or self.output is not None:
+            from metarl.plotting.outcome import save_outcome_figures
+
             files = [*save_outcome(run, outcome, self.output), *save_outcome_figures(run, outcome, self.output)]
-        show(self.more.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
         show_saved(files, as_json=self.more.json)
 
 

@@ -113,7 +113,9 @@ def _with_config(command: type[TrainCommand], name: str, arguments: Sequence[str
     made = make_dataclass(command.__name__, fields, bases=(command,), frozen=True, kw_only=True)
     # Items of a list stay lines of their own.
     presets = "\n".join(f"    - {line}" for line in command.presets(name))
-    made.__doc__ = f"{(command.__doc__ or '').rstrip()}\n\n    Presets, with the time that a seed takes on one core:\n{presets}"
+    made.__doc__ = (
+        f"{(command.__doc__ or '').rstrip()}\n\n    Presets, with the time that a seed takes on one core:\n{presets}"
+    )
     return made
 
 

@@ -9,15 +9,10 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import RidgeCV
-from sklearn.metrics import r2_score
-from sklearn.model_selection import KFold, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
@@ -137,6 +132,8 @@ def linear_reading(beliefs: Beliefs) -> tuple[str, Array, Array, Array]:
     Returns its name and true values ``(task,)``; mean and standard deviation ``(point, task)`` of every belief through
     the linear map that fits the last means best.
     """
+    from sklearn.linear_model import RidgeCV
+
     mean, log_variance = np.split(np.asarray(beliefs.values[0], dtype=np.float64), 2, axis=-1)
     scale = np.maximum(mean[-1].std(axis=0), 1e-12)  # or a penalty would flatten what a narrow latent tells
     mean, log_variance = mean / scale, log_variance - 2 * np.log(scale)
@@ -147,7 +144,15 @@ def linear_reading(beliefs: Beliefs) -> tuple[str, Array, Array, Array]:
     return beliefs.names[i], beliefs.tasks[:, i], read, np.sqrt(np.exp(log_variance) @ best.coef_**2)
 
 
-def _regression(name: str, n_tasks: int) -> Pipeline:
+# scikit-learn is imported in the functions: it takes a second, and few agents have beliefs to read.
+
+
+def _regression(name: str, n_tasks: int) -> Any:
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     steps: list[object] = [StandardScaler()]
     if name == "nonlinear":
         # As many centres as the smallest training set has tasks, at most.
@@ -155,7 +160,10 @@ def _regression(name: str, n_tasks: int) -> Pipeline:
     return make_pipeline(*steps, RidgeCV(alphas=_PENALTIES, alpha_per_target=True))
 
 
-def _r2(regression: Pipeline, belief: NDArray[np.float32], true: Array) -> Array:
+def _r2(regression: Any, belief: NDArray[np.float32], true: Array) -> Array:
+    from sklearn.metrics import r2_score
+    from sklearn.model_selection import KFold, cross_val_predict
+
     folds = KFold(FOLDS, shuffle=True, random_state=0)  # a split may list its tasks in order
     # Standardised, so that all parameters share one range of penalties.
     target = (true - true.mean(axis=0)) / true.std(axis=0)

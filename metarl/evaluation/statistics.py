@@ -11,7 +11,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from metarl.core.errors import MetaRLError
 
@@ -60,7 +59,9 @@ def interquartile_mean(scores: Array) -> Array:
     Source: Agarwal et al. 2021, arxiv.org/abs/2108.13264. As in their code (rliable), n // 4 of the n scores are
     dropped at either end; fewer than four scores lose none.
     """
-    return np.asarray(stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1))
+    flat = scores.reshape(*scores.shape[:-2], -1)
+    first, last = (n := flat.shape[-1]) // 4, n - n // 4 - 1
+    return np.asarray(np.partition(flat, (first, last), axis=-1)[..., first : last + 1].mean(axis=-1))
 
 
 def bootstrap_interval(
@@ -146,9 +147,11 @@ def t_interval(
         return None
     of_seed = np.array([float(statistic(scores[i : i + 1], *per_task)) for i in range(n_seeds)])
     mean, error = of_seed.mean(), of_seed.std(ddof=1) / np.sqrt(n_seeds)
-    if not error:  # for which SciPy has no distribution
+    if not error:
         return Interval(float(mean), float(mean))
-    low, high = stats.t.interval(level, n_seeds - 1, loc=mean, scale=error)
+    from scipy.special import stdtrit  # here, for it takes long to import, and scipy.stats a second
+
+    low, high = mean + error * stdtrit(n_seeds - 1, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 

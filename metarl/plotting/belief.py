@@ -5,7 +5,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn.decomposition import PCA
 
 from metarl.evaluation.probe import PROBES, Beliefs, Probe, linear_reading
 from metarl.evaluation.scores import evenly
@@ -94,6 +93,8 @@ def posterior_figure(beliefs: Beliefs, title: str) -> Figure:
 def principal_plane(values: Array) -> Array:
     """Return the first two principal components of (point, task, d), fitted over all of them: (point, task, 2)."""
     flat = values.reshape(-1, values.shape[-1])
+    from sklearn.decomposition import PCA  # here, for few agents have beliefs
+
     plane = PCA(min(2, *flat.shape), svd_solver="full").fit_transform(flat)
     missing = 2 - plane.shape[1]  # one where the belief is a single number
     return np.pad(plane, ((0, 0), (0, missing))).reshape(*values.shape[:2], 2)

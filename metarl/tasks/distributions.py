@@ -13,7 +13,6 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from metarl.core.errors import MetaRLError, shown
 
@@ -135,7 +134,9 @@ class Normal(Distribution):
             raise MetaRLError(f"Normal(mean={self.mean}, sd={self.sd}): draws would lie beyond float32's {_MOST:.1e}.")
 
     def quantile(self, u: Array) -> Array:
-        return np.asarray(self.mean + self.sd * special.ndtri(u)).reshape(len(u), *self.shape)
+        from scipy.special import ndtri  # here, for few families need what takes long to import
+
+        return np.asarray(self.mean + self.sd * ndtri(u)).reshape(len(u), *self.shape)
 
     def contains(self, value: Array) -> bool:
         return bool(np.all(np.isfinite(value)))
@@ -184,8 +185,10 @@ class Dirichlet(Distribution):
             )
 
     def quantile(self, u: Array) -> Array:
+        from scipy.special import gammaincinv  # here, as in Normal
+
         # A small concentration's gamma underflows; were all of them 0, their share would be 0/0.
-        gamma = np.maximum(special.gammaincinv(self.concentration, u), np.finfo(np.float64).tiny)
+        gamma = np.maximum(gammaincinv(self.concentration, u), np.finfo(np.float64).tiny)
         gamma = gamma.reshape(len(u), *self.shape)
         return np.asarray(gamma / gamma.sum(-1, keepdims=True), dtype=np.float64)
 
