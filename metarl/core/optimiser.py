@@ -1,5 +1,8 @@
 """Adam on a flat dict of parameters, resumed exactly."""
 
+from collections import defaultdict
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -18,7 +21,7 @@ class Adam:
 
     Args:
         params: copied, not changed.
-        learning_rate: of the first step; ``learning_rate`` may be set later.
+        learning_rate: of the next step; it may be set anew before each.
         max_norm: to which greater gradients are scaled; None for no limit.
     """
 
@@ -27,18 +30,15 @@ class Adam:
             name: value.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
             for name, value in params.items()
         }
-        self._optimizer = torch.optim.Adam(self.params.values(), lr=learning_rate, fused=True)
-        self._max_norm = max_norm
+        self.learning_rate, self._max_norm = learning_rate, max_norm
+        self._state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
 
-    @property
-    def learning_rate(self) -> float:
-        """Return the learning rate of the next step."""
-        return float(self._optimizer.param_groups[0]["lr"])
-
-    @learning_rate.setter
-    def learning_rate(self, learning_rate: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+    @cached_property
+    def _optimizer(self) -> torch.optim.Adam:
+        # Made for the first step: what it imports takes three seconds, and agents that are scored take no step.
+        made = torch.optim.Adam(self.params.values(), fused=True)
+        made.state = self._state
+        return made
 
     def step(self, gradients: Params) -> None:
         """Take one step down the gradients, scaled to ``max_norm`` where their norm is greater; what has none stays."""
@@ -48,6 +48,7 @@ class Adam:
             value.grad = None if gradient is None else gradient.contiguous()
         if self._max_norm is not None:
             torch.nn.utils.clip_grad_norm_(list(self.params.values()), self._max_norm)
+        self._optimizer.param_groups[0]["lr"] = self.learning_rate
         self._optimizer.step()
 
     def minimise(self, loss: Tensor) -> None:
@@ -63,10 +64,10 @@ class Adam:
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of Adam's running averages and step counts, for an exact resume."""
         return {
-            f"{slot}.{name}": self._optimizer.state[value][slot].clone()
+            f"{slot}.{name}": self._state[value][slot].clone()
             for name, value in self.params.items()
             for slot in _SLOTS
-            if value in self._optimizer.state
+            if value in self._state
         }
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
@@ -74,6 +75,4 @@ class Adam:
         for name, value in self.params.items():
             if f"step.{name}" in saved:
                 # Copies, for Adam writes to them.
-                self._optimizer.state[value] = {
-                    slot: saved[f"{slot}.{name}"].to(value.device, copy=True) for slot in _SLOTS
-                }
+                self._state[value] = {slot: saved[f"{slot}.{name}"].to(value.device, copy=True) for slot in _SLOTS}

@@ -1,5 +1,8 @@
 """Adam on a dict: torch's, and resumed to the bit."""
 
+import subprocess
+import sys
+
 import torch
 from torch import Tensor
 
@@ -89,6 +92,19 @@ def test_a_resume_before_the_first_step_is_a_start() -> None:
     resumed = Adam(params(), 0.03)
     resumed.load_state_dict(Adam(params(), 0.03).state_dict())
     assert same(trained(resumed, range(3)).values(), trained(Adam(params(), 0.03), range(3)).values())
+
+
+def test_what_is_restored_and_takes_no_step_imports_no_compiler() -> None:
+    code = """
+import sys, torch
+from metarl.core.optimiser import Adam
+adam = Adam({"w": torch.ones(2)}, 0.1)
+adam.load_state_dict({f"{slot}.w": torch.zeros(2) for slot in ("exp_avg", "exp_avg_sq")} | {"step.w": torch.ones(())})
+assert set(adam.state_dict()) == {"exp_avg.w", "exp_avg_sq.w", "step.w"}
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_parameters_without_a_part_in_a_loss_stay() -> None:
