@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from metarl.algorithm.step import FixedStep, PolicyStep
 from metarl.core.errors import MetaRLError, shown
@@ -55,13 +56,24 @@ def export_step(step: PolicyStep, path: str | os.PathLike[str]) -> None:
     write_atomic(path, content.getvalue())
 
 
+def _attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
+    """Return attention with a mask, of any number of axes, for torch translates that of four alone to ONNX."""
+    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+    mixed: Tensor = scores.masked_fill(~visible, -torch.inf).softmax(-1) @ value
+    return mixed
+
+
 def _onnx(program: torch.export.ExportedProgram, step: PolicyStep) -> bytes:
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         made = torch.onnx.export(
-            program, input_names=step.names, output_names=step.returned, dynamo=True, verbose=False
+            program.run_decompositions({torch.ops.aten.scaled_dot_product_attention.default: _attention}),
+            input_names=step.names,
+            output_names=step.returned,
+            dynamo=True,
+            verbose=False,
         )
     finally:
         logger.setLevel(level)

@@ -102,8 +102,8 @@ class FixedStep(PolicyStep):
 class OnlineStep(PolicyStep):
     """A step of a policy that learns while it acts: its memory is an input, and the next one an output.
 
-    It is called as ``AdaptedPolicy.predict`` is: after an episode's last step once more, with the final observation, the
-    reward and ``episode_start`` true, and that action is left be. For the first observation of the next episode the
+    It is called as ``AdaptedPolicy.predict`` is: after an episode's last step once more, with the final observation,
+    the reward and ``episode_start`` true, and that action is left be. For the first observation of the next episode the
     reward is NaN, for there is no transition to take in.
     """
 

@@ -1,4 +1,4 @@
-"""The commands ``metarl agents | train | evaluate | compare | render``."""
+"""The commands ``metarl agents | train | evaluate | compare | render | export``."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,10 +65,9 @@ class Train(TrainCommand):
         return presets[preset]
 
     def run(self, command: str) -> None:
-        from metarl.core.device import check_device
         from metarl.experiments.run import Run
 
-        check_device(self.device)
+        self.check()
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)
@@ -244,3 +243,37 @@ class Render(OwnCode):
         save_video(self.output, pictures, fps)
         done = {"video": str(self.output), "pictures": len(pictures), "fps": fps}
         show(self.json, done, f"Saved {self.output}: {len(pictures)} pictures, {fps} a second")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(OwnCode):
+    """Write an adapted policy for other runtimes."""
+
+    path: RunPath
+    """a run folder, or that of a published result with weights"""
+    episodes: int | None = None
+    """episodes of the task to adapt to before; unless given, as many as the agent adapts to at a time, and none where
+    it learns while it acts"""
+    task: int = 0
+    """which of the split's tasks"""
+    split: str = "test"
+    """val, test or ood"""
+    seed: int | None = None
+    """of the run; its first unless given"""
+    output: Path = Path("policy.onnx")
+    """.onnx with the extra onnx, or torch's .pt2"""
+
+    def run(self, command: str) -> None:
+        self.check(self.path)
+        from metarl.algorithm.export import check_export
+        from metarl.core.process import prepare_process
+        from metarl.evaluation.agent import adapted_to
+
+        check_export(self.output)
+        prepare_process(self.threads)
+        run = self.open(self.path)
+        agent = run.trained(run.chosen_seed(self.seed), self.device)
+        policy = adapted_to(agent, self.split, self.task, self.episodes)
+        policy.export(self.output)
+        done = {"policy": str(self.output), "episodes": policy.episodes}
+        show(self.json, done, f"Saved {self.output}, adapted to {policy.episodes} episodes")

@@ -76,6 +76,8 @@ class TrainCommand(Command):
     """continue the run where its checkpoints are, also beyond its end or with more seeds"""
     overwrite: bool = False
     """replace the run folder"""
+    track: bool = False
+    """log to Weights & Biases too; needs the extra track"""
     json: bool = False
     """print what was done as JSON"""
     quiet: bool = False
@@ -85,6 +87,15 @@ class TrainCommand(Command):
     def default_config(cls, name: str, preset: str) -> Any:
         """Return the config of an agent or a learner that a preset stands for."""
         raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise where the device or the package that tracks is not there, before a run folder is made or replaced."""
+        from metarl.core.device import check_device
+        from metarl.experiments.tracking import check_tracking
+
+        check_device(self.device)
+        if self.track:
+            check_tracking()
 
     def run_path(self, *parts: str | None) -> Path:
         """Return the run folder: ``--name``, or made of the given parts with the preset behind the first.
@@ -107,7 +118,7 @@ class TrainCommand(Command):
         """Train a run's seeds; print what was done, and how to score it."""
         from metarl.experiments.training import train_run
 
-        options = TrainingOptions(self.device, self.threads, self.checkpoint_seconds, compile)
+        options = TrainingOptions(self.device, self.threads, self.checkpoint_seconds, compile, self.track)
         try:
             train_run(run, options, self.jobs, quiet=self.quiet)
         except (MetaRLError, Interrupted) as error:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarl.cli.agents import Agents, Compare, Evaluate, Render, Train
+from metarl.cli.agents import Agents, Compare, Evaluate, Export, Render, Train
 from metarl.cli.base import Command, TrainCommand
 from metarl.cli.config_file import config_file_of, from_config_file
 from metarl.cli.families import Check, Families
@@ -33,6 +33,7 @@ _COMMANDS: dict[str, type] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "render": Render,
+    "export": Export,
     "fewshot": Command,  # a group, see below
     "agents": Agents,
     "families": Families,

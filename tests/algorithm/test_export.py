@@ -1,11 +1,9 @@
 """Exported policies act as they do here, in onnxruntime and in torch alone: every agent, every memory."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ import torch
 from metarl import MAML, PEARL, RL2, FineTune, MultiTask, Oracle, VariBAD
 from metarl.agents.baselines.sb3_config import PRESETS, SB3Config
 from metarl.algorithm.adapted_policy import AdaptedPolicy
-from metarl.core.errors import MetaRLError
 from metarl.family.views.single import TaskEnv
 
 POINT, GRID, SPARSE = "metarl/PointNavigation-v0", "metarl/GridNavi-v0", "metarl/SparseSemicircle-v0"
