@@ -1,5 +1,6 @@
 """Exported policies act as they do here, in onnxruntime and in torch alone: every agent, every memory."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from metarl import MAML, PEARL, RL2, FineTune, MultiTask, Oracle, VariBAD
 from metarl.agents.baselines.sb3_config import PRESETS, SB3Config
+from metarl.agents.maml.config import MAMLConfig
+from metarl.agents.maml.learner import MAMLLearner
 from metarl.algorithm.adapted_policy import AdaptedPolicy
+from metarl.cli.main import main
+from metarl.core.errors import MetaRLError
+from metarl.core.types import Outputs, Params, State
+from metarl.evaluation.agent import adapted_to
+from metarl.experiments.run import Run
+from metarl.experiments.training import train_run
 from metarl.family.views.single import TaskEnv
 
 POINT, GRID, SPARSE = "metarl/PointNavigation-v0", "metarl/GridNavi-v0", "metarl/SparseSemicircle-v0"
@@ -123,3 +133,45 @@ def play(policy: AdaptedPolicy, env: TaskEnv) -> Any:
                 break
             observation, earned, terminated, truncated, _ = env.step(action)
             reward, over = float(earned), terminated or truncated
+
+
+def test_the_command_writes_an_adapted_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = MAMLConfig(total_timesteps=240, tasks=2, episodes=3, hidden=(4,), inner_steps=1, epochs=1)
+    run = Run.create(tmp_path / "run", "maml", POINT, "pearl", config, [0])
+    train_run(run, quiet=True)
+    path = tmp_path / "policy.pt2"
+    main(["export", str(run.path), "--task", "1", "--episodes", "2", "--output", str(path)])
+    assert capsys.readouterr().out == f"Saved {path}, adapted to 2 episodes\n"
+    agent = run.trained(0)
+    policy = agent.adapt(TaskEnv(agent.family, task=agent.family.splits.test[1]), 2)
+    seen = np.array([[0.1, -0.2]], np.float32)
+    found = torch.export.load(path).module()(torch.as_tensor(seen)).numpy()
+    np.testing.assert_allclose(found, policy.predict(seen, deterministic=True)[0], rtol=0, atol=WITHIN)
+
+
+def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = MAML(POINT).policy()
+    with pytest.raises(MetaRLError, match=r"policy.pt: the suffix is none of \.onnx, \.pt2"):
+        policy.export(tmp_path / "policy.pt")
+    with pytest.raises(MetaRLError, match="--task 100: the test part has 100 tasks; choose 0 to 99"):
+        adapted_to(MAML(POINT), task=100)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MetaRLError, match=r"pip install 'metarl-suite\[onnx\]'"):
+        policy.export(tmp_path / "policy.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+class LooksAtValues(MAMLLearner):
+    """A learner that decides by a value, which no graph of operations can."""
+
+    def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
+        outputs = super().policy(params, state, observation)
+        return outputs if bool(observation.sum() > 0) else {**outputs, "mean": -outputs["mean"]}
+
+
+def test_a_learner_that_cannot_be_traced_is_named(tmp_path: Path) -> None:
+    agent = MAML(POINT)
+    agent.learner = LooksAtValues(agent.family.observation_space, agent.family.action_space, agent.config)
+    with pytest.raises(MetaRLError, match="torch cannot export LooksAtValues"):
+        agent.policy().export(tmp_path / "policy.pt2")
+    assert list(tmp_path.iterdir()) == []

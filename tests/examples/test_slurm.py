@@ -1,4 +1,4 @@
-"""The SLURM script: a signal before the time limit leads to a checkpoint, a job that is queued again, and its exit code."""
+"""The SLURM script: a signal before the time limit leads to a checkpoint, a requeued job, and exit code 143."""
 
 import os
 import signal
