@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install train quick test learning slow check format format-check lint types typeview results clean
+.PHONY: help install train quick test learning slow check format format-check lint types typeview results gallery clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ types: install typeview
 
 results: install  ## check results/ and write its README.md
 	$(BIN)/python scripts/check_results.py
+
+gallery: install  ## draw and describe every task family in docs/gallery
+	$(BIN)/python scripts/gallery.py
 
 clean:  ## remove what was generated, except the virtual environment and runs/
 	rm -rf build dist *.egg-info .typeview .mypy_cache .pytest_cache .ruff_cache

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metarl.cli.main import main
@@ -57,7 +58,9 @@ def test_python_blocks_run_one_after_the_other(root: Path, folder: Path) -> None
 
 
 @pytest.mark.usefixtures("installed_families_only")
-@pytest.mark.parametrize("page", ["adapting_by_memory", "adapting_by_inference", "few_shot", "register_a_family"])
+@pytest.mark.parametrize(
+    "page", ["adapting_by_memory", "adapting_by_inference", "few_shot", "register_a_family", "evaluating_in_python"]
+)
 def test_the_pages_run(
     root: Path, folder: Path, page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +73,15 @@ def test_the_pages_run(
         shown = capsys.readouterr().out
         assert "current" in shown
         assert shown.endswith("True\n")
+
+
+def test_the_page_on_export_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="needs the extra onnx")
+    monkeypatch.chdir(tmp_path)
+    for code in blocks(root, "python", "docs/export.md"):
+        exec(compile(code, "export", "exec"), names := {"__name__": "__main__"})
+        assert np.isfinite(names["action"]).all()
 
 
 @pytest.mark.usefixtures("installed_families_only")

@@ -100,10 +100,12 @@ class _Actor(nn.Module):
         if isinstance(self.policy, SACPolicy):
             mean, log_std, _ = self.policy.actor.get_action_dist_params(observation)
             return {"mean": mean, "log_std": log_std}
-        found: Any = self.policy.get_distribution(observation).distribution
-        if isinstance(found, torch.distributions.Categorical):
-            return {"logits": found.logits}
-        return {"mean": found.mean, "log_std": self.policy.log_std.expand_as(found.mean)}
+        # What SB3's distribution is made of; that itself checks its values, which cannot be exported.
+        features: Any = self.policy.extract_features(observation, self.policy.pi_features_extractor)
+        out: Tensor = self.policy.action_net(self.policy.mlp_extractor.forward_actor(features))
+        if isinstance(self.policy.action_space, gymnasium.spaces.Discrete):
+            return {"logits": out - out.logsumexp(-1, keepdim=True)}
+        return {"mean": out, "log_std": self.policy.log_std.expand_as(out)}
 
 
 def policy_arguments(config: PPOConfig | SACConfig) -> dict[str, Any]:

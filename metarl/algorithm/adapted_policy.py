@@ -1,5 +1,6 @@
 """An adapted policy: a learner that has adapted to one task, with SB3's ``predict``."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
@@ -9,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.algorithm.export import export_step
+from metarl.algorithm.step import LAST_ACTION, LAST_OBSERVATION, FixedStep, OnlineStep, taken_in
 from metarl.core.actions import ActionMap, to_gymnasium
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
 from metarl.core.random import Domain, stream_keys
 from metarl.core.trajectory import Trajectory
-from metarl.core.types import Params, State, Transition
+from metarl.core.types import Params, State
 from metarl.family.base import TaskFamily
 from metarl.rollout.logged_episodes import Recorded, recorded_trajectory
 from metarl.rollout.rollout import rollout
@@ -22,8 +25,6 @@ from metarl.rollout.single import GymnasiumBatch, check_spaces, episode_limit
 from metarl.rollout.streams import noise_stream
 
 Recording: TypeAlias = Trajectory | Sequence[Trajectory] | Sequence[Recorded]
-
-_LAST_OBSERVATION, _LAST_ACTION = "last.observation", "last.action"
 
 
 class AdaptedPolicy:
@@ -92,8 +93,10 @@ class AdaptedPolicy:
                 "adapt one policy for each."
             )
         memory = dict(self.state if state is None else state)
-        if self.learner.online and reward is not None and _LAST_ACTION in memory:
-            memory = self._take_in(memory, seen, float(np.asarray(reward).reshape(-1)[0]), bool(np.any(episode_start)))
+        if self.learner.online and reward is not None and LAST_ACTION in memory:
+            earned, ended = float(np.asarray(reward).reshape(-1)[0]), bool(np.any(episode_start))
+            given = (torch.tensor([[value]], device=self._device) for value in (earned, ended))
+            memory = taken_in(self.learner, self._prepared, memory, seen, *given)
         if state is None if episode_start is None else bool(np.any(episode_start)):
             noise = self._noise(self.learner.episode_noise, Domain.EPISODE, 1)[0]
             memory = self.learner.begin_episode(self._prepared, memory, noise)
@@ -102,7 +105,7 @@ class AdaptedPolicy:
         rows = self._map.to_env(action)[0].cpu().numpy()
         chosen = to_gymnasium(self.action_space, rows[0] if single else rows)
         if self.learner.online:
-            return chosen, {**memory, _LAST_OBSERVATION: seen, _LAST_ACTION: action}
+            return chosen, {**memory, LAST_OBSERVATION: seen, LAST_ACTION: action}
         return chosen, memory if self.learner.episode_noise.n else None
 
     def adapt(self, data: "gymnasium.Env[Any, Any] | Recording", episodes: int = 1) -> "AdaptedPolicy":
@@ -123,6 +126,15 @@ class AdaptedPolicy:
             return policy
         trajectory, state = self._collect(data, episodes)
         return self._after(trajectory, state if self.learner.online else self._adapted(trajectory), data)
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write the policy's step without exploration noise, for other runtimes: ``.onnx``, or torch's own ``.pt2``.
+
+        Observations and actions are the environment's own. A policy that learns while it acts has its memory among its
+        inputs and outputs, see ``OnlineStep``; any other is fixed, see ``FixedStep``. ONNX needs the extra ``onnx``.
+        """
+        kind = OnlineStep if self.learner.online else FixedStep
+        export_step(kind(self.learner, self.params, self.state, self.observation_space, self.action_space), path)
 
     @torch.no_grad()
     def _adapted(self, trajectory: Trajectory) -> State:
@@ -156,18 +168,6 @@ class AdaptedPolicy:
                 f"task rows {rows} and {len(parts) - len(rows)} other recordings."
             )
         return Trajectory.concatenate(trajectories)
-
-    def _take_in(self, memory: State, seen: Tensor, reward: float, ended: bool) -> State:
-        flag = torch.tensor([[ended]], device=self._device)
-        transition = Transition(
-            observation=memory.pop(_LAST_OBSERVATION),
-            action=memory.pop(_LAST_ACTION),
-            reward=torch.tensor([[reward]], device=self._device),
-            terminated=flag,
-            truncated=torch.zeros_like(flag),
-            next_observation=seen,
-        )
-        return self.learner.observe(self._prepared, memory, transition)
 
     def _noise(self, noise: Any, domain: Domain, n: int) -> Tensor:
         self._draws += 1

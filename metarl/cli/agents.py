@@ -82,10 +82,9 @@ class Train(TrainCommand):
         return presets_lines(name)
 
     def run(self, command: str) -> None:
-        from metarl.core.device import check_device
         from metarl.experiments.run import Run
 
-        check_device(self.device)
+        self.check()
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)

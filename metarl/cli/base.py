@@ -67,6 +67,8 @@ class MoreOfTraining:
     """torch threads of a process; more than one slows runs that share the cores"""
     checkpoint_seconds: Annotated[More[float], tyro.conf.arg(metavar="S")] = SECONDS_BETWEEN_CHECKPOINTS
     """seconds between checkpoints: how much work a kill can cost"""
+    track: More[bool] = False
+    """log to Weights & Biases too; needs the extra track"""
     json: More[bool] = False
     """print what was done as JSON"""
 
@@ -104,6 +106,15 @@ class TrainCommand(Command):
         """Return a line of the help for each preset of an agent or a learner."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """Raise where the device or the package that tracks is not there, before a run folder is made or replaced."""
+        from metarl.core.device import check_device
+        from metarl.experiments.tracking import check_tracking
+
+        check_device(self.device)
+        if self.more.track:
+            check_tracking()
+
     def run_path(self, *parts: str | None) -> Path:
         """Return the run folder: ``--name``, or made of the given parts with the preset behind the first.
 
@@ -125,7 +136,8 @@ class TrainCommand(Command):
         """Train a run's seeds; print what was done, and how to score it."""
         from metarl.experiments.training import train_run
 
-        options = TrainingOptions(self.device, self.more.threads, self.more.checkpoint_seconds, compile)
+        more = self.more
+        options = TrainingOptions(self.device, more.threads, more.checkpoint_seconds, compile, more.track)
         try:
             train_run(run, options, self.jobs, quiet=self.quiet)
         except (MetaRLError, Interrupted) as error:

@@ -52,10 +52,9 @@ class FewShotTrain(TrainCommand):
         return presets_lines(name)
 
     def run(self, command: str) -> None:
-        from metarl.core.device import check_device
         from metarl.experiments.fewshot_run import FewShotRun
 
-        check_device(self.device)
+        self.check()
         data = self.data.rstrip("/").rpartition("/")[2].replace(":", "-")
         made_of = (self.learner, self.config, self.data, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.learner.rpartition(":")[2], data)

@@ -19,6 +19,7 @@ import tyro
 from metarl.cli.agents import Agents, Compare, Evaluate, Render, Train
 from metarl.cli.base import Command, TrainCommand
 from metarl.cli.config_file import config_file_of, from_config_file
+from metarl.cli.export import Export
 from metarl.cli.families import Check, Families
 from metarl.cli.fewshot import FewShotCompare, FewShotEvaluate, FewShotTrain
 from metarl.cli.new_family import NewFamily
@@ -34,6 +35,7 @@ _COMMANDS: dict[str, type] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "render": Render,
+    "export": Export,
     "fewshot": Command,  # a group, see below
     "agents": Agents,
     "families": Families,

@@ -1,5 +1,6 @@
 """How long a training is, and how long its schedules: two fields of a config, of which the second may be None."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -15,12 +16,14 @@ def extended(config: T, length: int) -> T:
     """Return a config of a longer training, whose schedules stay as long as they are; raise for a shorter one.
 
     Asked for the length of its schedules, as by the command that it was first made with, a config stays as it is. One
-    without a field for that length is taken to have no schedules, and never gets shorter.
+    without a field for that length is taken to have no schedules, and never gets shorter, of which it warns.
     """
     field = next(name for name in _LENGTHS if hasattr(config, name))
     now, schedule = getattr(config, field), _LENGTHS[field]
     if length < now and length != getattr(config, schedule, length):
         raise MetaRLError(f"{field}={length}: the run has {now} already; a run can only be made longer.")
+    if length < now and not hasattr(config, schedule):
+        warnings.warn(f"{field}={length:,}: the run has {now:,} already, and is not made shorter.", stacklevel=2)
     if length <= now:
         return config
     kept = {schedule: getattr(config, schedule) or now} if hasattr(config, schedule) else {}

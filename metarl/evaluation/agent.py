@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from metarl.algorithm.adapted_policy import AdaptedPolicy
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError
 from metarl.evaluation.driver import CHUNK, Curve, adaptation_curve
@@ -13,6 +14,7 @@ from metarl.evaluation.references import reference_returns
 from metarl.evaluation.scores import Evaluation
 from metarl.experiments.progress import Reporter
 from metarl.family.base import TaskFamily
+from metarl.family.views.single import TaskEnv
 from metarl.tasks import Tasks
 
 
@@ -128,6 +130,22 @@ def score_agents(
         made_of=made_of,
     )
     return evaluation, curves
+
+
+def adapted_to(agent: Algorithm, split: str = "test", task: int = 0, episodes: int | None = None) -> AdaptedPolicy:
+    """Return an agent's policy once it has adapted to a held-out task.
+
+    Args:
+        agent: trained.
+        split: ``"val"``, ``"test"`` or ``"ood"``.
+        task: the number of its task.
+        episodes: of it; unless given, those between two adaptations, and none where the agent learns while it acts.
+    """
+    tasks = held_out(agent.family, split)
+    if not 0 <= task < len(tasks):
+        raise MetaRLError(f"--task {task}: the {split} part has {len(tasks)} tasks; choose 0 to {len(tasks) - 1}.")
+    number = episodes if episodes is not None else 0 if agent.learner.online else agent.n_envs
+    return agent.adapt(TaskEnv(agent.family, task=tasks[task]), number) if number else agent.policy()
 
 
 def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Tasks:

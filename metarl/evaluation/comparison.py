@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from metarl.core.errors import MetaRLError
-from metarl.evaluation.rows import Row, csv_of_rows, number, terminal_table
+from metarl.evaluation.rows import Row, csv_of_rows, number, score_columns, terminal_table
 from metarl.evaluation.scores import Evaluation, PointScore
 from metarl.evaluation.statistics import Estimate, intervals_touch
 from metarl.evaluation.tables import TRIAL, evaluation_json, legend, notes, points_table, shown_rows, title
@@ -72,10 +72,7 @@ def comparison_csv(evaluations: Sequence[Evaluation]) -> str:
             row: Row = {"agent": each.agent, "reference": each.reference}
             row |= {"seeds": None if each.reference else len(each.seeds)}
             row |= {"episodes": episodes, "adaptations": adaptations}
-            for name, score in (("return", point.returns), ("normalised", point.normalised)):
-                known = (None, None, None) if score is None else (score.value, *score.interval)
-                row |= dict(zip((name, f"{name}_low", f"{name}_high"), known, strict=True))
-            rows.append(row)
+            rows.append(row | score_columns("return", point.returns) | score_columns("normalised", point.normalised))
     return csv_of_rows(rows)
 
 

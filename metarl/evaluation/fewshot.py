@@ -14,7 +14,7 @@ from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.evaluation.rows import Row, csv_of_rows
+from metarl.evaluation.rows import Row, Tabular, csv_of_rows
 from metarl.evaluation.statistics import Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.progress import Reporter
@@ -24,7 +24,7 @@ from metarl.fewshot.scoring import Scores, point_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShotEvaluation:
+class FewShotEvaluation(Tabular):
     """The scores of a run. ``values`` are accuracies in percent, or squared errors."""
 
     learner: str
@@ -75,6 +75,16 @@ class FewShotEvaluation:
     def mark(self) -> str:
         """The word that says whether queries were predicted from the support alone: inductive or transductive."""
         return "transductive" if self.transductive else "inductive"
+
+    @property
+    def rows(self) -> list[Row]:
+        """One flat row a figure: its value with the wider interval, seeds and episodes."""
+        size = {"seeds": len(self.seeds), "episodes": self.values.shape[2]}
+        about = {name: (score.value, *score.interval) for name, score in self.figures.items()}
+        return [
+            {"learner": self.learner, "figure": name, "value": value, "low": low, "high": high, **size}
+            for name, (value, low, high) in about.items()
+        ]
 
     def to_csv(self) -> str:
         """Write one row for each seed and step: mean, median and standard deviation over episodes."""

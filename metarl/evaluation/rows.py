@@ -2,12 +2,16 @@
 
 import csv
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from rich.table import Table
 from rich.text import Text
+
+from metarl.core.errors import MetaRLError
+from metarl.evaluation.statistics import Estimate
 
 Row: TypeAlias = dict[str, Any]
 
@@ -23,6 +27,29 @@ def number(value: float, digits: int | None = None) -> str:
 def interval_text(ends: Sequence[float], digits: int | None = None) -> str:
     """Print an interval as "[low, high]"."""
     return f"[{', '.join(number(end, digits) for end in ends)}]"
+
+
+def score_columns(name: str, score: Estimate | None) -> Row:
+    """Return a score's value and the wider of its intervals as the columns NAME, NAME_low and NAME_high."""
+    known = (None, None, None) if score is None else (score.value, *score.interval)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), known, strict=True))
+
+
+class Tabular(ABC):
+    """Scores as flat rows, and as a DataFrame."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> list[Row]:
+        """Rows of the same columns; None stands where a score is not known."""
+
+    def to_dataframe(self) -> Any:
+        """Return ``rows`` as a pandas DataFrame; raises MetaRLError where pandas is not installed."""
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise MetaRLError(f"A DataFrame needs pandas ({error}): pip install pandas, or take .rows.") from error
+        return DataFrame(self.rows)
 
 
 def csv_of_rows(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from metarl.core.checked_json import seal, unseal
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.evaluation.packing import pack, unpack
+from metarl.evaluation.rows import Row, Tabular, score_columns
 from metarl.evaluation.statistics import (
     ANYTHING,
     Array,
@@ -81,7 +82,7 @@ class PointScore:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
+class Evaluation(Tabular):
     """The raw outcome of the evaluation driver: one run, pooled over its seeds, on one split.
 
     Floor and optimum are what those reference policies earned on the very tasks and random streams of each point's
@@ -228,6 +229,22 @@ class Evaluation:
             returns_deterministic=None if off is None else returns(off),
             normalised_deterministic=None if off is None else normalised(off),
         )
+
+    @property
+    def rows(self) -> list[Row]:
+        """One flat row a point: what was seen, return and normalised score with the wider interval, None if unknown."""
+        return [
+            {
+                "agent": self.agent,
+                "episodes": point.episodes,
+                "adaptations": point.adaptations,
+                **score_columns("return", point.returns),
+                **score_columns("normalised", point.normalised),
+                "iqm": point.iqm,
+                "return_deterministic": point.returns_deterministic and point.returns_deterministic.value,
+            }
+            for point in self.points
+        ]
 
     @property
     def speed(self) -> dict[str, int | None]:

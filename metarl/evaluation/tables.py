@@ -135,16 +135,13 @@ def fewshot_rows(evaluations: Sequence[FewShotEvaluation]) -> list[Row]:
     rows = []
     for each in evaluations:
         shown = {f" step {k}" for k in (*_STEPS_SHOWN, each.adaptations[-1])}
-        for name, score in each.figures.items():
+        spent = {"adapt_seconds": each.adapt_seconds, "adapt_bytes": each.adapt_bytes}
+        trained = {"iterations": each.iterations, "minutes": each.wall_seconds / 60, "parameters": each.parameters}
+        for row in each.rows:
+            name = row["figure"]
             step = name.partition(each.figure)[2]
-            if name.startswith("median") or (step and step not in shown):
-                continue
-            low, high = score.interval
-            about = {"learner": each.learner, "figure": name, "value": score.value, "low": low, "high": high}
-            size = {"seeds": len(each.seeds), "episodes": each.values.shape[2], "mark": each.mark}
-            spent = {"adapt_seconds": each.adapt_seconds, "adapt_bytes": each.adapt_bytes}
-            trained = {"iterations": each.iterations, "minutes": each.wall_seconds / 60, "parameters": each.parameters}
-            rows.append({**about, **size, **spent, **trained})
+            if not name.startswith("median") and (not step or step in shown):
+                rows.append({**row, "mark": each.mark, **spent, **trained})
     best_is_most = all(each.measure == "accuracy" for each in evaluations)
     return sorted(rows, key=lambda row: -row["value"]) if best_is_most else rows
 

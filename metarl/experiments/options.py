@@ -19,3 +19,5 @@ class TrainingOptions:
     """seconds between two checkpoints; 0 saves after every iteration"""
     compile: bool = False
     """whether rollouts step as compiled functions, see ``metarl.rollout.compiled``; few-shot learners have none"""
+    track: bool = False
+    """whether the log also goes to Weights & Biases"""

@@ -26,6 +26,7 @@ from metarl.experiments import signals
 from metarl.experiments.logs import PROGRESS, RunLogger, progress_digest
 from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.saving import CheckpointSaver
+from metarl.experiments.tracking import Tracker
 from metarl.version import __version__
 
 _CHECKPOINT = "checkpoint.safetensors"
@@ -174,12 +175,13 @@ class RunFolder(ABC):
         with using(folder):
             folder.mkdir(exist_ok=True)
         logger = RunLogger(folder, self._amount(model), model.log_digest)
+        if options.track:
+            logger.output_formats.append(Tracker(self.id, seed, folder, self.about(self.path)))
         report(seed, self._amount(model), "")
         saver = CheckpointSaver(model, self.checkpoint(seed), logger, options.seconds, self.check_there)
         try:
             self._train(model, logger, saver, report, options)
         finally:
-            # TensorBoard writes in a thread of its own, which must not go on in the folder of a run that has failed.
             logger.close()
 
     @abstractmethod

@@ -40,9 +40,7 @@ def render_run(
     run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, seed: int | None = None, *, quiet: bool = True
 ) -> Film:
     """Play the agent of one seed of a run, before any adaptation and after each of ``points - 1``."""
-    if seed is not None and seed not in run.seeds:
-        raise MetaRLError(f"{run.path} has no seed {seed}; choose one of {', '.join(map(str, run.seeds))}.")
-    agent = run.trained(run.seeds[0] if seed is None else seed)
+    agent = run.trained(run.chosen_seed(seed))
     tasks = _tasks(agent.family, split, n_tasks)
     return render_policy(
         agent.learner, agent.params, agent.family, tasks, points, agent.n_envs, part=split, quiet=quiet

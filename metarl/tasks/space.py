@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, overload
 
@@ -14,6 +15,7 @@ from metarl.core.random import Domain, uniforms64
 from metarl.tasks.distributions import Distribution
 
 Array = NDArray[np.float64]
+MOST_LISTED = 1_000_000  # tasks of a finite space, for all of them are held in memory
 _FLOAT32 = float(np.finfo(np.float32).eps)
 Task = dict[str, Array]  # one task: parameter name -> value
 
@@ -137,13 +139,18 @@ class TaskSpace:
     def size(self) -> int | None:
         """Return the number of distinct tasks of a finite space, else ``None``."""
         supports = [value.support for value in self.parameters.values()]
-        return None if any(s is None for s in supports) else int(np.prod([len(s) for s in supports if s is not None]))
+        return None if any(s is None for s in supports) else math.prod(len(s) for s in supports if s is not None)
 
     def enumerate(self) -> Tasks:
-        """Return every task of a finite space, the last parameter running fastest."""
+        """Return every task of a finite space, the last parameter running fastest; raise where they are too many."""
         if self.size is None:
             infinite = [name for name, value in self.parameters.items() if value.support is None]
             raise MetaRLError(f"The task space is not finite ({infinite} are continuous): its tasks cannot be listed.")
+        if self.size > MOST_LISTED:
+            raise MetaRLError(
+                f"The task space has {self.size:,} tasks, too many to list (at most {MOST_LISTED:,}); declare split = "
+                "Fresh(), which draws them, or fewer values."
+            )
         columns = zip(*itertools.product(*(value.support for value in self.parameters.values())), strict=True)  # type: ignore[arg-type]
         return Tasks(dict(zip(self.parameters, (np.stack(column) for column in columns), strict=True)))
 

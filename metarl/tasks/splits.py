@@ -18,7 +18,7 @@ import torch
 from metarl.core.errors import MetaRLError, shown
 from metarl.core.files import write_atomic
 from metarl.core.random import Domain, stream_keys, uniforms64
-from metarl.tasks.space import Task, Tasks, TaskSpace
+from metarl.tasks.space import MOST_LISTED, Task, Tasks, TaskSpace
 
 Kind = Literal["fresh", "disjoint", "closed"]
 PARTS = ("train", "val", "test", "ood")
@@ -188,7 +188,7 @@ class SplitRule:
 class Fresh(SplitRule):
     """Training draws from the distribution; test and val are frozen sets of draws of their own.
 
-    Of a finite space val is an eighth of the tasks that are not in test.
+    Of a finite space val is an eighth of the tasks that are not in test; of one too large to be listed, draws as well.
     """
 
     kind = "fresh"
@@ -198,6 +198,9 @@ class Fresh(SplitRule):
         if space.size is None:
             return None, tests, space.sample(stream_keys(self.test, "val", name))
         seen = set(tests.rows())
+        if space.size > MOST_LISTED:
+            drawn = space.sample(stream_keys(self.test, "val", name))
+            return None, tests, drawn[[i for i, row in enumerate(drawn.rows()) if row not in seen]]
         every = _shuffled(name, space.enumerate())
         others = every[[i for i, row in enumerate(every.rows()) if row not in seen]]
         return None, tests, _spared(others, self.test)[1]

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -325,3 +327,30 @@ def test_only_like_is_compared_with_like(make_evaluation, fields: dict[str, obje
 def test_nothing_is_compared_with_nothing() -> None:
     with pytest.raises(MetaRLError, match="name at least one run"):
         comparison_json([])
+
+
+def test_rows_say_what_the_table_says(make_evaluation: Callable[..., Evaluation]) -> None:
+    evaluation = make_evaluation()
+    rows, table = evaluation.rows, curve_rows(evaluation)
+    assert [row["episodes"] for row in rows] == list(evaluation.episodes)
+    for row, shown, point in zip(rows, table, evaluation.points, strict=True):
+        assert row["return"] == shown["return"]["mean"]
+        assert (row["return_low"], row["return_high"]) == tuple(point.returns.interval)
+        assert row["normalised"] == shown["normalised"]["mean"]
+        assert row["return_deterministic"] == shown["return_deterministic"]["mean"]
+    unknown = make_evaluation(deterministic=False, floor=None).rows[0]
+    assert unknown["normalised"] is unknown["normalised_low"] is unknown["return_deterministic"] is None
+
+
+def test_a_dataframe_holds_the_rows(make_evaluation: Callable[..., Evaluation]) -> None:
+    pytest.importorskip("pandas", reason="a DataFrame needs pandas")
+    evaluation = make_evaluation()
+    assert evaluation.to_dataframe().to_dict("records") == evaluation.rows
+
+
+def test_without_pandas_one_line_says_so(
+    make_evaluation: Callable[..., Evaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MetaRLError, match=r"^A DataFrame needs pandas .*: pip install pandas, or take \.rows\.$"):
+        make_evaluation().to_dataframe()

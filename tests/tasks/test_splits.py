@@ -299,3 +299,22 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path) -> None:
         Split.load(path, LINE)
     with pytest.raises(MetaRLError, match="no readable split file"):
         Split.load(tmp_path / "missing.json", LINE)
+
+
+HUGE = TaskSpace(**{f"rule_{i}": Grid(0, 9, 10) for i in range(9)})
+
+
+def test_a_space_of_many_millions_is_drawn_from_and_never_listed() -> None:
+    assert HUGE.size == 10**9
+    split = Fresh(test=50).make("huge", HUGE, None)
+    assert split.val is not None
+    assert len(split.test) == len(split.val) == 50
+    assert not set(split.test.rows()) & set(split.val.rows())
+    drawn = split.train(stream_keys(200, "train"))
+    assert not {*drawn.rows()} & {*split.test.rows(), *split.val.rows()}
+
+
+@pytest.mark.parametrize("rule", [Disjoint(), Closed()])
+def test_a_split_that_has_to_list_them_is_refused_in_one_line(rule: SplitRule) -> None:
+    with pytest.raises(MetaRLError, match=r"1,000,000,000 tasks, too many to list .* declare split = Fresh\(\)"):
+        rule.make("huge", HUGE, None)
