@@ -99,4 +99,13 @@ PRESETS: dict[str, RL2Config] = {
         learning_rate=7e-4,
         entropy_coef=0.001,
     ),
+    # Meta-World's ML1 on one core, whose simulator steps 1,000 times a second: few trials in an iteration, many updates.
+    "ml1": RL2Config(
+        total_timesteps=1_000_000,
+        tasks=16,
+        episodes=2,
+        gamma=0.97,
+        normalise_observations=True,
+        entropy_coef=0.002,
+    ),
 }
