@@ -102,7 +102,7 @@ def _made(rule: Benchmark, seed: int) -> Any:
     """Make a benchmark of metaworld, without the steps of its resets, on which no draw depends but much time."""
     base = metaworld().SawyerXYZEnv
 
-    def forward(env: Any, *_: Any) -> None:
+    def forward(env: Any, *_: Any, **__: Any) -> None:
         mujoco.mj_forward(env.model, env.data)
         env.init_tcp = env.tcp_center
 
