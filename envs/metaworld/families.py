@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from metarl.envs.engine.gymnasium import GymnasiumFamily
 from metarl.envs.engine.simulators import Env
-from metarl.envs.metaworld.benchmarks import Benchmark
+from metarl.envs.metaworld.benchmarks import Benchmark, env_names
 from metarl.envs.metaworld.env import Idle, MetaWorldEnv
 from metarl.envs.metaworld.ids import ML1_ENVS, ml1_id
 from metarl.family import register_family
-from metarl.tasks import TaskSpace
+from metarl.tasks import Tasks, TaskSpace
 
 
 class MetaWorldFamily(GymnasiumFamily):
@@ -46,6 +46,10 @@ class MetaWorldFamily(GymnasiumFamily):
     def set_task(self, env: Env, task: dict[str, Any]) -> None:
         """Put an environment on a task."""
         env.unwrapped.set_task(task["task"])  # type: ignore[attr-defined]
+
+    def groups(self, tasks: Tasks) -> list[str]:
+        """Return the environment of each task, such as "reach-v3"."""
+        return [env_names()[int(number)] for number in tasks.values["task"][:, 0]]
 
     def _new_env(self) -> Env:
         numbers = self.split.numbers

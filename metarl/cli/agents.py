@@ -1,5 +1,6 @@
 """The commands ``metarl agents | train | evaluate | compare | render``."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -124,6 +125,8 @@ class Evaluate(OwnCode):
     ablation: str | None = None
     """wiped: an agent that adapts by memory begins every episode as it began the first; shuffled: any other agent
     adapts to the episodes of another task"""
+    protocol: bool = False
+    """score success as Meta-World does: 10 episodes to adapt, then 3 on each task, environment by environment"""
     output: Path | None = None
     """folder for the files; the run folder unless given, and none of a published result's"""
 
@@ -136,6 +139,8 @@ class Evaluate(OwnCode):
 
         prepare_process(self.threads)
         run = self.open(self.path)
+        if self.protocol:
+            return self._by_protocol(run)
         outcome = evaluate_run(
             run,
             self.split,
@@ -152,6 +157,16 @@ class Evaluate(OwnCode):
         show(self.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
         if files and not self.json:
             print("Saved " + ", ".join(str(file) for file in files))
+
+
+    def _by_protocol(self, run: Any) -> None:
+        from metarl.evaluation.protocol import evaluate_protocol
+
+        scores = evaluate_protocol(run, self.split, self.tasks, self.device, quiet=self.quiet)
+        show(self.json, json.loads(scores.to_json()), scores.table())
+        folder = self.output or (run.path if run.keeps_evaluations else None)
+        if folder is not None:
+            scores.save(folder / f"protocol-{self.split}.json")
 
 
 @dataclass(frozen=True, kw_only=True)
