@@ -99,14 +99,13 @@ PRESETS: dict[str, RL2Config] = {
         learning_rate=7e-4,
         entropy_coef=0.001,
     ),
-}
-
-USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minutes of a seed on one core
-    "default": ("small families, GridNavi for one", 3),
-    "bandit": ("BernoulliBandit of five arms", 20),
-    "bandit-wide": ("BernoulliBandit of ten arms and more", 63),
-    "bandit-10": ("BernoulliBandit in trials of ten pulls", 6),
-    "tabular": ("TabularMDP", 52),
-    "control": ("classic control, CartPole for one", 3.5),
-    "locomotion": ("MuJoCo families", 25),
+    # Meta-World's ML1 on one core, whose simulator steps 1,000 times a second: few trials in an iteration, many updates.
+    "ml1": RL2Config(
+        total_timesteps=1_000_000,
+        tasks=16,
+        episodes=2,
+        gamma=0.97,
+        normalise_observations=True,
+        entropy_coef=0.002,
+    ),
 }

@@ -1,5 +1,6 @@
 """The commands ``metarl agents | train | evaluate | compare | render``."""
 
+import json
 import re
 import sys
 from dataclasses import asdict, dataclass, field
@@ -146,6 +147,8 @@ class Evaluate(OwnCode):
     """extra episodes without exploration noise are scored too, unless --no-deterministic halves the time"""
     ablation: Option[str | None] = None
     """wiped: a memory begins every episode anew; shuffled: other agents adapt to episodes of another task"""
+    protocol: Option[bool] = False
+    """score success as Meta-World does: 10 episodes to adapt, then 3 on each task, environment by environment"""
     output: Option[Path | None] = None
     """folder for the files; the run folder unless given, and none of a published result's"""
 
@@ -157,6 +160,8 @@ class Evaluate(OwnCode):
 
         prepare_process(self.more.threads)
         run = self.open(self.path)
+        if self.protocol:
+            return self._by_protocol(run)
         outcome = evaluate_run(
             run,
             self.split,
@@ -175,6 +180,15 @@ class Evaluate(OwnCode):
 
             files = [*save_outcome(run, outcome, self.output), *save_outcome_figures(run, outcome, self.output)]
         show_saved(files, as_json=self.more.json)
+
+    def _by_protocol(self, run: Any) -> None:
+        from metarl.evaluation.protocol import evaluate_protocol
+
+        scores = evaluate_protocol(run, self.split, self.tasks, self.more.device, quiet=self.quiet)
+        show(self.more.json, json.loads(scores.to_json()), scores.table())
+        folder = self.output or (run.path if run.keeps_evaluations else None)
+        if folder is not None:
+            scores.save(folder / f"protocol-{self.split}.json")
 
 
 @dataclass(frozen=True, kw_only=True)

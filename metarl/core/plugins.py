@@ -16,6 +16,7 @@ import gymnasium
 from metarl.core.errors import MetaRLError
 
 FAMILIES = "metarl.families"  # each entry point gives a mapping from ids to the modules that register them
+OPTIONAL_FAMILIES = "metarl.optional_families"  # the same, of families whose simulator is a package installed apart
 AGENTS = "metarl.agents"  # each entry point gives a mapping from names to "module:Class"
 MEMORIES = "metarl.memories"  # the same
 ENCODERS = "metarl.encoders"  # no entry points: an encoder is always module:Name
@@ -121,7 +122,7 @@ def register_gymnasium(family_id: str) -> None:
 def register_declared() -> None:
     """Tell Gymnasium the ids of all installed families, without importing any of them."""
     try:
-        known = declared(FAMILIES)
+        known = {**declared(FAMILIES), **declared(OPTIONAL_FAMILIES)}
     except Exception as error:  # a broken plug-in must not keep anyone from importing metarl
         warnings.warn(f"The families of a plug-in could not be listed: {error}", stacklevel=2)
         return

@@ -22,14 +22,22 @@ class Registry(Generic[T]):
         group: the entry points by which installed packages declare theirs, each a dict of name -> ``module`` or
             ``module:Class``.
         called: what messages call such a class.
+        optional: the group of names that are found, but not listed.
         package: whose modules register metarl's own; they are imported when a name is first looked for.
     """
 
     def __init__(
-        self, base: Any, word: str, group: str, called: str = "", *, package: ModuleType | None = None
+        self,
+        base: Any,
+        word: str,
+        group: str,
+        called: str = "",
+        *,
+        optional: str = "",
+        package: ModuleType | None = None,
     ) -> None:
         self.base, self.word, self.group, self.called = base, word, group, called or word
-        self._package = package
+        self._optional, self._package = optional, package
         self.classes: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[C], C]:
@@ -52,6 +60,10 @@ class Registry(Generic[T]):
         self._register_ours()
         return sorted({*declared(self.group), *self.classes})
 
+    def optional(self) -> dict[str, str]:
+        """Return name -> place of what is found, but not listed."""
+        return declared(self._optional) if self._optional else {}
+
     def find(self, name: str) -> type[T]:
         """Return the class called ``name``, or ``module:Name``; the module is imported, from the working folder too.
 
@@ -60,7 +72,7 @@ class Registry(Generic[T]):
         self._register_ours()
         if ":" not in name and name in self.classes:
             return self.classes[name]
-        place = name if ":" in name else declared(self.group).get(name)
+        place = name if ":" in name else (declared(self.group) | self.optional()).get(name)
         if place is None:
             raise self._unknown(name)
         module, _, own = place.partition(":")

@@ -98,7 +98,7 @@ def score_agents(
                 report=partial(reporter, i),
             )
             curves.append(curve)
-            extras.append(agent.describe(curve.states))
+            extras.append(agent.describe(curve.states) | _success(curve))
     family, episodes = first.family, range(len(curves[0].episodes))
     floor, optimum = (
         reference_returns(family, name, tasks, part=split, episodes=episodes, n_envs=first.n_envs, device=device)
@@ -146,6 +146,16 @@ def adapted_to(agent: Algorithm, split: str = "test", task: int = 0, episodes: i
         raise MetaRLError(f"--task {task}: the {split} part has {len(tasks)} tasks; choose 0 to {len(tasks) - 1}.")
     number = episodes if episodes is not None else 0 if agent.learner.online else agent.n_envs
     return agent.adapt(TaskEnv(agent.family, task=tasks[task]), number) if number else agent.policy()
+
+
+def _success(curve: Curve) -> dict[str, float]:
+    """Return by point the share of episodes with a success in one of their steps, where the family tells of any."""
+    told = [
+        (trajectory.extras["success"] > 0).any(-1)
+        for trajectory in curve.trajectories
+        if "success" in trajectory.extras
+    ]
+    return {f"success_{episodes}": float(x.double().mean()) for episodes, x in zip(curve.episodes, told, strict=False)}
 
 
 def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Tasks:

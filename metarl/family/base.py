@@ -125,6 +125,10 @@ class TaskFamily(ABC):
         """Return where paths should lead ``(task, 2)``, or None where observations are no positions in the plane."""
         return None
 
+    def groups(self, tasks: Tasks) -> list[str]:
+        """Return for each task what it is one of, where scores are told apart by that; the family unless overridden."""
+        return [self.id] * len(tasks)
+
     def render(self, history: Sequence[Mapping[str, NDArray[Any]]], task: Task) -> NDArray[np.uint8]:
         """Return a picture ``(height, width, 3)`` of the last state; ``history`` holds the episode's states so far."""
         raise MetaRLError(f"{self.id} has no pictures; define render(history, task) in the family.")

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 import gymnasium
 
 from metarl.core.errors import MetaRLError, shown
-from metarl.core.plugins import FAMILIES, register_gymnasium
+from metarl.core.plugins import FAMILIES, OPTIONAL_FAMILIES, register_gymnasium
 from metarl.core.registry import Registry
 from metarl.family.base import TaskFamily
 
-families_by_id: Registry[TaskFamily] = Registry(TaskFamily, "family", FAMILIES)
+families_by_id: Registry[TaskFamily] = Registry(TaskFamily, "family", FAMILIES, optional=OPTIONAL_FAMILIES)
 F = TypeVar("F", bound=type[TaskFamily])
 
 
