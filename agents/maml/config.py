@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from metarl.agents.maml.surrogates import Surrogate
 from metarl.core.config import Count, Discount, Fraction, Limit, NonNegative, Positive, at_least, check_config
 from metarl.core.errors import MetaRLError
+from metarl.core.plugins import ENCODERS, plugin_field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class MAMLConfig:
     gamma: Discount = 0.99  # discount of rewards
     gae_lambda: Fraction = 1.0  # trace of generalised advantage estimation; 1 for returns minus the baseline
 
+    encoder: str = plugin_field("", ENCODERS)  # module:Name that makes a torch module for an observation's shape
     hidden: tuple[Count, ...] = (64, 64)  # widths of the policy's hidden layers
     activation: Literal["tanh", "relu"] = "tanh"  # of the hidden layers
     output_gain: Positive = 0.01  # gain of the output layer's orthogonal initialisation

@@ -20,6 +20,7 @@ from metarl.core.advantages import (
     normalised_advantage,
 )
 from metarl.core.distributions import ActionDistribution, distribution_of
+from metarl.core.encoders import ObservationEncoder
 from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
 from metarl.core.trajectory import Trajectory
@@ -43,8 +44,10 @@ class MAMLLearner(MetaLearner):
     ) -> None:
         self.config = config
         self.actions = ActionLayout(action_space)
-        n_inputs = int(np.prod(observation_space.shape or ()))
-        self.network = MLP((n_inputs, *config.hidden, self.actions.size), config.activation, config.output_gain)
+        self.encoder = ObservationEncoder(observation_space, config.encoder, POLICY + "encoder.")
+        self.network = MLP(
+            (self.encoder.n_features, *config.hidden, self.actions.size), config.activation, config.output_gain
+        )
         self.action_noise = self.actions.noise
         self.inner = InnerLoop(
             steps=max(config.inner_steps, 1),
@@ -56,7 +59,8 @@ class MAMLLearner(MetaLearner):
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw the meta-parameters before training."""
-        params = {POLICY + name: value for name, value in self.network.init(generator).items()}
+        params = self.encoder.init(generator)
+        params |= {POLICY + name: value for name, value in self.network.init(generator).items()}
         if self.actions.axes:
             params[LOG_STD] = torch.full((self.actions.axes,), float(np.log(self.config.initial_std)))
         if self.config.learn_step_sizes and self.config.inner_steps:
@@ -71,7 +75,8 @@ class MAMLLearner(MetaLearner):
 
     def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
         log_std = state[LOG_STD][:, None] if LOG_STD in state else None
-        return self.actions.outputs(self.network(state, observation.flatten(2), POLICY), log_std)
+        seen = self.encoder(state, self.encoder.flat(observation))
+        return self.actions.outputs(self.network(state, seen, POLICY), log_std)
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:
         return distribution_of(outputs)
@@ -106,13 +111,18 @@ class MAMLLearner(MetaLearner):
         return new, outputs
 
     def with_advantage(self, trajectory: Trajectory) -> Trajectory:
-        """Add ``record["advantage"]``: generalised advantages over a linear baseline, normalised per task."""
+        """Add ``record["advantage"]``: generalised advantages over a linear baseline, normalised per task.
+
+        On images the baseline knows the time alone.
+        """
         if "advantage" in trajectory.record:
             return trajectory
         trajectory = trajectory.filled()
         valid, gamma = trajectory.valid, self.config.gamma
+        seen = trajectory.observation
+        known = replace(trajectory, observation=seen[..., :0]) if self.encoder.is_image else trajectory
         with torch.no_grad():
-            value = linear_baseline(trajectory, discounted_returns(trajectory.reward, valid, gamma))
+            value = linear_baseline(known, discounted_returns(trajectory.reward, valid, gamma))
             following = next_value_finite_horizon(value, valid)
             advantage = generalised_advantage(trajectory.reward, value, following, valid, gamma, self.config.gae_lambda)
             record = {**trajectory.record, "advantage": normalised_advantage(advantage, valid)}

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from metarl.core.config import Count, Discount, Fraction, NonNegative, Positive, at_least, between, check_config
+from metarl.core.plugins import ENCODERS, plugin_field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,8 @@ class PEARLConfig:
     posterior_episodes: Annotated[int, at_least(0)] = 4  # further episodes of a training trial, z inferred before each
 
     latent: Count = 5  # dimensions of z
+    # module:Name that makes a torch module for an observation's shape, whose features all networks are given
+    observation_encoder: str = plugin_field("", ENCODERS)
     pooling: Literal["product", "mean", "attention"] = "product"  # how the encodings of transitions are combined
     encoder: tuple[Count, ...] = (64, 64)  # widths of the encoder's hidden layers
     hidden: tuple[Count, ...] = (64, 64)  # widths of the hidden layers of the policy, the critics and the value
@@ -36,11 +39,11 @@ class PEARLConfig:
     batch: Count = 32  # transitions of each task of an update
     gamma: Discount = 0.9  # discount of rewards
     alpha: Positive = 0.01  # weight of the entropy, or its initial value where it is tuned
-    tune_alpha: bool = False  # whether it is tuned to an entropy of minus one for each dimension of the action
+    tune_alpha: bool = False  # whether it is tuned: to an entropy of -1 an action's axis, or of .98 log n for n choices
     reward_scale: Positive = 1.0  # factor on the rewards that actor and critics learn from
     tau: Discount = 0.01  # share of the way that the target networks take at each update
     value_network: bool = False  # whether a state value has the target, as in the paper's code; else the critics have
-    regularisation: NonNegative = 1e-3  # weight of the squares of the policy's means and log standard deviations
+    regularisation: NonNegative = 1e-3  # weight of the squares of the policy's outputs
     learning_rate: Positive = 1e-3  # Adam's step size
     final_learning_rate: Fraction = 0.1  # fraction of the step size left at the end, falling linearly
 

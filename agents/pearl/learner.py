@@ -17,7 +17,7 @@ from metarl.core.networks import MLP
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Noise, Outputs, Params, State
 
-ENCODER, ACTOR = "encoder.", "actor."
+ENCODER, ACTOR, OBSERVATION = "encoder.", "actor.", "observation_encoder."
 Z, EPISODES = "z", "episodes"
 _HEAD = ENCODER + "head."
 _POOLED = 64  # numbers of a mean or an attention, from which the posterior is made
@@ -39,34 +39,47 @@ class PEARLLearner(MetaLearner):
         self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], config: PEARLConfig
     ) -> None:
         self.config = config
-        self.inputs = TransitionInput(observation_space, action_space)
-        if self.inputs.actions.choices:
+        self.inputs = TransitionInput(observation_space, action_space, config.observation_encoder, OBSERVATION)
+        actions = self.inputs.actions
+        if actions.choices and actions.axes:
             raise MetaRLError(
-                f"PEARL's soft actor-critic acts in a Box, got {action_space}; take maml, rl2 or varibad."
+                f"PEARL's soft actor-critic acts in a Box or in a Discrete, got {action_space}; take maml, rl2 or "
+                "varibad."
             )
-        n = self.inputs.n_observation
-        self.n_element = n + self.inputs.n_action + 1 + n * config.next_observation
+        n, self.choices = self.inputs.n_observation, actions.choices
+        n_encoded = n + actions.size + 1 + n * config.next_observation
         self.pool: Pool = GaussianProduct(config.latent, prior=config.prior_factor)
         if config.pooling != "product":
             self.pool = (Mean if config.pooling == "mean" else Attention)(_POOLED)
         # Where the pool is no posterior itself. What each transition says need not be of the latent's own coordinates.
         self.head = MLP((_POOLED, _POOLED, config.latent * 2), "relu", output_gain=0.1)
-        self.encoder = MLP((self.n_element, *config.encoder, self.pool.n_inputs), "relu", output_gain=0.1)
-        self.actor = MLP((n + config.latent, *config.hidden, 2 * self.inputs.n_action), "relu")
-        self.action_noise, self.episode_noise = self.inputs.actions.noise, Noise(config.latent, "normal")
+        self.encoder = MLP((n_encoded, *config.encoder, self.pool.n_inputs), "relu", output_gain=0.1)
+        self.actor = MLP((n + config.latent, *config.hidden, self.choices or 2 * actions.axes), "relu")
+        self.action_noise, self.episode_noise = actions.noise, Noise(config.latent, "normal")
 
     @property
     def row(self) -> tuple[int, int, int, int, int]:
         """Sizes of a kept transition's parts: observation, action, reward, whether it goes on, next observation."""
-        n = self.inputs.n_observation
+        n = self.inputs.encoder.n_numbers
         return n, self.inputs.n_action, 1, 1, n
+
+    @property
+    def n_element(self) -> int:
+        """Numbers of a transition in a context, before observations are encoded."""
+        return sum(self._element)
+
+    @property
+    def _element(self) -> tuple[int, int, int]:
+        n = self.inputs.encoder.n_numbers
+        return n, self.inputs.n_action + 1, n * self.config.next_observation
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw the parameters before training."""
         parts = [(ENCODER, self.encoder), (ACTOR, self.actor)]
         if not isinstance(self.pool, GaussianProduct):
             parts.insert(1, (_HEAD, self.head))
-        return {prefix + name: value for prefix, net in parts for name, value in net.init(generator).items()}
+        params = {prefix + name: value for prefix, net in parts for name, value in net.init(generator).items()}
+        return params | self.inputs.init(generator)
 
     def initial(self, params: Params, n_tasks: int) -> State:
         like = next(iter(params.values()))
@@ -82,22 +95,31 @@ class PEARLLearner(MetaLearner):
         """Multiply the posterior by what the support's transitions say, those of every env and episode."""
         support = support.filled()
         elements = self.elements(support).flatten(1, 3)
-        pooled = self.pool.add(state, self.encoder(params, elements, ENCODER), support.valid.flatten(1)[:, None])
+        pooled = self.pool.add(state, self._said(params, elements), support.valid.flatten(1)[:, None])
         return {**state, **pooled, EPISODES: state[EPISODES] + support.n_envs * support.n_episodes}
 
     def skip_exploration(self, state: State) -> State:
         return {**state, EPISODES: state[EPISODES].clamp(min=self.config.prior_episodes)}
 
     def elements(self, trajectory: Trajectory) -> Tensor:
-        """Return the transitions as the encoder takes them, ``(task, env, episode, step, n_element)``."""
+        """Return the transitions as contexts hold them, ``(task, env, episode, step, n_element)``."""
+        flat = self.inputs.encoder.flat
         parts = [
-            self.inputs.observation({}, trajectory.observation),
+            flat(trajectory.observation),
             self.inputs.action(trajectory.action),
             trajectory.reward[..., None],
         ]
         if self.config.next_observation:
-            parts.append(self.inputs.observation({}, trajectory.next_observation()))
+            parts.append(flat(trajectory.next_observation()))
         return torch.cat(parts, -1)
+
+    def _said(self, params: Params, elements: Tensor) -> Tensor:
+        """Return what the encoder says of each transition ``(task, n, n_element)``."""
+        observation, others, after = elements.split(self._element, -1)
+        parts = [self.inputs.encoder(params, observation), others]
+        if self.config.next_observation:
+            parts.append(self.inputs.encoder(params, after))
+        return self.encoder(params, torch.cat(parts, -1), ENCODER)
 
     def posterior(self, params: Params, state: State) -> tuple[Tensor, Tensor]:
         """Return the posterior's mean and variance ``(task, latent)``; those of the prior before any data."""
@@ -112,16 +134,19 @@ class PEARLLearner(MetaLearner):
     def infer(self, params: Params, elements: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
         """Infer the posterior of a context for each task, ``(task, n, n_element)`` where ``member`` ``(task, n)``."""
         empty = self.pool.initial(len(elements), like=elements)
-        pooled = self.pool.add(empty, self.encoder(params, elements, ENCODER), member[:, None])
+        pooled = self.pool.add(empty, self._said(params, elements), member[:, None])
         return self.posterior(params, pooled)
 
     def policy(self, params: Params, state: State, observation: Tensor) -> Outputs:
-        seen = self.inputs.observation({}, observation)
+        seen = self.inputs.observation(params, observation)
         return self.outputs(params, seen, state[Z][:, None].expand(*seen.shape[:-1], -1))
 
     def outputs(self, params: Params, observation: Tensor, z: Tensor) -> Outputs:
-        """Return the action's distribution parameters for observations ``(..., n)`` and latents ``(..., latent)``."""
-        mean, log_std = self.actor(params, torch.cat([observation, z], -1), ACTOR).chunk(2, -1)
+        """Return the action's distribution parameters for encoded observations ``(..., n)`` and ``(..., latent)``."""
+        out = self.actor(params, torch.cat([observation, z], -1), ACTOR)
+        if self.choices:
+            return {"logits": out}
+        mean, log_std = out.chunk(2, -1)
         return {"mean": mean, "log_std": log_std.clamp(*_LOG_STD)}
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:

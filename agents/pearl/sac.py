@@ -1,34 +1,56 @@
 """PEARL's outer loop: soft actor-critic on every task's replay, the encoder trained by the critics and the KL."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from metarl.adapt.inference import kl_to_standard_normal
-from metarl.agents.pearl.learner import ENCODER, PEARLLearner
+from metarl.agents.pearl.learner import ACTOR, PEARLLearner
 from metarl.core.checkpoint import prefixed, with_prefix
-from metarl.core.distributions import SquashedGaussian
+from metarl.core.distributions import Categorical, SquashedGaussian
 from metarl.core.networks import MLP
 from metarl.core.optimiser import Adam, linear_decay
 from metarl.core.trajectory import Trajectory
-from metarl.core.types import Params
+from metarl.core.types import Outputs, Params
 
 Q, V = "q.", "v."
 _LOG_ALPHA = "log_alpha"
+_OF_UNIFORM = 0.98  # share of the greatest entropy that is wanted of a choice (Christodoulou 2019, appendix)
+
+
+@dataclass(frozen=True)
+class Acts:
+    """What the policy does in a batch of states: in a Box one sampled action, of a choice all with their probabilities.
+
+    Attributes:
+        weight: the sampled actions ``(task, n, axes)``, or the probabilities ``(task, n, choices)``.
+        log_prob: of the sampled actions ``(task, n, 1)``, or of all choices ``(task, n, choices)``.
+        outputs: the distribution's parameters.
+        entropy: of the policy, on average over the states.
+    """
+
+    weight: Tensor
+    log_prob: Tensor
+    outputs: Outputs
+    entropy: Tensor
 
 
 class SAC:
     """Trains actor, critics and encoder by soft actor-critic given z (Haarnoja et al. 2018), all tasks at once.
 
-    The twin critics are one network with an axis for the two. Their error and the KL train the encoder; the actor and
+    With discrete actions the critics give the value of every choice, and expectations over the policy are sums
+    (Christodoulou 2019, equations 10 to 12). The twin critics are one network with an axis for the two. Their error and the KL train the encoder; the actor and
     the value do not (Rakelly et al. 2019, algorithm 1).
     """
 
     def __init__(self, learner: PEARLLearner, params: Params, generator: torch.Generator) -> None:
         self.learner, self.config = learner, learner.config
         n = learner.inputs.n_observation + learner.config.latent
-        self.q = MLP((n + learner.inputs.n_action, *self.config.hidden, 1), "relu", output_gain=1.0)
+        ends = (n, learner.choices) if learner.choices else (n + learner.inputs.n_action, 1)
+        self.q = MLP((ends[0], *self.config.hidden, ends[1]), "relu", output_gain=1.0)
         self.v = MLP((n, *self.config.hidden, 1), "relu", output_gain=1.0)
         device = next(iter(params.values())).device
         twins = [self.q.init(generator) for _ in range(2)]
@@ -36,8 +58,8 @@ class SAC:
         if self.config.value_network:
             critics |= {V + name: value for name, value in self.v.init(generator).items()}
         critics = {name: value.to(device) for name, value in critics.items()}
-        encoder = {name: value for name, value in params.items() if name.startswith(ENCODER)}
-        actor = {name: value for name, value in params.items() if not name.startswith(ENCODER)}
+        encoder = {name: value for name, value in params.items() if not name.startswith(ACTOR)}
+        actor = {name: value for name, value in params.items() if name.startswith(ACTOR)}
         rate = self.config.learning_rate
         self.critic, self.actor = Adam({**encoder, **critics}, rate), Adam(actor, rate)
         followed = V if self.config.value_network else Q
@@ -55,14 +77,14 @@ class SAC:
 
     def values(self) -> Params:
         """Return the learner's parameters as they are now."""
-        encoder = {name: value for name, value in self.critic.values().items() if name.startswith(ENCODER)}
+        encoder = {name: value for name, value in self.critic.values().items() if not name.startswith((Q, V))}
         return {**encoder, **self.actor.values()}
 
     def rows(self, part: Trajectory, reward: Tensor) -> Tensor:
         """Return transitions with this ``reward`` as rows for ``update``, ``(task, env, episode, step, row)``."""
         inputs = self.learner.inputs
         numbers = torch.stack([self.config.reward_scale * reward, (~part.terminated).to(reward.dtype)], -1)
-        observation, after = (inputs.observation({}, seen) for seen in (part.observation, part.next_observation()))
+        observation, after = (inputs.encoder.flat(seen) for seen in (part.observation, part.next_observation()))
         return torch.cat([observation, inputs.action(part.action), numbers, after], -1)
 
     def update(
@@ -80,7 +102,9 @@ class SAC:
         config = self.config
         for adam in self._adams.values():
             adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
-        observation, action, reward, alive, after = batch.split(self.learner.row, -1)
+        seen, action, reward, alive, after = batch.split(self.learner.row, -1)
+        encoder = self.learner.inputs.encoder
+        observation = encoder(self.critic.params, seen)  # which the critics' error trains, as it does the context's
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator).to(batch.device)
@@ -88,64 +112,81 @@ class SAC:
         mean, variance = self.learner.infer(self.critic.params, elements, member)
         z = mean + variance.sqrt() * normal(*mean.shape)
         z = z[:, None].expand(-1, batch.shape[1], -1)
-        fixed = z.detach()
+        fixed, shown = z.detach(), observation.detach()
         alpha = self.alpha
 
         with torch.no_grad():
+            after = encoder(self.critic.params, after)
             if config.value_network:
                 following = self.v(self.target, torch.cat([after, fixed], -1), V)
             else:
-                then, log_prob_then, _ = self._act(after, fixed, normal(*action.shape))
-                following = self._least(self.target, after, then, fixed) - alpha * log_prob_then[..., None]
+                following = self._worth(self.target, after, fixed, self._act(after, fixed, normal), alpha)
             target = reward + config.gamma * alive * following
-        error = (self._twins(self.critic.params, observation, action, z) - target).square().mean((1, 2, 3)).sum()
+        error = (self._taken(self.critic.params, observation, action, z) - target).square().mean((1, 2, 3)).sum()
         kl = kl_to_standard_normal(mean, variance).mean()
         loss = error + config.kl_coef * kl
         named = {"q_error": error, "posterior_kl": kl}
 
-        chosen, log_prob, outputs = self._act(observation, fixed, normal(*action.shape))
+        acts = self._act(shown, fixed, normal)
         if config.value_network:
             with torch.no_grad():
-                worth = self._least(self.critic.params, observation, chosen, fixed) - alpha * log_prob[..., None]
-            v_error = (self.v(self.critic.params, torch.cat([observation, fixed], -1), V) - worth).square().mean()
+                worth = self._worth(self.critic.params, shown, fixed, acts, alpha)
+            v_error = (self.v(self.critic.params, torch.cat([shown, fixed], -1), V) - worth).square().mean()
             loss = loss + v_error
             named["v_error"] = v_error
         self.critic.minimise(loss)
 
         judges = {name: value.detach() for name, value in self.critic.params.items() if name.startswith(Q)}
-        gain = self._least(judges, observation, chosen, fixed)[..., 0] - alpha * log_prob
-        small = outputs.mean.square().mean() + outputs.log_std.square().mean()
+        gain = self._worth(judges, shown, fixed, acts, alpha)
+        small = torch.stack([value.square().mean() for value in acts.outputs.values()]).sum()
         self.actor.minimise(config.regularisation * small - gain.mean())
         if config.tune_alpha:
-            surplus = -log_prob.detach().mean() + action.shape[-1]  # of entropy over what is wanted
+            surplus = acts.entropy.detach() - self._wanted_entropy
             self.entropy.minimise(self.entropy.params[_LOG_ALPHA] * surplus)
         with torch.no_grad():
             names = list(self.target)
             torch._foreach_lerp_(
                 [self.target[name] for name in names], [self.critic.params[name] for name in names], config.tau
             )
-        named |= {"entropy": -log_prob.mean(), "alpha": alpha, "posterior_variance": variance.mean()}
+        named |= {"entropy": acts.entropy, "alpha": alpha, "posterior_variance": variance.mean()}
         return {name: value.detach() for name, value in named.items()}
 
-    def _act(self, observation: Tensor, z: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, SquashedGaussian]:
-        outputs = self.learner.outputs(self.actor.params, observation, z)
-        distribution = SquashedGaussian(outputs["mean"], outputs["log_std"])
-        action, log_prob = distribution.sample_with_log_prob(noise)
-        return action, log_prob, distribution
+    @property
+    def _wanted_entropy(self) -> float:
+        choices = self.learner.choices
+        return _OF_UNIFORM * math.log(choices) if choices else -float(self.learner.inputs.n_action)
 
-    def _twins(self, params: Params, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        """Return both critics' values ``(2, task, n, 1)``."""
-        rows = torch.cat([observation, z, action], -1)
+    def _act(self, observation: Tensor, z: Tensor, normal: Callable[..., Tensor]) -> Acts:
+        outputs = self.learner.outputs(self.actor.params, observation, z)
+        if self.learner.choices:
+            choice = Categorical(outputs["logits"])
+            return Acts(choice.log_probs.exp(), choice.log_probs, outputs, choice.entropy().mean())
+        mean = outputs["mean"]
+        action, log_prob = SquashedGaussian(mean, outputs["log_std"]).sample_with_log_prob(normal(*mean.shape))
+        return Acts(action, log_prob[..., None], outputs, -log_prob.mean())
+
+    def _worth(self, params: Params, observation: Tensor, z: Tensor, acts: Acts, alpha: Tensor) -> Tensor:
+        """Return the soft value ``(task, n, 1)`` by the lesser critic: by one action, or as a sum over all choices."""
+        if self.learner.choices:
+            each = self._twins(params, observation, z).amin(0) - alpha * acts.log_prob
+            return (acts.weight * each).sum(-1, keepdim=True)
+        return self._taken(params, observation, acts.weight, z).amin(0) - alpha * acts.log_prob
+
+    def _taken(self, params: Params, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        """Return both critics' values ``(2, task, n, 1)`` of actions as rows, those of choices one-hot."""
+        if self.learner.choices:
+            return (self._twins(params, observation, z) * action).sum(-1, keepdim=True)
+        return self._twins(params, observation, z, action)
+
+    def _twins(self, params: Params, *inputs: Tensor) -> Tensor:
+        rows = torch.cat(inputs, -1)
         both = rows.flatten(0, 1).expand(2, -1, -1)
         values: Tensor = self.q(params, both, Q).unflatten(1, rows.shape[:2])
         return values
 
-    def _least(self, params: Params, observation: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        return self._twins(params, observation, action, z).amin(0)
-
     def state_dict(self) -> dict[str, Tensor]:
         """Return critics, targets and Adam's moments, for an exact resume."""
-        own = {name: value for name, value in self.critic.values().items() if not name.startswith(ENCODER)}
+        own = {name: value for name, value in self.critic.values().items() if name.startswith((Q, V))}
         adams = {
             name: x for which, adam in self._adams.items() for name, x in prefixed(which, adam.state_dict()).items()
         }

@@ -15,7 +15,6 @@ from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
 from metarl.core.normalisation import trained
-from metarl.core.plugins import import_named
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, Params, State, Transition
 
@@ -48,8 +47,7 @@ class RL2Learner(MetaLearner):
         capacity: int = 1000,
     ) -> None:
         self.config = config
-        encoder = import_named(config.encoder) if config.encoder else None
-        self.inputs = TransitionInput(observation_space, action_space, encoder)
+        self.inputs = TransitionInput(observation_space, action_space, config.encoder)
         self.action_noise = self.inputs.actions.noise
         self.embedding = MLP((self.inputs.size, config.embedding), output_gain=2**0.5)
         self.memory = make_memory(

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from metarl.agents.rl2.config import RL2Config
 from metarl.core.config import Count, NonNegative, Positive, above, at_least, between, check_config, items
-from metarl.core.errors import MetaRLError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +29,6 @@ class VariBADConfig(RL2Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.encoder and self.state_coef:
-            raise MetaRLError(
-                f"VariBADConfig(encoder={self.encoder!r}, state_coef={self.state_coef}): features that are trained are "
-                "no target of a decoder; set state_coef=0."
-            )
         least = above(0) if self.reward_coef == 0 else at_least(0)
         check_config(self, {"vae_tasks": between(1, self.buffer), "state_coef": least})
 

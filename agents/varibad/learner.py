@@ -1,12 +1,15 @@
 """The VariBAD learner: RL²'s memory, from which a belief is read that the policy acts on."""
 
 from functools import cached_property
+from typing import Any
 
+import gymnasium
 import torch
 from torch import Tensor
 
 from metarl.agents.rl2.learner import RL2Learner
 from metarl.agents.varibad.config import VariBADConfig
+from metarl.core.errors import MetaRLError
 from metarl.core.networks import MLP
 from metarl.core.types import Params, State
 
@@ -24,6 +27,20 @@ class VariBADLearner(RL2Learner):
     trains_memory = False
     gaussian_belief = True
     config: VariBADConfig
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        config: VariBADConfig,
+        capacity: int = 1000,
+    ) -> None:
+        super().__init__(observation_space, action_space, config, capacity)
+        if self.inputs.encoder.module is not None and config.state_coef:
+            raise MetaRLError(
+                f"VariBADConfig(state_coef={config.state_coef}) on encoded observations: features that are trained are "
+                "no target of a decoder; set state_coef=0."
+            )
 
     @property
     def n_context(self) -> int:

@@ -1,21 +1,16 @@
 """The input of a memory: a transition as a row of numbers."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import gymnasium
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metarl.core.actions import ActionLayout
-from metarl.core.modules import ModuleNetwork
+from metarl.core.encoders import ObservationEncoder
 from metarl.core.normalisation import Standardiser
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, Transition
-
-ENCODER = "encoder."  # before the names of an encoder's parameters
 
 
 class TransitionInput:
@@ -29,30 +24,28 @@ class TransitionInput:
     Args:
         observation_space: a Box.
         action_space: a Discrete, a Box or a Tuple of both.
-        encoder: makes a torch module for observations of a shape; rows then hold its features, which parameters under
-            ``encoder.`` decide, in place of the observations.
+        encoder: what ``ObservationEncoder`` names a module by; images have one without a name.
+        prefix: what precedes the names of the module's parameters.
     """
 
     def __init__(
         self,
         observation_space: gymnasium.Space[Any],
         action_space: gymnasium.Space[Any],
-        encoder: Callable[[tuple[int, ...]], nn.Module] | None = None,
+        encoder: str = "",
+        prefix: str = "encoder.",
     ) -> None:
-        self._shape = observation_space.shape or ()
-        n_numbers = int(np.prod(self._shape))
-        self.encoder = None if encoder is None else ModuleNetwork(partial(encoder, self._shape), self._shape)
-        self.n_observation = n_numbers if self.encoder is None else self.encoder.n_features
+        self.encoder = ObservationEncoder(observation_space, encoder, prefix)
+        self.n_observation = self.encoder.n_features
         self.actions = ActionLayout(action_space)
         self.n_action = self.actions.size
         self.size = 2 * self.n_observation + self.n_action + 3
-        self._observation = Standardiser("observation", (n_numbers,))
+        self._observation = Standardiser("observation", (self.encoder.n_numbers,))
         self.reward = Standardiser("reward")
 
     def init(self, generator: torch.Generator) -> Params:
         """Return the encoder's parameters before training, if there is one."""
-        made = {} if self.encoder is None else self.encoder.init(generator)
-        return {ENCODER + name: value for name, value in made.items()}
+        return self.encoder.init(generator)
 
     def init_statistics(self, observations: bool, rewards: bool) -> Params:
         """Return buffers for standardising observations, rewards, both or neither."""
@@ -61,7 +54,7 @@ class TransitionInput:
 
     def update_statistics(self, params: Params, trajectory: Trajectory) -> Params:
         """Return ``params`` whose statistics, if there are any, also count these trajectories."""
-        params = self._observation.update(params, self._flat(trajectory.observation), trajectory.valid)
+        params = self._observation.update(params, self.encoder.flat(trajectory.observation), trajectory.valid)
         return self.reward.update(params, trajectory.reward, trajectory.valid)
 
     def prepare(self, params: Params) -> Params:
@@ -70,11 +63,7 @@ class TransitionInput:
 
     def observation(self, params: Params, observation: Tensor) -> Tensor:
         """Return observations ``(..., *shape)`` as rows ``(..., n_observation)``, standardised and then encoded."""
-        flat = self._observation(params, self._flat(observation))
-        if self.encoder is None:
-            return flat
-        samples = flat.reshape(1, -1, *self._shape)
-        return self.encoder(params, samples, ENCODER).reshape(*flat.shape[:-1], self.n_observation)
+        return self.encoder(params, self._observation(params, self.encoder.flat(observation)))
 
     def action(self, action: Tensor) -> Tensor:
         """Return actions as rows ``(..., n_action)``."""
@@ -122,6 +111,3 @@ class TransitionInput:
             ],
             -1,
         )
-
-    def _flat(self, observation: Tensor) -> Tensor:
-        return observation.flatten(-len(self._shape)) if self._shape else observation[..., None]

@@ -200,13 +200,20 @@ def test_a_memory_serves_varibad_and_a_few_shot_learner_too(outside: Callable[..
 @pytest.mark.usefixtures("outside")
 def test_any_module_encodes_the_observations_of_an_agent() -> None:
     name = "outside_encoder:Features"
-    for agent, options in (("rl2", {}), ("varibad", {"vae_updates": 1, "vae_tasks": 4})):
+    memory = {"encoder": name, "tasks": 4, "minibatches": 1, "epochs": 1, "width": 8}
+    agents = {
+        "maml": ("policy.", {"encoder": name, "tasks": 4, "episodes": 2, "inner_steps": 1}),
+        "pearl": ("", {"observation_encoder": name, "train_tasks": 4, "tasks": 2, "meta_batch": 2, "updates": 2}),
+        "rl2": ("", memory),
+        "varibad": ("", {**memory, "vae_updates": 1, "vae_tasks": 4}),
+    }
+    for agent, (prefix, options) in agents.items():
         cls = agent_class(agent)
-        config = cls.config_class(encoder=name, tasks=4, minibatches=1, epochs=1, width=8, **options)
-        made = cls("metarl/GridNavi-v0", config)
-        before = made.params["encoder.net.0.weight"].clone()
+        made = cls("metarl/GridNavi-v0", cls.config_class(**options))
+        weight = next(each for each in made.params if each.endswith("encoder.net.0.weight") and prefix in each)
+        before = made.params[weight].clone()
         made.learn(60)
-        assert not torch.equal(made.params["encoder.net.0.weight"], before)
+        assert not torch.equal(made.params[weight], before)
         made.save("agent.safetensors")
         forget()
         with pytest.raises(MetaRLError, match=f"trust='{name}'"):
@@ -214,6 +221,6 @@ def test_any_module_encodes_the_observations_of_an_agent() -> None:
         loaded = cls.load("agent.safetensors", trust=name)
         assert (evaluate(loaded, tasks=3).returns == evaluate(made, tasks=3).returns).all()
     with pytest.raises(MetaRLError, match="set state_coef=0"):
-        cls.config_class(encoder=name, state_coef=1.0)
+        cls("metarl/GridNavi-v0", cls.config_class(encoder=name, state_coef=1.0))
     with pytest.raises(MetaRLError, match="has no 'Nothing'"):
         cls("metarl/GridNavi-v0", cls.config_class(encoder="outside_encoder:Nothing"))
