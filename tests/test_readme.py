@@ -18,7 +18,7 @@ SMALL = {
     "train rl2": ["--config.total-timesteps", "240", "--config.tasks", "4"],
     "train oracle": ["--config.total-timesteps", "600", "--config.sac.learning-starts", "500"],
     "evaluate": ["--tasks", "6", "--points", "2"],
-    "fewshot train": ["--config.iterations", "2", "--config.tasks", "1"],
+    "fewshot train": ["--iterations", "2", "--config.tasks", "1"],
     "fewshot evaluate": ["--episodes", "20"],
     "render": ["--envs", "2", "--steps", "3"],
 }

@@ -136,12 +136,13 @@ def _group(commands: dict[str, type]) -> type:
 @contextmanager
 def _quiet_without_a_reader() -> Iterator[None]:
     """End without a word, with exit code 141, where the reader of our output has closed it, as ``| head`` does."""
+    if sys.stdout is None:  # closed before we began
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end of the process
     try:
         try:
             yield
         finally:
-            if sys.stdout is not None:  # closed before we began
-                sys.stdout.flush()
+            sys.stdout.flush()
     except BrokenPipeError:
         output = select.poll()
         output.register(sys.stdout, select.POLLERR)

@@ -429,11 +429,11 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "unbounded actions": (["train", "maml", f"{MODULE}:mine/Unbounded-v0", *SMALL], "finite limits"),
     "NaN rewards": (
-        ["train", "maml", f"{MODULE}:mine/NaNReward-v0", *SMALL],
+        ["train", "maml", f"{MODULE}:mine/NaNReward-v0", "--quiet", *SMALL],
         "seed 0: .* reward .*not finite .*metarl check",
     ),
     "NaN observations": (
-        ["train", "maml", f"{MODULE}:mine/NaNObservation-v0", *SMALL],
+        ["train", "maml", f"{MODULE}:mine/NaNObservation-v0", "--quiet", *SMALL],
         "seed 0: .* observation .*not finite .*metarl check",
     ),
     "threads": ([*TRAIN, "--threads", "0"], "at least 1"),

@@ -105,7 +105,7 @@ def test_scores_are_of_unseen_classes_and_are_saved(runs: Path, capsys: pytest.C
     assert made.learner == "prototypical-custom"
     assert made.mark == "inductive"
     score = made.figures["5w1s"]
-    assert 20 < score.interval.low < score.value < score.interval.high < 100
+    assert 20 < score.bootstrap.low < score.value < score.bootstrap.high < 100  # percent
     assert made.adapt_seconds > 0
     # One 28 × 28 sample of each of 5 classes through convolutions of 8 channels: some tens of kilobytes.
     assert 10_000 < made.adapt_bytes < 10_000_000
