@@ -17,8 +17,8 @@ from metarl.core.plugins import BACKBONES, DATA, LEARNERS, trusted
 from metarl.core.schedule import config_differences
 from metarl.experiments.extending import continued
 from metarl.experiments.logs import RunLogger
-from metarl.experiments.options import Report, TrainingOptions
-from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
+from metarl.experiments.options import Report, TrainingOptions, check_seeds
+from metarl.experiments.run_folder import RunFolder, new_id
 from metarl.experiments.saving import CheckpointSaver
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import FewShotDataset

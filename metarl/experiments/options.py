@@ -1,7 +1,9 @@
 """How seeds are trained; a light module, for the command line reads its defaults before anything else is imported."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from metarl.core.errors import MetaRLError
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 Report = Callable[[int, int, str], None]  # seed, steps so far, a few words
@@ -21,3 +23,9 @@ class TrainingOptions:
     """whether rollouts step as compiled functions, see ``metarl.rollout.compiled``; few-shot learners have none"""
     track: bool = False
     """whether the log also goes to Weights & Biases"""
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise unless there is a seed, and each is there once."""
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise MetaRLError(f"seeds={list(seeds)}: give at least one seed, each once.")

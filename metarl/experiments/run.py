@@ -23,8 +23,8 @@ from metarl.core.plugins import AGENTS, FAMILIES, plugin_names, trusted, trusted
 from metarl.core.process import log_mujoco_in
 from metarl.experiments.extending import continued, weights_at
 from metarl.experiments.logs import RunLogger
-from metarl.experiments.options import Report, TrainingOptions
-from metarl.experiments.run_folder import RunFolder, check_seeds, new_id
+from metarl.experiments.options import Report, TrainingOptions, check_seeds
+from metarl.experiments.run_folder import RunFolder, new_id
 from metarl.experiments.saving import CheckpointSaver
 from metarl.family import TaskFamily, make_family
 from metarl.tasks import Split

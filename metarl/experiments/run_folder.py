@@ -294,9 +294,3 @@ class RunFolder(ABC):
 def new_id() -> str:
     """Draw an id for a new run."""
     return secrets.token_hex(8)
-
-
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise unless there is a seed, and each is there once."""
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise MetaRLError(f"seeds={list(seeds)}: give at least one seed, each once.")

@@ -71,6 +71,10 @@ _FLAGS: dict[str, dict[str, list[str]]] = {
         "--points": ["1", "0"], "--seed": ["0", "5"], "--steps": ["1", "0", "-1"],
         "--output": ["v.gif", "v.mp4", "v", "x/v.gif"],
     },
+    "export": {
+        "--episodes": ["0", "1", "-1"], "--task": ["0", "-1", "999"], "--split": ["test", "val", "train"],
+        "--seed": ["0", "5"], "--output": ["p.pt2", "p", "x/p.pt2", "runs"],
+    },
     "fewshot train": {
         "--data": ["strokes", "sinusoid", "omniglot", "folder:runs", "folder:", "folder:file"], "--name": ["n", ".."],
         "--preset": ["default", "paper"], "--seed": ["0", "-1"], "--config.episode.way": ["2", "1", "0", "99999"],
@@ -89,6 +93,7 @@ _OPERANDS: dict[str, list[list[str]]] = {
     "evaluate": [["runs/run"], ["runs/half"], ["runs/shot"]],
     "compare": [["runs/run"], ["runs/run", "runs/other"], ["runs/run", "runs/shot"], []],
     "render": [[POINTS], ["runs/run"]],
+    "export": [["runs/run"], ["runs/half"], ["runs/shot"]],
     "fewshot train": [["prototypical"]],
     "fewshot evaluate": [["runs/shot"], ["runs/run"]],
     "fewshot compare": [["runs/shot"], ["runs/shot", "runs/shot-other"], []],

@@ -18,6 +18,10 @@ def script(path: Path, words: str) -> None:
     path.chmod(0o755)
 
 
+def steps(checkpoint: Path) -> int:
+    return int(load_checkpoint(checkpoint)[1]["num_timesteps"]) if checkpoint.exists() else 0
+
+
 @pytest.mark.usefixtures("heard_signals")
 def test_a_job_that_runs_out_of_time_saves_and_is_queued_again(tmp_path: Path, root: Path) -> None:
     programs = tmp_path / "bin"
@@ -28,24 +32,25 @@ def test_a_job_that_runs_out_of_time_saves_and_is_queued_again(tmp_path: Path, r
     words = ["rl2", "metarl/GridNavi-v0", "--name", "job", "--runs", str(tmp_path), "--checkpoint-seconds", "0"]
     words += ["--config.tasks", "8", "--config.minibatches", "1", "--quiet"]
 
-    def job(*more: str) -> subprocess.Popen[str]:
-        command = ["bash", str(SCRIPT), *words, *more]
+    def job() -> subprocess.Popen[str]:
+        command = ["bash", str(SCRIPT), *words]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, **pipes)  # type: ignore[call-overload]
 
-    first, checkpoint = job(), tmp_path / "job" / "seed-0" / "checkpoint.safetensors"
-    until = time.monotonic() + 120
-    while not checkpoint.exists() and first.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-    first.send_signal(signal.SIGTERM)
-    said, _ = first.communicate(timeout=120)
-    assert first.returncode == 128 + signal.SIGTERM, said
-    assert (tmp_path / "requeued").read_text() == "requeue 17\n"
-    steps = load_checkpoint(checkpoint)[1]["num_timesteps"]
-    assert steps > 0
-    (tmp_path / "requeued").unlink()
-    second = job("--timesteps", str(steps + 1))
-    said, _ = second.communicate(timeout=120)
-    assert second.returncode == 0, said
-    assert load_checkpoint(checkpoint)[1]["num_timesteps"] > steps
-    assert not (tmp_path / "requeued").exists()
+    checkpoint, trained = tmp_path / "job" / "seed-0" / "checkpoint.safetensors", 0
+    for _ in range(2):  # the second time it goes on
+        running, until = job(), time.monotonic() + 120
+        while steps(checkpoint) <= trained and running.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGTERM)
+        said, _ = running.communicate(timeout=120)
+        assert running.returncode == 128 + signal.SIGTERM, said
+        assert (tmp_path / "requeued").read_text() == "requeue 17\n"
+        (tmp_path / "requeued").unlink()
+        assert steps(checkpoint) > trained
+        trained = steps(checkpoint)
+    script(programs / "metarl", "exit 3")
+    failed = job()
+    failed.communicate(timeout=120)
+    assert failed.returncode == 3
+    assert not (tmp_path / "requeued").exists()  # what failed would only fail again

@@ -15,7 +15,7 @@ from metarl.agents.rl2.config import RL2Config
 from metarl.cli.main import main
 from metarl.core.checkpoint import load_checkpoint
 from metarl.core.errors import MetaRLError
-from metarl.core.schedule import config_differences
+from metarl.core.schedule import config_differences, extended
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run import Run
@@ -208,3 +208,9 @@ def test_a_training_starts_from_weights(tmp_path: Path) -> None:
     assert Run.open(tmp_path / "cli").init_from == str(weights)
     with pytest.raises(MetaRLError, match="standardises observations by what it has seen"):
         run_of(tmp_path / "sb3", "multitask", SB3Config(), init_from=weights)
+
+
+def test_fewer_steps_than_there_are_is_said_where_there_are_no_schedules() -> None:
+    config = SB3Config(total_timesteps=200)
+    with pytest.warns(UserWarning, match="^total_timesteps=100: the run has 200 already, and is not made shorter"):
+        assert extended(config, 100) == config
