@@ -25,7 +25,7 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         idle: metaworld's environments that nobody plays now, by number; making one takes as long as 50 steps.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012  # as Gymnasium declares it
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}
 
     def __init__(self, numbers: list[int], reward: str, *, observes_goal: bool, one_hot: bool, idle: Idle) -> None:
         self._numbers, self._reward, self._observes_goal, self._idle = numbers, reward, observes_goal, idle

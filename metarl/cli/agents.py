@@ -140,7 +140,8 @@ class Evaluate(OwnCode):
         prepare_process(self.threads)
         run = self.open(self.path)
         if self.protocol:
-            return self._by_protocol(run)
+            self._by_protocol(run)
+            return
         outcome = evaluate_run(
             run,
             self.split,
@@ -157,7 +158,6 @@ class Evaluate(OwnCode):
         show(self.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
         if files and not self.json:
             print("Saved " + ", ".join(str(file) for file in files))
-
 
     def _by_protocol(self, run: Any) -> None:
         from metarl.evaluation.protocol import evaluate_protocol

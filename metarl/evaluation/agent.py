@@ -132,7 +132,11 @@ def score_agents(
 
 def _success(curve: Curve) -> dict[str, float]:
     """Return by point the share of episodes with a success in one of their steps, where the family tells of any."""
-    told = [(trajectory.extras["success"] > 0).any(-1) for trajectory in curve.trajectories if "success" in trajectory.extras]
+    told = [
+        (trajectory.extras["success"] > 0).any(-1)
+        for trajectory in curve.trajectories
+        if "success" in trajectory.extras
+    ]
     return {f"success_{episodes}": float(x.double().mean()) for episodes, x in zip(curve.episodes, told, strict=False)}
 
 
