@@ -5,11 +5,12 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, NoGraphicsError
 from metarl.core.random import stream_keys
 from metarl.envs.metaworld import package
 from metarl.envs.metaworld.ids import ML1_ENVS
@@ -176,3 +177,15 @@ def test_a_package_that_is_missing_or_another_is_one_line(
 
 def test_the_ids_are_all_of_metaworlds_environments() -> None:
     assert sorted(env_names()) == sorted(ML1_ENVS)
+
+
+def test_pictures_are_drawn_without_a_screen() -> None:
+    env = gymnasium.make("metarl/ML1-push-v3", render_mode="rgb_array")
+    env.reset(seed=0)
+    try:
+        picture = np.asarray(env.render())
+    except NoGraphicsError as error:
+        pytest.skip(str(error))
+    assert picture.shape == (360, 480, 3)
+    assert picture[180:].std() > 10
+    env.close()
