@@ -99,7 +99,7 @@ PRESETS: dict[str, RL2Config] = {
         learning_rate=7e-4,
         entropy_coef=0.001,
     ),
-    # Meta-World's ML1 on one core, whose simulator steps 1,000 times a second: few trials in an iteration, many updates.
+    # Meta-World's ML1 on one core, which steps 700 times a second: few trials in an iteration, many updates.
     "ml1": RL2Config(
         total_timesteps=1_000_000,
         tasks=16,

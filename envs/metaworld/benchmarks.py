@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, NamedTuple
 from unittest import mock
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,6 +99,8 @@ def _lists(rule: Benchmark) -> Lists:
 
 def _made(rule: Benchmark, seed: int) -> Any:
     """Make a benchmark of metaworld, without the steps of its resets, on which no draw depends but much time."""
+    import mujoco
+
     base = metaworld().SawyerXYZEnv
 
     def forward(env: Any, *_: Any, **__: Any) -> None:

@@ -25,16 +25,16 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         idle: metaworld's environments that nobody plays now, by number; making one takes as long as 50 steps.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012  # as Gymnasium declares it
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}
 
     def __init__(self, numbers: list[int], reward: str, *, observes_goal: bool, one_hot: bool, idle: Idle) -> None:
         self._numbers, self._reward, self._observes_goal, self._idle = numbers, reward, observes_goal, idle
         self._one_hot = np.zeros(len(numbers) if one_hot else 0)
+        self._picture: tuple[Any, Any] | None = None  # of which of metaworld's environments
         self._playing, self._env = numbers[0], self._lent(numbers[0])
-        space = self._env.sawyer_observation_space  # with zeros for the goal
+        space = self._env.sawyer_observation_space
         low, high = space.low.copy(), space.high.copy()
-        if observes_goal:
-            low[-3:], high[-3:] = -np.inf, np.inf  # each environment has other limits
+        low[-3:], high[-3:] = -np.inf, np.inf  # of the goal: each environment has others, and where it is hidden none
         ones = np.ones_like(self._one_hot)
         self.observation_space = Box(np.append(low, 0 * ones), np.append(high, ones), dtype=np.float64)
         self.action_space = self._env.action_space
@@ -62,17 +62,27 @@ class MetaWorldEnv(gymnasium.Env[Array, Array]):
         return np.append(observation, self._one_hot), reward, terminated, truncated, info
 
     def render(self) -> Any:
-        """Return the picture of metaworld's camera "corner"."""
-        self._env.render_mode = self.render_mode
-        return self._env.render()
+        """Return the picture of one of metaworld's cameras."""
+        from metarl.envs.metaworld.picture import Picture  # graphics are looked for where there are pictures
+
+        if self._picture is None or self._picture[0] is not self._env:
+            self._free()
+            self._picture = self._env, Picture(self._env.model)
+        return self._picture[1].draw(self._env.data)
 
     def close(self) -> None:
         """Close the environment that is played now."""
+        self._free()
         self._env.close()
+
+    def _free(self) -> None:
+        if self._picture is not None:
+            self._picture[1].close()
+            self._picture = None
 
     def _lent(self, number: int) -> Any:
         waiting = self._idle.get(number)
         if waiting:
             return waiting.pop()
         cls = metaworld().ALL_V3_ENVIRONMENTS[env_names()[number]]
-        return cls(reward_function_version=self._reward, camera_name="corner")
+        return cls(reward_function_version=self._reward)

@@ -1,17 +1,14 @@
 """The ids of Meta-World's families, known without its package."""
 
-# Of its environments, each with "-v3" behind it.
-ML1_ENVS = tuple(
-    f"{name}-v3"
-    for name in """
-    assembly basketball bin-picking box-close button-press-topdown button-press-topdown-wall button-press button-
-    press-wall coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-lock door-open door-
-    unlock drawer-close drawer-open faucet-close faucet-open hammer hand-insert handle-press-side handle-press
-    handle-pull-side handle-pull lever-pull peg-insert-side peg-unplug-side pick-out-of-hole pick-place pick-place-
-    wall plate-slide-back-side plate-slide-back plate-slide-side plate-slide push-back push push-wall reach reach-
-    wall shelf-place soccer stick-pull stick-push sweep-into sweep window-close window-open
-    """.split()
-)
+_NAMES = """
+assembly basketball bin-picking box-close button-press button-press-topdown button-press-topdown-wall
+button-press-wall coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-lock door-open
+door-unlock drawer-close drawer-open faucet-close faucet-open hammer hand-insert handle-press handle-press-side
+handle-pull handle-pull-side lever-pull peg-insert-side peg-unplug-side pick-out-of-hole pick-place pick-place-wall
+plate-slide plate-slide-back plate-slide-back-side plate-slide-side push push-back push-wall reach reach-wall
+shelf-place soccer stick-pull stick-push sweep sweep-into window-close window-open
+"""
+ML1_ENVS = tuple(f"{name}-v3" for name in _NAMES.split())
 BENCHMARKS = ("ML10", "ML45", "MT10", "MT50")
 
 
@@ -20,6 +17,7 @@ def ml1_id(env: str) -> str:
     return f"metarl/ML1-{env}"
 
 
+# Family id -> the module that registers it.
 FAMILIES = dict.fromkeys(
     [*map(ml1_id, ML1_ENVS), *(f"metarl/{name}-v3" for name in BENCHMARKS)], "metarl.envs.metaworld.families"
 )

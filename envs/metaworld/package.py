@@ -5,8 +5,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import mujoco
-
 from metarl.core.errors import MetaRLError
 
 VERSION = "3.1.1"
@@ -39,6 +37,8 @@ def reset_mocap_welds(env: Any) -> None:
     A weld has 11 numbers there: anchor, relative position and rotation, and a last one for torque, which metaworld
     writes as one row. MuJoCo 4 has a twelfth behind them, so that the row no longer fits; it stays as it is, zero.
     """
+    import mujoco
+
     model = env.model
     if model.nmocap:
         welds = model.eq_type == mujoco.mjtEq.mjEQ_WELD

@@ -161,7 +161,8 @@ class Evaluate(OwnCode):
         prepare_process(self.more.threads)
         run = self.open(self.path)
         if self.protocol:
-            return self._by_protocol(run)
+            self._by_protocol(run)
+            return
         outcome = evaluate_run(
             run,
             self.split,

@@ -93,7 +93,8 @@ class Registry(Generic[T]):
                 importlib.import_module(module.name)
 
     def _unknown(self, name: str) -> MetaRLError:
+        near = did_you_mean(name, [*self.names(), *self.optional()])
         return MetaRLError(
-            f"{self.called.capitalize()} {name!r} is unknown.{did_you_mean(name, self.names())} Known are "
+            f"{self.called.capitalize()} {name!r} is unknown.{near} Known are "
             f"{', '.join(self.names())}. Reach one of your own as module:Name; @register_{self.word} gives it a name."
         )

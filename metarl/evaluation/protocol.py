@@ -1,8 +1,9 @@
-"""Meta-World's protocol: adapt for ten episodes, then score three, each until it succeeds, environment by environment."""
+"""Meta-World's protocol: ten episodes to adapt, then three that are scored until they succeed, by environment."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def evaluate_protocol(
     names = {i: f"seed {agent.seed}" for i, agent in enumerate(agents)}
     with Reporter(names, ADAPTATION + SCORED, "episodes", quiet=quiet) as reporter:
         for i, agent in enumerate(agents):
-            played.append(play_protocol(agent, tasks, split, report=lambda n, words, i=i: reporter(i, n, words)))
+            played.append(play_protocol(agent, tasks, split, report=partial(reporter, i)))
     return ProtocolScores(
         agent=agents[0].label(agents[0].config),
         family=family.id,
@@ -147,7 +148,9 @@ def play_protocol(
     for number in range(rounds, rounds + scored):
         episode, _ = rollout(learner, params, state, alone, n_envs=1, first_episode=number, deterministic=True)
         if "success" not in episode.extras:
-            raise MetaRLError(f"{family.name} tells no success, which this protocol scores; choose a Meta-World family.")
+            raise MetaRLError(
+                f"{family.name} tells no success, which this protocol scores; choose a Meta-World family."
+            )
         done = (episode.extras["success"] > 0) & episode.valid
         until = episode.valid & (done.cumsum(-1) - done.int() == 0)
         success.append(done.any(-1).flatten(1).double())

@@ -1,6 +1,7 @@
 """The list of families, from which the README's table, the console's and the JSON are made."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.family.base import TaskFamily
-from metarl.family.registry import family_class, family_ids
+from metarl.family.registry import family_class, family_ids, optional_family_ids
 from metarl.tasks.distributions import Choice, Dirichlet, Distribution, Grid, LogUniform, Normal, Uniform
 
 
@@ -90,13 +91,17 @@ def matching_ids(pattern: str) -> list[str]:
     """Return the ids that a pattern such as ``*Cheetah*`` or a part of an id fits; raises where there is none."""
     if ":" in pattern:
         return [pattern]
-    known, wanted = family_ids(), pattern.lower()
-    found = [name for name in known if fnmatch(name.lower(), f"*{wanted}") or wanted in name.lower()]
+    known, apart, wanted = family_ids(), optional_family_ids(), pattern.lower()
+    fits = [name for name in [*known, *apart] if fnmatch(name.lower(), f"*{wanted}") or wanted in name.lower()]
+    if pattern in fits:
+        return [pattern]
+    found = [name for name in fits if name in known] or fits
+    if len(found) > 1 and found[0] in apart:  # each takes seconds to tell
+        raise MetaRLError(f"{pattern!r} fits {len(found)} families, such as {', '.join(found[:3])}; name one.")
     if not found:
-        raise MetaRLError(
-            f"No family's id fits {pattern!r}.{did_you_mean(pattern, known)} Run metarl families for the list."
-        )
-    return [pattern] if pattern in found else found
+        near = did_you_mean(pattern, [*known, *apart])
+        raise MetaRLError(f"No family's id fits {pattern!r}.{near} Run metarl families for the list.")
+    return found
 
 
 def families_table(listed: Sequence[FamilyInfo]) -> Group:
@@ -105,7 +110,15 @@ def families_table(listed: Sequence[FamilyInfo]) -> Group:
     width = 78 - max((len(family.id) for family in listed), default=0)
     for family in listed:
         table.add_row(family.id, escape(shorten(family.summary, width, placeholder=" …")))
-    return Group(table, f"\n{len(listed)} families. For parameters and variants: metarl families ID, or part of one.")
+    apart = defaultdict(list)
+    for name in optional_family_ids():
+        apart[name.partition("-")[0]].append(name)
+    words = ", ".join(names[0] if len(names) == 1 else f"{stem}-* ({len(names)})" for stem, names in apart.items())
+    return Group(
+        table,
+        f"\n{len(listed)} families. For parameters and variants: metarl families ID, or part of one.",
+        *([f"With a package of their own (docs/meta_world.md): {words}."] if apart else []),
+    )
 
 
 def families_details(listed: Sequence[FamilyInfo]) -> Group:

@@ -36,8 +36,13 @@ def register_family(family_id: str) -> Callable[[F], F]:
 
 
 def family_ids() -> list[str]:
-    """Return every known id, sorted: of installed packages, and those registered in this process."""
+    """Return every known id, sorted, but optional ones: of installed packages, or registered in this process."""
     return families_by_id.names()
+
+
+def optional_family_ids() -> list[str]:
+    """Return the ids, sorted, of families whose simulator is a package that is installed apart."""
+    return sorted(families_by_id.optional())
 
 
 def family_class(family_id: str) -> type[TaskFamily]:

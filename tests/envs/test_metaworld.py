@@ -1,16 +1,19 @@
 """Meta-World's families: its goals, its environments step for step, and what is said where its package is missing."""
 
 import pickle
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError
-from typing import Any
+from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, NoGraphicsError
 from metarl.core.random import stream_keys
 from metarl.envs.metaworld import package
+from metarl.envs.metaworld.ids import ML1_ENVS
 from metarl.family import make_family
 from metarl.tasks import Tasks
 
@@ -35,7 +38,7 @@ def goal_observed(name: str) -> MetaWorldFamily:
 
         split = Benchmark(benchmark="MT1", env=name)
         horizon = STEPS
-        presets = {}  # noqa: RUF012
+        presets: ClassVar[dict[str, Any]] = {}
 
     return MT1()
 
@@ -107,3 +110,82 @@ def test_train_and_test_tasks_are_those_of_metaworld(benchmark: str) -> None:
     sizes = {name: len(rows[0]) for name, rows in (train | test).items()}
     assert by_env(splits.part("train"), sizes) == train
     assert by_env(splits.test, sizes) == test
+
+
+def test_an_environment_plays_the_tasks_of_others_in_turn() -> None:
+    family = make_family("metarl/ML10-v3", "v2-150")
+    tests = family.splits.test
+    assert family.groups(tests[:5]) == list(import_module("metaworld.env_dict").ML10_V3["test"])
+    batch = family.batch(tests[:2], stream_keys(2, "turn"))
+    first = batch.reset()
+    batch.set_tasks(tests[[1, 0]], torch.tensor([True, True]))
+    swapped = batch.reset(1)
+    assert not torch.equal(first[0], first[1])
+    assert torch.equal(swapped, first[[1, 0]])
+    assert not first[:, -3:].any()
+
+
+def test_a_multi_task_benchmark_shows_goal_and_environment() -> None:
+    class TwoTasks(MetaWorldFamily):
+        """As MT10, in its one-hot variant."""
+
+        split = Benchmark(benchmark="MT1", env="reach-v3")
+        one_hot = True
+        presets: ClassVar[dict[str, Any]] = {}
+
+    family = TwoTasks()
+    batch = family.batch(family.splits.test[:1], stream_keys(1, "goal"))
+    seen = batch.reset()
+    assert seen.shape == (1, 40)
+    assert seen[0, 36:].tolist() == pytest.approx([*family.splits.test.vector[0, 4:], 1.0])
+
+
+def test_the_reward_versions_differ() -> None:
+    rewards = []
+    for variant in ("v1-150", "v2-150"):
+        family = make_family("metarl/ML1-reach-v3", variant)
+        batch = family.batch(family.splits.test[:1], stream_keys(1, "reward"))
+        batch.reset()
+        forward = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
+        rewards.append([float(batch.step(forward).reward) for _ in range(15)])
+    assert max(rewards[0]) > 30 > 10 > max(rewards[1]) > 0  # that of v2 is at most 10
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (None, "need its package: pip install --no-deps metaworld==3.1.1"),
+        ("2.0.0", "metaworld 2.0.0 is installed, these families are of 3.1.1: pip install --no-deps"),
+    ],
+)
+def test_a_package_that_is_missing_or_another_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, found: str | None, message: str
+) -> None:
+    def version(name: str) -> str:
+        if found is None:
+            raise PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(package, "version", version)
+    package.metaworld.cache_clear()
+    with pytest.raises(MetaRLError, match=message) as error:
+        make_family("metarl/ML1-reach-v3")
+    assert "\n" not in str(error.value)
+    monkeypatch.undo()
+    package.metaworld.cache_clear()
+
+
+def test_the_ids_are_all_of_metaworlds_environments() -> None:
+    assert sorted(env_names()) == sorted(ML1_ENVS)
+
+
+def test_pictures_are_drawn_without_a_screen() -> None:
+    env = gymnasium.make("metarl/ML1-push-v3", render_mode="rgb_array")
+    env.reset(seed=0)
+    try:
+        picture = np.asarray(env.render())
+    except NoGraphicsError as error:
+        pytest.skip(str(error))
+    assert picture.shape == (360, 480, 3)
+    assert picture[180:].std() > 10
+    env.close()
