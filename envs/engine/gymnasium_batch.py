@@ -56,6 +56,7 @@ class EnvsBatch:
         if dtype not in (torch.float32, torch.float64):
             raise MetaRLError(f"dtype={dtype}: an EnvsBatch returns torch.float32 or torch.float64; choose one.")
         self._number = torch.empty(0, dtype=dtype).numpy().dtype
+        self._shape = len(keys), *(self.observation_space.shape or ())
         self._next = list(tasks)  # from the next reset on
         self._task: list[Task] = list(tasks)
         self._seeds = [-1] * len(keys)
@@ -108,7 +109,7 @@ class EnvsBatch:
         return Step(self._observation(), self._numbers(outcome[:, REWARD]), terminated, truncated, extras)
 
     def _observation(self) -> Tensor:
-        return self._numbers(self._envs.observation)
+        return self._numbers(self._envs.observation).reshape(self._shape)
 
     def _numbers(self, value: Array) -> Tensor:
         return self._tensor(value.astype(self._number))  # which copies, for the environments write there again

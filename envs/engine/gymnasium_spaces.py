@@ -11,6 +11,7 @@ from gymnasium.spaces.utils import flatten_space
 from numpy.typing import NDArray
 
 from metarl.core.actions import parts, to_gymnasium
+from metarl.core.encoders import is_image
 from metarl.core.errors import MetaRLError, shown
 from metarl.core.spaces import flat_box
 
@@ -20,11 +21,16 @@ _MOST_ACTIONS = 4096  # of a MultiDiscrete space, given as one index
 
 def flat_size(space: gymnasium.Space[Any]) -> int:
     """Return how many numbers an observation has, flattened."""
-    return int(flat_observations(space).shape[0])
+    return math.prod(policy_observations(space).shape)
 
 
-def flat_observations(space: gymnasium.Space[Any]) -> Box:
-    """Return the space of flattened observations as float32; raises where Gymnasium flattens it to no Box."""
+def policy_observations(space: gymnasium.Space[Any]) -> Box:
+    """Return the space of observations as policies are given them: images as they are, others flattened as float32.
+
+    Raises where Gymnasium flattens it to no Box.
+    """
+    if isinstance(space, Box) and is_image(space):
+        return space
     flat = flat_box(space)
     if flat is None:
         raise MetaRLError(

@@ -51,6 +51,8 @@ class Train(TrainCommand):
     """start from the weights of a run (its first seed's), a published result or a file, all of the same agent"""
     compile: bool = False
     """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
+    env_workers: int | None = None
+    """processes that step the environments of a GymnasiumFamily; as many as it declares unless given"""
 
     @classmethod
     def default_config(cls, name: str, preset: str) -> Any:
@@ -67,8 +69,11 @@ class Train(TrainCommand):
     def run(self, command: str) -> None:
         from metarl.core.device import check_device
         from metarl.experiments.run import Run
+        from metarl.family import make_family
 
         check_device(self.device)
+        if self.env_workers is not None:
+            make_family(self.family, self.variant).use_workers(self.env_workers)  # raises where it has none
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)
@@ -81,7 +86,7 @@ class Train(TrainCommand):
             length=self.timesteps,
             init_from=self.init_from,
         )
-        self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.compile)
+        self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.compile, env_workers=self.env_workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,8 @@ class Evaluate(OwnCode):
     """points of the curve: before adaptation, after one, ...; the agent's unless given"""
     deterministic: bool = True
     """score also extra episodes without exploration noise, which takes twice the time"""
+    env_workers: int | None = None
+    """processes that step the environments of a GymnasiumFamily; as many as it declares unless given"""
     ablation: str | None = None
     """wiped: an agent that adapts by memory begins every episode as it began the first; shuffled: any other agent
     adapts to the episodes of another task"""
@@ -145,6 +152,7 @@ class Evaluate(OwnCode):
             deterministic=self.deterministic,
             ablation=self.ablation,
             quiet=self.quiet,
+            env_workers=self.env_workers,
         )
         files = []
         if run.keeps_evaluations or self.output is not None:

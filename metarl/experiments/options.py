@@ -19,3 +19,5 @@ class TrainingOptions:
     """seconds between two checkpoints; 0 saves after every iteration"""
     compile: bool = False
     """whether rollouts step as compiled functions, see ``metarl.rollout.compiled``; few-shot learners have none"""
+    env_workers: int | None = None
+    """processes that step the environments of a ``GymnasiumFamily``; as many as it declares unless given"""
