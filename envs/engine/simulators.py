@@ -122,9 +122,9 @@ class Simulators:
         except Exception as error:
             self._tell(error, i, "step")
             raise
-        self._elapsed[i] += 1
+        elapsed = self._elapsed[i] = self._elapsed[i] + 1
         ended = bool(terminated)
-        cut = not ended and (bool(truncated) or self._elapsed[i] >= self._horizon)
+        cut = not ended and (bool(truncated) or elapsed >= self._horizon)
         self._over[i] = ended or cut
         extras = [info.get(name, 0.0) for name in self._extras] if self._extras else ()
         self._rows[i] = (float(reward), ended, cut, *extras)

@@ -86,7 +86,9 @@ class Train(TrainCommand):
             length=self.timesteps,
             init_from=self.init_from,
         )
-        self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.compile, env_workers=self.env_workers)
+        self.train(
+            run, "Score it on held-out tasks: metarl evaluate", compile=self.compile, env_workers=self.env_workers
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from gymnasium.spaces.utils import flatten
 
 from metarl import MAML, GymnasiumFamily, MetaRLError, TaskSpace, Uniform, check_family, evaluate, make_family
+from metarl.cli.main import main
 from metarl.core.random import stream_keys
 from metarl.envs.engine.gymnasium_batch import episode_seeds
 from metarl.family import register_family
@@ -393,25 +394,27 @@ def test_an_environment_of_a_family_stands_for_it() -> None:
     assert MAML(gymnasium.make("test/GymReach-v0"), config).family.name == "test/GymReach-v0:dict"
 
 
-def test_env_workers_change_no_number_and_are_refused_where_there_are_none(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(USERS)
+def test_env_workers_change_no_number_and_are_refused_where_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users = USERS.replace("my/Pendulum", "my/Workers")
+    (tmp_path / "mine_too.py").write_text(users)
     sizes = ["--config.tasks", "4", "--config.minibatches", "2", "--timesteps", "100", "--quiet"]
 
-    def metarl(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([METARL, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
-
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     scores = []
     for workers in ("0", "2"):
         option = ["--env-workers", workers]
-        trained = metarl("train", "rl2", "mine:my/Pendulum-v0", *sizes, "--name", workers, *option)
-        assert trained.returncode == 0, trained.stderr
-        scored = metarl("evaluate", f"runs/{workers}", "--family", "mine:my/Pendulum-v0", "--tasks", "3", *option)
-        assert scored.returncode == 0, scored.stderr
-        evaluation = json.loads((tmp_path / "runs" / workers / "evaluation-test.json").read_text())
-        scores.append(evaluation["returns"])
+        main(["train", "rl2", "mine_too:my/Workers-v0", *sizes, "--name", workers, *option])
+        family = ["--family", "mine_too:my/Workers-v0", "--tasks", "3", "--quiet"]
+        main(["evaluate", f"runs/{workers}", *family, *option])
+        scores.append(json.loads((tmp_path / "runs" / workers / "evaluation-test.json").read_text())["returns"])
     assert scores[0] == scores[1]
-    for words in (("train", "rl2", "metarl/PointNavigation-v0"), ("train", "rl2", "mine:my/Pendulum-v0")):
-        refused = metarl(*words, "--env-workers", "2", *(["--jobs", "2"] if "mine" in words[2] else []))
-        assert refused.returncode == 2
-        assert len(refused.stderr.splitlines()) == 1
-        assert "--env-workers 2" in refused.stderr
+    capsys.readouterr()
+    for words in (["metarl/PointNavigation-v0"], ["mine_too:my/Workers-v0", "--seed", "0", "1", "--jobs", "2"]):
+        with pytest.raises(SystemExit):
+            main(["train", "rl2", *words, "--env-workers", "2"])
+        refused = capsys.readouterr().err
+        assert len(refused.splitlines()) == 1
+        assert "--env-workers 2" in refused
