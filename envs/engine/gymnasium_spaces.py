@@ -76,15 +76,15 @@ def action_size(space: gymnasium.Space[Any]) -> int:
 
 def env_actions(space: gymnasium.Space[Any], rows: Array) -> Sequence[Any]:
     """Return for rows of policies' actions ``(n, size)`` those n that an environment takes."""
+    if isinstance(space, Box):  # first, for this is asked at every step
+        return list(rows.astype(space.dtype).reshape(len(rows), *space.shape))
     if isinstance(space, Discrete):
         return list(rows[:, 0].astype(space.dtype))
-    if isinstance(space, MultiDiscrete | MultiBinary):
+    if isinstance(space, (MultiDiscrete, MultiBinary)):
         each = np.stack(np.unravel_index(rows[:, 0].astype(np.int64), _choices(space)), -1)
         start = space.start.reshape(-1) if isinstance(space, MultiDiscrete) else 0
         return list((each + start).astype(space.dtype).reshape(len(rows), *space.shape))
-    if isinstance(space, gymnasium.spaces.Tuple):
-        return list(zip(*to_gymnasium(space, rows), strict=True))
-    return list(rows.astype(space.dtype).reshape(len(rows), *(space.shape or ())))
+    return list(zip(*to_gymnasium(space, rows), strict=True))
 
 
 def _choices(space: MultiDiscrete | MultiBinary) -> tuple[int, ...]:
