@@ -18,6 +18,7 @@ from bench.agents import bench_inference, bench_memory
 from bench.fewshot import bench_fewshot
 from bench.learning import bench_rollout, bench_threads, bench_trpo
 from bench.measure import Options, Row
+from bench.others import bench_others
 from bench.physics import bench_physics
 from bench.scale import bench_scale, bench_simulated
 from metarl.core.device import check_device
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[Options], list[Row]]] = {
     "trpo": bench_trpo,
     "threads": bench_threads,
     "physics": bench_physics,
+    "others": bench_others,
     "memory": bench_memory,
     "inference": bench_inference,
     "fewshot": bench_fewshot,

@@ -42,8 +42,8 @@ class SAC:
     """Trains actor, critics and encoder by soft actor-critic given z (Haarnoja et al. 2018), all tasks at once.
 
     With discrete actions the critics give the value of every choice, and expectations over the policy are sums
-    (Christodoulou 2019, equations 10 to 12). The twin critics are one network with an axis for the two. Their error and the KL train the encoder; the actor and
-    the value do not (Rakelly et al. 2019, algorithm 1).
+    (Christodoulou 2019, equations 10 to 12). The twin critics are one network with an axis for the two. Their error and
+    the KL train the encoder; the actor and the value do not (Rakelly et al. 2019, algorithm 1).
     """
 
     def __init__(self, learner: PEARLLearner, params: Params, generator: torch.Generator) -> None:

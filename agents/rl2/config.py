@@ -109,3 +109,14 @@ PRESETS: dict[str, RL2Config] = {
         entropy_coef=0.002,
     ),
 }
+
+USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minutes of a seed on one core
+    "default": ("small families, GridNavi for one", 3),
+    "bandit": ("BernoulliBandit of five arms", 20),
+    "bandit-wide": ("BernoulliBandit of ten arms and more", 63),
+    "bandit-10": ("BernoulliBandit in trials of ten pulls", 6),
+    "tabular": ("TabularMDP", 52),
+    "control": ("classic control, CartPole for one", 3.5),
+    "locomotion": ("MuJoCo families", 25),
+    "ml1": ("Meta-World's ML1, in episodes of 150 steps", 37),
+}

@@ -14,7 +14,7 @@ from torch import Tensor
 from metarl.core.errors import MetaRLError, NoGraphicsError, shown
 from metarl.envs.drawing import Frame, History
 from metarl.envs.engine.gymnasium_batch import EnvsBatch
-from metarl.envs.engine.gymnasium_spaces import Array, action_size, flat_observations, policy_actions
+from metarl.envs.engine.gymnasium_spaces import Array, action_size, policy_actions, policy_observations
 from metarl.envs.engine.simulators import Env, Simulators, Workers, task_words
 from metarl.family.base import TaskFamily
 from metarl.tasks import Task, Tasks
@@ -33,7 +33,8 @@ class GymnasiumFamily(TaskFamily):
     - ``make_env``, which makes an environment for each task.
 
     Spaces are those of the default task's environment, which all tasks must share: observations are flattened by
-    ``gymnasium.spaces.utils.flatten`` to float32; actions are Discrete, a bounded Box, a Tuple of one of each, or a
+    ``gymnasium.spaces.utils.flatten`` to float32, but images, a Box of three dimensions from 0 to 255, keep their
+    shape; actions are Discrete, a bounded Box, a Tuple of one of each, or a
     MultiDiscrete or MultiBinary as one index over all combinations. ``horizon`` is ``env.spec.max_episode_steps``
     unless declared.
 
@@ -61,20 +62,18 @@ class GymnasiumFamily(TaskFamily):
                 "make_env(self, task)."
             )
         super().__init__(variant)
-        flat = self._checked(flat_observations, self.env_spaces[0])
+        flat = self._checked(policy_observations, self.env_spaces[0])
         if self.observation_space.shape != flat.shape:
             raise MetaRLError(
                 f"{self.name}: observation_space has shape {self.observation_space.shape}, observations of the "
-                f"environment have {flat.shape} once flattened; leave it out, or declare that."
+                f"environment have {flat.shape} as policies see them; leave it out, or declare that."
             )
         given = action_size(self.action_space)
         if given != action_size(self.env_spaces[1]):
             raise MetaRLError(
                 f"{self.name}: action_space {self.action_space} does not fit the environment's {self.env_spaces[1]}."
             )
-        workers = self.workers
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-            raise MetaRLError(f"{self.name}: workers={shown(workers)}; give the number of processes, 0 for none.")
+        self.use_workers(self.workers)
 
     def make_env(self, task: dict[str, Any]) -> Env:
         """Return a new environment on a task: numbers as Python's floats, vectors as arrays."""
@@ -99,8 +98,8 @@ class GymnasiumFamily(TaskFamily):
 
     @cached_property
     def observation_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
-        """Return the space of flattened observations."""
-        space: gymnasium.Space[Any] = self._checked(flat_observations, self.env_spaces[0])
+        """Return the space of observations: flattened, or of images."""
+        space: gymnasium.Space[Any] = self._checked(policy_observations, self.env_spaces[0])
         return space
 
     @cached_property
@@ -160,6 +159,12 @@ class GymnasiumFamily(TaskFamily):
     ) -> EnvsBatch:
         """Make environments on these tasks, or take some that are there, whose tensors lie on ``device``."""
         return EnvsBatch(self, tasks, keys, device, dtype)
+
+    def use_workers(self, workers: int) -> None:
+        """Step environments in so many processes from now on, 0 for none; the numbers stay the same."""
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+            raise MetaRLError(f"{self.name}: workers={shown(workers)}; give the number of processes, 0 for none.")
+        self.workers = workers
 
     def render(self, history: History, task: Task) -> Frame:
         """Return the environment's own picture of the last state, from the episode played again."""
@@ -228,7 +233,8 @@ class GymnasiumFamily(TaskFamily):
 
     def _picture(self, env: Env) -> Frame:
         modes = env.metadata.get("render_modes", [])
-        if env.render_mode is None and "rgb_array" in modes:
+        without = env.render_mode is None
+        if without and "rgb_array" in modes:
             env.unwrapped.render_mode = "rgb_array"  # which environments read when they draw
         if env.render_mode != "rgb_array":
             raise NoGraphicsError(f"{self.name}: the environment draws {', '.join(modes) or 'nothing'}, no rgb_array.")
@@ -236,6 +242,10 @@ class GymnasiumFamily(TaskFamily):
             picture: Any = env.render()
         except gymnasium.error.DependencyNotInstalled as error:
             raise NoGraphicsError(f"{self.name}: {' '.join(str(error).split())}.") from error
+        except AttributeError as error:  # of environments that hand on their mode when they are made
+            if not without:
+                raise
+            raise NoGraphicsError(f"{self.name}: made without render_mode='rgb_array', it draws nothing.") from error
         return np.asarray(picture, dtype=np.uint8)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -56,11 +56,14 @@ class EnvsBatch:
         if dtype not in (torch.float32, torch.float64):
             raise MetaRLError(f"dtype={dtype}: an EnvsBatch returns torch.float32 or torch.float64; choose one.")
         self._number = torch.empty(0, dtype=dtype).numpy().dtype
+        self._shape = len(keys), *(self.observation_space.shape or ())
         self._next = list(tasks)  # from the next reset on
         self._task: list[Task] = list(tasks)
         self._seeds = [-1] * len(keys)
         self._action = np.zeros((len(keys), action_size(family.env_spaces[1])))
-        self._played: list[list[Array]] = [[] for _ in range(len(keys))]  # in the running episodes
+        self._taken: list[Array] = []  # the actions of all environments, step by step
+        self._began = [0] * len(keys)  # the step of ``_taken`` with which the running episode began
+        self._on_cpu = self.device.type == "cpu"
         self._make()
 
     def _make(self) -> None:
@@ -89,7 +92,9 @@ class EnvsBatch:
         seeds = episode_seeds(self.keys.cpu()[ids], numbers)
         self._envs.begin(ids, [self._next[i] for i in ids], seeds)
         for i, seed in zip(ids, seeds, strict=True):
-            self._task[i], self._seeds[i], self._played[i] = self._next[i], seed, []
+            self._task[i], self._seeds[i], self._began[i] = self._next[i], seed, len(self._taken)
+        past = min(self._began)
+        self._taken, self._began = self._taken[past:], [began - past for began in self._began]
         self._action[ids] = 0.0
         return self._observation()
 
@@ -99,23 +104,24 @@ class EnvsBatch:
         if rows.shape != self._action.shape:
             raise MetaRLError(f"Actions have {rows.shape[1]} numbers each, they must have {self._action.shape[1]}.")
         self._action = rows
-        for played, row in zip(self._played, rows, strict=True):
-            played.append(row)
+        self._taken.append(rows)
         self._envs.step(rows)
-        outcome = self._envs.outcome
-        terminated, truncated = (self._tensor(outcome[:, column] > 0) for column in (TERMINATED, TRUNCATED))
-        extras = {name: self._numbers(outcome[:, EXTRAS + i]) for i, name in enumerate(self.family.extras)}
-        return Step(self._observation(), self._numbers(outcome[:, REWARD]), terminated, truncated, extras)
+        columns = self._envs.outcome.T
+        terminated, truncated = self._tensor(columns[TERMINATED] > 0), self._tensor(columns[TRUNCATED] > 0)
+        extras = {
+            name: self._numbers(column) for name, column in zip(self.family.extras, columns[EXTRAS:], strict=True)
+        }
+        return Step(self._observation(), self._numbers(columns[REWARD]), terminated, truncated, extras)
 
     def _observation(self) -> Tensor:
-        return self._numbers(self._envs.observation)
+        return self._numbers(self._envs.observation.reshape(self._shape))
 
     def _numbers(self, value: Array) -> Tensor:
         return self._tensor(value.astype(self._number))  # which copies, for the environments write there again
 
     def _tensor(self, value: Array) -> Tensor:
         made = torch.from_numpy(value)
-        return made if self.device.type == "cpu" else made.to(self.device)
+        return made if self._on_cpu else made.to(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the environments, whose episodes can be played again."""
@@ -126,8 +132,9 @@ class EnvsBatch:
         self._make()
         ids = [i for i, seed in enumerate(self._seeds) if seed >= 0]
         if ids:
-            tasks, seeds, played = ([values[i] for i in ids] for values in (self._task, self._seeds, self._played))
-            self._envs.begin(ids, tasks, seeds, played)  # type: ignore[arg-type]
+            tasks, seeds = [self._task[i] for i in ids], [self._seeds[i] for i in ids]
+            played = [[rows[i] for rows in self._taken[self._began[i] :]] for i in ids]
+            self._envs.begin(ids, tasks, seeds, played)
 
 
 def episode_seeds(keys: Tensor, episode: int | Tensor) -> list[int]:

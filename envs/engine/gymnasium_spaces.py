@@ -11,6 +11,7 @@ from gymnasium.spaces.utils import flatten_space
 from numpy.typing import NDArray
 
 from metarl.core.actions import parts, to_gymnasium
+from metarl.core.encoders import is_image
 from metarl.core.errors import MetaRLError, shown
 from metarl.core.spaces import flat_box
 
@@ -20,11 +21,16 @@ _MOST_ACTIONS = 4096  # of a MultiDiscrete space, given as one index
 
 def flat_size(space: gymnasium.Space[Any]) -> int:
     """Return how many numbers an observation has, flattened."""
-    return int(flat_observations(space).shape[0])
+    return math.prod(policy_observations(space).shape)
 
 
-def flat_observations(space: gymnasium.Space[Any]) -> Box:
-    """Return the space of flattened observations as float32; raises where Gymnasium flattens it to no Box."""
+def policy_observations(space: gymnasium.Space[Any]) -> Box:
+    """Return the space of observations as policies are given them: images as they are, others flattened as float32.
+
+    Raises where Gymnasium flattens it to no Box.
+    """
+    if isinstance(space, Box) and is_image(space):
+        return space
     flat = flat_box(space)
     if flat is None:
         raise MetaRLError(
@@ -70,15 +76,15 @@ def action_size(space: gymnasium.Space[Any]) -> int:
 
 def env_actions(space: gymnasium.Space[Any], rows: Array) -> Sequence[Any]:
     """Return for rows of policies' actions ``(n, size)`` those n that an environment takes."""
+    if isinstance(space, Box):  # first, for this is asked at every step
+        return list(rows.astype(space.dtype).reshape(len(rows), *space.shape))
     if isinstance(space, Discrete):
         return list(rows[:, 0].astype(space.dtype))
-    if isinstance(space, MultiDiscrete | MultiBinary):
+    if isinstance(space, (MultiDiscrete, MultiBinary)):
         each = np.stack(np.unravel_index(rows[:, 0].astype(np.int64), _choices(space)), -1)
         start = space.start.reshape(-1) if isinstance(space, MultiDiscrete) else 0
         return list((each + start).astype(space.dtype).reshape(len(rows), *space.shape))
-    if isinstance(space, gymnasium.spaces.Tuple):
-        return list(zip(*to_gymnasium(space, rows), strict=True))
-    return list(rows.astype(space.dtype).reshape(len(rows), *(space.shape or ())))
+    return list(zip(*to_gymnasium(space, rows), strict=True))
 
 
 def _choices(space: MultiDiscrete | MultiBinary) -> tuple[int, ...]:

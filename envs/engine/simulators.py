@@ -89,7 +89,8 @@ class Simulators:
                 self._tasks[i] = task
             self._rows[i], self._elapsed[i], self._over[i] = (0.0, False, False, *self._no_extras), 0, False
             try:
-                self._observe(i, env.reset(seed=seed)[0])
+                observation = env.reset(seed=seed)[0]
+                self.observation[i] = observation if self._is_vector else flatten(self._space, observation)
             except Exception as error:
                 self._tell(error, i, "reset")
                 raise
@@ -118,21 +119,16 @@ class Simulators:
     def _advance(self, i: int, action: Any) -> None:
         try:
             observation, reward, terminated, truncated, info = self.envs[i].step(action)  # type: ignore[union-attr]
-            self._observe(i, observation)
+            self.observation[i] = observation if self._is_vector else flatten(self._space, observation)
         except Exception as error:
             self._tell(error, i, "step")
             raise
-        self._elapsed[i] += 1
-        ended = bool(terminated)
-        cut = not ended and (bool(truncated) or self._elapsed[i] >= self._horizon)
-        self._over[i] = ended or cut
+        elapsed = self._elapsed[i] = self._elapsed[i] + 1
+        if terminated or truncated or elapsed >= self._horizon:
+            self._over[i] = True
         extras = [info.get(name, 0.0) for name in self._extras] if self._extras else ()
-        self._rows[i] = (float(reward), ended, cut, *extras)
-
-    def _observe(self, i: int, observation: Any) -> None:
-        if not self._is_vector:
-            observation = flatten(self._space, observation)
-        self.observation[i] = observation
+        ended = bool(terminated)
+        self._rows[i] = (reward, ended, self._over[i] and not ended, *extras)
 
     def _tell(self, error: Exception, i: int, where: str) -> None:
         """Note in an environment's own error on which task it arose."""

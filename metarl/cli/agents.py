@@ -47,6 +47,8 @@ class _MoreOfTraining(MoreOfTraining):
     """start from the weights of a run (its first seed's), a published result or a file, all of the same agent"""
     compile: More[bool] = False
     """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
+    env_workers: More[int | None] = None
+    """processes that step the environments of a GymnasiumFamily; as many as it declares unless given"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +86,11 @@ class Train(TrainCommand):
 
     def run(self, command: str) -> None:
         from metarl.experiments.run import Run
+        from metarl.family import make_family
 
         self.check()
+        if self.more.env_workers is not None:
+            make_family(self.family, self.variant).use_workers(self.more.env_workers)  # raises where it has none
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)
@@ -98,7 +103,8 @@ class Train(TrainCommand):
             length=self.timesteps,
             init_from=self.more.init_from,
         )
-        self.train(run, "Score it on held-out tasks: metarl evaluate", compile=self.more.compile)
+        scored_by = "Score it on held-out tasks: metarl evaluate"
+        self.train(run, scored_by, compile=self.more.compile, env_workers=self.more.env_workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +117,8 @@ class _MoreOfScoring(MoreOfScoring):
     """module:Class of your own agent, where it trained one"""
     trust: More[Names] = ()
     """module:Class of your own memory or encoder, where its config names one"""
+    env_workers: More[int | None] = None
+    """processes that step the environments of a GymnasiumFamily; as many as it declares unless given"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +180,7 @@ class Evaluate(OwnCode):
             deterministic=self.deterministic,
             ablation=self.ablation,
             quiet=self.quiet,
+            env_workers=self.more.env_workers,
         )
         show(self.more.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
         sys.stdout.flush()  # matplotlib takes longer to come

@@ -132,12 +132,14 @@ class TrainCommand(Command):
             raise MetaRLError(f"--name {name[:20]}...: it has {len(os.fsencode(name))} bytes; {_LONGEST} at most.")
         return self.more.runs / name
 
-    def train(self, run: "RunFolder", next_step: str, *, compile: bool = False) -> None:
+    def train(self, run: "RunFolder", next_step: str, *, compile: bool = False, env_workers: int | None = None) -> None:
         """Train a run's seeds; print what was done, and how to score it."""
         from metarl.experiments.training import train_run
 
         more = self.more
-        options = TrainingOptions(self.device, more.threads, more.checkpoint_seconds, compile, more.track)
+        options = TrainingOptions(
+            self.device, more.threads, more.checkpoint_seconds, compile, more.track, env_workers=env_workers
+        )
         try:
             train_run(run, options, self.jobs, quiet=self.quiet)
         except (MetaRLError, Interrupted) as error:

@@ -51,6 +51,7 @@ def evaluate_run(
     deterministic: bool = True,
     ablation: str | None = None,
     quiet: bool = True,
+    env_workers: int | None = None,
 ) -> Outcome:
     """Score every seed of a run on held-out tasks, all on the same random streams, and so the floor and the optimum.
 
@@ -63,6 +64,7 @@ def evaluate_run(
         deterministic: whether extra episodes without exploration noise are scored too.
         ablation: the driver's; it stands behind the agent's name, as in "rl2-wiped".
         quiet: whether no progress is shown.
+        env_workers: as of ``TrainingOptions``.
     """
     if split == "train":
         raise MetaRLError("Scores are of held-out tasks; choose --split val, test or ood.")
@@ -70,6 +72,9 @@ def evaluate_run(
     tasks = held_out(family, split, n_tasks)
     made_of = run.fingerprint()
     agents = [run.trained(seed, device) for seed in run.seeds]
+    if env_workers is not None:
+        for agent in agents:
+            agent.family.use_workers(env_workers)
     if run.keeps_evaluations:
         log_mujoco_in(run.path)
     for seed, agent in zip(run.seeds, agents, strict=True):

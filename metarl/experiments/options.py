@@ -23,6 +23,8 @@ class TrainingOptions:
     """whether rollouts step as compiled functions, see ``metarl.rollout.compiled``; few-shot learners have none"""
     track: bool = False
     """whether the log also goes to Weights & Biases"""
+    env_workers: int | None = None
+    """processes that step the environments of a ``GymnasiumFamily``; as many as it declares unless given"""
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

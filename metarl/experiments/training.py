@@ -37,8 +37,10 @@ def train_run(
         raise MetaRLError(f"--threads {threads} --jobs {jobs}: both must be at least 1.")
     if not seconds >= 0:  # NaN too
         raise MetaRLError(f"--checkpoint-seconds {seconds}: it must be 0, for every iteration, or more.")
+    if options.env_workers and (jobs or 1) > 1:
+        raise MetaRLError(f"--env-workers {options.env_workers} --jobs {jobs}: seeds with workers train one by one.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    n_jobs = min(len(run.seeds), jobs if jobs is not None else max(1, cores // threads))
+    n_jobs = min(len(run.seeds), jobs or (1 if options.env_workers else max(1, cores // threads)))
     reporter = Reporter({seed: f"seed {seed}" for seed in run.seeds}, run.budget, run.unit, quiet=quiet, summary=True)
     with run.in_training(), signals.deferring(), reporter:
         if n_jobs > 1:

@@ -117,6 +117,13 @@ class TaskFamily(ABC):
             dtype: of observations and rewards.
         """
 
+    def use_workers(self, workers: int) -> None:
+        """Step environments in so many processes from now on; raises where the engine has no use for them."""
+        raise MetaRLError(
+            f"--env-workers {workers}: only families of Gymnasium environments (GymnasiumFamily) are stepped in "
+            f"processes, {self.name} is not; leave it out."
+        )
+
     def reference_policies(self) -> dict[str, ReferencePolicy]:
         """Return reference policies by name; ``floor`` and ``optimum`` name two of them."""
         return {}

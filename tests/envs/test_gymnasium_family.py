@@ -1,6 +1,7 @@
 """Families of environments that others wrote: the same numbers as a plain loop, in processes too, and bad input."""
 
 import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from gymnasium.spaces.utils import flatten
 
 from metarl import MAML, GymnasiumFamily, MetaRLError, TaskSpace, Uniform, check_family, evaluate, make_family
+from metarl.cli.main import main
 from metarl.core.random import stream_keys
 from metarl.envs.engine.gymnasium_batch import episode_seeds
 from metarl.family import register_family
@@ -330,7 +332,10 @@ class Unbounded(Reach):
         ({"env": 3}, "env = 3; give an id of gymnasium.make, or a gymnasium.Env class"),
         ({"env": "Nowhere-v1"}, "raised NameNotFound"),
         ({"env": Reach, "horizon": 5, "workers": -1}, "workers=-1; give the number of processes"),
-        ({"env": Reach, "horizon": 5, "observation_space": Box(-1, 1, (3,))}, r"shape \(3,\).* have \(12,\) once"),
+        (
+            {"env": Reach, "horizon": 5, "observation_space": Box(-1, 1, (3,))},
+            r"shape \(3,\).* have \(12,\) as policies",
+        ),
         ({"env": Reach, "horizon": 5, "action_space": Box(-1, 1, (2,))}, "does not fit the environment's Discrete"),
     ],
 )
@@ -389,25 +394,27 @@ def test_an_environment_of_a_family_stands_for_it() -> None:
     assert MAML(gymnasium.make("test/GymReach-v0"), config).family.name == "test/GymReach-v0:dict"
 
 
-def test_minigrid_passes_the_check(tmp_path: Path) -> None:
-    pytest.importorskip("minigrid")
-    source = '''import gymnasium
-import minigrid  # tells Gymnasium its ids
-from metarl import Choice, Closed, GymnasiumFamily, TaskSpace, register_family
-from minigrid.wrappers import ImgObsWrapper
+def test_env_workers_change_no_number_and_are_refused_where_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users = USERS.replace("my/Pendulum", "my/Workers")
+    (tmp_path / "mine_too.py").write_text(users)
+    sizes = ["--config.tasks", "4", "--config.minibatches", "2", "--timesteps", "100", "--quiet"]
 
-
-@register_family("my/Room-v0")
-class Room(GymnasiumFamily):
-    """A room of hidden size with a goal in its corner; the text of the mission is left out."""
-
-    tasks, split, horizon = TaskSpace(size=Choice((5, 6, 7, 8, 9))), Closed(), 30
-
-    def make_env(self, task):
-        return ImgObsWrapper(gymnasium.make("MiniGrid-Empty-8x8-v0", size=int(task["size"]), max_steps=30))
-'''
-    assert len(source.splitlines()) <= 15
-    (tmp_path / "rooms.py").write_text(source)
-    command = [METARL, "check", "rooms:my/Room-v0"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    scores = []
+    for workers in ("0", "2"):
+        option = ["--env-workers", workers]
+        main(["train", "rl2", "mine_too:my/Workers-v0", *sizes, "--name", workers, *option])
+        family = ["--family", "mine_too:my/Workers-v0", "--tasks", "3", "--quiet"]
+        main(["evaluate", f"runs/{workers}", *family, *option])
+        scores.append(json.loads((tmp_path / "runs" / workers / "evaluation-test.json").read_text())["returns"])
+    assert scores[0] == scores[1]
+    capsys.readouterr()
+    for words in (["metarl/PointNavigation-v0"], ["mine_too:my/Workers-v0", "--seed", "0", "1", "--jobs", "2"]):
+        with pytest.raises(SystemExit):
+            main(["train", "rl2", *words, "--env-workers", "2"])
+        refused = capsys.readouterr().err
+        assert len(refused.splitlines()) == 1
+        assert "--env-workers 2" in refused

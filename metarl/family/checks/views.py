@@ -29,6 +29,7 @@ NOT_APPLICABLE = {
     "maximum value is infinity": "as above",
     "using a symmetric and normalized": "a family shows its physical Box; policies act in [-1, 1] through ActionMap",
     "use a symmetric and normalized": "as above, in SB3's words",
+    "minimal resolution for an image": "SB3's CnnPolicy alone needs 36 × 36 pixels; our encoder takes smaller images",
 }
 
 

@@ -71,6 +71,9 @@ class _WithTask(TaskFamily):
     def validate(self, task: Mapping[str, ArrayLike]) -> Task:
         return self.inner.validate(task)
 
+    def use_workers(self, workers: int) -> None:
+        self.inner.use_workers(workers)
+
     def batch(
         self, tasks: Tasks, keys: Tensor, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Batch:
