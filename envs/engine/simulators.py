@@ -90,7 +90,8 @@ class Simulators:
             self._rows[i], self._elapsed[i], self._over[i] = (0.0, False, False, *self._no_extras), 0, False
             try:
                 observation = env.reset(seed=seed)[0]
-                self.observation[i] = observation if self._is_vector else flatten(self._space, observation)
+                flat: Any = observation if self._is_vector else flatten(self._space, observation)
+                self.observation[i] = flat
             except Exception as error:
                 self._tell(error, i, "reset")
                 raise
@@ -119,7 +120,8 @@ class Simulators:
     def _advance(self, i: int, action: Any) -> None:
         try:
             observation, reward, terminated, truncated, info = self.envs[i].step(action)  # type: ignore[union-attr]
-            self.observation[i] = observation if self._is_vector else flatten(self._space, observation)
+            flat: Any = observation if self._is_vector else flatten(self._space, observation)
+            self.observation[i] = flat
         except Exception as error:
             self._tell(error, i, "step")
             raise
