@@ -97,7 +97,9 @@ def test_commands_work_in_their_order(root: Path, folder: Path, monkeypatch: pyt
     monkeypatch.chdir(folder)
     lines = [line.split("#")[0].strip() for block in blocks(root, "sh") for line in block.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("metarl ")]
-    assert {command[1] for command in commands} == {"train", "evaluate", "compare", "render", "check", "fewshot"}
+    assert {command[1] for command in commands} == {
+        *("agents", "train", "evaluate", "compare", "render", "export", "check", "fewshot")
+    }
     # The second run that `compare` needs stands for any other of the reader's.
     first = next(i for i, command in enumerate(commands) if command[1] == "train")
     other = [[*(word.replace("demo", "other") for word in commands[first])], ["metarl", "evaluate", "runs/other"]]
