@@ -1,7 +1,7 @@
 """Data sets of few-shot tasks: splits to train on, to choose by and to test on, and no class in two of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -27,6 +27,8 @@ class DataSpec:
     shape: tuple[int, ...]  # of one sample
     classes: int = 0  # classes to train on
     outputs: int | None = None  # numbers to predict of a sample; None where there are classes
+    encoder: str = ""  # turns raw items into samples; empty where samples are numbers already
+    fitted: str = field(default="", repr=False)  # what the encoder was fitted to, in JSON
 
     @property
     def n_inputs(self) -> int:
@@ -45,6 +47,8 @@ class FewShotDataset:
 
     name: str  # in messages, tables and run folders
     splits: Mapping[str, TaskSource]  # some of ``SPLITS``
+    encoder: str = ""  # turned raw items into samples; empty where samples were numbers already
+    fitted: str = ""  # what the encoder was fitted to, in JSON
 
     def __post_init__(self) -> None:
         if unknown := set(self.splits) - set(SPLITS):
@@ -122,4 +126,5 @@ class FewShotDataset:
         if isinstance(some, Functions):
             return DataSpec(some.shape, outputs=1)
         train = self.splits.get("train")
-        return DataSpec(some.shape, len(train) if isinstance(train, Classes) else 0)
+        classes = len(train) if isinstance(train, Classes) else 0
+        return DataSpec(some.shape, classes, encoder=self.encoder, fitted=self.fitted)

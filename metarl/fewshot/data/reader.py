@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metarl.core.errors import MetaRLError
-from metarl.core.files import write_atomic
+from metarl.core.files import cache_folder, write_atomic
 from metarl.fewshot.data.episodes import Classes
 
 # Those that Pillow decodes itself: it hands PostScript, for one, to another program.
@@ -35,7 +35,7 @@ UNREADABLE = (
 
 def folders(name: str) -> list[Path]:
     """Return where the files of a data set may lie: below ``METARL_DATA``, and in the cache, the last."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metarl" / name
+    cache = cache_folder() / name
     given = os.environ.get("METARL_DATA")
     return [Path(given) / name, cache] if given else [cache]
 

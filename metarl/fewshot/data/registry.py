@@ -1,6 +1,7 @@
 """Data sets by name; ``module:Name`` reaches one of a user's own, and ``folder:PATH`` images."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,15 @@ from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.plugins import DATA, declared, import_named
 from metarl.fewshot.data.class_lists import MINI_IMAGENET, TIERED_IMAGENET
 from metarl.fewshot.data.dataset import SPLITS, FewShotDataset, TaskSource
+from metarl.fewshot.data.encoded import encoded_classes
 from metarl.fewshot.data.episodes import Classes
 from metarl.fewshot.data.functions import GaussianProcesses, Sinusoids
+from metarl.fewshot.data.names import DataName
 from metarl.fewshot.data.published import cifar_10, cifar_fs, imagenet, omniglot
 from metarl.fewshot.data.reader import classes_of_images, images_in, warn_of_doubles
+from metarl.fewshot.data.sentences import clinc150, clinc150_split
 from metarl.fewshot.data.synthetic_characters import stroke_classes
+from metarl.fewshot.features.registry import DEFAULTS
 
 
 def make_dataset(name: str) -> FewShotDataset:
@@ -24,6 +29,10 @@ def make_dataset(name: str) -> FewShotDataset:
     ``Name`` is a ``FewShotDataset`` in that module, or a function without arguments that returns one. An installed
     package gives such names to its own by an entry point of the group ``metarl.fewshot.data``.
     """
+    called = DataName.parsed(name)
+    if called.place in SENTENCES:
+        encoder = called.options.get("encoder") or DEFAULTS["text"]
+        return encoded_classes(name, SENTENCES[called.place](), encoder)
     name = declared(DATA).get(name, name)
     if name.startswith("folder:"):
         return image_folder(Path(name.removeprefix("folder:")))
@@ -72,6 +81,10 @@ def image_folder(path: Path, side: int = 28) -> FewShotDataset:
     return FewShotDataset(f"folder:{path}", splits)
 
 
+SENTENCES: dict[str, Callable[[], dict[str, dict[str, list[str]]]]] = {
+    "clinc150": lambda: {"test": clinc150()},
+    **{f"clinc150-{number}": partial(clinc150_split, number) for number in ("01", "02", "03")},
+}
 DATASETS: dict[str, Callable[[], Mapping[str, TaskSource]]] = {
     "strokes": strokes,
     "omniglot": omniglot,
