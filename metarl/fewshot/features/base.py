@@ -18,16 +18,19 @@ class Encoder(ABC):
 
     A subclass defines ``__call__``, and ``fit`` where it depends on training items. ``register_encoder`` gives it a
     name.
+
+    Args:
+        model: what a library calls the model, of the encoders that take one.
     """
 
     name: ClassVar[str] = ""
-    modality: ClassVar[str] = "text"  # of its items: text, molecule, image or table
     version: str = "1"  # changes where the vectors do, so that older ones are not read from the cache
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "") -> None:
+        self.model = model
         self.fitted: dict[str, Any] = {}
 
-    def fit(self, items: Sequence[Any]) -> None:
+    def fit(self, items: Sequence[Any]) -> None:  # noqa: B027 - most depend on no training items
         """Learn what the encoder depends on of the training items, nothing unless a subclass says so."""
 
     @abstractmethod

@@ -16,10 +16,8 @@ _RADIUS, _BITS = 2, 2048  # bonds around an atom, as ECFP4 has them; the length 
 class Molecules(Encoder):
     """An encoder of molecules that are given as SMILES; raises where RDKit cannot parse one."""
 
-    modality = "molecule"
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, model: str = "") -> None:
+        super().__init__(model)
         self.version = str(optional("rdkit", self.name, _INSTALL).__version__)
 
     def parsed(self, items: Sequence[Any]) -> list[Any]:

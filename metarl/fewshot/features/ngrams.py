@@ -30,7 +30,7 @@ class NGrams(Encoder):
         counted.data = np.sign(counted.data) * (1 + np.log(np.abs(counted.data)))
         dense = counted.toarray().astype(np.float32)
         dense *= np.asarray(self.fitted.get("weights", 1.0), np.float32)
-        return dense / np.linalg.norm(dense, axis=1, keepdims=True).clip(1e-12)
+        return np.asarray(dense / np.linalg.norm(dense, axis=1, keepdims=True).clip(1e-12), np.float32)
 
 
 def _counted(items: Sequence[Any]) -> Any:

@@ -15,6 +15,7 @@ from metarl.fewshot.features.base import Encoder, FunctionEncoder
 
 encoders_by_name: Registry[Encoder] = Registry(Encoder, "encoder", FEATURES, "encoder", package=features)
 DEFAULTS = {"text": "minilm", "smiles": "morgan-counts", "table": "table"}  # by what the items are
+_OF_MODELS = ("st", "timm")  # before the name of a model that a library knows
 E = TypeVar("E", bound=type[Encoder])
 
 
@@ -29,6 +30,11 @@ def register_encoder(name: str) -> Callable[[E], E]:
     return register
 
 
+def is_own_encoder(name: str) -> bool:
+    """Return whether a name is ``module:Name`` of a user's own code, which no file may have imported."""
+    return ":" in name and name.partition(":")[0] not in _OF_MODELS
+
+
 def make_encoder(name: str, fitted: str = "") -> Encoder:
     """Return an encoder.
 
@@ -38,11 +44,7 @@ def make_encoder(name: str, fitted: str = "") -> Encoder:
         fitted: what it was fitted to before, in JSON as ``fitted_to`` returns it.
     """
     kind, _, model = name.partition(":")
-    if not model or kind in ("st", "timm"):
-        cls = encoders_by_name.find(kind)
-        made = cls(model) if model else cls()
-    else:
-        made = _own(name)
+    made = _own(name) if is_own_encoder(name) else encoders_by_name.find(kind)(model)
     if fitted:
         made.fitted = json.loads(fitted)
     return made

