@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import datasets
 
 from metarl.fewshot.data.groups import Groups, Task
 
@@ -38,6 +37,8 @@ def _groups(names: tuple[str, ...]) -> Groups:
 
 def _tasks_of(name: str) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.bool_]]]:
     """Yield each task's name, the columns that it shows ``(row, column)``, and the labels."""
+    from sklearn import datasets  # which takes long to import
+
     table: Mapping[str, NDArray[np.float64]] = getattr(datasets, f"load_{name}")()
     X, y = np.asarray(table["data"], np.float64), np.asarray(table["target"])
     of_classes = y.ndim == 1 and len(np.unique(y)) <= 10

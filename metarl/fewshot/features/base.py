@@ -68,5 +68,6 @@ def optional(module: str, encoder: str, remedy: str) -> Any:
     """Import a library that an encoder stands on, or raise saying what to install."""
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        raise MetaRLError(f"The encoder {encoder} needs {module} ({error}): {remedy}.") from error
+    except (ImportError, OSError, RuntimeError) as error:  # also of libraries that do not go together
+        said = str(error).strip().partition("\n")[0]
+        raise MetaRLError(f"The encoder {encoder} needs {module} ({said}): {remedy}.") from error

@@ -5,14 +5,18 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from metarl.core.errors import MetaRLError
 from metarl.fewshot.data.dataset import SPLITS, FewShotDataset, split_by_chance
-from metarl.fewshot.data.encoded import encoded_classes
+from metarl.fewshot.data.episodes import Classes
 from metarl.fewshot.data.reader import FORMATS, UNREADABLE, classes_of_images, images_in, warn_of_doubles
+from metarl.fewshot.features.cache import encode
+from metarl.fewshot.features.registry import make_encoder
 
 _LARGEST, _USUAL = 256, 84  # pixels of a side that are kept; of photographs that have more
+_OF_NETWORKS = 224  # pixels of a side of what most pretrained networks take
 _GREY = {"1", "L", "LA", "I", "I;16", "F"}  # Pillow's modes without colour
 
 
@@ -31,9 +35,9 @@ def dataset_from_pictures(
         seed: decides the split; the same for the same classes.
         name: of the data set, the path unless given.
     """
-    parts = {split: path / split for split in SPLITS if (path / split).is_dir()}
-    if {"train", "test"} <= set(parts):
-        images = {split: images_in(place) for split, place in parts.items()}
+    places = {split: path / split for split in SPLITS if (path / split).is_dir()}
+    if {"train", "test"} <= set(places):
+        images = {split: images_in(place) for split, place in places.items()}
     else:
         found = {name: listed for name, listed in images_in(path).items() if listed}
         if not found:
@@ -44,13 +48,19 @@ def dataset_from_pictures(
             raise MetaRLError(f"{path}: {error}") from error
         images = {split: {name: found[name] for name in listed} for split, listed in splits.items()}
     warn_of_doubles(images)
-    if encoder:
-        return encoded_classes(name or str(path), images, encoder)
     every = [each for classes in images.values() for listed in classes.values() for each in listed]
-    shape, coloured = _kept(every, path, size)
-    mode = "L" if grey or not coloured else "RGB"
+    shape, coloured = _kept(every, path, size or (_OF_NETWORKS if encoder else None))
+    mode = "RGB" if encoder or (coloured and not grey) else "L"
     made = {split: classes_of_images(classes, shape, mode, str(path)) for split, classes in images.items()}
-    return FewShotDataset(name or str(path), made)
+    if not encoder:
+        return FewShotDataset(name or str(path), made)
+    encode_images = make_encoder(encoder)
+    vectors = encode(encode_images, [image for part in made.values() for image in part.samples.numpy()])
+    parts = torch.from_numpy(vectors).split([len(part.samples) for part in made.values()])
+    sources = {
+        split: Classes(part, made[split].counts, made[split].names) for split, part in zip(made, parts, strict=True)
+    }
+    return FewShotDataset(name or str(path), sources, encoder)
 
 
 def _kept(images: Sequence[Path], where: Path, size: int | None) -> tuple[tuple[int, int], bool]:
