@@ -147,7 +147,9 @@ def play_protocol(
     for number in range(rounds, rounds + scored):
         episode, _ = rollout(learner, params, state, alone, n_envs=1, first_episode=number, deterministic=True)
         if "success" not in episode.extras:
-            raise MetaRLError(f"{family.name} tells no success, which this protocol scores; choose a Meta-World family.")
+            raise MetaRLError(
+                f"{family.name} tells no success, which this protocol scores; choose a Meta-World family."
+            )
         done = (episode.extras["success"] > 0) & episode.valid
         until = episode.valid & (done.cumsum(-1) - done.int() == 0)
         success.append(done.any(-1).flatten(1).double())
