@@ -57,7 +57,7 @@ def test_a_damaged_cache_is_made_again(cache: Path) -> None:
     assert encoder.asked == 4
 
 
-def test_files_and_arrays_are_known_by_their_content(tmp_path: Path, cache: Path) -> None:
+def test_files_and_arrays_are_known_by_their_content(tmp_path: Path) -> None:
     class Sizes(Encoder):
         name = "sizes"
 

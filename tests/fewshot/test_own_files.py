@@ -69,7 +69,7 @@ def test_a_split_is_the_same_for_the_same_classes_and_leaves_each_part_enough() 
     for n in range(4, 30):
         found = split_by_chance([str(i) for i in range(n)], 0, 2)
         assert min(map(len, found.values())) >= 2, (n, found)
-    with pytest.raises(MetaRLError, match="3 classes or tasks .* takes 4"):
+    with pytest.raises(MetaRLError, match=r"3 classes or tasks .* takes 4"):
         split_by_chance(names[:3], 0, 2)
 
 
@@ -77,7 +77,7 @@ def test_bad_rows_are_told_by_line_and_the_rest_is_used(tmp_path: Path) -> None:
     path = intents(tmp_path, "\n".join([",intent dog", '"two\nlines",intent dog', "no label,", "odd,lonely"]))
     content = path.read_bytes().replace(b"please card number 0", b"caf\xe9")
     path.write_bytes(content)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="left out") as told:
         data = dataset_from_table(path, text="sentence", label="intent", encoder="ngrams")
     said = [str(each.message) for each in told]
     assert said[0] == (
@@ -116,7 +116,7 @@ def test_missing_files_and_options_are_refused(tmp_path: Path) -> None:
         make_dataset(str(tmp_path / "none.npz"))
     with pytest.raises(MetaRLError, match="which column holds the labels"):
         make_dataset(f"{intents(tmp_path)}?text=sentence")
-    with pytest.raises(MetaRLError, match="there is no option 'txt'.* Did you mean text"):
+    with pytest.raises(MetaRLError, match=r"there is no option 'txt'.* Did you mean text"):
         make_dataset(f"{intents(tmp_path)}?txt=sentence")
     with pytest.raises(MetaRLError, match="has no use for --size"):
         make_dataset(f"{intents(tmp_path)}?size=32&label=intent")
@@ -163,6 +163,25 @@ def test_a_column_of_tasks_gives_numbers_or_classes() -> None:
         dataset_from_table({**columns(), "rating": ["yes"] * 60}, label="rating", task="user")
     with pytest.raises(MetaRLError, match="give one label with --task"):
         dataset_from_table(columns(), label="rating,year", task="user")
+
+
+def test_cells_without_a_value_and_tasks_of_one_class_are_told() -> None:
+    table: dict[str, list[Any]] = {
+        "x": [float("nan"), 2, None, *range(37)],
+        "kind": ["a", "b", "a", *["b"] * 37],
+        "group": [f"g{i // 8}" for i in range(40)],
+        "y": ["yes"] * 8 + ["yes", "no"] * 15 + ["nan", "no"],
+    }
+    with pytest.warns(UserWarning, match="left out|count as") as told:
+        data = dataset_from_table(table, label="y", task="group", name="t")
+    said = [str(each.message) for each in told]
+    assert said == [
+        "table: cells without a value in lines 1 and 3 count as usual ones.",
+        "table: 1 of 40 rows are left out: no label in line 39.",
+        "table: tasks with one labelled row or one class are left out: g0.",
+    ]
+    assert sorted(name for source in data.splits.values() for name in source.names) == ["g1", "g2", "g3", "g4"]
+    assert all(source.samples.isfinite().all() for source in data.splits.values() if isinstance(source, Groups))
 
 
 def test_several_labels_are_a_task_each_and_missing_ones_are_not_there() -> None:
@@ -323,9 +342,10 @@ def test_one_command_trains_on_a_file_and_the_run_finds_it_again(
     assert FewShotRun.open(folder).trained_amount(0) == 6
     main(["fewshot", "evaluate", str(folder), "--episodes", "20", "--quiet"])
     assert "3w1s" in capsys.readouterr().out  # as many classes as there are
+    words = ["--text", "sentence", "--label", "intent", "--encoder", "ngrams", "--config.episode.way", "9"]
+    given = ["--data", str(path), *words, "--runs", str(tmp_path), "--name", "b"]
     with pytest.raises(SystemExit):
-        words = ["--label", "intent", "--config.episode.way", "9", "--text", "sentence", "--encoder", "ngrams"]
-        main(["fewshot", "train", "prototypical", "--data", str(path), *words, "--runs", str(tmp_path), "--name", "b"])
+        main(["fewshot", "train", "prototypical", *given])
     assert "9-way episodes" in capsys.readouterr().err
 
 
@@ -336,6 +356,6 @@ def test_no_encoder_is_imported_because_a_run_names_it(tmp_path: Path, monkeypat
     with warnings.catch_warnings(action="ignore"):
         FewShotRun.create(tmp_path / "run", "prototypical", preset_config("prototypical"), name)
     monkeypatch.delitem(sys.modules, "trusted_once")
-    with pytest.raises(MetaRLError, match="names the encoder 'trusted_once:length'.*say --encoder trusted_once:length"):
+    with pytest.raises(MetaRLError, match=r"names the encoder 'trusted_once:length'.*say --encoder trusted_once:leng"):
         FewShotRun.open(tmp_path / "run")
     assert FewShotRun.open(tmp_path / "run", encoder="trusted_once:length").dataset().spec.shape == (2,)
