@@ -155,6 +155,10 @@ def evaluate_fewshot_run(
     tasks = dataset.split(split)
     made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
+    if any((each.spec.encoder, each.spec.fitted) != (dataset.encoder, dataset.fitted) for each in models):
+        raise MetaRLError(
+            f"{run.dataset_name} is not the data that {run.path} was trained on; restore it or train anew."
+        )
     names = {seed: f"seed {seed}" for seed in run.seeds}
     scores: list[Scores] = []
     with Reporter(names, episodes, "episodes", quiet=quiet) as reporter:

@@ -24,7 +24,8 @@ def encoded_classes(name: str, splits: Mapping[str, Mapping[str, Sequence[Any]]]
     """
     made = make_encoder(encoder)
     items = {split: [each for some in classes.values() for each in some] for split, classes in splits.items()}
-    made.fit(items.get("train", ()))
+    if "train" in items:
+        made.fit(items["train"])
     vectors = encode(made, [each for some in items.values() for each in some])
     sources, first = {}, 0
     for split, classes in splits.items():
@@ -53,8 +54,9 @@ def encoded_groups(
         encoder: its name. What it depends on, it learns of the items of training tasks.
     """
     made = make_encoder(encoder)
-    trained = np.unique(np.concatenate([rows for rows, _ in splits.get("train", {}).values()] or [np.array([], int)]))
-    made.fit([items[i] for i in trained])
+    if "train" in splits:
+        trained = np.unique(np.concatenate([rows for rows, _ in splits["train"].values()]))
+        made.fit([items[i] for i in trained])
     vectors = torch.from_numpy(encode(made, items))
     sources = {
         split: Groups(

@@ -1,5 +1,6 @@
 """A data set from an ``.npz`` file of features made elsewhere."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from metarl.core.errors import MetaRLError
 from metarl.fewshot.data.dataset import FewShotDataset, split_by_chance
 from metarl.fewshot.data.groups import Groups, Task
+from metarl.fewshot.data.own.table import lines_of
 from metarl.fewshot.data.reader import UNREADABLE
 
 _FEW = 2  # values of labels that are numbers, up to which they are classes of a task
@@ -38,6 +40,13 @@ def dataset_from_npz(path: Path, seed: int = 0) -> FewShotDataset:
     finite = np.isfinite(samples.reshape(len(samples), -1)).all(1)
     if labels.dtype.kind == "f":
         finite &= np.isfinite(labels)
+    if not finite.all():
+        rows = (np.flatnonzero(~finite) + 1).tolist()
+        warnings.warn(
+            f"{path}: {len(rows)} of {len(finite)} samples hold NaN or infinity and are left out: "
+            f"{lines_of(rows).replace('line', 'row')}.",
+            stacklevel=2,
+        )
     samples, labels = samples[finite], labels[finite]
     if tasks is None:
         known = sorted(map(str, np.unique(labels)))

@@ -90,9 +90,9 @@ def _grouped(name: str, items: Items, encoder: str, seed: int) -> FewShotDataset
     if len(known) < _FEW:
         raise MetaRLError(f"{items.name}: every label in {label} is {known}; there is nothing to tell apart.")
     index = {value: (i if classes else number) for i, (value, number) in enumerate(zip(known, numbers, strict=True))}
-    if empty := [task for task, some in rows.items() if len(some) < 2]:
+    if empty := [task for task, cells in values.items() if len(cells) < 2 or (classes and len(set(cells)) < 2)]:
         warnings.warn(
-            f"{items.name}: tasks with fewer than 2 labelled rows are left out: {', '.join(empty[:5])}"
+            f"{items.name}: tasks with one labelled row or one class are left out: {', '.join(empty[:5])}"
             f"{f' and {len(empty) - 5} more' if len(empty) > 5 else ''}.",
             stacklevel=3,
         )

@@ -9,6 +9,7 @@ from metarl.core.errors import MetaRLError
 from metarl.fewshot.data.own.table import Table, lines_of, read_table
 from metarl.fewshot.features.molecules import parse_smiles
 
+_NO_NUMBERS = {"nan", "inf", "+inf", "-inf"}
 Row = tuple[tuple[str, str], ...]
 """A row of a table as an item: the names of its columns, with their cells."""
 
@@ -51,7 +52,7 @@ def read_items(source: Any, options: Mapping[str, str], *, labelled: bool = True
     if not labelled:
         named = [each for each in named if each in table.columns]
         about = {each: column for each, column in about.items() if column in table.columns}
-    labels = {each: table.column(each) for each in named}
+    labels = {each: _known(table.column(each)) for each in named}
     task, split = (table.column(about[each]) if each in about else [] for each in ("task", "split"))
     values: list[Any] = (
         _rows(table, options, [*named, *(options.get(each, "") for each in ("label", "task", "split"))])
@@ -74,6 +75,8 @@ def read_items(source: Any, options: Mapping[str, str], *, labelled: bool = True
             wrong.setdefault(reason, []).append(line)
         else:
             kept.append(i)
+    if kind == "table" and (holes := [table.lines[i] for i in kept if not all(cell for _, cell in values[i])]):
+        warnings.warn(f"{table.name}: cells without a value in {lines_of(holes)} count as usual ones.", stacklevel=2)
     said = "; ".join(f"{reason} in {lines_of(lines)}" for reason, lines in wrong.items())
     if not kept:
         raise MetaRLError(f"{table.name} has no row that can be used: {said}.")
@@ -95,8 +98,13 @@ def _rows(table: Table, options: Mapping[str, str], others: list[str]) -> list[R
     chosen = chosen or [name for name in table.columns if name not in left_out]
     if not chosen:
         raise MetaRLError(f"{table.name} has no column beside {', '.join(table.columns)}; there is nothing to go by.")
-    cells = [table.column(name) for name in chosen]
+    cells = [_known(table.column(name)) for name in chosen]
     return [tuple(zip(chosen, row, strict=True)) for row in zip(*cells, strict=True)]
+
+
+def _known(cells: list[str]) -> list[str]:
+    """Return cells with those that are no finite number empty."""
+    return ["" if cell.lower() in _NO_NUMBERS else cell for cell in cells]
 
 
 def _unusable(value: Any, kind: str, options: Mapping[str, str]) -> str:
