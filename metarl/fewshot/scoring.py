@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,8 @@ from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy, error
 _AT_ONCE = 20  # tasks of an evaluation
 _EVERY = 10  # steps: beyond so many only multiples are scored, and the last
 _REPEATS = 5  # of an adaptation that is timed
+_VALIDATED = 400  # episodes by which training chooses its length
+_VALIDATION_WAY = 5  # at most
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,21 @@ def score(
             report(min(first + _AT_ONCE, episodes))
     values = np.stack([torch.cat(each).double().cpu().numpy() for each in found.values()])
     return Scores("accuracy" if some.classes is not None else "mse", tuple(found), values, transductive)
+
+
+def validation_error(learner: FewShotLearner, params: Params, source: TaskSource, spec: EpisodeSpec) -> float:
+    """Return the mean error on episodes of a validation split, the same ones at each call.
+
+    They are as those of training, but have 5 classes at most, as fewer are left to validate on.
+    """
+    way, summed = min(_VALIDATION_WAY, spec.way), 0.0
+    spec = replace(spec.largest, way=way, most_way=None, most_shot=None)
+    for first in range(0, _VALIDATED, _AT_ONCE):
+        some = _drawn(source, spec, _VALIDATED, 0, first)
+        with torch.no_grad():
+            *_, (_, state) = learner.points(params, some.support)
+            summed += float(error(learner.query(params, state, some.query.inputs), some.query.targets).sum())
+    return summed / _VALIDATED
 
 
 def first_scored(source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int = 0) -> Episodes:
