@@ -12,7 +12,9 @@ from metarl.core.errors import MetaRLError
 if TYPE_CHECKING:  # they import torch
     from metarl.evaluation.fewshot import FewShotEvaluation
     from metarl.experiments.fewshot_run import FewShotRun
+    from metarl.fewshot.data.dataset import TaskSource
     from metarl.fewshot.data.episodes import EpisodeSpec
+    from metarl.fewshot.data.names import DataName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +25,25 @@ class FewShotTrain(TrainCommand):
     learner: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="LEARNER")]
     """prototypical, maml, ..., or module:Class: an unknown one is answered with the list"""
     data: str = "strokes"
-    """strokes, which needs no file, omniglot, ..., folder:PATH of your own images, or module:Name"""
-
+    """strokes, which needs no file, clinc150-01, ..., your own .csv, .parquet, .npz or folder, or module:Name"""
+    text: str = ""
+    """of your own table: the column of sentences"""
+    smiles: str = ""
+    """of your own table: the column of molecules; without either the other columns are numbers and categories"""
+    label: str = ""
+    """of your own table: the column of labels; several, with commas between, are a task each"""
+    task: str = ""
+    """of your own table: the column that says of which task a row is, where each task has labels of its own"""
+    columns: str = ""
+    """of your own table: the columns to go by, with commas between; all others unless given"""
+    split: str = ""
+    """of your own table: the column that says train, val or test; by chance unless given"""
+    encoder: str = ""
+    """turns items into vectors: minilm, wordllama, ngrams, st:NAME, morgan, ..., or module:Name"""
+    size: int | None = None
+    """of your own pictures: pixels of a side; as they are unless given"""
+    grey: bool = False
+    """of your own pictures: drop their colour"""
     iterations: int | None = None
     """iterations of training, in place of the preset's; a run that is resumed goes on to so many"""
 
@@ -34,14 +53,24 @@ class FewShotTrain(TrainCommand):
 
         return preset_config(name, preset)
 
+    def data_name(self) -> "DataName":
+        """Return the data set's name with the options that say how a file is read."""
+        from metarl.fewshot.data.names import OPTIONS, DataName
+
+        named = DataName.parsed(self.data)
+        given = {each: str(value) for each in OPTIONS if (value := getattr(self, each)) not in ("", None, False)}
+        return DataName(named.place, {**named.options, **given, **({"grey": "true"} if self.grey else {})})
+
     def run(self, command: str) -> None:
         from metarl.core.device import check_device
         from metarl.experiments.fewshot_run import FewShotRun
 
         check_device(self.device)
-        data = self.data.rstrip("/").rpartition("/")[2].replace(":", "-")
-        made_of = (self.learner, self.config, self.data, self.seed)  # type: ignore[attr-defined]  # added by main
-        path = self.run_path(self.learner.rpartition(":")[2], data)
+        named = self.data_name()
+        data = named.place.rstrip("/").rpartition("/")[2].replace(":", "-")
+        encoder = named.options.get("encoder", "").rpartition("/")[2].replace(":", "-")
+        made_of = (self.learner, self.config, str(named), self.seed)  # type: ignore[attr-defined]  # added by main
+        path = self.run_path(self.learner.rpartition(":")[2], data, encoder)
         run = FewShotRun.create(
             path, *made_of, command, resume=self.resume, overwrite=self.overwrite, length=self.iterations
         )
@@ -58,12 +87,16 @@ class _Scoring(ScoreCommand):
     """module:Name of your own data set, likewise"""
     backbone: str | None = None
     """module:Class of your own backbone, likewise"""
+    encoder: str | None = None
+    """module:Name of your own encoder, likewise"""
     way: int | None = None
-    """classes of an episode; 5 unless given"""
+    """classes of an episode; 5 unless given, of tasks with labels of their own all"""
     shot: int | None = None
     """labelled samples of each; 1 unless given, of functions 10"""
+    support: int | None = None
+    """of tasks with labels of their own: labelled samples, however many of each class; 16 unless a shot is given"""
     queries: int | None = None
-    """samples of each to predict; 15 unless given, of functions 100"""
+    """samples of each to predict; 15 unless given, of functions 100, of tasks with labels of their own 256 in all"""
     unlabelled: int = 0
     """further samples of each, with which learners that have prototypes refine them"""
     transductive: bool = False
@@ -73,14 +106,23 @@ class _Scoring(ScoreCommand):
     split: str = "test"
     """test or val"""
 
-    def spec(self, *, functions: bool) -> "EpisodeSpec":
-        """Return the specification of the scored episodes, of classes or of functions."""
+    def spec(self, source: "TaskSource") -> "EpisodeSpec":
+        """Return the specification of the scored episodes of a split."""
         from metarl.fewshot.data.episodes import EpisodeSpec
+        from metarl.fewshot.data.functions import Functions
+        from metarl.fewshot.data.groups import Groups
 
-        usual = (1, 10, 100) if functions else (5, 1, 15)  # Finn et al. score functions on 100 points
+        usual, support = (5, 1, 15), self.support
+        if isinstance(source, Functions):
+            usual = (1, 10, 100)  # Finn et al. score functions on 100 points
+        elif isinstance(source, Groups):
+            usual = (max(1, len(source.classes)), 1, 256)
+            support = 16 if support is None and self.shot is None else support
         given = (self.way, self.shot, self.queries)
         way, shot, queries = (other if mine is None else mine for mine, other in zip(given, usual, strict=True))
-        return EpisodeSpec(way, shot, queries, self.unlabelled)
+        spec = EpisodeSpec(way, shot, queries, self.unlabelled, support=support)
+        # What was not asked for is made less where a small data set has not so much.
+        return source.fitting(spec) if given == (None, None, None) and self.support is None else spec
 
     @staticmethod
     def check(*paths: Path) -> None:
@@ -91,13 +133,14 @@ class _Scoring(ScoreCommand):
         """Open the run or the published result in a folder."""
         from metarl.evaluation.published import open_fewshot_run
 
-        return open_fewshot_run(path, learner=self.learner, data=self.data, backbone=self.backbone)
+        named = {"learner": self.learner, "data": self.data, "backbone": self.backbone, "encoder": self.encoder}
+        return open_fewshot_run(path, **named)
 
     def evaluation(self, run: "FewShotRun") -> "FewShotEvaluation":
         """Return the evaluation of a run in this setting."""
         from metarl.evaluation.fewshot import saved_or_new_evaluation
 
-        spec = self.spec(functions=run.dataset().spec.outputs is not None)
+        spec = self.spec(run.dataset().split(self.split))
         return saved_or_new_evaluation(
             run, spec, self.episodes, self.split, self.device, transductive=self.transductive, quiet=self.quiet
         )

@@ -47,7 +47,10 @@ class FewShotEvaluation:
     @property
     def figure(self) -> str:
         """The name of the setting: 5w1s, or mse 10-shot."""
-        return f"{self.spec.way}w{self.spec.shot}s" if self.measure == "accuracy" else f"mse {self.spec.shot}-shot"
+        spec, classes = self.spec, self.measure == "accuracy"
+        if spec.support is not None:
+            return f"{'' if classes else 'mse '}{spec.support} samples"
+        return f"{spec.way}w{spec.shot}s" if classes else f"mse {spec.shot}-shot"
 
     @property
     def figures(self) -> dict[str, Estimate]:
@@ -172,6 +175,7 @@ def evaluate_fewshot_run(
 def evaluation_file(folder: Path, spec: EpisodeSpec, split: str, transductive: bool) -> Path:
     """Return the path of the evaluation of a setting in a folder."""
     name = f"{spec.way}w{spec.shot}s" if spec.way > 1 else f"{spec.shot}-shot"
+    name = name if spec.support is None else f"{spec.support}-samples"
     extra = [f"{spec.unlabelled}-unlabelled"] * bool(spec.unlabelled) + ["transductive"] * transductive
     return folder / f"evaluation-{'-'.join([split, name, *extra])}.json"
 

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from metarl.evaluation.fewshot import FewShotEvaluation
 from metarl.experiments.fewshot_run import FewShotRun
-from metarl.fewshot.data.episodes import Classes, Episodes
+from metarl.fewshot.data.episodes import Episodes
 from metarl.fewshot.data.functions import Functions
+from metarl.fewshot.data.groups import Groups
 from metarl.fewshot.learners.base import LOGITS, SCALE, VALUE
 from metarl.fewshot.learners.metric import MetricLearner, Prototypical
 from metarl.fewshot.model import FewShot
@@ -29,7 +30,10 @@ def fewshot_figures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu
     found = {"steps": steps_figure(made)} if len(made.adaptations) > 1 else {}
     if isinstance(part, Functions):
         return {**found, "function": _function(model, made, episodes)}
-    return {**found, **_classified(model, part, made, episodes)}
+    if made.measure == "mse":  # of labels that are no function of a line
+        return found
+    called = part.classes if isinstance(part, Groups) else part.names
+    return {**found, **_classified(model, called, made, episodes)}
 
 
 def steps_figure(made: FewShotEvaluation) -> Figure:
@@ -70,11 +74,13 @@ def _subtitle(made: FewShotEvaluation) -> str:
     return f"{size}{'s' * (len(made.seeds) > 1)}, {made.mark}, 95% interval"
 
 
-def _classified(model: FewShot, part: Classes, made: FewShotEvaluation, episodes: Episodes) -> dict[str, Figure]:
+def _classified(
+    model: FewShot, called: Sequence[str], made: FewShotEvaluation, episodes: Episodes
+) -> dict[str, Figure]:
     """Draw the images of one episode with what is predicted, and their features."""
     learner = model.learner_for(made.spec.way)
     assert episodes.classes is not None  # for mypy: a part of classes
-    names = [part.names[i] for i in episodes.classes[0].tolist()]
+    names = [called[i] for i in episodes.classes[0].tolist()]
     state = model.adapted(episodes.support, made.spec.way, episodes.unlabelled)
     with torch.no_grad():
         if made.transductive:
