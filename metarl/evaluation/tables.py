@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from metarl.evaluation.fewshot import FewShotEvaluation
+from metarl.evaluation.fewshot_baselines import paired
 from metarl.evaluation.rows import Row, interval_text, number, terminal_table
 from metarl.evaluation.scores import Evaluation, PointScore, evenly, short_name
 from metarl.evaluation.statistics import Estimate
+from metarl.fewshot.measures import MSE
 
 TRIAL = "trial"  # in the place of a number of episodes
 MOST_ROWS = 8  # of one curve in a table for the terminal
@@ -116,44 +118,55 @@ def notes(evaluation: Evaluation) -> str:
     return "; ".join(parts) + "."
 
 
-def fewshot_rows(evaluations: Sequence[FewShotEvaluation]) -> list[Row]:
-    """Return one row for each shown figure of each few-shot evaluation, accuracies from the best down."""
+def fewshot_rows(
+    evaluations: Sequence[FewShotEvaluation], reference: FewShotEvaluation | None = None
+) -> list[Row]:
+    """Return one row for each shown figure of each few-shot evaluation, percentages from the best down.
+
+    With a ``reference`` on the same episodes each row has the paired difference from it.
+    """
     rows = []
     for each in evaluations:
         shown = {f" step {k}" for k in (*_STEPS_SHOWN, each.adaptations[-1])}
+        apart = {} if reference is None else paired(each, reference)
         for name, score in each.figures.items():
             step = name.partition(each.figure)[2]
             if name.startswith("median") or (step and step not in shown):
                 continue
             low, high = score.interval
-            about = {"learner": each.learner, "figure": name, "value": score.value, "low": low, "high": high}
+            about = {"learner": each.learner, "figure": name, "value": score.value, "low": low, "high": high, **apart}
             size = {"seeds": len(each.seeds), "episodes": each.values.shape[2], "mark": each.mark}
             spent = {"adapt_seconds": each.adapt_seconds, "adapt_bytes": each.adapt_bytes}
             trained = {"iterations": each.iterations, "minutes": each.wall_seconds / 60, "parameters": each.parameters}
             rows.append({**about, **size, **spent, **trained})
-    best_is_most = all(each.measure == "accuracy" for each in evaluations)
+    best_is_most = all(each.measure != MSE for each in evaluations)
     return sorted(rows, key=lambda row: -row["value"]) if best_is_most else rows
 
 
-def fewshot_table(evaluations: Sequence[FewShotEvaluation]) -> Table:
+def fewshot_table(evaluations: Sequence[FewShotEvaluation], reference: FewShotEvaluation | None = None) -> Table:
     """Make the table of the rows of few-shot evaluations."""
-    rows = fewshot_rows(evaluations)
+    rows = fewshot_rows(evaluations, reference)
     sizes = ", ".join(sorted({f"{row['seeds']} × {row['episodes']:,}" for row in rows}))
     marks = sorted({row["mark"] for row in rows})
     caption = (
         f"{evaluations[0].dataset}, {evaluations[0].split} split; {sizes} seeds × episodes, {' and '.join(marks)}. In "
         "brackets 95%. To adapt: to one task, and the memory it takes."
     )
+    if reference is not None:
+        caption += f" Against: {reference.learner}, paired by episode."
     cells = []
     for row in rows:
         # Where only some refine their prototypes by the queries, each says so.
         learner = row["learner"] + f" ({row['mark']})" * (len(marks) > 1)
-        score = (number(row["value"]), interval_text((row["low"], row["high"])))
+        score = [number(row["value"]), interval_text((row["low"], row["high"]))]
+        if reference is not None:
+            ends = (row["difference_low"], row["difference_high"])
+            score += ["", ""] if row["learner"] == reference.learner else [number(row["difference"]), interval_text(ends)]
         spent = (f"{1000 * row['adapt_seconds']:.1f} ms", f"{number(row['adapt_bytes'] / 2**20)} MB")
         cells.append((learner, row["figure"], *score, *spent, f"{row['minutes']:.1f} min"))
-    return terminal_table(
-        ("learner", "figure", "mean", "", "to adapt", "", "trained"), cells, left=2, kept=4, caption=caption
-    )
+    against = () if reference is None else ("against", "")
+    headers = ("learner", "figure", "mean", "", *against, "to adapt", "", "trained")
+    return terminal_table(headers, cells, left=2, kept=4 + len(against), caption=caption)
 
 
 def _point_row(point: PointScore) -> Row:

@@ -26,6 +26,7 @@ from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, TaskSource
 from metarl.fewshot.data.episodes import EpisodeSpec, Support
 from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.learners.registry import address_of, learner_class, make_learner, preset_config
+from metarl.fewshot.measures import ACCURACY
 from metarl.fewshot.scoring import Cost, Scores, cost_of, score, validation_error
 
 Callback = Callable[["FewShot", dict[str, float]], None]
@@ -199,13 +200,15 @@ class FewShot:
         seed: int = 0,
         *,
         transductive: bool = False,
+        measure: str = ACCURACY,
         report: Callable[[int], None] | None = None,
     ) -> Scores:
-        """Return accuracies or squared errors on episodes of a split; see ``metarl.fewshot.scoring``."""
+        """Return accuracies, another measure, or squared errors on episodes of a split; see ``metarl.fewshot.scoring``."""
         if source.shape != self.spec.shape:
             raise MetaRLError(f"Samples have shape {source.shape}; this learner takes {self.spec.shape}.")
         learner, source = self.learner_for(spec.largest.way), source.to(self.device)
-        return score(learner, self.params, source, spec, episodes, seed, transductive=transductive, report=report)
+        how = {"transductive": transductive, "measure": measure, "report": report}
+        return score(learner, self.params, source, spec, episodes, seed, **how)
 
     def cost(self, source: TaskSource, spec: EpisodeSpec) -> Cost:
         """Return what adapting to one task of a split takes."""

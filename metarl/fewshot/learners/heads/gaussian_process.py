@@ -36,8 +36,8 @@ class GaussianProcess(Head, Matching):
     """Regression of labels by a Gaussian process with a deep kernel (Patacchiola et al. 2020; ADKT, Chen et al. 2023).
 
     Features are of length 1; the kernel is linear plus an exponentiated quadratic, and their weights, the length and
-    the noise are learned for good predictions of queries. Labels are taken less their mean, each sample with as much
-    noise as its class is frequent, so that few positives count as much as many negatives. Logits that the process is
+    the noise are learned for good predictions of queries. Each sample has as much noise as its class is frequent, so
+    that few positives count as much as many negatives, and labels are taken less the mean of such weights. Logits that the process is
     unsure of are nearer to zero, so that probabilities are moderate.
     """
 
@@ -51,19 +51,26 @@ class GaussianProcess(Head, Matching):
         return functional.normalize(super().encode(params, inputs), dim=-1)
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
-        seen, asked = state[ENCODED], self.encode(params, inputs)
+        return self.predicted(params, state[ENCODED], self.encode(params, inputs), state[LABELS])
+
+    def predicted(self, params: Params, seen: Tensor, asked: Tensor, labels: Tensor) -> Outputs:
+        """Return the logits of encoded queries ``(task, query, d)``, given an encoded support ``(task, n, d)``."""
         linear, bell, length, noise, scale = (FASTER**0.5 * params[_KERNEL]).exp()
-        targets = functional.one_hot(state[LABELS], self.way).to(seen.dtype)
-        share = targets.mean(1, keepdim=True)  # (task, 1, class)
-        of_each = (targets * share).sum(-1)  # (task, n): how frequent each sample's class is
-        mean = targets.transpose(1, 2) @ (1 / of_each)[..., None] / (1 / of_each).sum(1)[:, None, None]
+        targets = functional.one_hot(labels, self.way).to(seen.dtype)
+        counts = targets.sum(1, keepdim=True)  # (task, 1, class)
+        of_each = (targets * counts).sum(-1)  # (task, n): how many samples each sample's class has
+        classes = (counts > 0).sum(-1)  # (task, 1)
+        # With as much noise as its class is frequent: in all, each class has the same weight and so the same mean.
+        spread, mean = noise * of_each * classes / len(seen[0]) + _LEAST, (counts > 0) / classes[..., None]
 
         def kernel(one: Tensor, other: Tensor) -> Tensor:
             products = one @ other.transpose(1, 2)
-            return linear * products + bell * ((products - 1) / length).exp()
+            norms = one.square().sum(-1)[:, :, None] + other.square().sum(-1)[:, None]
+            return linear * products + bell * ((products - norms / 2) / length).exp()
 
-        within, across, spread = kernel(seen, seen), kernel(asked, seen), noise * of_each * self.way + _LEAST
-        fitted = kernel_regression(within, targets - mean.transpose(1, 2), spread, across)
-        unsure = kernel_variance(within, spread, across, (linear + bell).expand(across.shape[:-1]))
+        within, across = kernel(seen, seen), kernel(asked, seen)
+        fitted = kernel_regression(within, targets - mean, spread, across)
+        own = linear * asked.square().sum(-1) + bell
+        unsure = kernel_variance(within, spread, across, own)
         logits = scale * fitted / (1 + scale.square() * unsure[..., None] / _PROBIT).sqrt()
-        return {LOGITS: logits.masked_fill(share == 0, torch.finfo(logits.dtype).min)}
+        return {LOGITS: logits.masked_fill(counts == 0, torch.finfo(logits.dtype).min)}
