@@ -141,7 +141,7 @@ def split_by_chance(names: Sequence[str], seed: int, least: int) -> dict[str, li
     if len(splits["train"]) < least or len(splits["test"]) < least:
         raise MetaRLError(
             f"it has {len(names)} classes or tasks ({', '.join(sorted(names)[:5])}); to train on some and test on "
-            f"others takes {2 * least}. Without training, metarl fewshot predict tells classes apart by their frozen features."
+            f"others takes {2 * least}. Without training, metarl fewshot predict goes by frozen features."
         )
     return splits
 

@@ -15,11 +15,13 @@ from metarl.fewshot.data.dataset import SPLITS, FewShotDataset, TaskSource
 from metarl.fewshot.data.encoded import encoded_classes
 from metarl.fewshot.data.episodes import Classes
 from metarl.fewshot.data.functions import GaussianProcesses, Sinusoids
+from metarl.fewshot.data.molecules import tox21
 from metarl.fewshot.data.names import DataName
 from metarl.fewshot.data.own.files import is_own, own_dataset
 from metarl.fewshot.data.published import cifar_10, cifar_fs, imagenet, omniglot
 from metarl.fewshot.data.reader import classes_of_images, images_in, warn_of_doubles
 from metarl.fewshot.data.sentences import clinc150, clinc150_split
+from metarl.fewshot.data.sklearn_tables import sklearn_tables
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.features.registry import DEFAULTS
 
@@ -71,6 +73,11 @@ def sentences(name: DataName, splits: Callable[[], dict[str, dict[str, list[str]
     return encoded_classes(str(name), splits(), name.options.get("encoder") or DEFAULTS["text"])
 
 
+def assays(name: DataName, *, new_compounds: bool) -> FewShotDataset:
+    """Return Tox21, encoded."""
+    return tox21(str(name), name.options.get("encoder") or DEFAULTS["smiles"], new_compounds=new_compounds)
+
+
 def strokes() -> dict[str, Classes]:
     """Return synthetic characters, which need no file: 400 classes to train on, 50 to choose by, 100 to test on."""
     images = stroke_classes(550, 20)
@@ -103,15 +110,15 @@ def image_folder(path: Path, side: int = 28) -> FewShotDataset:
 
 
 ENCODED: dict[str, Callable[[DataName], FewShotDataset]] = {
+    "tox21": partial(assays, new_compounds=False),
+    "tox21-new-compounds": partial(assays, new_compounds=True),
     "clinc150": partial(sentences, splits=lambda: {"test": clinc150()}),
-    **{
-        f"clinc150-{number}": partial(sentences, splits=partial(clinc150_split, number))
-        for number in ("01", "02", "03", "04", "05")
-    },
+    **{f"clinc150-{n}": partial(sentences, splits=partial(clinc150_split, n)) for n in ("01", "02", "03")},
 }
 DATASETS: dict[str, Callable[[], Mapping[str, TaskSource]]] = {
     "strokes": strokes,
     "omniglot": omniglot,
+    "tables": sklearn_tables,
     "cifar-fs": cifar_fs,
     "cifar-10": cifar_10,
     "mini-imagenet": lambda: imagenet("miniimagenet", MINI_IMAGENET, each=600),

@@ -22,7 +22,7 @@ class Molecules(Encoder):
 
     def parsed(self, items: Sequence[Any]) -> list[Any]:
         """Return RDKit's molecules, or raise naming those that cannot be parsed."""
-        found = [parse_smiles(each) for each in items]
+        found = parse_smiles(items)
         if wrong := [str(item) for item, molecule in zip(items, found, strict=True) if molecule is None]:
             raise MetaRLError(f"RDKit cannot parse {len(wrong)} molecules: {', '.join(wrong[:5])}; leave them out.")
         return found
@@ -75,9 +75,9 @@ class Descriptors(Molecules):
         return np.where(np.abs(values) < 1e9, values, np.nan)
 
 
-def parse_smiles(text: str) -> Any:
-    """Return RDKit's molecule of a SMILES, or None where it cannot be parsed; RDKit prints nothing of it."""
+def parse_smiles(items: Sequence[str]) -> list[Any]:
+    """Return RDKit's molecule of each SMILES, or None where it cannot be parsed; RDKit prints nothing of it."""
     chem = optional("rdkit.Chem", "of molecules", _INSTALL)
     with optional("rdkit.rdBase", "of molecules", _INSTALL).BlockLogs():
-        molecule = chem.MolFromSmiles(text)
-    return molecule if molecule is not None and molecule.GetNumAtoms() else None
+        found = [chem.MolFromSmiles(each) for each in items]
+    return [each if each is not None and each.GetNumAtoms() else None for each in found]

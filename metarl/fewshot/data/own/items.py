@@ -60,8 +60,12 @@ def read_items(source: Any, options: Mapping[str, str], *, labelled: bool = True
     )
     wrong: dict[str, list[int]] = {}
     kept = []
-    for i, line in enumerate(table.lines):
-        reason = _unusable(values[i], kind, options)
+    reasons = [_unusable(value, kind, options) for value in values]
+    if kind == "smiles":
+        parsed = parse_smiles(["" if reason else value for value, reason in zip(values, reasons, strict=True)])
+        cannot = "a molecule that RDKit cannot parse"
+        reasons = [r or ("" if m is not None else cannot) for r, m in zip(reasons, parsed, strict=True)]
+    for i, (line, reason) in enumerate(zip(table.lines, reasons, strict=True)):
         if not reason and labelled and not any(cells[i] for cells in labels.values()):
             reason = "no label"
         if not reason and task and not task[i]:
@@ -98,13 +102,8 @@ def _rows(table: Table, options: Mapping[str, str], others: list[str]) -> list[R
 def _unusable(value: Any, kind: str, options: Mapping[str, str]) -> str:
     """Return what is wrong with an item, or nothing."""
     cells = [cell for _, cell in value] if kind == "table" else [value]
-    if not all(cell.isprintable() or _is_unicode(cell) for cell in cells):
+    if any("\ud800" <= each <= "\udfff" for cell in cells for each in cell):  # stand for bytes that are no UTF-8
         return "no UTF-8"
     if not any(cells):
         return f"empty {options[kind]}" if kind != "table" else "no cell"
-    return "a molecule that RDKit cannot parse" if kind == "smiles" and parse_smiles(value) is None else ""
-
-
-def _is_unicode(text: str) -> bool:
-    """Return whether no byte was read that is no UTF-8, which stands for a surrogate."""
-    return not any("\ud800" <= each <= "\udfff" for each in text)
+    return ""
