@@ -25,7 +25,7 @@ class FewShotConfig:
     max_norm: float | None = None  # scale a gradient with a greater norm down to it
     chunk: int | None = None  # tasks that are differentiated at once, where memory is short
     # Iterations between scores on the validation split, of which the parameters with the least error are kept; the last
-    # ones unless given.
+    # ones unless given, and where a data set has no such split.
     validate_every: int | None = None
 
     limits: ClassVar[Mapping[str, Limit]] = {  # of fields, beyond their types; a subclass adds those of its own fields

@@ -107,12 +107,12 @@ class FewShot:
             raise MetaRLError(f"{dataset.name} has {dataset.spec}; this learner was made for {self.spec}.")
         config, source = self.config, dataset.split("train").to(self.device)
         last = config.iterations if iterations is None else self.iteration + iterations
-        validation = dataset.split("val").to(self.device) if config.validate_every else None
+        validation = dataset.splits.get("val") if config.validate_every else None
         if not self.iteration:
             self.params = self.learner.started(self.params, source, torch_generator(self.seed, "fewshot", "start"))
             self._adam = None
             if validation is not None:
-                self._keep_if_best(validation)
+                self._keep_if_best(validation.to(self.device))
         while self.iteration < last:
             started = time.perf_counter()
             generator = torch_generator(self.seed, "fewshot", "train", self.iteration)
@@ -130,7 +130,7 @@ class FewShot:
             if validation is None:
                 self.params = self.adam.values()
             elif self.iteration % (config.validate_every or 1) == 0 or self.iteration == config.iterations:
-                self._keep_if_best(validation)
+                self._keep_if_best(validation.to(self.device))
             self.wall_seconds += time.perf_counter() - started
             if callback is not None:
                 callback(self, logged)

@@ -104,7 +104,7 @@ def validation_error(learner: FewShotLearner, params: Params, source: TaskSource
     They are as those of training, but have 5 classes at most, as fewer are left to validate on.
     """
     way, summed = min(_VALIDATION_WAY, spec.way), 0.0
-    spec = replace(spec.largest, way=way, most_way=None, most_shot=None)
+    spec = source.fitting(replace(spec.largest, way=way, most_way=None, most_shot=None))
     for first in range(0, _VALIDATED, _AT_ONCE):
         some = _drawn(source, spec, _VALIDATED, 0, first)
         with torch.no_grad():

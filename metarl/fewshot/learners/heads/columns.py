@@ -27,7 +27,7 @@ class ColumnsConfig(GaussianProcessConfig):
     """The settings of the learner of tables."""
 
     iterations: int = 400
-    episode: EpisodeSpec = field(default_factory=lambda: EpisodeSpec(way=2, shot=8, queries=16))
+    episode: EpisodeSpec = field(default_factory=lambda: EpisodeSpec(way=2, support=32, queries=32))
     learning_rate: float = 3e-3
     width: int = 16  # hidden units of the network that weighs columns
 

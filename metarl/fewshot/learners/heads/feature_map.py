@@ -1,6 +1,5 @@
 """Nearest class means after a linear map that is learned across tasks, from the identity."""
 
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -10,7 +9,6 @@ from torch.nn import functional
 from metarl.adapt.inference import TOTAL, Mean
 from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.backbone import Backbone
-from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import TaskSource
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.learners.base import HEAD, LOGITS, error, logged
@@ -23,8 +21,6 @@ _FIRST_SCALE = 20.0  # of cosines
 _FIRST_SHRINKAGE = -4.0  # softplus of it is in samples: nearly none
 _FIRST_KNOWN = (20.0, -10.0, -5.0)  # of ⟨q, p⟩, |p|² and 1: ten times how much nearer than 1 the squared distance is
 _SAMPLED = 50  # tasks over which features are averaged before training
-
-_CLINC = HeadConfig(iterations=300, tasks=2, episode=EpisodeSpec(way=50, shot=1, queries=5))
 
 
 @register_fewshot("feature-map")
@@ -41,9 +37,11 @@ class FeatureMap(Head):
     query is once among all classes and once with its own left out.
     """
 
-    presets: ClassVar = {"clinc150": _CLINC, "molecules": replace(_CLINC, layers=2)}
+    presets: ClassVar = {
+        "clinc150": HeadConfig(iterations=150, episode=EpisodeSpec(way=50, shot=1, queries=5), learning_rate=2e-4)
+    }
 
-    def __init__(self, backbone: Backbone, way: int, config: FewShotConfig | None = None) -> None:
+    def __init__(self, backbone: Backbone, way: int, config: HeadConfig | None = None) -> None:
         super().__init__(backbone, way, config)
         self.pool = Mean(backbone.n_features)
 

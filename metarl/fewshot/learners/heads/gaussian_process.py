@@ -42,7 +42,11 @@ class GaussianProcess(Head, Matching):
     """
 
     config_class = GaussianProcessConfig
-    presets: ClassVar = {"molecules": GaussianProcessConfig(layers=2, width=256)}
+    presets: ClassVar = {
+        "molecules": GaussianProcessConfig(
+            episode=EpisodeSpec(way=2, support=32, queries=32), layers=2, width=256, validate_every=None
+        )
+    }
 
     def init(self, generator: torch.Generator) -> Params:
         return {**super().init(generator), _KERNEL: torch.tensor(_FIRST) / FASTER**0.5}
