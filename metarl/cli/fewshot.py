@@ -1,8 +1,8 @@
 """The commands ``metarl fewshot train | evaluate | compare``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -137,6 +137,8 @@ class _Scoring(ScoreCommand):
     """scored episodes"""
     split: Option[str] = "test"
     """test or val"""
+    measure: Option[Literal["accuracy", "roc-auc", "delta-auprc"]] = "accuracy"
+    """of classes; the areas are of two, such as active or not"""
 
     def spec(self, source: "TaskSource") -> "EpisodeSpec":
         """Return the specification of the scored episodes of a split."""
@@ -174,9 +176,8 @@ class _Scoring(ScoreCommand):
         from metarl.evaluation.fewshot import saved_or_new_evaluation
 
         spec = self.spec(run.dataset().split(self.split))
-        return saved_or_new_evaluation(
-            run, spec, self.episodes, self.split, self.more.device, transductive=self.transductive, quiet=self.quiet
-        )
+        how = {"transductive": self.transductive, "measure": self.measure, "quiet": self.quiet}
+        return saved_or_new_evaluation(run, spec, self.episodes, self.split, self.more.device, **how)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +202,7 @@ class FewShotEvaluate(_Scoring):
         made = self.evaluation(run)
         files = []
         if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
-            file = evaluation_file(folder, made.spec, made.split, made.transductive)
+            file = evaluation_file(folder, made.spec, made.split, made.transductive, made.measure)
             if folder != run.path:  # where it lies already
                 made.save(file)
             files = [file, file.with_suffix(".csv")]
@@ -214,10 +215,14 @@ class FewShotEvaluate(_Scoring):
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotCompare(_Scoring):
-    """Several runs in one table and one plot."""
+    """Several runs and baselines in one table and one plot, all on the same episodes."""
 
     paths: RunPaths
-    """run folders, or those of published results with weights, all of one data set"""
+    """run folders, or those of published results with weights, all of one data set, whatever its encoder"""
+    baselines: Option[tuple[str, ...]] = ()
+    """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features"""
+    against: Option[str | None] = None
+    """the learner from which differences are taken, paired by episode; the first baseline or run unless given"""
     output: Option[Path] = Path("comparison.png")
     """the plot; beside it a CSV of the same name"""
 
@@ -231,10 +236,41 @@ class FewShotCompare(_Scoring):
         from metarl.plotting.fewshot.run_figures import ranking_of
 
         prepare_process(self.more.threads)
-        runs = [self.open(path) for path in self.paths]
-        if len(names := {run.dataset_name for run in runs}) > 1:
-            raise MetaRLError(f"The runs are of different data sets, {', '.join(sorted(names))}; compare those of one.")
-        made = [self.evaluation(run) for run in runs]
-        rows = fewshot_rows(made)
-        show(self.more.json, rows, fewshot_table(made))
+        made = self.evaluations()
+        reference = self.reference(made)
+        rows = fewshot_rows(made, reference)
+        show(self.more.json, rows, fewshot_table(made, reference))
         save_comparison(ranking_of(made), csv_of_rows(rows), self.output, as_json=self.more.json)
+
+    def evaluations(self) -> "list[FewShotEvaluation]":
+        """Return the evaluations of the runs, then those of the baselines on each encoder's features."""
+        from metarl.evaluation.fewshot_baselines import evaluate_baseline
+        from metarl.fewshot.baselines.registry import baseline_names
+        from metarl.fewshot.data.names import DataName
+
+        runs = [self.open(path) for path in self.paths]
+        places = {DataName.parsed(run.dataset_name).place for run in runs}
+        if len(places) > 1:
+            raise MetaRLError(
+                f"The runs are of different data sets, {', '.join(sorted(places))}; compare those of one."
+            )
+        found = [(run.dataset_name, self.evaluation(run)) for run in runs]
+        for name, run in {run.dataset_name: run for run in runs}.items():
+            data = run.dataset()
+            spec = self.spec(data.split(self.split))
+            for baseline in baseline_names(self.baselines):
+                how = {"measure": self.measure, "quiet": self.quiet}
+                each = evaluate_baseline(baseline, data, spec, self.episodes, self.split, **how)  # type: ignore[arg-type]
+                found.append((name, each))
+        if len({name for name, _ in found}) == 1:
+            return [each for _, each in found]
+        called = {name: DataName.parsed(name).options.get("encoder", "default encoder") for name, _ in found}
+        return [replace(each, learner=f"{each.learner}, {called[name]}") for name, each in found]
+
+    def reference(self, made: "list[FewShotEvaluation]") -> "FewShotEvaluation | None":
+        """Return the evaluation that differences are taken from; none where there is one alone."""
+        known = {each.learner: each for each in made}
+        if self.against is not None and self.against not in known:
+            raise MetaRLError(f"--against {self.against}: it is none of {', '.join(known)}.")
+        first = made[min(len(self.paths), len(made) - 1)] if self.baselines else made[0]
+        return known.get(self.against or "", first) if len(made) > 1 else None
