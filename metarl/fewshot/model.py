@@ -180,6 +180,14 @@ class FewShot:
         state = self.adapted(support, len(names), more)
         return Classifier(self.learner_for(len(names)), self.params, state, self.spec.shape, names)
 
+    def classifier(self, temperature: float = 1.0) -> Any:
+        """Return a scikit-learn classifier, ``FewShotClassifier``, whose ``fit`` adapts this model."""
+        return import_named("metarl.fewshot.estimators:FewShotClassifier")(model=self, temperature=temperature)
+
+    def regressor(self) -> Any:
+        """Return a scikit-learn regressor, ``FewShotRegressor``, whose ``fit`` adapts this model."""
+        return import_named("metarl.fewshot.estimators:FewShotRegressor")(model=self)
+
     def adapted(self, support: Support, way: int | None = None, unlabelled: Tensor | None = None) -> State:
         """Return the state of each task after its support."""
         learner = self.learner_for(way)
