@@ -21,6 +21,7 @@ from metarl.fewshot.learners.base import LOGITS, FewShotLearner
 _AT_ONCE = 20  # tasks
 _SPREAD = 6.0  # of the temperature's logarithm, to both sides
 _BINS = 15
+_LEAST = -1e3  # of a log-probability, for a class without a sample has none
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,17 @@ def logits_of(
 
 
 def fitted_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
-    """Return the number by which logits ``(sample, way)`` are divided for the least negative log-likelihood."""
+    """Return the number by which logits ``(sample, way)`` are divided for the least negative log-likelihood.
+
+    One more sample is counted as of each class by an equal share, or few samples that are all right would leave none of
+    the probability to any other class.
+    """
     scores, right = np.asarray(logits, np.float64), np.asarray(targets)[:, None]
 
     def loss(log_temperature: float) -> float:
         scaled = log_softmax(scores / np.exp(log_temperature), axis=1)
-        return float(-np.take_along_axis(scaled, right, 1).clip(-1e3).mean())
+        doubt = scaled.clip(_LEAST).mean(1).mean()
+        return float(-(np.take_along_axis(scaled, right, 1).clip(_LEAST).sum() + doubt) / (len(scores) + 1))
 
     return float(np.exp(minimize_scalar(loss, bounds=(-_SPREAD, _SPREAD), method="bounded").x))
 
