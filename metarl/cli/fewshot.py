@@ -1,8 +1,8 @@
 """The commands ``metarl fewshot train | evaluate | compare``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -21,7 +21,33 @@ from metarl.core.errors import MetaRLError
 if TYPE_CHECKING:  # they import torch
     from metarl.evaluation.fewshot import FewShotEvaluation
     from metarl.experiments.fewshot_run import FewShotRun
+    from metarl.fewshot.data.dataset import TaskSource
     from metarl.fewshot.data.episodes import EpisodeSpec
+    from metarl.fewshot.data.names import DataName
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OwnData:
+    """How a file of your own is read."""
+
+    text: More[str] = ""
+    """column of sentences"""
+    smiles: More[str] = ""
+    """column of molecules; without it and --text the other columns are numbers and categories"""
+    label: More[str] = ""
+    """column of labels; several, with commas between, are a task each"""
+    task: More[str] = ""
+    """column that says of which task a row is, where each task has labels of its own"""
+    columns: More[str] = ""
+    """columns to go by, with commas between; all others unless given"""
+    split: More[str] = ""
+    """column that says train, val or test; by chance unless given"""
+    encoder: More[str] = ""
+    """turns items into vectors: minilm, wordllama, ngrams, st:NAME, morgan, ..., or module:Name"""
+    size: More[int | None] = None
+    """pixels of a picture's side; as they are unless given"""
+    grey: More[bool] = False
+    """drop the colour of pictures"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +61,7 @@ class FewShotTrain(TrainCommand):
     learner: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="LEARNER")]
     """prototypical, maml, ..., or module:Class of your own; an unknown one is answered with the list"""
     data: Option[str] = "strokes"
-    """strokes, which needs no file, omniglot, ..., folder:PATH of your own images, or module:Name"""
+    """strokes, which needs no file, clinc150-01, ..., your own .csv, .parquet, .npz or folder, or module:Name"""
     iterations: Option[int | None] = None
     """iterations of training, in place of the preset's; a run that is resumed goes on to so many"""
 
@@ -45,19 +71,31 @@ class FewShotTrain(TrainCommand):
 
         return preset_config(name, preset)
 
+    own: _OwnData = field(default_factory=_OwnData)
+
     @classmethod
     def presets(cls, name: str) -> list[str]:
         from metarl.fewshot.learners.registry import presets_lines
 
         return presets_lines(name)
 
+    def data_name(self) -> "DataName":
+        """Return the data set's name with the options that say how a file is read."""
+        from metarl.fewshot.data.names import OPTIONS, DataName
+
+        named = DataName.parsed(self.data)
+        given = {each: str(value) for each in OPTIONS if (value := getattr(self.own, each)) not in ("", None, False)}
+        return DataName(named.place, {**named.options, **given, **({"grey": "true"} if self.own.grey else {})})
+
     def run(self, command: str) -> None:
         from metarl.experiments.fewshot_run import FewShotRun
 
         self.check()
-        data = self.data.rstrip("/").rpartition("/")[2].replace(":", "-")
-        made_of = (self.learner, self.config, self.data, self.seed)  # type: ignore[attr-defined]  # added by main
-        path = self.run_path(self.learner.rpartition(":")[2], data)
+        named = self.data_name()
+        data = named.place.rstrip("/").rpartition("/")[2].replace(":", "-")
+        encoder = named.options.get("encoder", "").rpartition("/")[2].replace(":", "-")
+        made_of = (self.learner, self.config, str(named), self.seed)  # type: ignore[attr-defined]  # added by main
+        path = self.run_path(self.learner.rpartition(":")[2], data, encoder)
         run = FewShotRun.create(
             path, *made_of, command, resume=self.resume, overwrite=self.overwrite, length=self.iterations
         )
@@ -74,6 +112,8 @@ class _MoreOfScoring(MoreOfScoring):
     """module:Name of your own data set, likewise"""
     backbone: More[str | None] = None
     """module:Class of your own backbone, likewise"""
+    encoder: More[str | None] = None
+    """module:Name of your own encoder, likewise"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +122,13 @@ class _Scoring(ScoreCommand):
 
     more: _MoreOfScoring = field(default_factory=_MoreOfScoring)
     way: Option[int | None] = None
-    """classes of an episode; 5 unless given"""
+    """classes of an episode; 5 unless given, of tasks with labels of their own all"""
     shot: Option[int | None] = None
     """labelled samples of each; 1 unless given, of functions 10"""
+    support: Option[int | None] = None
+    """of tasks with labels of their own: labelled samples, however many of each class; 16 unless a shot is given"""
     queries: Option[int | None] = None
-    """samples of each to predict; 15 unless given, of functions 100"""
+    """samples of each to predict; 15 unless given, of functions 100, of tasks with labels of their own 256 in all"""
     unlabelled: Option[int] = 0
     """further samples of each, with which learners that have prototypes refine them"""
     transductive: Option[bool] = False
@@ -95,15 +137,26 @@ class _Scoring(ScoreCommand):
     """scored episodes"""
     split: Option[str] = "test"
     """test or val"""
+    measure: Option[Literal["accuracy", "roc-auc", "delta-auprc"]] = "accuracy"
+    """of classes; the areas are of two, such as active or not"""
 
-    def spec(self, *, functions: bool) -> "EpisodeSpec":
-        """Return the specification of the scored episodes, of classes or of functions."""
+    def spec(self, source: "TaskSource") -> "EpisodeSpec":
+        """Return the specification of the scored episodes of a split."""
         from metarl.fewshot.data.episodes import EpisodeSpec
+        from metarl.fewshot.data.functions import Functions
+        from metarl.fewshot.data.groups import Groups
 
-        usual = (1, 10, 100) if functions else (5, 1, 15)  # Finn et al. score functions on 100 points
+        usual, support = (5, 1, 15), self.support
+        if isinstance(source, Functions):
+            usual = (1, 10, 100)  # Finn et al. score functions on 100 points
+        elif isinstance(source, Groups):
+            usual = (max(1, len(source.classes)), 1, 256)
+            support = 16 if support is None and self.shot is None else support
         given = (self.way, self.shot, self.queries)
         way, shot, queries = (other if mine is None else mine for mine, other in zip(given, usual, strict=True))
-        return EpisodeSpec(way, shot, queries, self.unlabelled)
+        spec = EpisodeSpec(way, shot, queries, self.unlabelled, support=support)
+        # What was not asked for is made less where a small data set has not so much.
+        return source.fitting(spec) if given == (None, None, None) and self.support is None else spec
 
     @staticmethod
     def check(*paths: Path) -> None:
@@ -114,16 +167,17 @@ class _Scoring(ScoreCommand):
         """Open the run or the published result in a folder."""
         from metarl.evaluation.published import open_fewshot_run
 
-        return open_fewshot_run(path, learner=self.more.learner, data=self.more.data, backbone=self.more.backbone)
+        more = self.more
+        named = {"learner": more.learner, "data": more.data, "backbone": more.backbone, "encoder": more.encoder}
+        return open_fewshot_run(path, **named)
 
     def evaluation(self, run: "FewShotRun") -> "FewShotEvaluation":
         """Return the evaluation of a run in this setting."""
         from metarl.evaluation.fewshot import saved_or_new_evaluation
 
-        spec = self.spec(functions=run.dataset().spec.outputs is not None)
-        return saved_or_new_evaluation(
-            run, spec, self.episodes, self.split, self.more.device, transductive=self.transductive, quiet=self.quiet
-        )
+        spec = self.spec(run.dataset().split(self.split))
+        how = {"transductive": self.transductive, "measure": self.measure, "quiet": self.quiet}
+        return saved_or_new_evaluation(run, spec, self.episodes, self.split, self.more.device, **how)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +202,7 @@ class FewShotEvaluate(_Scoring):
         made = self.evaluation(run)
         files = []
         if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
-            file = evaluation_file(folder, made.spec, made.split, made.transductive)
+            file = evaluation_file(folder, made.spec, made.split, made.transductive, made.measure)
             if folder != run.path:  # where it lies already
                 made.save(file)
             files = [file, file.with_suffix(".csv")]
@@ -161,10 +215,14 @@ class FewShotEvaluate(_Scoring):
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotCompare(_Scoring):
-    """Several runs in one table and one plot."""
+    """Several runs and baselines in one table and one plot, all on the same episodes."""
 
     paths: RunPaths
-    """run folders, or those of published results with weights, all of one data set"""
+    """run folders, or those of published results with weights, all of one data set, whatever its encoder"""
+    baselines: Option[tuple[str, ...]] = ()
+    """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features"""
+    against: Option[str | None] = None
+    """the learner from which differences are taken, paired by episode; the first baseline or run unless given"""
     output: Option[Path] = Path("comparison.png")
     """the plot; beside it a CSV of the same name"""
 
@@ -178,10 +236,41 @@ class FewShotCompare(_Scoring):
         from metarl.plotting.fewshot.run_figures import ranking_of
 
         prepare_process(self.more.threads)
-        runs = [self.open(path) for path in self.paths]
-        if len(names := {run.dataset_name for run in runs}) > 1:
-            raise MetaRLError(f"The runs are of different data sets, {', '.join(sorted(names))}; compare those of one.")
-        made = [self.evaluation(run) for run in runs]
-        rows = fewshot_rows(made)
-        show(self.more.json, rows, fewshot_table(made))
+        made = self.evaluations()
+        reference = self.reference(made)
+        rows = fewshot_rows(made, reference)
+        show(self.more.json, rows, fewshot_table(made, reference))
         save_comparison(ranking_of(made), csv_of_rows(rows), self.output, as_json=self.more.json)
+
+    def evaluations(self) -> "list[FewShotEvaluation]":
+        """Return the evaluations of the runs, then those of the baselines on each encoder's features."""
+        from metarl.evaluation.fewshot_baselines import evaluate_baseline
+        from metarl.fewshot.baselines.registry import baseline_names
+        from metarl.fewshot.data.names import DataName
+
+        runs = [self.open(path) for path in self.paths]
+        places = {DataName.parsed(run.dataset_name).place for run in runs}
+        if len(places) > 1:
+            raise MetaRLError(
+                f"The runs are of different data sets, {', '.join(sorted(places))}; compare those of one."
+            )
+        found = [(run.dataset_name, self.evaluation(run)) for run in runs]
+        for name, run in {run.dataset_name: run for run in runs}.items():
+            data = run.dataset()
+            spec = self.spec(data.split(self.split))
+            for baseline in baseline_names(self.baselines):
+                how = {"measure": self.measure, "quiet": self.quiet}
+                each = evaluate_baseline(baseline, data, spec, self.episodes, self.split, **how)  # type: ignore[arg-type]
+                found.append((name, each))
+        if len({name for name, _ in found}) == 1:
+            return [each for _, each in found]
+        called = {name: DataName.parsed(name).options.get("encoder", "default encoder") for name, _ in found}
+        return [replace(each, learner=f"{each.learner}, {called[name]}") for name, each in found]
+
+    def reference(self, made: "list[FewShotEvaluation]") -> "FewShotEvaluation | None":
+        """Return the evaluation that differences are taken from; none where there is one alone."""
+        known = {each.learner: each for each in made}
+        if self.against is not None and self.against not in known:
+            raise MetaRLError(f"--against {self.against}: it is none of {', '.join(known)}.")
+        first = made[min(len(self.paths), len(made) - 1)] if self.baselines else made[0]
+        return known.get(self.against or "", first) if len(made) > 1 else None

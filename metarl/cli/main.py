@@ -22,6 +22,7 @@ from metarl.cli.config_file import config_file_of, from_config_file
 from metarl.cli.export import Export
 from metarl.cli.families import Check, Families
 from metarl.cli.fewshot import FewShotCompare, FewShotEvaluate, FewShotTrain
+from metarl.cli.fewshot_predict import FewShotPredict
 from metarl.cli.new_family import NewFamily
 from metarl.cli.options import none_without_braces
 from metarl.core.errors import MetaRLError, did_you_mean
@@ -29,7 +30,12 @@ from metarl.core.files import refused
 from metarl.experiments.signals import Interrupted, raising
 
 _SIGPIPE = 128 + 13  # the exit code of a program that this signal ended
-_FEWSHOT: dict[str, type] = {"train": FewShotTrain, "evaluate": FewShotEvaluate, "compare": FewShotCompare}
+_FEWSHOT: dict[str, type] = {
+    "train": FewShotTrain,
+    "evaluate": FewShotEvaluate,
+    "compare": FewShotCompare,
+    "predict": FewShotPredict,
+}
 _COMMANDS: dict[str, type] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -129,7 +135,7 @@ def _tree(commands: dict[str, type]) -> Any:
 def _group(commands: dict[str, type]) -> type:
     """Return a command that has commands of its own."""
     made = make_dataclass("FewShot", [("command", Annotated[_tree(commands), tyro.conf.arg(name="")])])
-    made.__doc__ = "Supervised few-shot learning: train, evaluate and compare learners."
+    made.__doc__ = "Supervised few-shot learning: train, evaluate and compare learners, and predict by them."
     return made
 
 

@@ -29,6 +29,12 @@ _REMEDIES = {
 }
 
 
+def cache_folder() -> Path:
+    """Return where what can be made or fetched again is kept: ``METARL_CACHE``, or metarl's in the user's cache."""
+    given = os.environ.get("METARL_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metarl"
+
+
 def refused(error: OSError, path: str | os.PathLike[str] | None = None) -> MetaRLError:
     """Return an error that says what the system refused and what to do; ``path`` is used where it names none."""
     place = path if path is not None else error.filename

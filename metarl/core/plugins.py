@@ -22,6 +22,7 @@ MEMORIES = "metarl.memories"  # the same
 ENCODERS = "metarl.encoders"  # no entry points: an encoder is always module:Name
 _PLUGIN = "plugin"  # the metadata of a config's field that names code
 LEARNERS, DATA, BACKBONES = "metarl.fewshot.learners", "metarl.fewshot.data", "metarl.fewshot.backbones"  # as of agents
+FEATURES = "metarl.fewshot.features"  # as of agents: encoders of people's own items
 # What each group's members are called, and the option that names one which is trusted.
 _WORDS = {
     FAMILIES: ("family", "family"),
@@ -31,6 +32,7 @@ _WORDS = {
     LEARNERS: ("learner", "learner"),
     DATA: ("data set", "data"),
     BACKBONES: ("backbone", "backbone"),
+    FEATURES: ("encoder", "encoder"),
 }
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -89,7 +89,7 @@ class Registry(Generic[T]):
         """Import the modules of the package, once."""
         package, self._package = self._package, None
         if package is not None:
-            for module in iter_modules(package.__path__, f"{package.__name__}."):
+            for module in walk_packages(package.__path__, f"{package.__name__}."):
                 importlib.import_module(module.name)
 
     def _unknown(self, name: str) -> MetaRLError:

@@ -20,18 +20,19 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.progress import Reporter
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.registry import label
+from metarl.fewshot.measures import ACCURACY, DELTA_AUPRC, MSE, PERCENT
 from metarl.fewshot.scoring import Scores, point_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotEvaluation(Tabular):
-    """The scores of a run. ``values`` are accuracies in percent, or squared errors."""
+    """The scores of a run. ``values`` are accuracies or areas in percent, or squared errors."""
 
     learner: str
     dataset: str
     split: str
     spec: EpisodeSpec
-    measure: str  # accuracy or mse
+    measure: str  # of ``metarl.fewshot.measures``
     transductive: bool
     seeds: tuple[int, ...]
     iterations: int  # the mean over seeds
@@ -47,12 +48,15 @@ class FewShotEvaluation(Tabular):
     @property
     def figure(self) -> str:
         """The name of the setting: 5w1s, or mse 10-shot."""
-        return f"{self.spec.way}w{self.spec.shot}s" if self.measure == "accuracy" else f"mse {self.spec.shot}-shot"
+        spec = self.spec
+        size = f"{spec.way}w{spec.shot}s" if self.measure != MSE else f"{spec.shot}-shot"
+        size = size if spec.support is None else f"{spec.support} samples"
+        return size if self.measure == ACCURACY else f"{self.measure} {size}"
 
     @property
     def figures(self) -> dict[str, Estimate]:
         """Every figure by its name, with intervals over seeds × episodes; errors have one a step, and medians."""
-        if self.measure == "accuracy":
+        if self.measure != MSE:
             return {self.figure: self.at(self.adaptations[-1])}
         steps = [f" step {k}" for k in self.adaptations] if len(self.adaptations) > 1 else [""]
         named = {}
@@ -68,8 +72,8 @@ class FewShotEvaluation(Tabular):
 
     @property
     def _bounds(self) -> Interval:
-        """The range of accuracies, in percent, or of errors."""
-        return Interval(0.0, 100.0 if self.measure == "accuracy" else math.inf)
+        """The range of percentages or errors."""
+        return Interval(-PERCENT if self.measure == DELTA_AUPRC else 0.0, math.inf if self.measure == MSE else PERCENT)
 
     @property
     def mark(self) -> str:
@@ -133,6 +137,7 @@ def evaluate_fewshot_run(
     device: str = "cpu",
     *,
     transductive: bool = False,
+    measure: str = ACCURACY,
     quiet: bool = True,
 ) -> FewShotEvaluation:
     """Score every seed of a run on the same episodes of a split that training has not seen.
@@ -144,6 +149,7 @@ def evaluate_fewshot_run(
         split: ``test`` or ``val``.
         device: to adapt on.
         transductive: whether prototypes are refined by the queries themselves.
+        measure: of classes, one of ``metarl.fewshot.measures``.
         quiet: whether no progress is shown.
     """
     dataset = run.dataset()
@@ -152,12 +158,16 @@ def evaluate_fewshot_run(
     tasks = dataset.split(split)
     made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
+    if any((each.spec.encoder, each.spec.fitted) != (dataset.encoder, dataset.fitted) for each in models):
+        raise MetaRLError(
+            f"{run.dataset_name} is not the data that {run.path} was trained on; restore it or train anew."
+        )
     names = {seed: f"seed {seed}" for seed in run.seeds}
     scores: list[Scores] = []
     with Reporter(names, episodes, "episodes", quiet=quiet) as reporter:
         for model in models:
             report = partial(reporter, model.seed)
-            scores.append(model.score(tasks, spec, episodes, transductive=transductive, report=report))
+            scores.append(model.score(tasks, spec, episodes, transductive=transductive, measure=measure, report=report))
     spent = models[0].cost(tasks, spec)
     return FewShotEvaluation(
         learner=label(run.learner, run.config),
@@ -174,15 +184,17 @@ def evaluate_fewshot_run(
         adapt_bytes=spent.bytes,
         parameters=sum(value.numel() for value in models[0].params.values()),
         adaptations=scores[0].adaptations,
-        values=np.stack([each.values for each in scores]) * (100 if scores[0].measure == "accuracy" else 1),
+        values=np.stack([each.values for each in scores]) * (1 if scores[0].measure == MSE else PERCENT),
         made_of=made_of,
     )
 
 
-def evaluation_file(folder: Path, spec: EpisodeSpec, split: str, transductive: bool) -> Path:
+def evaluation_file(folder: Path, spec: EpisodeSpec, split: str, transductive: bool, measure: str = ACCURACY) -> Path:
     """Return the path of the evaluation of a setting in a folder."""
     name = f"{spec.way}w{spec.shot}s" if spec.way > 1 else f"{spec.shot}-shot"
+    name = name if spec.support is None else f"{spec.support}-samples"
     extra = [f"{spec.unlabelled}-unlabelled"] * bool(spec.unlabelled) + ["transductive"] * transductive
+    extra += [measure] * (measure not in (ACCURACY, MSE))
     return folder / f"evaluation-{'-'.join([split, name, *extra])}.json"
 
 
@@ -194,6 +206,7 @@ def saved_or_new_evaluation(
     device: str,
     *,
     transductive: bool,
+    measure: str = ACCURACY,
     quiet: bool = True,
 ) -> FewShotEvaluation:
     """Return the saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one.
@@ -202,12 +215,14 @@ def saved_or_new_evaluation(
     """
     for seed in run.seeds:
         run.warn_if_unfinished(seed, run.trained_amount(seed))
-    saved = evaluation_file(run.path, spec, split, transductive)
+    saved = evaluation_file(run.path, spec, split, transductive, measure)
     if run.keeps_evaluations and saved.exists():
         found = FewShotEvaluation.load(saved)
         if run.check_evaluation(saved, found.made_of) and found.spec == spec and found.values.shape[2] == episodes:
             return found
-    made = evaluate_fewshot_run(run, spec, episodes, split, device, transductive=transductive, quiet=quiet)
+    made = evaluate_fewshot_run(
+        run, spec, episodes, split, device, transductive=transductive, measure=measure, quiet=quiet
+    )
     if run.keeps_evaluations:
         made.save(saved)
     return made

@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from metarl.evaluation.fewshot import FewShotEvaluation
+from metarl.evaluation.fewshot_baselines import paired
 from metarl.evaluation.rows import Row, interval_text, number, terminal_table
 from metarl.evaluation.scores import Evaluation, PointScore, evenly, short_name
 from metarl.evaluation.statistics import Estimate
+from metarl.fewshot.measures import MSE
 
 TRIAL = "trial"  # in the place of a number of episodes
 MOST_ROWS = 8  # of one curve in a table for the terminal
@@ -130,25 +132,31 @@ def notes(evaluation: Evaluation) -> str:
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
 
 
-def fewshot_rows(evaluations: Sequence[FewShotEvaluation]) -> list[Row]:
-    """Return one row for each shown figure of each few-shot evaluation, accuracies from the best down."""
+def fewshot_rows(evaluations: Sequence[FewShotEvaluation], reference: FewShotEvaluation | None = None) -> list[Row]:
+    """Return one row for each shown figure of each few-shot evaluation, percentages from the best down.
+
+    With a ``reference`` on the same episodes each row has the paired difference from it.
+    """
     rows = []
     for each in evaluations:
         shown = {f" step {k}" for k in (*_STEPS_SHOWN, each.adaptations[-1])}
+        apart = {} if reference is None else paired(each, reference)
         spent = {"adapt_seconds": each.adapt_seconds, "adapt_bytes": each.adapt_bytes}
         trained = {"iterations": each.iterations, "minutes": each.wall_seconds / 60, "parameters": each.parameters}
         for row in each.rows:
             name = row["figure"]
             step = name.partition(each.figure)[2]
             if not name.startswith("median") and (not step or step in shown):
-                rows.append({**row, "mark": each.mark, **spent, **trained})
-    best_is_most = all(each.measure == "accuracy" for each in evaluations)
+                rows.append({**row, **apart, "mark": each.mark, **spent, **trained})
+    best_is_most = all(each.measure != MSE for each in evaluations)
     return sorted(rows, key=lambda row: -row["value"]) if best_is_most else rows
 
 
-def fewshot_table(evaluations: Sequence[FewShotEvaluation]) -> RenderableType:
+def fewshot_table(
+    evaluations: Sequence[FewShotEvaluation], reference: FewShotEvaluation | None = None
+) -> RenderableType:
     """Make the table of the rows of few-shot evaluations, and below it what stands behind them."""
-    rows = fewshot_rows(evaluations)
+    rows = fewshot_rows(evaluations, reference)
     sizes = " or ".join(sorted({f"{row['seeds']} × {row['episodes']:,}" for row in rows}))
     marks = sorted({row["mark"] for row in rows})
     words = (
@@ -156,15 +164,23 @@ def fewshot_table(evaluations: Sequence[FewShotEvaluation]) -> RenderableType:
         f"{' and '.join(marks)}. In brackets stands a 95% interval. Adapting is to one task, and takes that long and "
         "so much memory."
     )
+    if reference is not None:
+        words += f" Differences are from {reference.learner}, paired by episode."
     cells = []
     for row in rows:
         # Where only some refine their prototypes by the queries, each says so.
         learner = row["learner"] + f" ({row['mark']})" * (len(marks) > 1)
-        score = (number(row["value"]), interval_text((row["low"], row["high"])))
+        score = [number(row["value"]), interval_text((row["low"], row["high"]))]
+        if reference is not None:
+            ends = (row["difference_low"], row["difference_high"])
+            score += (
+                ["", ""] if row["learner"] == reference.learner else [number(row["difference"]), interval_text(ends)]
+            )
         spent = (f"{1000 * row['adapt_seconds']:.1f} ms", f"{number(row['adapt_bytes'] / 2**20)} MB")
         cells.append((learner, row["figure"], *score, *spent, f"{row['minutes']:.1f} min"))
-    headers = ("learner", "figure", "mean", "", "to adapt", "", "trained")
-    return Group(terminal_table(headers, cells, left=2, kept=4), Text(words))
+    against = () if reference is None else ("against", "")
+    headers = ("learner", "figure", "mean", "", *against, "to adapt", "", "trained")
+    return Group(terminal_table(headers, cells, left=2, kept=4 + len(against)), Text(words))
 
 
 def _point_row(point: PointScore) -> Row:

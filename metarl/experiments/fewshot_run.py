@@ -4,6 +4,7 @@ runs/NAME/fewshot.json; of an evaluation NAME-FIGURE.json, .csv and pictures, su
 runs/NAME/seed-0/checkpoint.safetensors, progress.csv, TensorBoard events
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from metarl.core.checkpoint import check_owner, config_from
 from metarl.core.errors import MetaRLError
-from metarl.core.plugins import BACKBONES, DATA, LEARNERS, trusted
+from metarl.core.plugins import BACKBONES, DATA, FEATURES, LEARNERS, trusted
 from metarl.core.schedule import config_differences
 from metarl.experiments.extending import continued
 from metarl.experiments.logs import RunLogger
@@ -22,7 +23,11 @@ from metarl.experiments.run_folder import RunFolder, new_id
 from metarl.experiments.saving import CheckpointSaver
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import FewShotDataset
+from metarl.fewshot.data.episodes import words_of
+from metarl.fewshot.data.names import DataName
+from metarl.fewshot.data.own.files import is_own
 from metarl.fewshot.data.registry import make_dataset
+from metarl.fewshot.features.registry import is_own_encoder
 from metarl.fewshot.learners.registry import learner_class
 from metarl.fewshot.model import FewShot
 
@@ -66,14 +71,17 @@ class FewShotRun(RunFolder):
         check_seeds(chosen := (0,) if seeds is None else tuple(seeds))
         run = cls(path, learner, config, dataset, chosen, command, new_id())
         if resume and cls.is_at(path):
-            saved = cls.open(path, learner=learner, data=dataset, backbone=config.backbone)
+            encoder = DataName.parsed(dataset).options.get("encoder")
+            saved = cls.open(path, learner=learner, data=dataset, backbone=config.backbone, encoder=encoder)
             run.check_same(saved, ("learner", "dataset_name"))
+            config = fitting_config(learner, config, saved.dataset())
             return continued(saved, config, () if seeds is None else seeds, length)
         if length is not None:
             config = replace(config, iterations=length)
-            run = replace(run, config=config)
         # Whatever is wrong with the data set or the learner shows here, before anything is written or removed.
         made = run.dataset()
+        config = fitting_config(learner, config, made)
+        run = replace(run, config=config)
         FewShot(learner, made, config).check(made.split("train"), config.episode)
         with run.in_making(overwrite):
             run.write_about({"learner": learner, "dataset": dataset})
@@ -81,16 +89,23 @@ class FewShotRun(RunFolder):
 
     @classmethod
     def open(
-        cls, path: Path, *, learner: str | None = None, data: str | None = None, backbone: str | None = None
+        cls,
+        path: Path,
+        *,
+        learner: str | None = None,
+        data: str | None = None,
+        backbone: str | None = None,
+        encoder: str | None = None,
     ) -> Self:
         """Return the run in a folder; raise where there is none, or what it says of itself is damaged.
 
         No module is imported that is neither installed, imported already, nor named by ``learner`` as ``module:Class``,
-        ``data`` as ``module:Name`` or ``backbone`` as ``module:Class``.
+        ``data`` or ``encoder`` as ``module:Name``, or ``backbone`` as ``module:Class``.
         """
 
         def made_of(path: Path, about: dict[str, Any]) -> Any:
-            file, named = path / cls.about_file, {LEARNERS: learner, DATA: data, BACKBONES: backbone}
+            file = path / cls.about_file
+            named = {LEARNERS: learner, DATA: data, BACKBONES: backbone, FEATURES: encoder}
 
             def name(group: str, saved: str) -> str:
                 return trusted(group, saved, file, [own] if (own := named[group]) else [])
@@ -100,9 +115,12 @@ class FewShotRun(RunFolder):
             config = about["config"]
             if config.get("backbone"):
                 config = {**config, "backbone": name(BACKBONES, config["backbone"])}
-            dataset = about["dataset"]
-            dataset = dataset if dataset.startswith("folder:") else name(DATA, dataset)
-            names = {"learner": name(LEARNERS, about["learner"]), "dataset": dataset}
+            dataset = DataName.parsed(about["dataset"])
+            if not (dataset.place.startswith("folder:") or is_own(dataset)):
+                dataset = DataName(name(DATA, dataset.place), dataset.options)
+            if is_own_encoder(used := dataset.options.get("encoder", "")):
+                dataset = DataName(dataset.place, {**dataset.options, "encoder": name(FEATURES, used)})
+            names = {"learner": name(LEARNERS, about["learner"]), "dataset": str(dataset)}
             return cls._from_about(path, {**about, **names, "config": config})
 
         return cls._open(path, made_of)
@@ -173,3 +191,21 @@ class FewShotRun(RunFolder):
         # What was finished before stays as it is, and its evaluations newer than it.
         if model.iteration > begun or not self.checkpoint(model.seed).exists():
             saver.save()
+
+
+def fitting_config(learner: str, config: FewShotConfig, dataset: FewShotDataset) -> FewShotConfig:
+    """Return a config whose episodes can be drawn, where it has those of a preset that ask for more than there is.
+
+    Episodes that a user gave are left as they are, and refused where they cannot be drawn.
+    """
+    source = dataset.split("train")
+    episode = source.fitting(config.episode)
+    presets = learner_class(learner).presets.values()
+    if episode == config.episode or all(config.episode != preset.episode for preset in presets):
+        return config
+    warnings.warn(
+        f"{dataset.name} has no training episodes of {words_of(config.episode)}; those of {words_of(episode)} are "
+        "taken. --config.episode.way and the like say otherwise.",
+        stacklevel=3,
+    )
+    return replace(config, episode=episode)

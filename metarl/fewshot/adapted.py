@@ -26,7 +26,12 @@ class Adapted:
 
 
 class Classifier(Adapted):
-    """A classifier of the classes of a support; ``classes_`` are their labels, in order."""
+    """A classifier of the classes of a support; ``classes_`` are their labels, in order.
+
+    Its logits are divided by ``temperature`` before they become probabilities; see ``metarl.fewshot.trust``.
+    """
+
+    temperature = 1.0
 
     def __init__(
         self, learner: FewShotLearner, params: Params, state: State, shape: tuple[int, ...], classes: NDArray[Any]
@@ -38,7 +43,7 @@ class Classifier(Adapted):
         """Return probabilities ``(sample, class)``, in the order of ``classes_``."""
         # A head may have more outputs than there are classes.
         kept = self._outputs(inputs)[LOGITS][0, :, : len(self.classes_)].double()
-        return np.asarray(kept.softmax(-1).cpu().numpy())
+        return np.asarray((kept / self.temperature).softmax(-1).cpu().numpy())
 
     def predict(self, inputs: ArrayLike | Tensor) -> NDArray[Any]:
         """Return the most probable label of each sample ``(sample,)``."""

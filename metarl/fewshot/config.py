@@ -24,6 +24,9 @@ class FewShotConfig:
     final_learning_rate: float = 0.05  # the fraction of it that is left at the end, falling linearly
     max_norm: float | None = None  # scale a gradient with a greater norm down to it
     chunk: int | None = None  # tasks that are differentiated at once, where memory is short
+    # Iterations between scores on the validation split, of which the parameters with the least error are kept; the last
+    # ones unless given, and where a data set has no such split.
+    validate_every: int | None = None
 
     limits: ClassVar[Mapping[str, Limit]] = {  # of fields, beyond their types; a subclass adds those of its own fields
         "iterations": at_least(1),
@@ -34,6 +37,7 @@ class FewShotConfig:
         "final_learning_rate": between(0, 1),
         "max_norm": above(0),
         "chunk": at_least(1),
+        "validate_every": at_least(1),
     }
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """Two verbs over few-shot learners: ``fit`` a data set, and ``adapt`` to a support of one's own."""
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -25,7 +26,8 @@ from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, TaskSource
 from metarl.fewshot.data.episodes import EpisodeSpec, Support
 from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.learners.registry import address_of, learner_class, make_learner, preset_config
-from metarl.fewshot.scoring import Cost, Scores, cost_of, score
+from metarl.fewshot.measures import ACCURACY
+from metarl.fewshot.scoring import Cost, Scores, cost_of, score, validation_error
 
 Callback = Callable[["FewShot", dict[str, float]], None]
 
@@ -66,7 +68,9 @@ class FewShot:
         made = self.learner.init(torch_generator(seed, "fewshot", "init"))
         if not made:
             raise MetaRLError(f"{self.learner_class.name} has no parameters to train; leave some of them unfrozen.")
+        # Those that predict: the last ones, or where training validates the best ones so far.
         self.params: Params = {name: value.to(self.device) for name, value in made.items()}
+        self.least_error = math.inf  # on the validation split, where training validates
         self.iteration = 0
         self.wall_seconds = 0.0  # of training so far
         self.run_id = ""  # of the run folder that it belongs to
@@ -103,25 +107,45 @@ class FewShot:
             raise MetaRLError(f"{dataset.name} has {dataset.spec}; this learner was made for {self.spec}.")
         config, source = self.config, dataset.split("train").to(self.device)
         last = config.iterations if iterations is None else self.iteration + iterations
+        validation = dataset.splits.get("val") if config.validate_every else None
+        if not self.iteration:
+            self.params = self.learner.started(self.params, source, torch_generator(self.seed, "fewshot", "start"))
+            self._adam = None
+            if validation is not None:
+                self._keep_if_best(validation.to(self.device))
         while self.iteration < last:
             started = time.perf_counter()
             generator = torch_generator(self.seed, "fewshot", "train", self.iteration)
             episodes = source.draw(config.episode, config.tasks, generator)
             progress = self.iteration / (config.schedule_iterations or config.iterations)
             self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
-            gradient, logged = self.learner.gradient(self.params, episodes, config.chunk)
+            gradient, logged = self.learner.gradient(self.latest, episodes, config.chunk)
             if not np.isfinite(logged["objective"]):
                 raise MetaRLError(
                     f"Training diverged in iteration {self.iteration}: the loss is {logged['objective']}. Lower "
                     "learning_rate or the steps' size; the last checkpoint is from before."
                 )
             self.adam.step(gradient)
-            self.params = self.adam.values()
             self.iteration += 1
+            if validation is None:
+                self.params = self.adam.values()
+            elif self.iteration % (config.validate_every or 1) == 0 or self.iteration == config.iterations:
+                self._keep_if_best(validation.to(self.device))
             self.wall_seconds += time.perf_counter() - started
             if callback is not None:
                 callback(self, logged)
         return self
+
+    @property
+    def latest(self) -> Params:
+        """Return the parameters that training has come to, the best ones or not."""
+        return self.adam.values() if self.config.validate_every else self.params
+
+    def _keep_if_best(self, validation: TaskSource) -> None:
+        """Let the latest parameters predict where their error on validation tasks is the least so far."""
+        latest = self.latest
+        if (found := validation_error(self.learner, latest, validation, self.config.episode)) < self.least_error:
+            self.params, self.least_error = latest, found
 
     def adapt(
         self, inputs: ArrayLike | Tensor, labels: ArrayLike, unlabelled: ArrayLike | Tensor | None = None
@@ -156,6 +180,14 @@ class FewShot:
         state = self.adapted(support, len(names), more)
         return Classifier(self.learner_for(len(names)), self.params, state, self.spec.shape, names)
 
+    def classifier(self, temperature: float = 1.0) -> Any:
+        """Return a scikit-learn classifier, ``FewShotClassifier``, whose ``fit`` adapts this model."""
+        return import_named("metarl.fewshot.estimators:FewShotClassifier")(model=self, temperature=temperature)
+
+    def regressor(self) -> Any:
+        """Return a scikit-learn regressor, ``FewShotRegressor``, whose ``fit`` adapts this model."""
+        return import_named("metarl.fewshot.estimators:FewShotRegressor")(model=self)
+
     def adapted(self, support: Support, way: int | None = None, unlabelled: Tensor | None = None) -> State:
         """Return the state of each task after its support."""
         learner = self.learner_for(way)
@@ -176,13 +208,15 @@ class FewShot:
         seed: int = 0,
         *,
         transductive: bool = False,
+        measure: str = ACCURACY,
         report: Callable[[int], None] | None = None,
     ) -> Scores:
-        """Return accuracies or squared errors on episodes of a split; see ``metarl.fewshot.scoring``."""
+        """Return accuracies, another measure, or squared errors on episodes of a split; see ``metarl.fewshot.scoring``."""
         if source.shape != self.spec.shape:
             raise MetaRLError(f"Samples have shape {source.shape}; this learner takes {self.spec.shape}.")
         learner, source = self.learner_for(spec.largest.way), source.to(self.device)
-        return score(learner, self.params, source, spec, episodes, seed, transductive=transductive, report=report)
+        how = {"transductive": transductive, "measure": measure, "report": report}
+        return score(learner, self.params, source, spec, episodes, seed, **how)
 
     def cost(self, source: TaskSource, spec: EpisodeSpec) -> Cost:
         """Return what adapting to one task of a split takes."""
@@ -198,6 +232,9 @@ class FewShot:
         """Write parameters, optimiser and config in one file, atomically."""
         training = prefixed("training", self.adam.state_dict())
         whose = {"run": self.run_id, "log": self.log_digest}
+        if self.config.validate_every:
+            training |= prefixed("latest", self.latest)
+            whose["least_error"] = repr(self.least_error)
         save_checkpoint(path, {**prefixed("params", self.params), **training}, {"fewshot": self._about(), **whose})
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
@@ -268,7 +305,11 @@ class FewShot:
         # In the order that they were made in, for sums over all of them round by their order; a file has its own.
         model.params = {name: params[name].to(model.device) for name in model.params}
         if not weights_only:
+            latest = with_prefix("latest", tensors) or model.params
+            ordered = {name: latest[name].to(model.device) for name in model.params}
+            model._adam = Adam(ordered, config.learning_rate, config.max_norm)
             model.adam.load_state_dict(with_prefix("training", tensors))
+            model.least_error = float(about.get("least_error", "inf"))
         model.iteration, model.wall_seconds = saved["iteration"], saved["wall_seconds"]
         model.run_id, model.log_digest = about.get("run", ""), about.get("log", "")
         return model

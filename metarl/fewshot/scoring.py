@@ -3,8 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,18 +16,21 @@ from metarl.core.random import torch_generator
 from metarl.core.types import Params
 from metarl.fewshot.data.dataset import TaskSource
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec
-from metarl.fewshot.learners.base import LOGITS, FewShotLearner, accuracy, error
+from metarl.fewshot.learners.base import FewShotLearner, error
+from metarl.fewshot.measures import ACCURACY, MSE, measured
 
 _AT_ONCE = 20  # tasks of an evaluation
 _EVERY = 10  # steps: beyond so many only multiples are scored, and the last
 _REPEATS = 5  # of an adaptation that is timed
+_VALIDATED = 400  # episodes by which training chooses its length
+_VALIDATION_WAY = 5  # at most
 
 
 @dataclass(frozen=True)
 class Scores:
     """The scores of every episode after so many steps of adaptation; learners without steps have one point."""
 
-    measure: Literal["accuracy", "mse"]
+    measure: str  # of ``metarl.fewshot.measures``
     adaptations: tuple[int, ...]  # steps taken at each point
     values: NDArray[np.float64]  # (point, episode)
     transductive: bool  # whether queries were told apart with the help of one another
@@ -55,6 +57,7 @@ def score(
     seed: int = 0,
     *,
     transductive: bool = False,
+    measure: str = ACCURACY,
     report: Callable[[int], None] | None = None,
 ) -> Scores:
     """Adapt to the support of each episode and score its queries, each predicted from the support alone: inductive.
@@ -67,6 +70,7 @@ def score(
         episodes: how many.
         seed: decides which.
         transductive: whether the queries themselves refine the state too.
+        measure: of classes; numbers have squared errors.
         report: is called with how many have been scored so far.
     """
     if episodes < 1:
@@ -85,11 +89,28 @@ def score(
                     continue
                 for inputs in (some.unlabelled, some.query.inputs if transductive else None):
                     state = state if inputs is None else learner.refine(params, state, inputs)
-                found.setdefault(step, []).append(_measured(learner.query(params, state, some.query.inputs), some))
+                outputs = learner.query(params, state, some.query.inputs)
+                way = 0 if some.classes is None else some.classes.shape[1]
+                found.setdefault(step, []).append(measured(outputs, some.query.targets, way, measure))
         if report is not None:
             report(min(first + _AT_ONCE, episodes))
     values = np.stack([torch.cat(each).double().cpu().numpy() for each in found.values()])
-    return Scores("accuracy" if some.classes is not None else "mse", tuple(found), values, transductive)
+    return Scores(MSE if some.classes is None else measure, tuple(found), values, transductive)
+
+
+def validation_error(learner: FewShotLearner, params: Params, source: TaskSource, spec: EpisodeSpec) -> float:
+    """Return the mean error on episodes of a validation split, the same ones at each call.
+
+    They are as those of training, but have 5 classes at most, as fewer are left to validate on.
+    """
+    way, summed = min(_VALIDATION_WAY, spec.way), 0.0
+    spec = source.fitting(replace(spec.largest, way=way, most_way=None, most_shot=None))
+    for first in range(0, _VALIDATED, _AT_ONCE):
+        some = _drawn(source, spec, _VALIDATED, 0, first)
+        with torch.no_grad():
+            *_, (_, state) = learner.points(params, some.support)
+            summed += float(error(learner.query(params, state, some.query.inputs), some.query.targets).sum())
+    return summed / _VALIDATED
 
 
 def first_scored(source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int = 0) -> Episodes:
@@ -100,15 +121,6 @@ def first_scored(source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int
 def _drawn(source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int, first: int) -> Episodes:
     generator = torch_generator(seed, "fewshot", "evaluate", first)
     return source.draw(spec, min(_AT_ONCE, episodes - first), generator)
-
-
-def _measured(outputs: dict[str, Tensor], episodes: Episodes) -> Tensor:
-    if LOGITS not in outputs:
-        return error(outputs, episodes.query.targets)
-    assert episodes.classes is not None  # for mypy: logits are of classes
-    # A head may have more outputs than there are classes.
-    kept = {LOGITS: outputs[LOGITS][..., : episodes.classes.shape[1]]}
-    return accuracy(kept, episodes.query.targets)
 
 
 @dataclass(frozen=True)

@@ -157,12 +157,15 @@ def test_a_finished_run_that_is_resumed_keeps_its_evaluations(runs: Path) -> Non
 @pytest.mark.parametrize("wrong", [{"way": 0}, {"shot": 0}, {"queries": 0}], ids=str)
 def test_a_setting_of_nothing_is_refused_and_not_replaced(wrong: Any, runs: Path) -> None:
     options = FewShotEvaluate(path=runs / "maml-strokes", **wrong)
-    for functions in (False, True):
+    classes, functions, tasks = (make_dataset(name).split("test") for name in ("strokes", "sinusoid", "tables"))
+    for source in (classes, functions, tasks):
         with pytest.raises(MetaRLError):
-            options.spec(functions=functions)
-    assert FewShotEvaluate(path=runs, queries=15).spec(functions=True) == EpisodeSpec(1, 10, 15)
-    assert FewShotEvaluate(path=runs).spec(functions=True) == EpisodeSpec(1, 10, 100)
-    assert FewShotEvaluate(path=runs).spec(functions=False) == EpisodeSpec(5, 1, 15)
+            options.spec(source)
+    assert FewShotEvaluate(path=runs, queries=15).spec(functions) == EpisodeSpec(1, 10, 15)
+    assert FewShotEvaluate(path=runs).spec(functions) == EpisodeSpec(1, 10, 100)
+    assert FewShotEvaluate(path=runs).spec(classes) == EpisodeSpec(5, 1, 15)
+    assert FewShotEvaluate(path=runs, support=64).spec(tasks) == EpisodeSpec(2, 1, 256, support=64)
+    assert FewShotEvaluate(path=runs, shot=3).spec(tasks) == EpisodeSpec(2, 3, 256)
 
 
 def test_functions_are_scored_by_their_error_at_every_step(runs: Path) -> None:

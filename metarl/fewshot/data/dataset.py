@@ -1,22 +1,23 @@
 """Data sets of few-shot tasks: splits to train on, to choose by and to test on, and no class in two of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from metarl.core.errors import MetaRLError
 from metarl.fewshot.data.episodes import Classes
 from metarl.fewshot.data.functions import Functions
+from metarl.fewshot.data.groups import Groups
 from metarl.fewshot.data.reader import classes_of_rows
 
 SPLITS = ("train", "val", "test")
 _SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}  # of the classes, where arrays are split by chance
 
-TaskSource = Classes | Functions
+TaskSource = Classes | Groups | Functions
 """Where the tasks of a split are drawn from."""
 
 
@@ -27,6 +28,8 @@ class DataSpec:
     shape: tuple[int, ...]  # of one sample
     classes: int = 0  # classes to train on
     outputs: int | None = None  # numbers to predict of a sample; None where there are classes
+    encoder: str = ""  # turns raw items into samples; empty where samples are numbers already
+    fitted: str = field(default="", repr=False)  # what the encoder was fitted to, in JSON
 
     @property
     def n_inputs(self) -> int:
@@ -45,6 +48,8 @@ class FewShotDataset:
 
     name: str  # in messages, tables and run folders
     splits: Mapping[str, TaskSource]  # some of ``SPLITS``
+    encoder: str = ""  # turned raw items into samples; empty where samples were numbers already
+    fitted: str = ""  # what the encoder was fitted to, in JSON
 
     def __post_init__(self) -> None:
         if unknown := set(self.splits) - set(SPLITS):
@@ -93,9 +98,7 @@ class FewShotDataset:
             )
         known, which = np.unique(labels, return_inverse=True)
         if splits is None:
-            order = known[np.random.Generator(np.random.Philox(key=seed)).random(len(known)).argsort()]
-            ends = np.cumsum([round(share * len(known)) for share in list(_SHARES.values())[:-1]])
-            splits = {split: part.tolist() for split, part in zip(_SHARES, np.split(order, ends), strict=True)}
+            splits = _shares(known, seed)
         rows = {label: np.flatnonzero(which == i) for i, label in enumerate(known.tolist())}
         chosen = {split: np.asarray(listed).tolist() for split, listed in splits.items()}
         if wrong := [split for split, listed in chosen.items() if not listed or not set(listed) <= set(rows)]:
@@ -118,8 +121,33 @@ class FewShotDataset:
     @property
     def spec(self) -> DataSpec:
         """Return what a learner is made for."""
-        some = next(iter(self.splits.values()))
-        if isinstance(some, Functions):
-            return DataSpec(some.shape, outputs=1)
-        train = self.splits.get("train")
-        return DataSpec(some.shape, len(train) if isinstance(train, Classes) else 0)
+        some, train = next(iter(self.splits.values())), self.splits.get("train")
+        outputs = 1 if isinstance(some, Functions) or (isinstance(some, Groups) and not some.classes) else None
+        classes = len(train) if isinstance(train, Classes) else len(some.classes) if isinstance(some, Groups) else 0
+        return DataSpec(some.shape, classes, outputs, self.encoder, self.fitted)
+
+
+def split_by_chance(names: Sequence[str], seed: int, least: int) -> dict[str, list[str]]:
+    """Return the names of each split: three fifths to train on, a fifth each to choose by and to test on.
+
+    Args:
+        names: of classes or tasks.
+        seed: decides; the same for the same names, in whatever order.
+        least: how many training and test need; of few names, those to choose by go to the test.
+    """
+    splits = _shares(np.array(sorted(names), dtype=object), seed)
+    if len(splits["val"]) < least or len(splits["test"]) < least:
+        splits["test"] += splits.pop("val")
+    if len(splits["train"]) < least or len(splits["test"]) < least:
+        raise MetaRLError(
+            f"it has {len(names)} classes or tasks ({', '.join(sorted(names)[:5])}); to train on some and test on "
+            f"others takes {2 * least}. Without training, metarl fewshot predict goes by frozen features."
+        )
+    return splits
+
+
+def _shares(names: NDArray[Any], seed: int) -> dict[str, list[Any]]:
+    """Return sorted names by split, as chance has them."""
+    order = names[np.random.Generator(np.random.Philox(key=seed)).random(len(names)).argsort()]
+    ends = np.cumsum([round(share * len(names)) for share in list(_SHARES.values())[:-1]])
+    return {split: part.tolist() for split, part in zip(_SHARES, np.split(order, ends), strict=True)}

@@ -42,11 +42,14 @@ class EpisodeSpec:
     unlabelled: int = 0  # further samples of each class, without labels
     most_way: int | None = None  # draw each batch's number of classes from way to this one
     most_shot: int | None = None  # draw each batch's number of shots from shot to this one
+    support: int | None = None  # of tasks with labels of their own: samples to adapt to, however many of each class
 
     def __post_init__(self) -> None:
         check_config(self, {})
         if self.way < 1 or self.shot < 1 or self.queries < 1 or self.unlabelled < 0:
             raise MetaRLError(f"{self}: an episode has way, shot and queries >= 1, unlabelled >= 0.")
+        if self.support is not None and self.support < 1:
+            raise MetaRLError(f"{self}: a support has at least one sample.")
         for name in ("way", "shot"):
             most = getattr(self, f"most_{name}")
             if most is not None and most < getattr(self, name):
@@ -69,6 +72,12 @@ class EpisodeSpec:
     def samples(self) -> int:
         """Return how many samples of a class an episode has."""
         return self.shot + self.queries + self.unlabelled
+
+
+def words_of(spec: EpisodeSpec) -> str:
+    """Return the size of an episode in words."""
+    given = f"{spec.shot} shots" if spec.support is None else f"{spec.support} labelled samples"
+    return f"{spec.way} ways, {given} and {spec.queries} queries"
 
 
 class Classes:
@@ -121,6 +130,8 @@ class Classes:
         """
         if spec.way < 2:
             raise MetaRLError(f"way={spec.way}: there is nothing to tell apart; ask for 2 classes or more.")
+        if spec.support is not None:
+            raise MetaRLError(f"support={spec.support} is for tasks with labels of their own; here ask for a shot.")
         # Those that have enough samples for the largest episode, so that every class is as likely whatever is drawn.
         eligible, spec = self._with(spec.largest), spec.drawn(generator)
         device = self.samples.device
@@ -140,6 +151,18 @@ class Classes:
         queried = spec.shot + spec.queries
         more = part(queried, spec.samples).inputs if spec.unlabelled else None
         return Episodes(part(0, spec.shot), part(spec.shot, queried), chosen, more)
+
+    def fitting(self, spec: EpisodeSpec) -> EpisodeSpec:
+        """Return the nearest episodes that can be drawn, with fewer queries or fewer ways."""
+        queries, able = spec.queries, 0
+        while queries:
+            able = int((self.counts >= replace(spec, queries=queries).largest.samples).sum())
+            if able >= min(spec.way, max(2, len(self) / 2)):
+                break
+            queries -= 1
+        way = min(spec.way, max(able, 2))
+        most = None if spec.most_way is None else max(way, min(spec.most_way, able))
+        return replace(spec, way=way, queries=max(queries, 1), most_way=most)
 
     def _with(self, spec: EpisodeSpec) -> Tensor:
         """Return the classes that have enough samples."""

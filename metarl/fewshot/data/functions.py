@@ -31,8 +31,8 @@ class Functions(ABC):
 
     def draw(self, spec: EpisodeSpec, n_tasks: int, generator: torch.Generator) -> Episodes:
         """Draw tasks with inputs and targets ``(task, sample, 1)``; raise for episodes that only classes can have."""
-        if spec.way != 1 or spec.most_way is not None or spec.unlabelled:
-            raise MetaRLError(f"{spec}: a function has no classes; ask for way 1 and nothing unlabelled.")
+        if spec.way != 1 or spec.most_way is not None or spec.unlabelled or spec.support:
+            raise MetaRLError(f"{spec}: a function has no classes; ask for way 1, a shot and nothing unlabelled.")
         spec = spec.drawn(generator)
         uniform = torch.rand(n_tasks, spec.samples, 1, generator=generator)
         x = self.low + (self.high - self.low) * uniform
@@ -40,6 +40,10 @@ class Functions(ABC):
         given = slice(0, spec.shot), slice(spec.shot, None)
         support, query = (Support(x[:, rows].to(self._device), y[:, rows].to(self._device)) for rows in given)
         return Episodes(support, query)
+
+    def fitting(self, spec: EpisodeSpec) -> EpisodeSpec:
+        """Return the episodes as they are: a function has as many points as are asked for."""
+        return spec
 
     @abstractmethod
     def values(self, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -86,7 +86,7 @@ def read_omniglot(path: Path, characters: int) -> dict[str, NDArray[np.uint8]]:
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
         ):
             for name in reader.checked_members(archive, ".png", _MOST_BYTES):
-                ink = 1 - reader.pixels(io.BytesIO(archive.read(name)), _SIDE, "1", _LONGEST)
+                ink = 1 - reader.pixels(io.BytesIO(archive.read(name)), (_SIDE, _SIDE), "1", _LONGEST)
                 found.setdefault(name.rpartition("/")[0], []).append(ink)
     except reader.UNREADABLE as error:
         raise MetaRLError(f"{path} is damaged ({error}); delete it, and it is fetched anew.") from error
@@ -164,7 +164,7 @@ def imagenet(name: str, splits: Mapping[str, Sequence[str] | int], each: int | N
 def _of_folder(path: Path, wanted: Sequence[str] | int, each: int | None) -> Classes:
     """Return a split of folders of images."""
     images = _ordered(reader.images_in(path), wanted)
-    return _whole(reader.classes_of_images(images, 84, "RGB", str(path)), wanted, each, path)
+    return _whole(reader.classes_of_images(images, (84, 84), "RGB", str(path)), wanted, each, path)
 
 
 def _of_arrays(path: Path, split: str, wanted: Sequence[str] | int, each: int | None) -> Classes:

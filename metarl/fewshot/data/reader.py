@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metarl.core.errors import MetaRLError
-from metarl.core.files import write_atomic
+from metarl.core.files import cache_folder, write_atomic
 from metarl.fewshot.data.episodes import Classes
 
 # Those that Pillow decodes itself: it hands PostScript, for one, to another program.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 _NAMED = 5  # in one warning
 UNREADABLE = (
@@ -35,7 +35,7 @@ UNREADABLE = (
 
 def folders(name: str) -> list[Path]:
     """Return where the files of a data set may lie: below ``METARL_DATA``, and in the cache, the last."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metarl" / name
+    cache = cache_folder() / name
     given = os.environ.get("METARL_DATA")
     return [Path(given) / name, cache] if given else [cache]
 
@@ -101,16 +101,16 @@ def images_in(folder: Path) -> dict[str, list[Path]]:
     }
 
 
-def pixels(content: Path | IO[bytes], side: int, mode: str, most: int | None = None) -> NDArray[np.uint8]:
-    """Return an image as ``(side, side)`` bytes, or as ``(3, side, side)`` where ``mode`` is ``RGB``.
+def pixels(content: Path | IO[bytes], shape: tuple[int, int], mode: str, most: int | None = None) -> NDArray[np.uint8]:
+    """Return an image as bytes of ``shape`` (height, width), or as ``(3, height, width)`` where ``mode`` is ``RGB``.
 
     ``L`` is grey; ``1`` is of one bit, only of PNG files, which Pillow resizes to the nearest pixel whatever it is
     asked. Raises one of ``UNREADABLE``, also for an image with a side of more than ``most`` pixels.
     """
-    with Image.open(content, formats=_FORMATS[:1] if mode == "1" else _FORMATS) as image:
+    with Image.open(content, formats=FORMATS[:1] if mode == "1" else FORMATS) as image:
         if most is not None and max(image.size) > most:
             raise OSError(f"it has {image.width} × {image.height} pixels")
-        values = np.asarray(_flattened(image, mode).resize((side, side)), dtype=np.uint8)
+        values = np.asarray(_flattened(image, mode).resize(shape[::-1]), dtype=np.uint8)
     return values.transpose(2, 0, 1) if mode == "RGB" else values
 
 
@@ -126,20 +126,20 @@ def _flattened(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def classes_of_images(images: Mapping[str, Sequence[Path]], side: int, mode: str, where: str) -> Classes:
-    """Decode images by class to samples ``(3, side, side)``, or ``(side, side)`` where ``mode`` is ``L``.
+def classes_of_images(images: Mapping[str, Sequence[Path]], size: tuple[int, int], mode: str, where: str) -> Classes:
+    """Decode images by class to samples ``(3, height, width)``, or ``(height, width)`` where ``mode`` is ``L``.
 
     An image that cannot be decoded is left out, as is a class that has none; a warning counts and names them. Raises
     where nothing remains, with ``where`` they should have been.
     """
-    shape = (3, side, side) if mode == "RGB" else (side, side)
+    shape = (3, *size) if mode == "RGB" else size
     # Laid out at once, for a list of them and then a stack would need the memory twice.
     samples = np.empty((sum(map(len, images.values())), *shape), np.uint8)
     counts, broken, filled = dict[str, int](), list[str](), 0
     for name, paths in images.items():
         for path in paths:
             try:
-                samples[filled] = pixels(path, side, mode)
+                samples[filled] = pixels(path, size, mode)
             except UNREADABLE:
                 broken.append(str(path))
             else:

@@ -1,6 +1,7 @@
 """Data sets by name; ``module:Name`` reaches one of a user's own, and ``folder:PATH`` images."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,34 +12,70 @@ from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.plugins import DATA, declared, import_named
 from metarl.fewshot.data.class_lists import MINI_IMAGENET, TIERED_IMAGENET
 from metarl.fewshot.data.dataset import SPLITS, FewShotDataset, TaskSource
+from metarl.fewshot.data.encoded import encoded_classes
 from metarl.fewshot.data.episodes import Classes
 from metarl.fewshot.data.functions import GaussianProcesses, Sinusoids
+from metarl.fewshot.data.molecules import tox21
+from metarl.fewshot.data.names import DataName
+from metarl.fewshot.data.own.files import is_own, own_dataset
 from metarl.fewshot.data.published import cifar_10, cifar_fs, imagenet, omniglot
 from metarl.fewshot.data.reader import classes_of_images, images_in, warn_of_doubles
+from metarl.fewshot.data.sentences import clinc150, clinc150_split
+from metarl.fewshot.data.sklearn_tables import sklearn_tables
 from metarl.fewshot.data.synthetic_characters import stroke_classes
+from metarl.fewshot.features.registry import DEFAULTS
 
 
 def make_dataset(name: str) -> FewShotDataset:
-    """Return a data set: one of ``DATASETS``, ``folder:PATH`` of one's own images, or ``module:Name``.
+    """Return a data set: one of ``DATASETS`` or ``ENCODED``, one's own file or folder, or ``module:Name``.
 
-    ``Name`` is a ``FewShotDataset`` in that module, or a function without arguments that returns one. An installed
-    package gives such names to its own by an entry point of the group ``metarl.fewshot.data``.
+    Behind a question mark stand options, as in ``intents.csv?text=sentence&label=intent``, ``pictures/?size=32``, or
+    ``clinc150-01?encoder=wordllama``; ``folder:PATH`` reads images as grey ones of 28 × 28. ``Name`` is a
+    ``FewShotDataset`` in that module, or a function without arguments that returns one. An installed package gives such
+    names to its own by an entry point of the group ``metarl.fewshot.data``.
     """
-    name = declared(DATA).get(name, name)
-    if name.startswith("folder:"):
-        return image_folder(Path(name.removeprefix("folder:")))
-    if ":" in name:
-        found = import_named(name)
+    called = DataName.parsed(name)
+    if called.place in ENCODED:
+        made_of = ENCODED[called.place]
+        _check_options(called, {"encoder"})
+        return made_of(called)
+    if is_own(called):
+        return own_dataset(called)
+    place = declared(DATA).get(called.place, called.place)
+    _check_options(called, set())
+    if place.startswith("folder:"):
+        return image_folder(Path(place.removeprefix("folder:")))
+    if ":" in place:
+        found = import_named(place)
         made = found() if callable(found) else found
         if not isinstance(made, FewShotDataset):
-            raise MetaRLError(f"{name} is no FewShotDataset, nor a function that returns one, but {made!r:.80}.")
+            raise MetaRLError(f"{place} is no FewShotDataset, nor a function that returns one, but {made!r:.80}.")
         return made
-    if name not in DATASETS:
+    if place not in DATASETS:
+        known = [*DATASETS, *ENCODED]
         raise MetaRLError(
-            f"Data set {name!r} is unknown; known are {', '.join(DATASETS)}, folder:PATH, and module:Name for your own."
-            f"{did_you_mean(name, DATASETS)}"
+            f"Data set {place!r} is unknown; known are {', '.join(known)}, the path of a .csv, .tsv, .parquet or .npz "
+            f"file or of a folder of pictures, folder:PATH, and module:Name for your own.{did_you_mean(place, known)}"
         )
-    return FewShotDataset(name, DATASETS[name]())
+    return FewShotDataset(place, DATASETS[place]())
+
+
+def _check_options(name: DataName, allowed: set[str]) -> None:
+    """Raise for options of a file, given with a data set that has no use for them."""
+    if unused := [f"--{option}" for option, value in name.options.items() if value and option not in allowed]:
+        raise MetaRLError(
+            f"The data set {name.place} has no use for {', '.join(unused)}; they are for files of your own."
+        )
+
+
+def sentences(name: DataName, splits: Callable[[], dict[str, dict[str, list[str]]]]) -> FewShotDataset:
+    """Return a published data set of sentences, encoded."""
+    return encoded_classes(str(name), splits(), name.options.get("encoder") or DEFAULTS["text"])
+
+
+def assays(name: DataName, *, new_compounds: bool) -> FewShotDataset:
+    """Return Tox21, encoded."""
+    return tox21(str(name), name.options.get("encoder") or DEFAULTS["smiles"], new_compounds=new_compounds)
 
 
 def strokes() -> dict[str, Classes]:
@@ -67,14 +104,21 @@ def image_folder(path: Path, side: int = 28) -> FewShotDataset:
     if not {"train", "test"} <= set(places):
         raise MetaRLError(f"{path} holds {sorted(places) or 'neither'}; it needs train/CLASS/ and test/CLASS/.")
     images = {split: images_in(place) for split, place in places.items()}
-    splits = {split: classes_of_images(each, side, "L", str(places[split])) for split, each in images.items()}
+    splits = {split: classes_of_images(each, (side, side), "L", str(places[split])) for split, each in images.items()}
     warn_of_doubles(images)
     return FewShotDataset(f"folder:{path}", splits)
 
 
+ENCODED: dict[str, Callable[[DataName], FewShotDataset]] = {
+    "tox21": partial(assays, new_compounds=False),
+    "tox21-new-compounds": partial(assays, new_compounds=True),
+    "clinc150": partial(sentences, splits=lambda: {"test": clinc150()}),
+    **{f"clinc150-{n}": partial(sentences, splits=partial(clinc150_split, n)) for n in ("01", "02", "03")},
+}
 DATASETS: dict[str, Callable[[], Mapping[str, TaskSource]]] = {
     "strokes": strokes,
     "omniglot": omniglot,
+    "tables": sklearn_tables,
     "cifar-fs": cifar_fs,
     "cifar-10": cifar_10,
     "mini-imagenet": lambda: imagenet("miniimagenet", MINI_IMAGENET, each=600),

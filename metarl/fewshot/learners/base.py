@@ -14,7 +14,7 @@ from metarl.core.learner import MetaLearner
 from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.config import FewShotConfig
-from metarl.fewshot.data.dataset import DataSpec
+from metarl.fewshot.data.dataset import DataSpec, TaskSource
 from metarl.fewshot.data.episodes import Episodes, Support
 
 LOGITS, VALUE, SCALE = "logits", "value", "scale"  # outputs of ``query``
@@ -68,6 +68,10 @@ class FewShotLearner(MetaLearner):
     def init(self, generator: torch.Generator) -> Params:
         """Draw parameters before training, the backbone's."""
         return {BACKBONE + name: value for name, value in self.backbone.init(generator).items()}
+
+    def started(self, params: Params, source: TaskSource, generator: torch.Generator) -> Params:
+        """Return the parameters with which training on a split begins: those of ``init`` unless it says more."""
+        return params
 
     @abstractmethod
     def adapt(self, params: Params, state: State, support: Support) -> State:

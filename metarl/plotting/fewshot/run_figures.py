@@ -7,10 +7,12 @@ from matplotlib.figure import Figure
 
 from metarl.evaluation.fewshot import FewShotEvaluation
 from metarl.experiments.fewshot_run import FewShotRun
-from metarl.fewshot.data.episodes import Classes, Episodes
+from metarl.fewshot.data.episodes import Episodes
 from metarl.fewshot.data.functions import Functions
+from metarl.fewshot.data.groups import Groups
 from metarl.fewshot.learners.base import LOGITS, SCALE, VALUE
 from metarl.fewshot.learners.metric import MetricLearner, Prototypical
+from metarl.fewshot.measures import ACCURACY, DELTA_AUPRC, MSE, PERCENT, ROC_AUC
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.scoring import first_scored
 from metarl.plotting.charts import Line, Ranked, lines_figure, ranking_figure
@@ -29,7 +31,10 @@ def fewshot_figures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu
     found = {"steps": steps_figure(made)} if len(made.adaptations) > 1 else {}
     if isinstance(part, Functions):
         return {**found, "function": _function(model, made, episodes)}
-    return {**found, **_classified(model, part, made, episodes)}
+    if made.measure == MSE:  # of labels that are no function of a line
+        return found
+    called = part.classes if isinstance(part, Groups) else part.names
+    return {**found, **_classified(model, called, made, episodes)}
 
 
 def steps_figure(made: FewShotEvaluation) -> Figure:
@@ -41,7 +46,8 @@ def steps_figure(made: FewShotEvaluation) -> Figure:
 
 def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
     """Draw the learners of evaluations in one setting in rows, the best at the top."""
-    first, errors = made[0], made[0].measure == "mse"
+    first, errors = made[0], made[0].measure == MSE
+    chance = {ACCURACY: PERCENT / first.spec.way, ROC_AUC: PERCENT / 2, DELTA_AUPRC: 0.0}
     last = [each.at(each.adaptations[-1]) for each in made]
     rows = [
         Ranked(each.learner, score.value, *score.interval, each.mark) for each, score in zip(made, last, strict=True)
@@ -50,7 +56,7 @@ def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
         rows,
         title=f"{first.figure} on {first.dataset}",
         subtitle=f"{first.values.shape[2]} episodes of the {first.split} split, 95% intervals",
-        floor=None if errors else (100 / first.spec.way, "chance"),
+        floor=None if errors else (chance[first.measure], "chance"),
         x_label=_measure(first),
         form=".3f" if errors else ".1f",
         lower_is_better=errors,
@@ -58,7 +64,7 @@ def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
 
 
 def _measure(made: FewShotEvaluation) -> str:
-    return "accuracy, %" if made.measure == "accuracy" else "mean squared error"
+    return "mean squared error" if made.measure == MSE else f"{made.measure}, %"
 
 
 def _title(made: FewShotEvaluation) -> str:
@@ -70,11 +76,13 @@ def _subtitle(made: FewShotEvaluation) -> str:
     return f"{size}{'s' * (len(made.seeds) > 1)}, {made.mark}, 95% interval"
 
 
-def _classified(model: FewShot, part: Classes, made: FewShotEvaluation, episodes: Episodes) -> dict[str, Figure]:
+def _classified(
+    model: FewShot, called: Sequence[str], made: FewShotEvaluation, episodes: Episodes
+) -> dict[str, Figure]:
     """Draw the images of one episode with what is predicted, and their features."""
     learner = model.learner_for(made.spec.way)
     assert episodes.classes is not None  # for mypy: a part of classes
-    names = [part.names[i] for i in episodes.classes[0].tolist()]
+    names = [called[i] for i in episodes.classes[0].tolist()]
     state = model.adapted(episodes.support, made.spec.way, episodes.unlabelled)
     with torch.no_grad():
         if made.transductive:

@@ -1,0 +1,1 @@
+"""Data sets from people's own files: sentences, molecules, pictures and tables."""

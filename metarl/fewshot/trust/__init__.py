@@ -1,0 +1,1 @@
+"""How far predictions can be trusted: calibration, what is out of scope, and which samples decided."""
