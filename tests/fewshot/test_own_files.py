@@ -330,7 +330,7 @@ def test_one_command_trains_on_a_file_and_the_run_finds_it_again(
 ) -> None:
     path = intents(tmp_path)
     given = ["--text", "sentence", "--label", "intent", "--encoder", "ngrams", "--iterations", "4"]
-    with pytest.warns(UserWarning, match="no training episodes of 20 ways.* those of 5 ways"):
+    with pytest.warns(UserWarning, match="no training episodes of way 20.* those of way 5"):
         main(["fewshot", "train", "prototypical", "--data", str(path), *given, "--runs", str(tmp_path), "--quiet"])
     folder = tmp_path / "prototypical-intents.csv-ngrams"
     run = FewShotRun.open(folder)
