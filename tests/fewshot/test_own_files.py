@@ -118,6 +118,8 @@ def test_missing_files_and_options_are_refused(tmp_path: Path) -> None:
         make_dataset(f"{intents(tmp_path)}?text=sentence")
     with pytest.raises(MetaRLError, match=r"there is no option 'txt'.* Did you mean text"):
         make_dataset(f"{intents(tmp_path)}?txt=sentence")
+    with pytest.raises(MetaRLError, match="give --text or --smiles, not both"):
+        make_dataset(f"{intents(tmp_path)}?text=sentence&smiles=sentence&label=intent")
     with pytest.raises(MetaRLError, match="has no use for --size"):
         make_dataset(f"{intents(tmp_path)}?size=32&label=intent")
     with pytest.raises(MetaRLError, match="strokes has no use for --text"):
