@@ -153,11 +153,7 @@ def evaluate_fewshot_run(
     with Reporter(names, episodes, "episodes", quiet=quiet) as reporter:
         for model in models:
             report = partial(reporter, model.seed)
-            scores.append(
-                model.score(
-                    tasks, spec, episodes, transductive=transductive, measure=measure, report=report
-                )
-            )
+            scores.append(model.score(tasks, spec, episodes, transductive=transductive, measure=measure, report=report))
     spent = models[0].cost(tasks, spec)
     return FewShotEvaluation(
         learner=label(run.learner, run.config),
@@ -179,9 +175,7 @@ def evaluate_fewshot_run(
     )
 
 
-def evaluation_file(
-    folder: Path, spec: EpisodeSpec, split: str, transductive: bool, measure: str = ACCURACY
-) -> Path:
+def evaluation_file(folder: Path, spec: EpisodeSpec, split: str, transductive: bool, measure: str = ACCURACY) -> Path:
     """Return the path of the evaluation of a setting in a folder."""
     name = f"{spec.way}w{spec.shot}s" if spec.way > 1 else f"{spec.shot}-shot"
     name = name if spec.support is None else f"{spec.support}-samples"

@@ -118,9 +118,7 @@ def notes(evaluation: Evaluation) -> str:
     return "; ".join(parts) + "."
 
 
-def fewshot_rows(
-    evaluations: Sequence[FewShotEvaluation], reference: FewShotEvaluation | None = None
-) -> list[Row]:
+def fewshot_rows(evaluations: Sequence[FewShotEvaluation], reference: FewShotEvaluation | None = None) -> list[Row]:
     """Return one row for each shown figure of each few-shot evaluation, percentages from the best down.
 
     With a ``reference`` on the same episodes each row has the paired difference from it.
@@ -161,7 +159,9 @@ def fewshot_table(evaluations: Sequence[FewShotEvaluation], reference: FewShotEv
         score = [number(row["value"]), interval_text((row["low"], row["high"]))]
         if reference is not None:
             ends = (row["difference_low"], row["difference_high"])
-            score += ["", ""] if row["learner"] == reference.learner else [number(row["difference"]), interval_text(ends)]
+            score += (
+                ["", ""] if row["learner"] == reference.learner else [number(row["difference"]), interval_text(ends)]
+            )
         spent = (f"{1000 * row['adapt_seconds']:.1f} ms", f"{number(row['adapt_bytes'] / 2**20)} MB")
         cells.append((learner, row["figure"], *score, *spent, f"{row['minutes']:.1f} min"))
     against = () if reference is None else ("against", "")

@@ -44,8 +44,6 @@ class Ridge(Head, Matching):
         centre = seen.mean(1, keepdim=True)  # the bias, which is not drawn to zero
         seen, asked = seen - centre, asked - centre
         noise = functional.softplus(FASTER * params[_STRENGTH]) + _LEAST
-        fitted = kernel_regression(
-            seen @ seen.transpose(1, 2), targets - mean, noise, asked @ seen.transpose(1, 2)
-        )
+        fitted = kernel_regression(seen @ seen.transpose(1, 2), targets - mean, noise, asked @ seen.transpose(1, 2))
         logits = (FASTER * params[_SCALE]).exp() * fitted
         return {LOGITS: logits.masked_fill(mean == 0, torch.finfo(logits.dtype).min)}
