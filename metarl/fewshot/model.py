@@ -83,9 +83,7 @@ class FewShot:
         if self._ready is None:
             return make_learner(self.learner_class, self.config, self.spec, way, self.backbone)
         if way is not None and way > made_for:
-            raise MetaRLError(
-                f"This learner was made for {made_for} classes and cannot tell {way} apart; make another."
-            )
+            raise MetaRLError(f"The learner was made for {made_for} classes and cannot tell {way} apart; make another.")
         return self._ready
 
     @property
@@ -122,10 +120,8 @@ class FewShot:
             self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
             gradient, logged = self.learner.gradient(self.latest, episodes, config.chunk)
             if not np.isfinite(logged["objective"]):
-                raise MetaRLError(
-                    f"Training diverged in iteration {self.iteration}: the loss is {logged['objective']}. Lower "
-                    "learning_rate or the steps' size; the last checkpoint is from before."
-                )
+                why = f"Training diverged in iteration {self.iteration}: the loss is {logged['objective']}."
+                raise MetaRLError(f"{why} Lower learning_rate or the steps' size; the last checkpoint is from before.")
             self.adam.step(gradient)
             self.iteration += 1
             if validation is None:
@@ -144,9 +140,9 @@ class FewShot:
 
     def _keep_if_best(self, validation: TaskSource) -> None:
         """Let the latest parameters predict where their error on validation tasks is the least so far."""
-        found = validation_error(self.learner, self.latest, validation, self.config.episode)
-        if found < self.least_error:
-            self.params, self.least_error = self.latest, found
+        error = validation_error(self.learner, self.latest, validation, self.config.episode)
+        if error < self.least_error:
+            self.params, self.least_error = self.latest, error
 
     def adapt(
         self, inputs: ArrayLike | Tensor, labels: ArrayLike, unlabelled: ArrayLike | Tensor | None = None
