@@ -99,7 +99,7 @@ class FewShot:
         Args:
             dataset: of the kind that the learner was made for.
             iterations: further ones; up to the config's number unless given.
-            callback: is called after each, with what there is to log.
+            callback: called after each, with what there is to log.
         """
         if dataset.spec != self.spec:
             raise MetaRLError(f"{dataset.name} has {dataset.spec}; this learner was made for {self.spec}.")
@@ -153,7 +153,6 @@ class FewShot:
             inputs: samples ``(sample, *shape)``, scaled as in training.
             labels: of each sample ``(sample,)``, anything NumPy sorts; numbers to predict are ``(sample, outputs)``.
             unlabelled: further samples of the same classes, which refine prototypes where the learner has some.
-
         Raises MetaRLError where shapes do not fit, for NaN, and for more classes than the learner can tell apart.
         """
         rows = as_rows(inputs, self.spec.shape, self.device)
