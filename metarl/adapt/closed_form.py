@@ -31,7 +31,7 @@ def kernel_variance(kernel: Tensor, noise: Tensor, crossed: Tensor, own: Tensor)
         crossed: as there.
         own: the kernel of each query with itself ``(task, query)``.
     """
-    half = torch.linalg.solve_triangular(_factor(kernel, noise), crossed.transpose(1, 2), upper=False)
+    half: Tensor = torch.linalg.solve_triangular(_factor(kernel, noise), crossed.transpose(1, 2), upper=False)
     return (own - half.square().sum(1)).clamp(min=0)
 
 

@@ -57,8 +57,10 @@ class GaussianProcessRegression(Head):
         spread = torch.where(spread > 0, spread, torch.ones_like(spread))
 
         def kernel(one: Tensor, other: Tensor) -> Tensor:
-            apart = (one.square().sum(-1)[:, :, None] + other.square().sum(-1)[:, None] - 2 * one @ other.mT) / 2
-            return linear * one @ other.mT + bell * (-apart.clamp(min=0) / length).exp()
+            apart = (
+                one.square().sum(-1)[:, :, None] + other.square().sum(-1)[:, None] - 2 * one @ other.transpose(1, 2)
+            ) / 2
+            return linear * one @ other.transpose(1, 2) + bell * (-apart.clamp(min=0) / length).exp()
 
         within, across, strength = kernel(seen, seen), kernel(asked, seen), noise + _LEAST
         fitted = kernel_regression(within, (numbers - mean) / spread, strength, across)
