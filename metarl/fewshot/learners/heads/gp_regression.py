@@ -60,7 +60,8 @@ class GaussianProcessRegression(Head):
             apart = (
                 one.square().sum(-1)[:, :, None] + other.square().sum(-1)[:, None] - 2 * one @ other.transpose(1, 2)
             ) / 2
-            return linear * one @ other.transpose(1, 2) + bell * (-apart.clamp(min=0) / length).exp()
+            near: Tensor = linear * one @ other.transpose(1, 2) + bell * (-apart.clamp(min=0) / length).exp()
+            return near
 
         within, across, strength = kernel(seen, seen), kernel(asked, seen), noise + _LEAST
         fitted = kernel_regression(within, (numbers - mean) / spread, strength, across)
