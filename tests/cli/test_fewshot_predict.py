@@ -9,6 +9,11 @@ from PIL import Image
 
 from metarl.cli.main import main
 
+pytestmark = [
+    pytest.mark.filterwarnings("default:.*rows are left out"),
+    pytest.mark.filterwarnings("default:.*no training episodes"),
+]
+
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,8 @@ class GaussianProcessRegression(Head):
 
         def kernel(one: Tensor, other: Tensor) -> Tensor:
             apart = (one.square().sum(-1)[:, :, None] + other.square().sum(-1)[:, None] - 2 * one @ other.mT) / 2
-            return linear * one @ other.mT + bell * (-apart.clamp(min=0) / length).exp()
+            found: Tensor = linear * one @ other.mT + bell * (-apart.clamp(min=0) / length).exp()
+            return found
 
         within, across, strength = kernel(seen, seen), kernel(asked, seen), noise + _LEAST
         fitted = kernel_regression(within, (numbers - mean) / spread, strength, across)
