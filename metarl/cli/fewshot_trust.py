@@ -47,11 +47,10 @@ class FewShotTrust(FewShotScoring):
         cells = [[str(row["seed"]), *(number(value) for name, value in row.items() if name != "seed")] for row in rows]
         show(self.more.json, content, terminal_table(heads, cells))
         if scopes and not self.more.json:
-            cells = [
-                [row["score"], number(row["auroc"]), interval_text((row["low"], row["high"]))]
-                + [f"{row['difference']:+.2f}", interval_text((row["difference_low"], row["difference_high"]))]
-                for row in scopes
-            ]
+            cells = []
+            for row in scopes:
+                area, apart = (interval_text((row[f"{each}low"], row[f"{each}high"])) for each in ("", "difference_"))
+                cells.append([row["score"], number(row["auroc"]), area, f"{row['difference']:+.2f}", apart])
             show(False, None, terminal_table(("out of scope by", "AUROC", "", "against the nearest mean", ""), cells))
         if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
             name = f"{spec.way}w{spec.shot}s" if spec.support is None else f"{spec.support}-samples"

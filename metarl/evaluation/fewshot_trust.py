@@ -19,7 +19,9 @@ from metarl.fewshot.data.names import DataName
 from metarl.fewshot.data.sentences import clinc150
 from metarl.fewshot.features.cache import encode
 from metarl.fewshot.features.registry import make_encoder
+from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.learners.heads.base import KNOWN
+from metarl.fewshot.learners.metric import MetricLearner
 from metarl.fewshot.measures import ACCURACY, PERCENT
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.trust.calibration import (
@@ -34,6 +36,7 @@ from metarl.fewshot.trust.scope import Array, LikelihoodRatio, auroc, features_o
 
 _OUTSIDE = 150  # samples out of scope in an episode
 _BINS = 15
+_NEAREST, _GIVEN = "nearest mean", " on features as given"
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,17 @@ def scope_rows(
     """Return the areas under the receiver operating characteristic, in percent, of scores of what is out of scope.
 
     Out of scope are CLINC150's own such sentences, and of other data sets samples of classes that an episode lacks. All
-    scores are of the same features and episodes; each has its paired difference from the distance to the nearest mean.
+    scores are of the same episodes; each has its paired difference from the distance to the nearest mean of the same
+    features.
     """
     scored, source = dataset.split(split).to(model.device), dataset.split("train").to(model.device)
     if not isinstance(scored, Classes) or not isinstance(source, Classes):
         raise MetaRLError(f"{dataset.name} has tasks with labels of their own; nothing there is out of scope.")
-    learned = LikelihoodRatio.of(model.learner, model.params, source)
+    # Vectors are compared as they were given too, where a learner maps them.
+    compared: dict[str, FewShotLearner | None] = {"": model.learner}
+    if len(model.spec.shape) == 1 and isinstance(model.learner, MetricLearner):
+        compared[_GIVEN] = None
+    ratios = {name: LikelihoodRatio.of(each, model.params, source) for name, each in compared.items()}
     outside = _out_of_scope(model, dataset)
     drawn = spec if outside is not None else replace(spec, way=min(2 * spec.way, len(scored)))
     found: dict[str, list[float]] = {}
@@ -103,12 +111,11 @@ def scope_rows(
         if outside is not None:
             others = outside[torch.randperm(len(outside), generator=generator)[:_OUTSIDE]]
         seen, labels = seen[kept], labels[kept]
-        encoded = [features_of(model.learner, model.params, each) for each in (seen, inside, others)]
-        of_labels = labels.cpu().numpy()
-        scores: dict[str, list[Array]] = {
-            "nearest mean": [nearest_mean_score(encoded[0], of_labels, each) for each in encoded[1:]],
-            "likelihood ratio": [learned.score(encoded[0], of_labels, each) for each in encoded[1:]],
-        }
+        of_labels, scores = labels.cpu().numpy(), dict[str, list[Array]]()
+        for name, learner in compared.items():
+            given, *both = (features_of(learner, model.params, each) for each in (seen, inside, others))
+            scores[_NEAREST + name] = [nearest_mean_score(given, of_labels, each) for each in both]
+            scores["likelihood ratio" + name] = [ratios[name].score(given, of_labels, each) for each in both]
         state = model.adapted(type(some.support)(seen[None], labels[None]), spec.way)
         with torch.no_grad():
             outputs = [model.learner_for(spec.way).query(model.params, state, each[None]) for each in (inside, others)]
@@ -116,9 +123,10 @@ def scope_rows(
             scores["head's own"] = [each[KNOWN][0].double().cpu().numpy() for each in outputs]
         for name, (one, other) in scores.items():
             found.setdefault(name, []).append(PERCENT * auroc(one, other))
-    rows, reference = [], np.array(found["nearest mean"])
+    rows = []
     for name, values in found.items():
         area = estimate(np.array(values)[None], bounds=Interval(0.0, PERCENT))
+        reference = found[_NEAREST + _GIVEN if name.endswith(_GIVEN) else _NEAREST]
         apart = estimate((np.array(values) - reference)[None], bounds=Interval(-PERCENT, PERCENT))
         ends = {"low": area.interval[0], "high": area.interval[1], "difference": apart.value}
         rows.append(

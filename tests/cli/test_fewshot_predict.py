@@ -53,7 +53,8 @@ def test_sentences_get_labels_probabilities_and_what_decided(tmp_path: Path, rec
     rows = _read(tmp_path / "out.csv")
     assert [row["line"] for row in rows] == ["2", "4", "5"]
     assert [row["likeliest"] for row in rows[:2]] == ["weather", "music"]
-    assert rows[0]["decided_by"].startswith("will it rain today") and rows[0]["decided_lines"].split()[0] == "2"
+    assert rows[0]["decided_by"].startswith("will it rain today")
+    assert rows[0]["decided_lines"].split()[0] == "2"
     assert float(rows[0]["p(weather)"]) + float(rows[0]["p(music)"]) == pytest.approx(1)
     assert float(rows[0]["probability"]) == float(rows[0]["p(weather)"])
     assert rows[2]["label"] == "none of these"
@@ -75,7 +76,8 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys, more, few, said):
     printed = capsys.readouterr().err
     assert ended.value.code == 2
     errors = [line for line in printed.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and said in errors[0]
+    assert len(errors) == 1
+    assert said in errors[0]
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -96,8 +98,19 @@ def test_numbers_are_predicted_with_their_deviation(tmp_path: Path):
     output = tmp_path / "out.csv"
 
     main(
-        ["fewshot", "predict", "gp-regression", "--support", few, "--query", many, "--label", "y"]
-        + ["--output", str(output)]
+        [
+            "fewshot",
+            "predict",
+            "gp-regression",
+            "--support",
+            few,
+            "--query",
+            many,
+            "--label",
+            "y",
+            "--output",
+            str(output),
+        ]
     )
 
     rows = _read(output)
@@ -123,7 +136,8 @@ def test_a_run_predicts_pictures_by_its_training_tasks(tmp_path: Path):
 
     rows = _read(tmp_path / "out.csv")
     right = [Path(row["item"]).parent.name == row["likeliest"] for row in rows]
-    assert len(rows) == 9 and sum(right) >= 6
+    assert len(rows) == 9
+    assert sum(right) >= 6
     assert all(Path(row["decided_by"].split(" | ")[0]).parent.name == row["likeliest"] for row in rows)
 
 
@@ -141,5 +155,7 @@ def test_a_run_is_measured_by_shots_and_for_trust(tmp_path: Path, capsys):
 
     said = " ".join(capsys.readouterr().out.split())
     assert [row["figure"] for row in _read(tmp_path / "run" / "shots-test-2w.csv")] == ["2w1s", "2w4s"]
-    assert (tmp_path / "run" / "shots-test-2w.png").exists() and (tmp_path / "run" / "trust-test-2w1s.png").exists()
-    assert "temperature" in said and "nearest mean" in said
+    assert (tmp_path / "run" / "shots-test-2w.png").exists()
+    assert (tmp_path / "run" / "trust-test-2w1s.png").exists()
+    assert "temperature" in said
+    assert "nearest mean" in said

@@ -48,7 +48,8 @@ def test_a_classifier_that_is_trained_across_classes_keeps_its_model_in_a_clone(
     trained = FewShotClassifier(config=config).meta_fit(X, y)
     again = clone(trained).fit(few, labels)
 
-    assert trained.model.iteration == 3 and trained.temperature > 0
+    assert trained.model.iteration == 3
+    assert trained.temperature > 0
     np.testing.assert_allclose(again.predict_proba(few), trained.fit(few, labels).predict_proba(few))
     np.testing.assert_allclose(again.predict_proba(few).sum(1), 1)
 
@@ -64,7 +65,8 @@ def test_groups_are_tasks_with_labels_of_their_own():
 
     assert list(classifier.fit(X[:10], y[:10] > 0).classes_) == [False, True]
     mean, spread = regressor.predict(X[15:20], return_std=True)
-    assert np.abs(mean - y[15:20]).mean() < 0.5 * np.abs(y[15:20]).mean() and (spread > 0).all()
+    assert np.abs(mean - y[15:20]).mean() < 0.5 * np.abs(y[15:20]).mean()
+    assert (spread > 0).all()
     with pytest.raises(MetaRLError, match="give each sample a label and a group"):
         classifier.meta_fit(X, y > 0, groups[:5])
 
@@ -75,7 +77,8 @@ def test_a_saved_model_becomes_a_classifier(tmp_path: Path):
 
     classifier = FewShot.load(tmp_path / "model").classifier(temperature=2.0).fit(X, y)
 
-    assert classifier.predict(X).shape == (12,) and classifier.adapted_.temperature == 2.0
+    assert classifier.predict(X).shape == (12,)
+    assert classifier.adapted_.temperature == 2.0
 
 
 def test_an_untrained_learner_of_random_features_is_refused():

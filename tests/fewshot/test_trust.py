@@ -60,7 +60,8 @@ def test_the_nearest_or_most_influential_sample_of_the_class_decided(learner: st
 
     found = deciding(model.learner_for(2), model.params, state, support, torch.tensor([[1.0, 0.1], [-1.0, 0.1]]), 3)
 
-    assert set(found[0]) == {0, 1, -1} and set(found[1]) == {2, 3, -1}
+    assert set(found[0]) == {0, 1, -1}
+    assert set(found[1]) == {2, 3, -1}
     assert learner == "logistic" or (found[:, 0] == [0, 2]).all()
 
 

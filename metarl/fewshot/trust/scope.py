@@ -25,8 +25,11 @@ _SHRUNK = 0.3
 _BACKGROUND = 0.25
 
 
-def features_of(learner: FewShotLearner, params: Params, inputs: Tensor) -> Array:
-    """Return the features ``(sample, d)`` that a learner compares samples by, or the samples where it compares none."""
+def features_of(learner: FewShotLearner | None, params: Params, inputs: Tensor) -> Array:
+    """Return the features ``(sample, d)`` that a learner compares samples by.
+
+    Of one that compares none, or without a learner, they are the samples themselves.
+    """
     with torch.no_grad():
         found = learner.encode(params, inputs[None])[0] if isinstance(learner, MetricLearner) else inputs.flatten(1)
     return np.asarray(found.double().cpu().numpy())
@@ -61,7 +64,9 @@ class LikelihoodRatio:
         self.spread = ((1 - _SHRUNK) * spread + _SHRUNK * spread.mean()) / self.deviation**2
 
     @classmethod
-    def of(cls, learner: FewShotLearner, params: Params, source: Classes, most: int = _MOST) -> "LikelihoodRatio":
+    def of(
+        cls, learner: FewShotLearner | None, params: Params, source: Classes, most: int = _MOST
+    ) -> "LikelihoodRatio":
         """Learn from so many samples of each class of a training split, by the features of a learner."""
         firsts = source.counts.cumsum(0) - source.counts
         rows = [

@@ -12,14 +12,14 @@ from metarl.plotting.style import AGENTS, DASHES, MUTED, framed_figure, heading,
 
 
 def reliability_figure(made: Calibration, *, title: str) -> Figure:
-    """Draw the share of right predictions by their confidence, before and after the temperature; points by their share."""
+    """Draw the share of right predictions by their confidence before and after the temperature, points by their share."""
     figure, axes = framed_figure("confidence, %", "right, %")
     axes.plot([0, PERCENT], [0, PERCENT], color=MUTED, linestyle=DASHES, linewidth=1.2)
     ends = {}
     for name, each, colour in (("before", made.before, AGENTS[1]), ("after", made.after, AGENTS[0])):
         x, y = PERCENT * each.confidence, PERCENT * each.accuracy
         axes.plot(x, y, color=colour, linewidth=2, label=name)
-        axes.scatter(x, y, s=12 + 300 * each.share, color=colour, alpha=0.6, linewidths=0)
+        axes.scatter(x, y, s=12 + 300 * each.share, color=colour, alpha=0.6, linewidths=0, clip_on=False)
         ends[name] = float(y[-1])
     axes.set(xlim=(0, PERCENT + 2), ylim=(0, PERCENT + 2))
     key(axes, ends)
