@@ -12,7 +12,7 @@ from metarl.plotting.style import AGENTS, DASHES, MUTED, framed_figure, heading,
 
 
 def reliability_figure(made: Calibration, *, title: str) -> Figure:
-    """Draw the share of right predictions by their confidence before and after the temperature, points by their share."""
+    """Draw the share of right predictions by their confidence, before and after the temperature."""
     figure, axes = framed_figure("confidence, %", "right, %")
     axes.plot([0, PERCENT], [0, PERCENT], color=MUTED, linestyle=DASHES, linewidth=1.2)
     ends = {}
