@@ -118,6 +118,8 @@ def test_missing_files_and_options_are_refused(tmp_path: Path) -> None:
         make_dataset(f"{intents(tmp_path)}?text=sentence")
     with pytest.raises(MetaRLError, match=r"there is no option 'txt'.* Did you mean text"):
         make_dataset(f"{intents(tmp_path)}?txt=sentence")
+    with pytest.raises(MetaRLError, match="give --text or --smiles, not both"):
+        make_dataset(f"{intents(tmp_path)}?text=sentence&smiles=sentence&label=intent")
     with pytest.raises(MetaRLError, match="has no use for --size"):
         make_dataset(f"{intents(tmp_path)}?size=32&label=intent")
     with pytest.raises(MetaRLError, match="strokes has no use for --text"):
@@ -330,7 +332,7 @@ def test_one_command_trains_on_a_file_and_the_run_finds_it_again(
 ) -> None:
     path = intents(tmp_path)
     given = ["--text", "sentence", "--label", "intent", "--encoder", "ngrams", "--iterations", "4"]
-    with pytest.warns(UserWarning, match="no training episodes of 20 ways.* those of 5 ways"):
+    with pytest.warns(UserWarning, match="no training episodes of way 20.* those of way 5"):
         main(["fewshot", "train", "prototypical", "--data", str(path), *given, "--runs", str(tmp_path), "--quiet"])
     folder = tmp_path / "prototypical-intents.csv-ngrams"
     run = FewShotRun.open(folder)

@@ -76,8 +76,8 @@ class EpisodeSpec:
 
 def words_of(spec: EpisodeSpec) -> str:
     """Return the size of an episode in words."""
-    given = f"{spec.shot} shots" if spec.support is None else f"{spec.support} labelled samples"
-    return f"{spec.way} ways, {given} and {spec.queries} queries"
+    given = f"shot {spec.shot}" if spec.support is None else f"support {spec.support}"
+    return f"way {spec.way}, {given} and queries {spec.queries}"
 
 
 class Classes:

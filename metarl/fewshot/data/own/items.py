@@ -41,6 +41,8 @@ def read_items(source: Any, options: Mapping[str, str], *, labelled: bool = True
         MetaRLError: where a column is missing or no row can be used.
     """
     table = read_table(source)
+    if options.get("text") and options.get("smiles"):
+        raise MetaRLError(f"{table.name}: give --text or --smiles, not both; an item is a sentence or a molecule.")
     kind = next((each for each in ("text", "smiles") if options.get(each)), "table")
     named = [each.strip() for each in options.get("label", "").split(",") if each.strip()]
     if labelled and not named:
