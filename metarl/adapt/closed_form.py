@@ -18,7 +18,8 @@ def kernel_regression(kernel: Tensor, targets: Tensor, noise: Tensor, crossed: T
         noise: of each sample ``(task, n)``, or for all of them one number: the strength of the ridge.
         crossed: kernel between queries and support ``(task, query, n)``.
     """
-    return crossed @ torch.cholesky_solve(targets, _factor(kernel, noise))
+    found: Tensor = crossed @ torch.cholesky_solve(targets, _factor(kernel, noise))
+    return found
 
 
 def kernel_variance(kernel: Tensor, noise: Tensor, crossed: Tensor, own: Tensor) -> Tensor:

@@ -279,16 +279,16 @@ class FewShotCompare(FewShotScoring):
                 f"The runs are of different data sets, {', '.join(sorted(places))}; compare those of one."
             )
         found = [(run.dataset_name, self.evaluation(run)) for run in runs]
+        called = {}  # the encoder of each data set
         for name, run in {run.dataset_name: run for run in runs}.items():
             data = run.dataset()
-            spec = self.spec(data.split(self.split))
+            spec, called[name] = self.spec(data.split(self.split)), data.encoder
             for baseline in baseline_names(self.baselines):
                 how = {"measure": self.measure, "quiet": self.quiet}
                 each = evaluate_baseline(baseline, data, spec, self.episodes, self.split, **how)  # type: ignore[arg-type]
                 found.append((name, each))
         if len({name for name, _ in found}) == 1:
             return [each for _, each in found]
-        called = {name: DataName.parsed(name).options.get("encoder", "default encoder") for name, _ in found}
         return [replace(each, learner=f"{each.learner}, {called[name]}") for name, each in found]
 
     def reference(self, made: "list[FewShotEvaluation]") -> "FewShotEvaluation | None":

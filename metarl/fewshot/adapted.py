@@ -78,3 +78,9 @@ def as_rows(inputs: ArrayLike | Tensor, shape: tuple[int, ...], device: torch.de
     if not rows.isfinite().all():
         raise MetaRLError(f"The {what}s hold NaN or infinity; leave such {what}s out.")
     return rows
+
+
+def check_labelled(rows: Tensor, labels: tuple[int, ...]) -> None:
+    """Raise where samples have not one label each."""
+    if labels != (len(rows),):
+        raise MetaRLError(f"{len(rows)} samples and labels of shape {tuple(labels)}; give each sample one label.")

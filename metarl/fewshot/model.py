@@ -20,7 +20,7 @@ from metarl.core.optimiser import Adam, linear_decay
 from metarl.core.plugins import BACKBONES, LEARNERS, import_named, trusted
 from metarl.core.random import torch_generator
 from metarl.core.types import Params, State
-from metarl.fewshot.adapted import Classifier, Regressor, as_rows
+from metarl.fewshot.adapted import Classifier, Regressor, as_rows, check_labelled
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, TaskSource
 from metarl.fewshot.data.episodes import EpisodeSpec, Support
@@ -68,9 +68,9 @@ class FewShot:
         made = self.learner.init(torch_generator(seed, "fewshot", "init"))
         if not made:
             raise MetaRLError(f"{self.learner_class.name} has no parameters to train; leave some of them unfrozen.")
-        # Those that predict: the last ones, or where training validates the best ones so far.
+        # Those that predict: the last ones, or where training validates the best so far, with their error there.
         self.params: Params = {name: value.to(self.device) for name, value in made.items()}
-        self.least_error = math.inf  # on the validation split, where training validates
+        self.least_error = math.inf
         self.iteration = 0
         self.wall_seconds = 0.0  # of training so far
         self.run_id = ""  # of the run folder that it belongs to
@@ -83,9 +83,7 @@ class FewShot:
         if self._ready is None:
             return make_learner(self.learner_class, self.config, self.spec, way, self.backbone)
         if way is not None and way > made_for:
-            raise MetaRLError(
-                f"This learner was made for {made_for} classes and cannot tell {way} apart; make another."
-            )
+            raise MetaRLError(f"The learner was made for {made_for} classes and cannot tell {way} apart; make another.")
         return self._ready
 
     @property
@@ -101,18 +99,19 @@ class FewShot:
         Args:
             dataset: of the kind that the learner was made for.
             iterations: further ones; up to the config's number unless given.
-            callback: is called after each, with what there is to log.
+            callback: called after each, with what there is to log.
         """
         if dataset.spec != self.spec:
             raise MetaRLError(f"{dataset.name} has {dataset.spec}; this learner was made for {self.spec}.")
         config, source = self.config, dataset.split("train").to(self.device)
         last = config.iterations if iterations is None else self.iteration + iterations
-        validation = dataset.splits.get("val") if config.validate_every else None
+        validated = config.validate_every and "val" in dataset.splits
+        validation = dataset.split("val").to(self.device) if validated else None
         if not self.iteration:
             self.params = self.learner.started(self.params, source, torch_generator(self.seed, "fewshot", "start"))
             self._adam = None
             if validation is not None:
-                self._keep_if_best(validation.to(self.device))
+                self._keep_if_best(validation)
         while self.iteration < last:
             started = time.perf_counter()
             generator = torch_generator(self.seed, "fewshot", "train", self.iteration)
@@ -121,16 +120,14 @@ class FewShot:
             self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
             gradient, logged = self.learner.gradient(self.latest, episodes, config.chunk)
             if not np.isfinite(logged["objective"]):
-                raise MetaRLError(
-                    f"Training diverged in iteration {self.iteration}: the loss is {logged['objective']}. Lower "
-                    "learning_rate or the steps' size; the last checkpoint is from before."
-                )
+                why = f"Training diverged in iteration {self.iteration}: the loss is {logged['objective']}."
+                raise MetaRLError(f"{why} Lower learning_rate or the steps' size; the last checkpoint is from before.")
             self.adam.step(gradient)
             self.iteration += 1
             if validation is None:
                 self.params = self.adam.values()
             elif self.iteration % (config.validate_every or 1) == 0 or self.iteration == config.iterations:
-                self._keep_if_best(validation.to(self.device))
+                self._keep_if_best(validation)
             self.wall_seconds += time.perf_counter() - started
             if callback is not None:
                 callback(self, logged)
@@ -143,9 +140,9 @@ class FewShot:
 
     def _keep_if_best(self, validation: TaskSource) -> None:
         """Let the latest parameters predict where their error on validation tasks is the least so far."""
-        latest = self.latest
-        if (found := validation_error(self.learner, latest, validation, self.config.episode)) < self.least_error:
-            self.params, self.least_error = latest, found
+        error = validation_error(self.learner, self.latest, validation, self.config.episode)
+        if error < self.least_error:
+            self.params, self.least_error = self.latest, error
 
     def adapt(
         self, inputs: ArrayLike | Tensor, labels: ArrayLike, unlabelled: ArrayLike | Tensor | None = None
@@ -154,25 +151,21 @@ class FewShot:
 
         Args:
             inputs: samples ``(sample, *shape)``, scaled as in training.
-            labels: of each sample ``(sample,)``, anything that NumPy sorts; numbers to predict are
-                ``(sample, outputs)``.
+            labels: of each sample ``(sample,)``, anything NumPy sorts; numbers to predict are ``(sample, outputs)``.
             unlabelled: further samples of the same classes, which refine prototypes where the learner has some.
-
-        Raises:
-            MetaRLError: where shapes do not fit, for NaN, and for more classes than the learner can tell apart.
+        Raises MetaRLError where shapes do not fit, for NaN, and for more classes than the learner can tell apart.
         """
         rows = as_rows(inputs, self.spec.shape, self.device)
         if self.spec.outputs is not None:
             targets = as_rows(np.reshape(labels, (-1, self.spec.outputs)), (self.spec.outputs,), self.device, "target")
-            _check_labelled(rows, targets.shape[:1])
-            return Regressor(
-                self.learner, self.params, self.adapted(Support(rows[None], targets[None])), self.spec.shape
-            )
+            check_labelled(rows, targets.shape[:1])
+            state = self.adapted(Support(rows[None], targets[None]))
+            return Regressor(self.learner, self.params, state, self.spec.shape)
         try:
             names, which = np.unique(np.asarray(labels), return_inverse=True)
         except TypeError as error:
             raise MetaRLError(f"Labels must be of one kind that can be sorted ({error}).") from error
-        _check_labelled(rows, which.shape)
+        check_labelled(rows, which.shape)
         if len(names) < 2:
             raise MetaRLError(f"The support has {len(names)} class; there is nothing to tell apart.")
         support = Support(rows[None], torch.from_numpy(which)[None].to(self.device))
@@ -211,12 +204,12 @@ class FewShot:
         measure: str = ACCURACY,
         report: Callable[[int], None] | None = None,
     ) -> Scores:
-        """Return accuracies, another measure, or squared errors on episodes of a split; see ``metarl.fewshot.scoring``."""
+        """Return accuracies, other measures or squared errors on episodes; see ``metarl.fewshot.scoring``."""
         if source.shape != self.spec.shape:
             raise MetaRLError(f"Samples have shape {source.shape}; this learner takes {self.spec.shape}.")
         learner, source = self.learner_for(spec.largest.way), source.to(self.device)
-        how = {"transductive": transductive, "measure": measure, "report": report}
-        return score(learner, self.params, source, spec, episodes, seed, **how)
+        made_of = (learner, self.params, source, spec, episodes, seed)
+        return score(*made_of, transductive=transductive, measure=measure, report=report)
 
     def cost(self, source: TaskSource, spec: EpisodeSpec) -> Cost:
         """Return what adapting to one task of a split takes."""
@@ -308,13 +301,8 @@ class FewShot:
             latest = with_prefix("latest", tensors) or model.params
             ordered = {name: latest[name].to(model.device) for name in model.params}
             model._adam = Adam(ordered, config.learning_rate, config.max_norm)
-            model.adam.load_state_dict(with_prefix("training", tensors))
+            model._adam.load_state_dict(with_prefix("training", tensors))
             model.least_error = float(about.get("least_error", "inf"))
         model.iteration, model.wall_seconds = saved["iteration"], saved["wall_seconds"]
         model.run_id, model.log_digest = about.get("run", ""), about.get("log", "")
         return model
-
-
-def _check_labelled(rows: Tensor, labels: tuple[int, ...]) -> None:
-    if labels != (len(rows),):
-        raise MetaRLError(f"{len(rows)} samples and labels of shape {tuple(labels)}; give each sample one label.")

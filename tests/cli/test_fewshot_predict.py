@@ -97,21 +97,8 @@ def test_numbers_are_predicted_with_their_deviation(tmp_path: Path):
     many = _write(tmp_path / "many.csv", [["b", "a"], ["-4", "4"], ["-7", "7"]])
     output = tmp_path / "out.csv"
 
-    main(
-        [
-            "fewshot",
-            "predict",
-            "gp-regression",
-            "--support",
-            few,
-            "--query",
-            many,
-            "--label",
-            "y",
-            "--output",
-            str(output),
-        ]
-    )
+    files = ["--support", few, "--query", many, "--output", str(output)]
+    main(["fewshot", "predict", "gp-regression", *files, "--label", "y"])
 
     rows = _read(output)
     np.testing.assert_allclose([float(row["label"]) for row in rows], [8, 14], atol=1.5)

@@ -27,14 +27,14 @@ class NearestMean:
     def fit(self, x: NDArray[Any], y: NDArray[np.int64]) -> "NearestMean":
         """Keep the direction of each class's mean, of samples of length 1."""
         self.classes_ = np.unique(y)
-        self._means = _unit(np.stack([_unit(x)[y == each].mean(0) for each in self.classes_]))
+        self._means: NDArray[np.float64] = _unit(np.stack([_unit(x)[y == each].mean(0) for each in self.classes_]))
         return self
 
     def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return probabilities ``(sample, class)``."""
         cosines = _unit(x) @ self._means.T
-        weights: NDArray[np.float64] = np.exp(cosines - cosines.max(1, keepdims=True))
-        return weights / weights.sum(1, keepdims=True)
+        weights = np.exp(cosines - cosines.max(1, keepdims=True))
+        return np.asarray(weights / weights.sum(1, keepdims=True))
 
 
 def _unit(x: NDArray[Any]) -> NDArray[Any]:

@@ -32,20 +32,21 @@ class SetFit(Baseline):
     """
 
     def __init__(
-        self, n_inputs: int, way: int, make: Callable[[int], Any], steps: int = 20, step_size: float = 0.5
+        self, n_inputs: int, way: int, make: Callable[[int], Any], steps: int = 20, step_size: float = 0.1
     ) -> None:
         super().__init__(n_inputs, way, make)
         self.steps, self.inner = steps, InnerLoop(step_size=step_size, first_order=True, halve_beyond=False)
 
     def adapt(self, params: Params, state: State, support: Support) -> State:
         """Return the support with further samples, and the map that is tuned on all of them."""
-        state = super().adapt(params, state, support)
+        # Of length 1, so that a step is as long whatever the features are.
+        state = super().adapt(params, state, Support(self._unit(support.inputs), support.targets))
         identity = {_MAP: torch.eye(self.backbone.n_features, device=support.inputs.device)}
         tuned = self.inner.start(identity, len(support.targets))
         same = state["labels"][:, :, None] == state["labels"][:, None]
 
         def loss(fast: Params) -> tuple[Tensor, Outputs]:
-            mapped = functional.normalize(state["inputs"] @ fast[_MAP].transpose(1, 2), dim=-1)
+            mapped = self._unit(state["inputs"] @ fast[_MAP].transpose(1, 2))
             apart = (mapped @ mapped.transpose(1, 2) - same.to(mapped.dtype)).square()
             kinds = [(apart * each).sum((1, 2)) / each.sum((1, 2)).clamp(min=1) for each in (same, ~same)]
             return kinds[0] + kinds[1], {}
@@ -57,6 +58,9 @@ class SetFit(Baseline):
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
         """Return what the classifier says of queries after the map."""
         weight = state[_MAP].transpose(1, 2)
-        mapped = functional.normalize(state["inputs"] @ weight, dim=-1)
-        queries = functional.normalize(inputs.flatten(2) @ weight, dim=-1)
+        mapped, queries = (self._unit(each @ weight) for each in (state["inputs"], self._unit(inputs)))
         return super().query(params, {**state, "inputs": mapped}, queries)
+
+    @staticmethod
+    def _unit(inputs: Tensor) -> Tensor:
+        return functional.normalize(inputs.flatten(2), dim=-1)

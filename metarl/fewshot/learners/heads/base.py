@@ -21,7 +21,7 @@ FASTER = 100.0  # what single numbers are multiplied with, so that a learning ra
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig(FewShotConfig):
-    """The settings of a head. A map of strong features overfits after some hundred iterations, so training validates."""
+    """The settings of a head. Strong features are overfitted after some hundred iterations, so training validates."""
 
     iterations: int = 200
     tasks: int = 2

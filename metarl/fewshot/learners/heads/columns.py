@@ -36,8 +36,8 @@ class ColumnsConfig(GaussianProcessConfig):
 class Columns(GaussianProcess):
     """A learner that takes any number of columns, in any order; a column without variance, as padding is, has no part.
 
-    Each column is standardised on the support. A network that is the same for all columns reads how much of its variance
-    lies between classes, how skewed and how heavy-tailed it is, and how large the support is, and gives its weight
+    Each column is standardised on the support. A network that is the same for all columns reads how much of its
+    variance lies between classes, how skewed and heavy-tailed it is, and how large the support is, and gives its weight
     (Iwata and Kumagai 2020 embed columns by such statistics). The weighted columns, over the root of their number, are
     what the Gaussian process compares.
     """

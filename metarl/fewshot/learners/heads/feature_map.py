@@ -97,5 +97,5 @@ class FeatureMap(Head):
 
     def _known(self, params: Params, products: Tensor, squares: Tensor, missing: Tensor) -> Tensor:
         product, square, bias = FASTER * params[_KNOWN]
-        scores = (product * products + square * squares + bias).masked_fill(missing, -torch.inf)
+        scores: Tensor = (product * products + square * squares + bias).masked_fill(missing, -torch.inf)
         return scores.amax(-1)

@@ -37,8 +37,8 @@ class GaussianProcess(Head, Matching):
 
     Features are of length 1; the kernel is linear plus an exponentiated quadratic, and their weights, the length and
     the noise are learned for good predictions of queries. Each sample has as much noise as its class is frequent, so
-    that few positives count as much as many negatives, and labels are taken less the mean of such weights. Logits that the process is
-    unsure of are nearer to zero, so that probabilities are moderate.
+    that few positives count as much as many negatives. Logits that the process is unsure of are nearer to zero, so that
+    probabilities are moderate.
     """
 
     config_class = GaussianProcessConfig
@@ -70,7 +70,8 @@ class GaussianProcess(Head, Matching):
         def kernel(one: Tensor, other: Tensor) -> Tensor:
             products = one @ other.transpose(1, 2)
             norms = one.square().sum(-1)[:, :, None] + other.square().sum(-1)[:, None]
-            return linear * products + bell * ((products - norms / 2) / length).exp()
+            found: Tensor = linear * products + bell * ((products - norms / 2) / length).exp()
+            return found
 
         within, across = kernel(seen, seen), kernel(asked, seen)
         fitted = kernel_regression(within, targets - mean, spread, across)
