@@ -116,7 +116,7 @@ class FewShotClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         model = self.model
         if model is None:
             model = untrained(self.learner, DataSpec(rows.shape[1:], len(self.classes_)), self.config, self.seed)
-        self.adapted_ = adapted_to(model, rows, y, Classifier)
+        self.adapted_ = adapted_as(model, rows, y, Classifier)
         self.adapted_.temperature = self.temperature
         return self
 
@@ -171,7 +171,7 @@ class FewShotRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         rows, model = self._shaped(X), self.model
         if model is None:
             model = untrained(self.learner, DataSpec(rows.shape[1:], outputs=1), self.config, self.seed)
-        self.adapted_ = adapted_to(model, rows, y, Regressor)
+        self.adapted_ = adapted_as(model, rows, y, Regressor)
         return self
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
@@ -182,7 +182,7 @@ class FewShotRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         return (found, self.adapted_.predict_std(rows)[:, 0]) if return_std else found
 
 
-def adapted_to(model: FewShot, X: ArrayLike, y: ArrayLike, kind: type[A]) -> A:
+def adapted_as(model: FewShot, X: ArrayLike, y: ArrayLike, kind: type[A]) -> A:
     """Return what a model gives after a support; raise where it is no classifier, or no regressor, as asked."""
     made = model.adapt(X, y)
     if not isinstance(made, kind):

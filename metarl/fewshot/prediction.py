@@ -10,7 +10,7 @@ from metarl.fewshot.adapted import Classifier, as_rows
 from metarl.fewshot.data.dataset import TaskSource
 from metarl.fewshot.data.episodes import Classes, EpisodeSpec, Support
 from metarl.fewshot.data.groups import Groups
-from metarl.fewshot.estimators import adapted_to
+from metarl.fewshot.estimators import adapted_as
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.trust.calibration import fitted_temperature, logits_of
 from metarl.fewshot.trust.deciding import deciding, leave_one_out
@@ -49,7 +49,7 @@ def predict(
         source: training tasks, by which probabilities are calibrated and what is out of scope is told; without any,
             predictions of each sample of the support by the others.
     """
-    classifier = adapted_to(model, inputs, labels, Classifier)  # checks them
+    classifier = adapted_as(model, inputs, labels, Classifier)  # checks them
     classes, which = np.unique(np.asarray(labels), return_inverse=True)
     rows, asked = (as_rows(each, model.spec.shape, model.device) for each in (inputs, queries))
     support = Support(rows[None], torch.from_numpy(which)[None].to(model.device))
