@@ -117,7 +117,7 @@ class _MoreOfScoring(MoreOfScoring):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Scoring(ScoreCommand):
+class FewShotScoring(ScoreCommand):
     """The setting that learners are scored in."""
 
     more: _MoreOfScoring = field(default_factory=_MoreOfScoring)
@@ -181,16 +181,21 @@ class _Scoring(ScoreCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShotEvaluate(_Scoring):
+class FewShotEvaluate(FewShotScoring):
     """Adapt to tasks of unseen classes and score it."""
 
     path: RunPath
     """a run folder, or that of a published result with weights"""
     output: Option[Path | None] = None
     """folder for the files; the run folder unless given, and none of a published result's"""
+    shots: Option[tuple[int, ...]] = ()
+    """numbers of labelled samples to score it at, such as 1 2 5 10: a curve of how much labelling is worth"""
 
     def run(self, command: str) -> None:
         self.check(self.path)
+        if self.shots:
+            self._by_shots()
+            return
         from metarl.core.process import prepare_process
         from metarl.evaluation.fewshot import evaluation_file
         from metarl.evaluation.tables import fewshot_rows, fewshot_table
@@ -212,9 +217,28 @@ class FewShotEvaluate(_Scoring):
         show(self.more.json, fewshot_rows([made]), fewshot_table([made]))
         show_saved(files, as_json=self.more.json)
 
+    def _by_shots(self) -> None:
+        """Score the run at each number of samples, and draw the curve."""
+        from metarl.core.process import prepare_process
+        from metarl.evaluation.fewshot_trust import shots_curve
+        from metarl.evaluation.rows import csv_of_rows
+        from metarl.evaluation.tables import fewshot_rows, fewshot_table
+        from metarl.plotting.fewshot.trust import shots_figure
+
+        prepare_process(self.more.threads)
+        run = self.open(self.path)
+        spec = self.spec(run.dataset().split(self.split))
+        how = {"measure": self.measure, "quiet": self.quiet}
+        made = shots_curve(run, spec, self.shots, self.episodes, self.split, self.more.device, **how)  # type: ignore[arg-type]
+        rows = [row for each in made for row in fewshot_rows([each])]
+        show(self.more.json, rows, fewshot_table(made))
+        if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
+            file = folder / f"shots-{self.split}-{spec.way}w.png"
+            save_comparison(shots_figure(made), csv_of_rows(rows), file, as_json=self.more.json)
+
 
 @dataclass(frozen=True, kw_only=True)
-class FewShotCompare(_Scoring):
+class FewShotCompare(FewShotScoring):
     """Several runs and baselines in one table and one plot, all on the same episodes."""
 
     paths: RunPaths

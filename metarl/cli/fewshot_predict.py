@@ -153,13 +153,13 @@ def _classes(found: "Predictions", support: "Samples", queries: "Samples") -> li
 def _numbers(model: "FewShot", support: "Samples", queries: "Samples") -> list[dict[str, Any]]:
     """Return a row for each query of a learner of numbers, with its standard deviation where the learner states one."""
     from metarl.fewshot.adapted import Regressor
+    from metarl.fewshot.estimators import adapted_as
 
     try:
         values = [float(each) for each in support.labels]
     except ValueError as error:
         raise MetaRLError(f"{support.file}: a label is no number ({error}); this learner predicts numbers.") from None
-    adapted = model.adapt(support.values, values)
-    assert isinstance(adapted, Regressor)  # for mypy: of a model of numbers
+    adapted = adapted_as(model, support.values, values, Regressor)
     predicted = adapted.predict(queries.values)[:, 0]
     try:
         spread = adapted.predict_std(queries.values)[:, 0]

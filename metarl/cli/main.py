@@ -23,6 +23,7 @@ from metarl.cli.export import Export
 from metarl.cli.families import Check, Families
 from metarl.cli.fewshot import FewShotCompare, FewShotEvaluate, FewShotTrain
 from metarl.cli.fewshot_predict import FewShotPredict
+from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.cli.new_family import NewFamily
 from metarl.cli.options import none_without_braces
 from metarl.core.errors import MetaRLError, did_you_mean
@@ -35,6 +36,7 @@ _FEWSHOT: dict[str, type] = {
     "evaluate": FewShotEvaluate,
     "compare": FewShotCompare,
     "predict": FewShotPredict,
+    "trust": FewShotTrust,
 }
 _COMMANDS: dict[str, type] = {
     "train": Train,
@@ -135,7 +137,9 @@ def _tree(commands: dict[str, type]) -> Any:
 def _group(commands: dict[str, type]) -> type:
     """Return a command that has commands of its own."""
     made = make_dataclass("FewShot", [("command", Annotated[_tree(commands), tyro.conf.arg(name="")])])
-    made.__doc__ = "Supervised few-shot learning: train, evaluate and compare learners, and predict by them."
+    made.__doc__ = (
+        "Supervised few-shot learning: train, evaluate and compare learners, predict by them, and measure trust."
+    )
     return made
 
 

@@ -84,3 +84,15 @@ def check_labelled(rows: Tensor, labels: tuple[int, ...]) -> None:
     """Raise where samples have not one label each."""
     if labels != (len(rows),):
         raise MetaRLError(f"{len(rows)} samples and labels of shape {tuple(labels)}; give each sample one label.")
+
+
+def classes_in(rows: Tensor, labels: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the sorted labels of a support's samples, and which one each sample has; raise for fewer than two."""
+    try:
+        names, which = np.unique(np.asarray(labels), return_inverse=True)
+    except TypeError as error:
+        raise MetaRLError(f"Labels must be of one kind that can be sorted ({error}).") from error
+    check_labelled(rows, which.shape)
+    if len(names) < 2:
+        raise MetaRLError(f"The support has {len(names)} class; there is nothing to tell apart.")
+    return names, which

@@ -1,7 +1,7 @@
 """Few-shot learners as scikit-learn estimators: ``fit`` adapts to a support, ``meta_fit`` trains across tasks."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from metarl.core.errors import MetaRLError
+from metarl.fewshot.adapted import Adapted, Classifier, Regressor
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, TaskSource
 from metarl.fewshot.data.groups import Groups, Task
@@ -19,6 +20,7 @@ from metarl.fewshot.model import FewShot
 from metarl.fewshot.trust.calibration import fitted_temperature, logits_of
 from metarl.fewshot.untrained import untrained
 
+A = TypeVar("A", bound=Adapted)
 _FOR_VALIDATION = 5  # one class or task of so many, where there are twice as many
 _CALIBRATED = 100  # episodes from which a temperature is learned
 
@@ -43,11 +45,11 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     model: FewShot | None
     seed: int
 
-    def _shaped(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _shaped(self, rows: Any) -> NDArray[np.float64]:
         """Return samples in the model's shape, where a pipeline has made them flat."""
         if self.model is not None and rows.ndim == 2 and rows.size == len(rows) * self.model.spec.n_inputs:
-            return rows.reshape(-1, *self.model.spec.shape)
-        return rows
+            rows = rows.reshape(-1, *self.model.spec.shape)
+        return np.asarray(rows, np.float64)
 
     def _trained(self, sources: dict[str, TaskSource]) -> FewShot:
         """Return a model trained on tasks."""
@@ -114,7 +116,7 @@ class FewShotClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         model = self.model
         if model is None:
             model = untrained(self.learner, DataSpec(rows.shape[1:], len(self.classes_)), self.config, self.seed)
-        self.adapted_ = model.adapt(rows, y)
+        self.adapted_ = adapted_as(model, rows, y, Classifier)
         self.adapted_.temperature = self.temperature
         return self
 
@@ -169,7 +171,7 @@ class FewShotRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         rows, model = self._shaped(X), self.model
         if model is None:
             model = untrained(self.learner, DataSpec(rows.shape[1:], outputs=1), self.config, self.seed)
-        self.adapted_ = model.adapt(rows, y)
+        self.adapted_ = adapted_as(model, rows, y, Regressor)
         return self
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
@@ -178,6 +180,15 @@ class FewShotRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         rows = self._shaped(validate_data(self, X, allow_nd=True, reset=False))
         found = self.adapted_.predict(rows)[:, 0]
         return (found, self.adapted_.predict_std(rows)[:, 0]) if return_std else found
+
+
+def adapted_as(model: FewShot, X: ArrayLike, y: ArrayLike, kind: type[A]) -> A:
+    """Return what a model gives after a support; raise where it is no classifier, or no regressor, as asked."""
+    made = model.adapt(X, y)
+    if not isinstance(made, kind):
+        called = kind.__name__.lower()
+        raise MetaRLError(f"{model.learner_class.name} gives no {called}; give the model to the other estimator.")
+    return made
 
 
 def _validated(names: list[Any], seed: int) -> dict[str, list[Any]]:

@@ -20,7 +20,7 @@ from metarl.core.optimiser import Adam, linear_decay
 from metarl.core.plugins import BACKBONES, LEARNERS, import_named, trusted
 from metarl.core.random import torch_generator
 from metarl.core.types import Params, State
-from metarl.fewshot.adapted import Classifier, Regressor, as_rows, check_labelled
+from metarl.fewshot.adapted import Classifier, Regressor, as_rows, check_labelled, classes_in
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, TaskSource
 from metarl.fewshot.data.episodes import EpisodeSpec, Support
@@ -161,13 +161,7 @@ class FewShot:
             check_labelled(rows, targets.shape[:1])
             state = self.adapted(Support(rows[None], targets[None]))
             return Regressor(self.learner, self.params, state, self.spec.shape)
-        try:
-            names, which = np.unique(np.asarray(labels), return_inverse=True)
-        except TypeError as error:
-            raise MetaRLError(f"Labels must be of one kind that can be sorted ({error}).") from error
-        check_labelled(rows, which.shape)
-        if len(names) < 2:
-            raise MetaRLError(f"The support has {len(names)} class; there is nothing to tell apart.")
+        names, which = classes_in(rows, labels)
         support = Support(rows[None], torch.from_numpy(which)[None].to(self.device))
         more = None if unlabelled is None else as_rows(unlabelled, self.spec.shape, self.device)[None]
         state = self.adapted(support, len(names), more)
@@ -176,10 +170,6 @@ class FewShot:
     def classifier(self, temperature: float = 1.0) -> Any:
         """Return a scikit-learn classifier, ``FewShotClassifier``, whose ``fit`` adapts this model."""
         return import_named("metarl.fewshot.estimators:FewShotClassifier")(model=self, temperature=temperature)
-
-    def regressor(self) -> Any:
-        """Return a scikit-learn regressor, ``FewShotRegressor``, whose ``fit`` adapts this model."""
-        return import_named("metarl.fewshot.estimators:FewShotRegressor")(model=self)
 
     def adapted(self, support: Support, way: int | None = None, unlabelled: Tensor | None = None) -> State:
         """Return the state of each task after its support."""

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarl.fewshot.adapted import as_rows
+from metarl.fewshot.adapted import Classifier, as_rows
 from metarl.fewshot.data.dataset import TaskSource
 from metarl.fewshot.data.episodes import Classes, EpisodeSpec, Support
 from metarl.fewshot.data.groups import Groups
+from metarl.fewshot.estimators import adapted_as
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.trust.calibration import fitted_temperature, logits_of
 from metarl.fewshot.trust.deciding import deciding, leave_one_out
@@ -48,7 +49,7 @@ def predict(
         source: training tasks, by which probabilities are calibrated and what is out of scope is told; without any,
             predictions of each sample of the support by the others.
     """
-    classifier = model.adapt(inputs, labels)  # checks them
+    classifier = adapted_as(model, inputs, labels, Classifier)  # checks them
     classes, which = np.unique(np.asarray(labels), return_inverse=True)
     rows, asked = (as_rows(each, model.spec.shape, model.device) for each in (inputs, queries))
     support = Support(rows[None], torch.from_numpy(which)[None].to(model.device))
@@ -69,10 +70,10 @@ def predict(
                 left = leave_one_out(learner, model.params, support, None)[several, 0, :way]
             temperature = fitted_temperature(left.cpu().numpy(), which[several])
         scope = scope_of_support(model, support)
-    classifier.temperature = temperature  # type: ignore[union-attr]  # of classes
+    classifier.temperature = temperature
     return Predictions(
         tuple(classes.tolist()),
-        classifier.predict_proba(asked),  # type: ignore[union-attr]
+        classifier.predict_proba(asked),
         deciding(learner, model.params, state, support, asked),
         scope.known(model, support, asked),
         temperature,

@@ -203,7 +203,7 @@ def test_runs_are_compared_on_the_same_episodes(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("scored again")
 
-    monkeypatch.setattr(scoring, "_measured", refuse)
+    monkeypatch.setattr(scoring, "measured", refuse)
     fewshot("compare", *both, "--episodes", 10, "--queries", 5, "--output", tmp_path / "c.png", "--json")  # as saved
     with pytest.raises(SystemExit):
         fewshot("compare", runs / "maml-strokes", runs / "maml-sinusoid-sinusoid")
@@ -314,7 +314,7 @@ def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:
         ([], "usage: metarl fewshot"),
         (["teach"], "no command 'metarl fewshot teach'; choose one of train, evaluate, compare"),
         (["train"], "Missing from metarl fewshot train: LEARNER"),
-        (["train", "resnet"], "Few-shot learner 'resnet' is unknown. Known are anil, finetune-cosine"),
+        (["train", "resnet"], "Few-shot learner 'resnet' is unknown. Known are anil, columns"),
         (
             ["train", "maml", "--preset", "best"],
             "Learner 'maml' has no preset 'best'; choose one of default, short, sinusoid",

@@ -95,7 +95,7 @@ def _pictures(folder: Path, shape: tuple[int, ...] | None, encoder: str, *, labe
         raise MetaRLError(f"{folder} holds no {'CLASS/' * labelled}*.png or *.jpg that can be read.")
     if labelled and len({name for _, name in kept}) < 2:
         raise MetaRLError(f"{folder} has pictures of one class, {kept[0][1]!r}; give two folders or more.")
-    values = encode(make_encoder(encoder), images) if encoder else np.stack(images).astype(np.float32) / 255
+    values = encode(make_encoder(encoder), images) if encoder else np.stack(images).astype(np.float32) / np.float32(255)
     return Samples(
         str(folder), values, [str(path) for path, _ in kept], list(range(1, len(kept) + 1)), [n for _, n in kept if n]
     )

@@ -57,11 +57,9 @@ class GaussianProcessRegression(Head):
         spread = torch.where(spread > 0, spread, torch.ones_like(spread))
 
         def kernel(one: Tensor, other: Tensor) -> Tensor:
-            apart = (
-                one.square().sum(-1)[:, :, None] + other.square().sum(-1)[:, None] - 2 * one @ other.transpose(1, 2)
-            ) / 2
-            near: Tensor = linear * one @ other.transpose(1, 2) + bell * (-apart.clamp(min=0) / length).exp()
-            return near
+            apart = (one.square().sum(-1)[:, :, None] + other.square().sum(-1)[:, None] - 2 * one @ other.mT) / 2
+            found: Tensor = linear * one @ other.mT + bell * (-apart.clamp(min=0) / length).exp()
+            return found
 
         within, across, strength = kernel(seen, seen), kernel(asked, seen), noise + _LEAST
         fitted = kernel_regression(within, (numbers - mean) / spread, strength, across)

@@ -1,0 +1,61 @@
+"""The command ``metarl fewshot trust``: calibration, and what is out of scope, on unseen tasks."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from metarl.cli.base import show, show_saved
+from metarl.cli.fewshot import FewShotScoring
+from metarl.cli.options import Option, RunPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotTrust(FewShotScoring):
+    """Measure calibration, and how well what is out of scope is told, on tasks of unseen classes.
+
+    A temperature is learned on training tasks; out of scope are CLINC150's own such sentences, or classes left out.
+    """
+
+    path: RunPath
+    """a run folder, or that of a published result with weights"""
+    output: Option[Path | None] = None
+    """folder for the files; the run folder unless given, and none of a published result's"""
+
+    def run(self, command: str) -> None:
+        self.check(self.path)
+        from metarl.core.files import write_atomic
+        from metarl.core.process import prepare_process
+        from metarl.evaluation.fewshot_trust import calibration, scope_rows
+        from metarl.evaluation.rows import interval_text, number, terminal_table
+        from metarl.fewshot.data.episodes import Classes
+        from metarl.plotting.fewshot.trust import reliability_figure
+        from metarl.plotting.style import save_figure
+
+        prepare_process(self.more.threads)
+        run = self.open(self.path)
+        dataset = run.dataset()
+        tasks = dataset.split(self.split)
+        spec = self.spec(tasks)
+        made = [calibration(run.trained(seed), dataset, spec, self.episodes, self.split) for seed in run.seeds]
+        rows = [each.row for each in made]
+        scopes = []
+        if isinstance(tasks, Classes):
+            model = run.trained(run.seeds[0])
+            scopes = scope_rows(model, dataset, spec, self.episodes, self.split)
+        content = {"command": command, "episode": asdict(spec), "calibration": rows, "out_of_scope": scopes}
+        heads = ("seed", "temperature", "expected error", "after", "Brier", "after")
+        cells = [[str(row["seed"]), *(number(value) for name, value in row.items() if name != "seed")] for row in rows]
+        show(self.more.json, content, terminal_table(heads, cells))
+        if scopes and not self.more.json:
+            cells = []
+            for row in scopes:
+                area, apart = (interval_text((row[f"{each}low"], row[f"{each}high"])) for each in ("", "difference_"))
+                cells.append([row["score"], number(row["auroc"]), area, f"{row['difference']:+.2f}", apart])
+            show(False, None, terminal_table(("out of scope by", "AUROC", "", "against the nearest mean", ""), cells))
+        if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
+            name = f"{spec.way}w{spec.shot}s" if spec.support is None else f"{spec.support}-samples"
+            file = folder / f"trust-{self.split}-{name}.json"
+            write_atomic(file, json.dumps(content, indent=2))
+            picture = file.with_suffix(".png")
+            save_figure(reliability_figure(made[0], title=f"{run.learner} on {run.dataset_name}, {name}"), picture)
+            show_saved([file, picture], as_json=self.more.json)
