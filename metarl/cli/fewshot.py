@@ -75,9 +75,9 @@ class FewShotTrain(TrainCommand):
 
     @classmethod
     def presets(cls, name: str) -> list[str]:
-        from metarl.fewshot.learners.registry import presets_lines
+        from metarl.fewshot.learners.registry import learner_presets_lines
 
-        return presets_lines(name)
+        return learner_presets_lines(name)
 
     def data_name(self) -> "DataName":
         """Return the data set's name with the options that say how a file is read."""

@@ -100,7 +100,7 @@ def preset_config(learner: str | type[FewShotLearner], preset: str = DEFAULT) ->
     return cls.presets[preset]
 
 
-def presets_lines(learner: str | type[FewShotLearner]) -> list[str]:
+def learner_presets_lines(learner: str | type[FewShotLearner]) -> list[str]:
     """Return a line for each preset of a learner: its iterations, how long a seed takes on one core, what it is for."""
     presets = learner_class(learner).presets
     width = max(map(len, presets))
