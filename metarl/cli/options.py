@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def _default(value: str) -> str:
     """Return how a default is told; of what is off or not given an option's own words tell already."""
-    return "" if value in ("None", "False", "True", "") else f"(default: {value})"
+    return "" if value in ("None", "False", "True", "''") else f"(default: {value})"
 
 
 _told = tyro.conf.arg(help_behavior_hint=_default)
