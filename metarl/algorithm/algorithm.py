@@ -172,8 +172,11 @@ class Algorithm(TrainingLoop):
         mine = json.loads(json.dumps(self.about()))
         for key in ("agent", "family", "variant", "split", "config"):
             found, wanted = about.get(key), mine[key]
-            if key == "config":  # a run may have been made longer since
-                found, wanted = config_differences(found or {}, wanted) or ("", "")
+            if (
+                key == "config"
+            ):  # a run may have been made longer since; what an earlier version lacks is at its default
+                found = {**asdict(type(self.config)()), **(found or {})}
+                found, wanted = config_differences(json.loads(json.dumps(found)), wanted) or ("", "")
             if found != wanted:
                 raise MetaRLError(f"{path} is a checkpoint with {key} {found}, not {wanted}; load it with its own.")
         if self.run_id:

@@ -109,7 +109,7 @@ def families_table(listed: Sequence[FamilyInfo]) -> Group:
     table = Table.grid(padding=(0, 2))
     width = 78 - max((len(family.id) for family in listed), default=0)
     for family in listed:
-        table.add_row(family.id, escape(shorten(family.summary, width, placeholder=" …")))
+        table.add_row(family.id, escape(shorten(family.summary, width, placeholder=" …", break_on_hyphens=False)))
     apart = defaultdict(list)
     for name in optional_family_ids():
         apart[name.partition("-")[0]].append(name)

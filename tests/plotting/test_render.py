@@ -69,7 +69,8 @@ def test_the_command(of_run: bool, run: Run, tmp_path: Path, capsys: pytest.Capt
         ([NAVIGATION, "--reference", "me"], "no reference policy 'me'; choose one of random, stand still"),
         ([NAVIGATION, "--envs", "0"], "envs=0"),
         ([NAVIGATION, "--steps", "0"], "steps=0"),
-        (["nowhere"], "'nowhere' is unknown"),
+        (["nowhere"], "nowhere is no run folder"),
+        (["metarl/Nowhere-v0"], "'metarl/Nowhere-v0' is unknown"),
     ],
 )
 def test_what_cannot_be_filmed(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
