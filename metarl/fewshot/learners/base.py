@@ -45,6 +45,7 @@ class FewShotLearner(MetaLearner):
     name: ClassVar[str] = "FewShotLearner"
     config_class: ClassVar[type[FewShotConfig]] = FewShotConfig
     presets: ClassVar[Mapping[str, Any]] = {}  # configs by name; "default" is config_class() unless given
+    uses: ClassVar[Mapping[str, str]] = USES
     any_way: ClassVar[bool] = False  # whether parameters serve any number of classes
     of_classes: ClassVar[bool] = True  # whether it can tell classes apart
     of_numbers: ClassVar[bool] = False  # whether it can predict numbers

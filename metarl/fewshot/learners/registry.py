@@ -11,7 +11,7 @@ from metarl.fewshot import learners
 from metarl.fewshot.backbone import Backbone, backbone_for
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec
-from metarl.fewshot.learners.base import DEFAULT, USES, FewShotLearner
+from metarl.fewshot.learners.base import DEFAULT, FewShotLearner
 
 learners_by_name: Registry[FewShotLearner] = Registry(
     FewShotLearner, "fewshot", LEARNERS, "few-shot learner", package=learners
@@ -102,10 +102,10 @@ def preset_config(learner: str | type[FewShotLearner], preset: str = DEFAULT) ->
 
 def learner_presets_lines(learner: str | type[FewShotLearner]) -> list[str]:
     """Return a line for each preset of a learner: its iterations, how long a seed takes on one core, what it is for."""
-    presets = learner_class(learner).presets
-    width = max(map(len, presets))
+    cls = learner_class(learner)
+    presets, width = cls.presets, max(map(len, cls.presets))
     return [
-        f"{name:{width}} {config.iterations:6,} iterations  {USES.get(name.partition('-')[0], '')}".rstrip()
+        f"{name:{width}} {config.iterations:6,} iterations  {cls.uses.get(name.partition('-')[0], '')}".rstrip()
         for name, config in presets.items()
     ]
 
