@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
@@ -42,6 +41,8 @@ def measured(outputs: Outputs, targets: Tensor, way: int, measure: str = ACCURAC
 
 
 def _area(measure: str, targets: NDArray[Any], scores: NDArray[np.float64]) -> float:
+    from sklearn.metrics import average_precision_score, roc_auc_score  # late, for it takes a second
+
     share = float(targets.mean())
     if share in (0.0, 1.0):
         return 0.5 if measure == ROC_AUC else 0.0
