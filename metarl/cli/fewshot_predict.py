@@ -122,9 +122,9 @@ class FewShotPredict(Command):
             raise MetaRLError(
                 f"{self.model} is neither a run folder nor a learner; name one of them, such as ridge or feature-map."
             )
-        untrained(self.model, DataSpec((2,), 2, 1 if not learner_class(self.model).of_classes else None))
-        support, queries, encoder = read_pair(self.support, self.query, given, None, self.encoder, "")
         numbers = None if learner_class(self.model).of_classes else 1
+        untrained(self.model, DataSpec((2,), 2, numbers))  # raises before files are encoded
+        support, queries, encoder = read_pair(self.support, self.query, given, None, self.encoder, "")
         spec = DataSpec(support.values.shape[1:], len(set(support.labels)), numbers, encoder)
         return untrained(self.model, spec), None, support, queries
 

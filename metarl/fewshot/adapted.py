@@ -17,12 +17,12 @@ class Adapted:
 
     def __init__(self, learner: FewShotLearner, params: Params, state: State, shape: tuple[int, ...]) -> None:
         # Those that it was adapted with, whatever is trained afterwards.
-        self._learner, self._params, self._state, self._shape = learner, params, state, shape
+        self.learner, self.state, self._params, self._shape = learner, state, params, shape
 
     def _outputs(self, inputs: ArrayLike | Tensor) -> Outputs:
         inputs = as_rows(inputs, self._shape, next(iter(self._params.values())).device)
         with torch.no_grad():
-            return self._learner.query(self._params, self._state, inputs[None])
+            return self.learner.query(self._params, self.state, inputs[None])
 
 
 class Classifier(Adapted):
@@ -61,7 +61,7 @@ class Regressor(Adapted):
         """Return their standard deviations ``(sample, outputs)``; raise where the learner states none."""
         outputs = self._outputs(inputs)
         if SCALE not in outputs:
-            raise MetaRLError(f"{self._learner.name} states no uncertainty; neural-process does.")
+            raise MetaRLError(f"{self.learner.name} states no uncertainty; neural-process does.")
         return np.asarray(outputs[SCALE][0].double().cpu().numpy())
 
 

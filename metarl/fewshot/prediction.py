@@ -50,11 +50,10 @@ def predict(
             predictions of each sample of the support by the others.
     """
     classifier = adapted_as(model, inputs, labels, Classifier)  # checks them
-    classes, which = np.unique(np.asarray(labels), return_inverse=True)
+    learner, classes = classifier.learner, classifier.classes_
+    which, way = np.searchsorted(classes, labels), len(classes)
     rows, asked = (as_rows(each, model.spec.shape, model.device) for each in (inputs, queries))
     support = Support(rows[None], torch.from_numpy(which)[None].to(model.device))
-    learner, way = model.learner_for(len(classes)), len(classes)
-    state = model.adapted(support, way)
     spec = _like(source, which, way)
     scope: Scope
     if spec is not None and source is not None:
@@ -74,7 +73,7 @@ def predict(
     return Predictions(
         tuple(classes.tolist()),
         classifier.predict_proba(asked),
-        deciding(learner, model.params, state, support, asked),
+        deciding(learner, model.params, classifier.state, support, asked),
         scope.known(model, support, asked),
         temperature,
         learned_on,
