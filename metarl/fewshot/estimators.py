@@ -18,7 +18,7 @@ from metarl.fewshot.data.groups import Groups, Task
 from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.trust.calibration import fitted_temperature, logits_of
-from metarl.fewshot.untrained import untrained
+from metarl.fewshot.untrained import config_for, untrained
 
 A = TypeVar("A", bound=Adapted)
 _FOR_VALIDATION = 5  # one class or task of so many, where there are twice as many
@@ -54,9 +54,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     def _trained(self, sources: dict[str, TaskSource]) -> FewShot:
         """Return a model trained on tasks."""
         dataset = FewShotDataset("tasks", sources)
-        model = untrained(self.learner, dataset.spec, self.config, self.seed, frozen=False)
-        episode = sources["train"].fitting(model.config.episode)
-        return FewShot(self.learner, dataset, replace(model.config, episode=episode), seed=self.seed).fit(dataset)
+        config = config_for(self.learner, dataset.spec, self.config)
+        config = replace(config, episode=sources["train"].fitting(config.episode))
+        return FewShot(self.learner, dataset, config, seed=self.seed).fit(dataset)
 
 
 class FewShotClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]

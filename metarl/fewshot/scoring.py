@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from metarl.core.errors import MetaRLError
 from metarl.core.random import torch_generator
-from metarl.core.types import Params
+from metarl.core.types import Outputs, Params
 from metarl.fewshot.data.dataset import TaskSource
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec
 from metarl.fewshot.learners.base import FewShotLearner, error
@@ -22,6 +22,7 @@ from metarl.fewshot.measures import ACCURACY, MSE, measured
 _AT_ONCE = 20  # tasks of an evaluation
 _EVERY = 10  # steps: beyond so many only multiples are scored, and the last
 _REPEATS = 5  # of an adaptation that is timed
+_EVALUATION = "evaluate"
 _VALIDATED = 400  # episodes by which training chooses its length
 _VALIDATION_WAY = 5  # at most
 
@@ -103,14 +104,37 @@ def validation_error(learner: FewShotLearner, params: Params, source: TaskSource
 
     They are as those of training, but have 5 classes at most, as fewer are left to validate on.
     """
-    way, summed = min(_VALIDATION_WAY, spec.way), 0.0
+    way = min(_VALIDATION_WAY, spec.way)
     spec = source.fitting(replace(spec.largest, way=way, most_way=None, most_shot=None))
-    for first in range(0, _VALIDATED, _AT_ONCE):
-        some = _drawn(source, spec, _VALIDATED, 0, first)
+    answers = answered(learner, params, source, spec, _VALIDATED)
+    return sum(float(error(outputs, targets).sum()) for outputs, targets in answers) / _VALIDATED
+
+
+def answered(
+    learner: FewShotLearner,
+    params: Params,
+    source: TaskSource,
+    spec: EpisodeSpec,
+    episodes: int,
+    seed: int = 0,
+    purpose: str = _EVALUATION,
+) -> Iterator[tuple[Outputs, Tensor]]:
+    """Yield what a learner, once adapted, says of the queries of episodes, with their targets, some tasks at a time.
+
+    Args:
+        learner: that tells as many classes apart as ``spec`` has.
+        params: of the learner.
+        source: the tasks of a split.
+        spec: the size of an episode.
+        episodes: how many.
+        seed: decides which.
+        purpose: decides too, so that other uses have other episodes.
+    """
+    for first in range(0, episodes, _AT_ONCE):
+        some = _drawn(source, spec, episodes, seed, first, purpose)
         with torch.no_grad():
             *_, (_, state) = learner.points(params, some.support)
-            summed += float(error(learner.query(params, state, some.query.inputs), some.query.targets).sum())
-    return summed / _VALIDATED
+            yield learner.query(params, state, some.query.inputs), some.query.targets
 
 
 def first_scored(source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int = 0) -> Episodes:
@@ -118,8 +142,10 @@ def first_scored(source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int
     return _drawn(source, spec, episodes, seed, 0).rows(slice(0, 1))
 
 
-def _drawn(source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int, first: int) -> Episodes:
-    generator = torch_generator(seed, "fewshot", "evaluate", first)
+def _drawn(
+    source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int, first: int, purpose: str = _EVALUATION
+) -> Episodes:
+    generator = torch_generator(seed, "fewshot", purpose, first)
     return source.draw(spec, min(_AT_ONCE, episodes - first), generator)
 
 

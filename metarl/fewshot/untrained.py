@@ -16,8 +16,6 @@ def untrained(
     spec: DataSpec,
     config: FewShotConfig | None = None,
     seed: int = 0,
-    *,
-    frozen: bool = True,
 ) -> FewShot:
     """Return a model before training.
 
@@ -26,19 +24,25 @@ def untrained(
         spec: of the samples; ``classes`` are those that it will have to tell apart.
         config: of the learner; its default preset's unless given.
         seed: of initial parameters.
-        frozen: whether it has to take features as they are, so that it is of use untrained.
 
     Raises:
         MetaRLError: where an untrained learner would go by random features.
     """
-    config = config or preset_config(learner)
-    if spec.outputs is None and not learner_class(learner).any_way:
-        config = replace(config, episode=replace(config.episode, way=max(2, spec.classes), most_way=None))
-    model = FewShot(learner, spec, config, seed=seed)
-    if frozen and not isinstance(model.learner.backbone, AsGiven):
+    model = FewShot(learner, spec, config_for(learner, spec, config), seed=seed)
+    if not isinstance(model.learner.backbone, AsGiven):
         raise MetaRLError(
             f"{model.learner_class.name} has to be trained before it is of use; untrained take "
             f"{'ridge, feature-map, gp or logistic' if spec.outputs is None else 'gp-regression'}, which go by the "
             "features as they are, or give a trained model."
         )
     return model
+
+
+def config_for(
+    learner: str | type[FewShotLearner], spec: DataSpec, config: FewShotConfig | None = None
+) -> FewShotConfig:
+    """Return a config, or the default preset's, with the ways of ``spec`` where the learner is made for a number."""
+    config = config or preset_config(learner)
+    if spec.outputs is None and not learner_class(learner).any_way:
+        config = replace(config, episode=replace(config.episode, way=max(2, spec.classes), most_way=None))
+    return config

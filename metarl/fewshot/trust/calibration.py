@@ -6,19 +6,17 @@ Guo et al. 2017, "On calibration of modern neural networks"; the temperature is 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from metarl.core.errors import MetaRLError
-from metarl.core.random import torch_generator
 from metarl.core.types import Params
 from metarl.fewshot.data.dataset import TaskSource
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.base import LOGITS, FewShotLearner
+from metarl.fewshot.scoring import answered
 
-_AT_ONCE = 20  # tasks
 _SPREAD = 6.0  # of the temperature's logarithm, to both sides
 _BINS = 15
 _LEAST = -1e3  # of a log-probability, for a class without a sample has none
@@ -52,16 +50,11 @@ def logits_of(
         seed: decides which.
     """
     logits, targets = [], []
-    for first in range(0, episodes, _AT_ONCE):
-        generator = torch_generator(seed, "fewshot", "calibrate", first)
-        some = source.draw(spec, min(_AT_ONCE, episodes - first), generator)
-        with torch.no_grad():
-            *_, (_, state) = learner.points(params, some.support)
-            outputs = learner.query(params, state, some.query.inputs)
+    for outputs, right in answered(learner, params, source, spec, episodes, seed, "calibrate"):
         if LOGITS not in outputs:
             raise MetaRLError(f"{learner.name} predicts numbers; there are no probabilities to calibrate.")
         logits.append(outputs[LOGITS][..., : spec.way].flatten(0, 1).double().cpu().numpy())
-        targets.append(some.query.targets.flatten().cpu().numpy())
+        targets.append(right.flatten().cpu().numpy())
     return np.concatenate(logits), np.concatenate(targets)
 
 
