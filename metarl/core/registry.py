@@ -24,6 +24,7 @@ class Registry(Generic[T]):
         called: what messages call such a class.
         optional: the group of names that are found, but not listed.
         package: whose modules register metarl's own; they are imported when a name is first looked for.
+        named: whether a registered class gets its name as ``name``.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class Registry(Generic[T]):
         *,
         optional: str = "",
         package: ModuleType | None = None,
+        named: bool = False,
     ) -> None:
         self.base, self.word, self.group, self.called = base, word, group, called or word
-        self._optional, self._package = optional, package
+        self._optional, self._package, self._named = optional, package, named
         self.classes: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[C], C]:
@@ -51,6 +53,8 @@ class Registry(Generic[T]):
                     f"{'id' if '/' in name else 'name'}."
                 )
             self.classes[name] = cls
+            if self._named:
+                cls.name = name
             return cls
 
         return decorate

@@ -3,9 +3,7 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from metarl.core.errors import MetaRLError
 from metarl.core.plugins import FEATURES, import_named
@@ -13,21 +11,10 @@ from metarl.core.registry import Registry
 from metarl.fewshot import features
 from metarl.fewshot.features.base import Encoder, FunctionEncoder
 
-encoders_by_name: Registry[Encoder] = Registry(Encoder, "encoder", FEATURES, "encoder", package=features)
+encoders_by_name: Registry[Encoder] = Registry(Encoder, "encoder", FEATURES, "encoder", package=features, named=True)
 DEFAULTS = {"text": "minilm", "smiles": "morgan-counts", "table": "table"}  # by what the items are
 _OF_MODELS = ("st", "timm")  # before the name of a model that a library knows
-E = TypeVar("E", bound=type[Encoder])
-
-
-def register_encoder(name: str) -> Callable[[E], E]:
-    """Make a class decorator that gives an encoder a name, by which it is reached once its module is imported."""
-
-    def register(cls: E) -> E:
-        encoders_by_name.register(name)(cls)
-        cls.name = name
-        return cls
-
-    return register
+register_encoder = encoders_by_name.register
 
 
 def is_own_encoder(name: str) -> bool:

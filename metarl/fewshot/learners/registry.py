@@ -1,7 +1,6 @@
 """Few-shot learners by name, their presets, and how results call them; ``module:Class`` reaches a user's own."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from metarl.core.errors import MetaRLError, did_you_mean, shown
 from metarl.core.plugins import LEARNERS, declared
@@ -14,20 +13,9 @@ from metarl.fewshot.data.dataset import DataSpec
 from metarl.fewshot.learners.base import DEFAULT, FewShotLearner
 
 learners_by_name: Registry[FewShotLearner] = Registry(
-    FewShotLearner, "fewshot", LEARNERS, "few-shot learner", package=learners
+    FewShotLearner, "fewshot", LEARNERS, "few-shot learner", package=learners, named=True
 )
-L = TypeVar("L", bound=type[FewShotLearner])
-
-
-def register_fewshot(name: str) -> Callable[[L], L]:
-    """Make a class decorator that gives a learner a name, by which it is reached once its module is imported."""
-
-    def register(cls: L) -> L:
-        learners_by_name.register(name)(cls)
-        cls.name = name
-        return cls
-
-    return register
+register_fewshot = learners_by_name.register
 
 
 def learner_names() -> list[str]:
