@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
@@ -14,7 +13,7 @@ from metarl.core.errors import MetaRLError
 from metarl.fewshot.adapted import Adapted, Classifier, Regressor
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec, FewShotDataset, TaskSource
-from metarl.fewshot.data.groups import Groups, Task
+from metarl.fewshot.data.groups import groups_by_split
 from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.trust.calibration import fitted_temperature, logits_of
@@ -207,9 +206,5 @@ def _grouped(
     whose = np.asarray(groups)
     if whose.shape != y.shape or len(X) != len(y):
         raise MetaRLError(f"X {X.shape}, y {y.shape} and groups {whose.shape}: give each sample a label and a group.")
-    samples, made = torch.from_numpy(X), {}
-    for split, names in _validated(np.unique(whose).tolist(), seed).items():
-        rows = [torch.from_numpy(np.flatnonzero(whose == name)) for name in names]
-        tasks = [Task(str(name), some, torch.from_numpy(y)[some]) for name, some in zip(names, rows, strict=True)]
-        made[split] = Groups(samples, tasks, classes)
-    return made  # type: ignore[return-value]
+    splits = _validated(np.unique(whose).tolist(), seed)
+    return dict(groups_by_split(X, y, whose, splits, classes))

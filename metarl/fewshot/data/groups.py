@@ -1,10 +1,12 @@
 """Tasks that have labels of their own: an assay with active and inactive compounds, a user with ratings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
@@ -125,3 +127,27 @@ class Groups:
                 f"{int(self.counts.max())}), or enough of each class; ask for a smaller support."
             )
         return enough.nonzero()[:, 0]
+
+
+def groups_by_split(
+    samples: NDArray[np.float32],
+    labels: NDArray[Any],
+    whose: NDArray[Any],
+    splits: Mapping[str, Sequence[Any]],
+    classes: tuple[str, ...] = (),
+) -> dict[str, Groups]:
+    """Return the tasks of each split, where every sample is of one task.
+
+    Args:
+        samples: ``(n, *shape)``.
+        labels: numbers of classes, or floats, ``(n,)``.
+        whose: the task of each sample ``(n,)``.
+        splits: split -> its tasks, as ``whose`` calls them.
+        classes: what the classes are called; empty where labels are numbers.
+    """
+    kept, values, made = torch.from_numpy(samples), torch.from_numpy(labels), dict[str, Groups]()
+    for split, names in splits.items():
+        rows = [torch.from_numpy(np.flatnonzero(whose == name)) for name in names]
+        tasks = [Task(str(name), some, values[some]) for name, some in zip(names, rows, strict=True)]
+        made[split] = Groups(kept, tasks, classes)
+    return made

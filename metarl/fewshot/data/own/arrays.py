@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
 from metarl.fewshot.data.dataset import FewShotDataset, split_by_chance
-from metarl.fewshot.data.groups import Groups, Task
+from metarl.fewshot.data.groups import groups_by_split
 from metarl.fewshot.data.own.table import lines_of
 from metarl.fewshot.data.reader import UNREADABLE
 
@@ -60,12 +59,7 @@ def _grouped(
 ) -> FewShotDataset:
     known, which = np.unique(labels, return_inverse=True)
     numbers = known.dtype.kind in "iuf" and len(known) > _FEW
-    values = torch.from_numpy(labels.astype(np.float32) if numbers else which)
-    rows = {str(task): torch.from_numpy(np.flatnonzero(tasks == task)) for task in np.unique(tasks)}
-    kept = torch.from_numpy(samples)
+    values = labels.astype(np.float32) if numbers else which
+    splits = split_by_chance([str(task) for task in np.unique(tasks)], seed, 1)
     classes = () if numbers else tuple(map(str, known))
-    sources = {
-        split: Groups(kept, [Task(task, rows[task], values[rows[task]]) for task in listed], classes)
-        for split, listed in split_by_chance(list(rows), seed, 1).items()
-    }
-    return FewShotDataset(str(path), sources)
+    return FewShotDataset(str(path), groups_by_split(samples, values, tasks.astype(str), splits, classes))

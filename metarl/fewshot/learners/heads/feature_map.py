@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.adapt.inference import TOTAL, Mean
+from metarl.adapt.inference import TOTAL
 from metarl.core.types import Outputs, Params, State
-from metarl.fewshot.backbone import Backbone
 from metarl.fewshot.data.dataset import TaskSource
-from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
+from metarl.fewshot.data.episodes import Episodes, EpisodeSpec
 from metarl.fewshot.learners.base import HEAD, LOGITS, error, logged
 from metarl.fewshot.learners.heads.base import FASTER, KNOWN, Head, HeadConfig
+from metarl.fewshot.learners.metric import Prototypical
 from metarl.fewshot.learners.registry import register_fewshot
 
 _WEIGHT, _SHIFT, _SCALE = HEAD + "weight", HEAD + "shift", HEAD + "scale"
@@ -24,7 +24,7 @@ _SAMPLED = 50  # tasks over which features are averaged before training
 
 
 @register_fewshot("feature-map")
-class FeatureMap(Head):
+class FeatureMap(Head, Prototypical):
     """Prototypical networks (Snell et al. 2017, equations 1 and 2) by cosine after ``W (x - m)``, W and m learned.
 
     W starts at the identity and m at the mean of the training features, so that training begins where nearest class
@@ -41,10 +41,6 @@ class FeatureMap(Head):
         "clinc150": HeadConfig(iterations=150, episode=EpisodeSpec(way=50, shot=1, queries=5), learning_rate=2e-4)
     }
 
-    def __init__(self, backbone: Backbone, way: int, config: HeadConfig | None = None) -> None:
-        super().__init__(backbone, way, config)
-        self.pool = Mean(backbone.n_features)
-
     def init(self, generator: torch.Generator) -> Params:
         d = self.backbone.n_features
         scalars = {_SCALE: torch.tensor(_FIRST_SCALE).log(), _SHRINKAGE: torch.tensor(_FIRST_SHRINKAGE)}
@@ -59,13 +55,6 @@ class FeatureMap(Head):
     def encode(self, params: Params, inputs: Tensor) -> Tensor:
         mapped = functional.linear(super().encode(params, inputs) - params[_SHIFT], params[_WEIGHT])
         return functional.normalize(mapped, dim=-1)
-
-    def initial(self, params: Params, n_tasks: int) -> State:
-        return self.pool.initial(n_tasks, self.way, params[_WEIGHT].detach())
-
-    def adapt(self, params: Params, state: State, support: Support) -> State:
-        encoded = self.encode_support(params, support)
-        return self.pool.add(state, encoded, functional.one_hot(support.targets, self.way).transpose(1, 2))
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
         products, squares, missing = self._compared(params, state, inputs)
