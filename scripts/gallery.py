@@ -14,7 +14,7 @@ from PIL import Image
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
-from metarl.core.plugins import FAMILIES, declared
+from metarl.core.plugins import FAMILIES, OPTIONAL_FAMILIES, declared
 from metarl.evaluation.scores import short_name
 from metarl.family import family_class, make_family
 from metarl.family.listing import VariantInfo, families
@@ -30,7 +30,7 @@ _OWN_PAGE = 3  # parts of the name of a module that has no package of its own, s
 def groups() -> dict[str, list[str]]:
     """Return the ids of the families on each page, by the page's name."""
     found: dict[str, list[str]] = {}
-    for family_id, module in declared(FAMILIES).items():
+    for family_id, module in (declared(FAMILIES) | declared(OPTIONAL_FAMILIES)).items():
         parts = module.split(".")
         page = short_name(family_id) if len(parts) <= _OWN_PAGE else parts[_OWN_PAGE - 1]
         found.setdefault(page, []).append(family_id)

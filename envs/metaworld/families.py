@@ -100,7 +100,10 @@ class MT50(_MultiTask):
 
 def _ml1(name: str) -> type[MetaWorldFamily]:
     """Return the family of the hidden goals of one environment."""
-    about = {"__doc__": f"Meta-World's {name} with a hidden goal.", "__module__": __name__}
+    about = {
+        "__doc__": "The one of Meta-World's tasks that the id names, with 50 hidden goals.",
+        "__module__": __name__,
+    }
     cls = type(name.title().replace("-", ""), (MetaWorldFamily,), {**about, "split": Benchmark(env=name)})
     globals()[cls.__name__] = cls  # where pickle looks for it
     return register_family(ml1_id(name))(cls)

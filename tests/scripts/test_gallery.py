@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from gallery import groups, pages
 
-from metarl.core.plugins import FAMILIES, declared
+from metarl.core.plugins import FAMILIES, OPTIONAL_FAMILIES, declared
 
 MOST, IN_ALL = 150_000, 3_000_000  # bytes of a picture and of all of them
 
@@ -19,7 +19,7 @@ def test_every_family_is_on_a_page() -> None:
     written = pages()
     for page, ids in groups().items():
         assert all(each in written[f"{page}.md"] for each in ids)
-    assert {each for ids in groups().values() for each in ids} == set(declared(FAMILIES))
+    assert {each for ids in groups().values() for each in ids} == {*declared(FAMILIES), *declared(OPTIONAL_FAMILIES)}
 
 
 def test_the_pages_are_those_of_the_registry(folder: Path) -> None:
