@@ -82,8 +82,10 @@ def terminal_table(
     table = Table(title=title, title_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.title_justify = "left"
     for i, header in enumerate(headers):
-        least = max((len(row[i]) for row in rows), default=0) if i < kept else None
-        wraps = i < left and not kept
+        # Of names of several words the least is the longest word, for they are broken before anything is cut.
+        cells = [header, *(word for row in rows for word in (row[i].split(" ") if i == 0 else [row[i]]))]
+        least = max(map(len, cells)) if i < kept else None
+        wraps = i == 0 or (i < left and not kept)
         table.add_column(header, justify="left" if i < left else "right", no_wrap=not wraps, min_width=least)
     for row in rows:
         table.add_row(*map(Text, row))  # the brackets of an interval are no markup

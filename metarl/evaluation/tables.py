@@ -29,9 +29,9 @@ def legend(*evaluations: Evaluation) -> str:
     t = " and Student's t over seeds" * several
     none = "; one seed has no t interval" * (1 in trained)
     return (
-        f"In brackets stands {which}, cut at what is possible: a bootstrap over {over}{t}{none}. The episodes of a "
-        "task before are what an agent has seen. IQM is the mean of the middle half. Normalised, the floor is 0 and "
-        "the optimum 1."
+        f"In brackets stands {which}, cut at what is possible: a bootstrap over {over}{t}{none}. Seen are the "
+        "episodes of the task that the agent has had before. IQM is the mean of the middle half. Normalised, the floor "
+        "is 0 and the optimum 1."
     )
 
 
