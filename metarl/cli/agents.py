@@ -17,6 +17,7 @@ from metarl.cli.base import (
     ScoreCommand,
     TrainCommand,
     check_runs,
+    results_folder,
     save_comparison,
     show,
     show_saved,
@@ -196,8 +197,7 @@ class Evaluate(OwnCode):
 
         scores = evaluate_protocol(run, self.split, self.tasks, self.more.device, quiet=self.quiet)
         show(self.more.json, json.loads(scores.to_json()), scores.table())
-        folder = self.output or (run.path if run.keeps_evaluations else None)
-        if folder is not None:
+        if (folder := results_folder(run, self.output)) is not None:
             scores.save(folder / f"protocol-{self.split}.json")
 
 

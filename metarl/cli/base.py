@@ -154,6 +154,11 @@ class TrainCommand(Command):
         show(self.more.json, done, f"Trained {run.path}. {next_step} {run.path}")
 
 
+def results_folder(run: "RunFolder", output: Path | None) -> Path | None:
+    """Return where an evaluation is written: as asked, in the run folder, or nowhere for a published result."""
+    return output or (run.path if run.keeps_evaluations else None)
+
+
 def check_runs(paths: Sequence[Path], called: str, about_file: str, trained_by: str) -> None:
     """Raise where a folder holds neither a run nor a published result, before what opens one is imported.
 

@@ -11,6 +11,7 @@ from metarl.cli.base import (
     ScoreCommand,
     TrainCommand,
     check_runs,
+    results_folder,
     save_comparison,
     show,
     show_saved,
@@ -64,14 +65,13 @@ class FewShotTrain(TrainCommand):
     """strokes, which needs no file, clinc150-01, ..., your own .csv, .parquet, .npz or folder, or module:Name"""
     iterations: Option[int | None] = None
     """iterations of training, in place of the preset's; a run that is resumed goes on to so many"""
+    own: _OwnData = field(default_factory=_OwnData)
 
     @classmethod
     def default_config(cls, name: str, preset: str) -> Any:
         from metarl.fewshot.learners.registry import preset_config
 
         return preset_config(name, preset)
-
-    own: _OwnData = field(default_factory=_OwnData)
 
     @classmethod
     def presets(cls, name: str) -> list[str]:
@@ -168,16 +168,25 @@ class FewShotScoring(ScoreCommand):
         from metarl.evaluation.published import open_fewshot_run
 
         more = self.more
-        named = {"learner": more.learner, "data": more.data, "backbone": more.backbone, "encoder": more.encoder}
-        return open_fewshot_run(path, **named)
+        return open_fewshot_run(
+            path, learner=more.learner, data=more.data, backbone=more.backbone, encoder=more.encoder
+        )
 
     def evaluation(self, run: "FewShotRun") -> "FewShotEvaluation":
         """Return the evaluation of a run in this setting."""
         from metarl.evaluation.fewshot import saved_or_new_evaluation
 
         spec = self.spec(run.dataset().split(self.split))
-        how = {"transductive": self.transductive, "measure": self.measure, "quiet": self.quiet}
-        return saved_or_new_evaluation(run, spec, self.episodes, self.split, self.more.device, **how)  # type: ignore[arg-type]
+        return saved_or_new_evaluation(
+            run,
+            spec,
+            self.episodes,
+            self.split,
+            self.more.device,
+            transductive=self.transductive,
+            measure=self.measure,
+            quiet=self.quiet,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +215,7 @@ class FewShotEvaluate(FewShotScoring):
         run = self.open(self.path)
         made = self.evaluation(run)
         files = []
-        if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
+        if (folder := results_folder(run, self.output)) is not None:
             file = evaluation_file(folder, made.spec, made.split, made.transductive, made.measure)
             if folder != run.path:  # where it lies already
                 made.save(file)
@@ -228,11 +237,19 @@ class FewShotEvaluate(FewShotScoring):
         prepare_process(self.more.threads)
         run = self.open(self.path)
         spec = self.spec(run.dataset().split(self.split))
-        how = {"measure": self.measure, "quiet": self.quiet}
-        made = shots_curve(run, spec, self.shots, self.episodes, self.split, self.more.device, **how)  # type: ignore[arg-type]
+        made = shots_curve(
+            run,
+            spec,
+            self.shots,
+            self.episodes,
+            self.split,
+            self.more.device,
+            measure=self.measure,
+            quiet=self.quiet,
+        )
         rows = [row for each in made for row in fewshot_rows([each])]
         show(self.more.json, rows, fewshot_table(made))
-        if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
+        if (folder := results_folder(run, self.output)) is not None:
             file = folder / f"shots-{self.split}-{spec.way}w.png"
             save_comparison(shots_figure(made), csv_of_rows(rows), file, as_json=self.more.json)
 
@@ -284,12 +301,14 @@ class FewShotCompare(FewShotScoring):
             data = run.dataset()
             spec, called[name] = self.spec(data.split(self.split)), data.encoder
             for baseline in baseline_names(self.baselines):
-                how = {"measure": self.measure, "quiet": self.quiet}
-                each = evaluate_baseline(baseline, data, spec, self.episodes, self.split, **how)  # type: ignore[arg-type]
+                each = evaluate_baseline(
+                    baseline, data, spec, self.episodes, self.split, measure=self.measure, quiet=self.quiet
+                )
                 found.append((name, each))
         if len({name for name, _ in found}) == 1:
             return [each for _, each in found]
-        return [replace(each, learner=f"{each.learner}, {called[name]}") for name, each in found]
+        (place,) = places
+        return [replace(each, learner=f"{each.learner}, {called[name]}", dataset=place) for name, each in found]
 
     def reference(self, made: "list[FewShotEvaluation]") -> "FewShotEvaluation | None":
         """Return the evaluation that differences are taken from; none where there is one alone."""

@@ -83,7 +83,7 @@ class FewShotPredict(Command):
         write_atomic(self.output, csv_of_rows(rows))
         heads = [each for each in ("line", "item", "label", "probability", "std", "decided_by") if each in rows[0]]
         cells = [[_short(row[each]) for each in heads] for row in rows[:_SHOWN]]
-        show(self.more.json, rows, terminal_table(heads, cells, left=3, kept=3))
+        show(self.more.json, rows, terminal_table(heads, cells, left=3, kept=4))
         if not self.more.json and note:
             print(note)
         show_saved([self.output], as_json=self.more.json)
@@ -97,8 +97,13 @@ class FewShotPredict(Command):
         from metarl.fewshot.data.own.pair import read_pair
 
         more = self.more
-        named = {"learner": more.learner, "data": more.data, "backbone": more.backbone, "encoder": self.encoder or None}
-        run = open_fewshot_run(Path(self.model), **named)
+        run = open_fewshot_run(
+            Path(self.model),
+            learner=more.learner,
+            data=more.data,
+            backbone=more.backbone,
+            encoder=self.encoder or None,
+        )
         model = run.trained(run.seeds[0], more.device)
         options = {**DataName.parsed(run.dataset_name).options, **given}
         support, queries, _ = read_pair(

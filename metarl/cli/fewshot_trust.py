@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from metarl.cli.base import show, show_saved
+from metarl.cli.base import results_folder, show, show_saved
 from metarl.cli.fewshot import FewShotScoring
 from metarl.cli.options import Option, RunPath
 
@@ -36,12 +36,12 @@ class FewShotTrust(FewShotScoring):
         dataset = run.dataset()
         tasks = dataset.split(self.split)
         spec = self.spec(tasks)
-        made = [calibration(run.trained(seed), dataset, spec, self.episodes, self.split) for seed in run.seeds]
+        models = [run.trained(seed, self.more.device) for seed in run.seeds]
+        made = [calibration(model, dataset, spec, self.episodes, self.split) for model in models]
         rows = [each.row for each in made]
         scopes = []
         if isinstance(tasks, Classes):
-            model = run.trained(run.seeds[0])
-            scopes = scope_rows(model, dataset, spec, self.episodes, self.split)
+            scopes = scope_rows(models[0], dataset, spec, self.episodes, self.split)
         content = {"command": command, "episode": asdict(spec), "calibration": rows, "out_of_scope": scopes}
         heads = ("seed", "temperature", "expected error", "after", "Brier", "after")
         cells = [[str(row["seed"]), *(number(value) for name, value in row.items() if name != "seed")] for row in rows]
@@ -52,7 +52,7 @@ class FewShotTrust(FewShotScoring):
                 area, apart = (interval_text((row[f"{each}low"], row[f"{each}high"])) for each in ("", "difference_"))
                 cells.append([row["score"], number(row["auroc"]), area, f"{row['difference']:+.2f}", apart])
             show(False, None, terminal_table(("out of scope by", "AUROC", "", "against the nearest mean", ""), cells))
-        if (folder := self.output or (run.path if run.keeps_evaluations else None)) is not None:
+        if (folder := results_folder(run, self.output)) is not None:
             name = f"{spec.way}w{spec.shot}s" if spec.support is None else f"{spec.support}-samples"
             file = folder / f"trust-{self.split}-{name}.json"
             write_atomic(file, json.dumps(content, indent=2))

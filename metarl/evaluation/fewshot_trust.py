@@ -13,7 +13,7 @@ from metarl.evaluation.rows import Row
 from metarl.evaluation.statistics import Interval, estimate
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.dataset import FewShotDataset
-from metarl.fewshot.data.episodes import Classes, EpisodeSpec
+from metarl.fewshot.data.episodes import Classes, EpisodeSpec, Support
 from metarl.fewshot.data.groups import Groups
 from metarl.fewshot.data.names import DataName
 from metarl.fewshot.data.sentences import clinc150
@@ -35,7 +35,6 @@ from metarl.fewshot.trust.calibration import (
 from metarl.fewshot.trust.scope import Array, LikelihoodRatio, auroc, features_of, nearest_mean_score
 
 _OUTSIDE = 150  # samples out of scope in an episode
-_BINS = 15
 _NEAREST, _GIVEN = "nearest mean", " on features as given"
 
 
@@ -78,7 +77,7 @@ def calibration(
     temperature = fitted_temperature(*learned)
     logits, targets = logits_of(model.learner_for(spec.way), model.params, scored, spec, episodes)
     both = [probabilities(logits, each) for each in (1.0, temperature)]
-    before, after = (reliability(each, targets, _BINS) for each in both)
+    before, after = (reliability(each, targets) for each in both)
     return Calibration(model.seed, temperature, before, after, *(brier(each, targets) for each in both))
 
 
@@ -116,7 +115,7 @@ def scope_rows(
             given, *both = (features_of(learner, model.params, each) for each in (seen, inside, others))
             scores[_NEAREST + name] = [nearest_mean_score(given, of_labels, each) for each in both]
             scores["likelihood ratio" + name] = [ratios[name].score(given, of_labels, each) for each in both]
-        state = model.adapted(type(some.support)(seen[None], labels[None]), spec.way)
+        state = model.adapted(Support(seen[None], labels[None]), spec.way)
         with torch.no_grad():
             outputs = [model.learner_for(spec.way).query(model.params, state, each[None]) for each in (inside, others)]
         if KNOWN in outputs[0]:
@@ -155,8 +154,10 @@ def shots_curve(
     tasks = run.dataset().split(split)
     for each in specs:  # before any of them takes its time
         tasks.draw(each, 1, torch_generator(0, "fewshot", "check"))
-    how = {"transductive": False, "measure": measure, "quiet": quiet}
-    return [saved_or_new_evaluation(run, each, episodes, split, device, **how) for each in specs]  # type: ignore[arg-type]
+    return [
+        saved_or_new_evaluation(run, each, episodes, split, device, transductive=False, measure=measure, quiet=quiet)
+        for each in specs
+    ]
 
 
 def _out_of_scope(model: FewShot, dataset: FewShotDataset) -> torch.Tensor | None:
