@@ -21,7 +21,8 @@ from metarl.cli.base import Command, TrainCommand
 from metarl.cli.config_file import config_file_of, from_config_file
 from metarl.cli.export import Export
 from metarl.cli.families import Check, Families
-from metarl.cli.fewshot import FewShotCompare, FewShotEvaluate, FewShotTrain
+from metarl.cli.fewshot import FewShotEvaluate, FewShotTrain
+from metarl.cli.fewshot_compare import FewShotCompare
 from metarl.cli.fewshot_predict import FewShotPredict
 from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.cli.new_family import NewFamily
