@@ -9,8 +9,10 @@ from metarl.core.errors import MetaRLError
 from metarl.envs import FAMILIES
 from metarl.evaluation.sums import record_sums
 from metarl.family.listing import families, families_markdown
+from results.comparisons import comparisons_table
 from results.files import load_results
-from results.report import figures_table, insert_table, learners_table, results_table, write_results_readme
+from results.markdown import insert_table
+from results.report import figures_table, learners_table, results_table, write_results_readme
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,8 +24,8 @@ def main(
 
     Args:
         results: the folder of results.
-        readme: the file with the markers <!-- results:begin --> and <!-- results:end -->, and so for figures, fewshot
-            and families.
+        readme: the file with the markers <!-- results:begin --> and <!-- results:end -->, and so for figures, fewshot,
+            comparisons and families.
         check: write nothing, and exit with 1 if something would change.
         accept: take the results as they are: record the checksums of their files anew. Publishing does so by itself.
     """
@@ -35,6 +37,7 @@ def main(
             "results": results_table(checked),
             "figures": figures_table(checked),
             "fewshot": learners_table(checked),
+            "comparisons": comparisons_table(results),
             # The families of this package alone, whatever else is installed.
             "families": families_markdown(families(FAMILIES)),
         }

@@ -21,6 +21,8 @@ class FewShotCompare(FewShotScoring):
     """run folders, or those of published results with weights, all of one data set, whatever its encoder"""
     baselines: Option[tuple[str, ...]] = ()
     """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features"""
+    encoders: Option[tuple[str, ...]] = ()
+    """further encoders, such as wordllama, on whose features the first of the baselines is scored too"""
     against: Option[str | None] = None
     """the learner from which differences are taken, paired by episode; the first baseline or run unless given"""
     output: Option[Path] = Path("comparison.png")
@@ -47,6 +49,7 @@ class FewShotCompare(FewShotScoring):
         from metarl.evaluation.fewshot_baselines import evaluate_baseline
         from metarl.fewshot.baselines.registry import baseline_names
         from metarl.fewshot.data.names import DataName
+        from metarl.fewshot.data.registry import make_dataset
 
         runs = [self.open(path) for path in self.paths]
         places = {DataName.parsed(run.dataset_name).place for run in runs}
@@ -55,13 +58,21 @@ class FewShotCompare(FewShotScoring):
                 f"The runs are of different data sets, {', '.join(sorted(places))}; compare those of one."
             )
         found = [(run.dataset_name, self.evaluation(run)) for run in runs]
-        called = {}  # the encoder of each data set
-        for name, run in {run.dataset_name: run for run in runs}.items():
-            data = run.dataset()
-            spec, called[name] = self.spec(data.split(self.split)), data.encoder
-            for baseline in baseline_names(self.baselines):
+        data = {run.dataset_name: run.dataset() for run in runs}
+        asked = dict.fromkeys(data, names := baseline_names(self.baselines))
+        if self.encoders and not names:
+            raise MetaRLError("--encoders are for baselines; name one, as in --baselines nearest-mean.")
+        for encoder in self.encoders:
+            named = DataName.parsed(runs[0].dataset_name)
+            another = make_dataset(str(DataName(named.place, {**named.options, "encoder": encoder})))
+            data.setdefault(another.name, another)
+            asked.setdefault(another.name, names[:1])
+        called = {name: each.encoder for name, each in data.items()}
+        for name, baselines in asked.items():
+            spec = self.spec(data[name].split(self.split))
+            for baseline in baselines:
                 each = evaluate_baseline(
-                    baseline, data, spec, self.episodes, self.split, measure=self.measure, quiet=self.quiet
+                    baseline, data[name], spec, self.episodes, self.split, measure=self.measure, quiet=self.quiet
                 )
                 found.append((name, each))
         if len({name for name, _ in found}) == 1:

@@ -1,9 +1,10 @@
 """Committed results: written as folders, and checked as a whole.
 
 ``results/AGENT/FAMILY[-VARIANT]/`` and ``results/fewshot/LEARNER/DATASET/`` hold config.json, curve.csv, curve.png and
-summary.json each, and the weights of every seed (``weights.py``), which those published earlier lack. ``schema.py`` has
-the schema of summary.json, ``summaries.py`` makes one of an evaluation; ``report.py`` makes the tables that people
-read. ``sums.py`` keeps checksums of all files.
+summary.json each, and the weights of every seed (``weights.py``), which those published earlier lack;
+``results/comparisons/`` holds what ``comparisons.py`` says. ``schema.py`` has the schema of summary.json,
+``summaries.py`` makes one of an evaluation; ``report.py`` makes the tables that people read. ``sums.py`` keeps
+checksums of all files.
 """
 
 import json
@@ -23,6 +24,7 @@ from metarl.evaluation.sums import check_sums
 from metarl.evaluation.weights import remove_weights, weights_files
 from metarl.plotting.curves import curve_figure
 from metarl.plotting.style import save_figure
+from results.comparisons import FOLDER
 from results.curve_files import COLUMNS, check_fewshot_curve, read_curve
 from results.schema import Summary, check_summary
 
@@ -92,7 +94,7 @@ def load_results(results_dir: str | Path) -> list[Result]:
     """Return all results below a folder, checked, by family, variant, split and score; raises all faults in one."""
     root = Path(results_dir)
     folders = [path for path in (*root.glob("*/*"), *root.glob("fewshot/*/*")) if path.is_dir()]
-    folders = [path for path in folders if path.parent != root / "fewshot"]
+    folders = [path for path in folders if path.parent not in (root / "fewshot", root / FOLDER)]
     faults = [
         f"{path} lies outside AGENT/FAMILY[-VARIANT]/ and fewshot/LEARNER/DATASET/; move it there"
         for path in sorted(root.rglob("summary.json"))

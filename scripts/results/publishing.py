@@ -67,7 +67,7 @@ def publish_agent(
     ]
     # Where it was evaluated otherwise than `metarl evaluate` does by itself, that is part of the command.
     command = run.command + (f" && metarl evaluate {run.path}{''.join(flags)}" if any(flags) else "")
-    facts = {"command": command, "machine": _machine(device), "tuned_on": tuned or tuned_on(run.label)}
+    facts = {"command": command, "machine": machine(device), "tuned_on": tuned or tuned_on(run.label)}
     content = summary(evaluation, figures=[figure(evaluation, **each) for each in targets], **facts)
     folder = write_result(results, evaluation, content, asdict(run.config))
     if ablation is None:  # whose training is that of the agent itself
@@ -105,7 +105,7 @@ def publish_learner(run: FewShotRun, results: Path, *, tuned: str | None = None,
     ways = "" if functions else " --way {0.way}"
     scored = [f"metarl fewshot evaluate {run.path}{ways.format(each.spec)} --shot {each.spec.shot}" for each in made]
     command = " && ".join([run.command, *scored])
-    facts = {"command": command, "machine": _machine(device), "tuned_on": tuned or tuned_on(name)}
+    facts = {"command": command, "machine": machine(device), "tuned_on": tuned or tuned_on(name)}
     return write_fewshot_result(results, run, made, targets, **facts)
 
 
@@ -165,7 +165,7 @@ def _learning(run: FewShotRun) -> Figure:
     return learning_figure(logs, steps=STEPS, returns=[f"train/{shown}"], labels=("iterations", shown))
 
 
-def _machine(device: str) -> str:
+def machine(device: str) -> str:
     """Return words for the machine that a run was trained on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

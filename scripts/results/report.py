@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from metarl.core.errors import MetaRLError
-from metarl.core.files import write_atomic
 from metarl.evaluation.rows import interval_text, number
 from metarl.evaluation.scores import STREAMS, evenly, short_name
+from results.comparisons import comparisons_text
 from results.files import Result, extras, load_results
 from results.labels import lower_is_better
+from results.markdown import markdown, update_file
 from results.schema import Summary
 
 DESCRIPTION = """\
@@ -135,33 +135,8 @@ def write_results_readme(results_dir: str | Path, *, write: bool = True) -> bool
     results = load_results(results_dir)
     agents = [DESCRIPTION, results_table(results), FIGURES_DESCRIPTION, figures_table(results)]
     learners = [FEWSHOT_DESCRIPTION, learners_table(results)]
-    text = "\n".join([*agents, *learners, *map(_section, results)])
-    return _update(Path(results_dir) / "README.md", text, write)
-
-
-def insert_table(readme_path: str | Path, marker: str, table: str, *, write: bool = True) -> bool:
-    """Put a table between ``<!-- marker:begin -->`` and ``<!-- marker:end -->`` of a file, in place of what is there.
-
-    Returns whether the file changed, or with ``write=False`` whether it would. Raises MetaRLError unless both markers
-    are there, once and in order.
-    """
-    path = Path(readme_path)
-    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise MetaRLError(f"{path} cannot be read ({error.strerror}); it needs {begin} and {end}") from error
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise MetaRLError(f"{path} needs {begin} and then {end}, each once; write them where the table belongs")
-    before, after = text.split(begin)[0], text.split(end)[1]
-    # Markdown sees a table only after an empty line.
-    return _update(path, f"{before}{begin}\n\n{table.strip()}\n\n{end}{after}", write)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; a bar inside a cell is escaped."""
-    lines = (header, ["---"] * len(header), *rows)
-    return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+    text = "\n".join([*agents, *learners, comparisons_text(results_dir), *map(_section, results)])
+    return update_file(Path(results_dir) / "README.md", text, write)
 
 
 def _section(result: Result) -> str:
@@ -262,10 +237,3 @@ def _family(content: Summary) -> str:
 
 def _millions(steps: int) -> str:
     return f"{number(steps / 1e6)}M" if steps >= 1_000_000 else f"{steps:,}"
-
-
-def _update(path: Path, text: str, write: bool) -> bool:
-    changed = not path.exists() or path.read_text(encoding="utf-8") != text
-    if changed and write:
-        write_atomic(path, text)
-    return changed

@@ -53,27 +53,27 @@ ROUNDING = 1e-9  # relative: an interval of equal numbers may miss their mean by
 
 def check_summary(summary: object) -> Summary:
     """Return the summary; raises unless every field holds what the schema allows and no label claims too much."""
-    content = _fields(summary, "summary", FIELDS, ("curve", "trial", "fewshot"))
+    content = needed_fields(summary, "summary", FIELDS, ("curve", "trial", "fewshot"))
     for name in ("agent", "family", "machine", "command", "version"):
-        _text(content[name], name)
-    _text(content["variant"], "variant", empty=True)
+        text_of(content[name], name)
+    text_of(content["variant"], "variant", empty=True)
     if content["split"] not in SPLIT_LABELS:
         raise MetaRLError(f"split={content['split']!r}; allowed are {', '.join(SPLIT_LABELS)}")
     if content["streams"] not in range(1, STREAMS + 1) or isinstance(content["streams"], bool):
         raise MetaRLError(f"streams={content['streams']!r}; allowed are 1 to {STREAMS}, and {STREAMS} is today's")
     if content["tuned_on"] not in TUNED_ON:
         raise MetaRLError(f"tuned_on={content['tuned_on']!r}; allowed are {', '.join(TUNED_ON)}")
-    seeds = [_count(seed, "seeds") for seed in _list(content["seeds"], "seeds")]
+    seeds = [whole_number(seed, "seeds") for seed in _list(content["seeds"], "seeds")]
     if not seeds or len(set(seeds)) < len(seeds):
         raise MetaRLError(f"seeds={seeds}; name each training seed once, at least one")
-    steps = _count(content["steps"], "steps")
+    steps = whole_number(content["steps"], "steps")
     if _number(content["wall_seconds"], "wall_seconds") < 0:
         raise MetaRLError(f"wall_seconds={content['wall_seconds']}; give the seconds a seed took, 0 or more")
     if "curve" in content:
         _check_curve(_list(content["curve"], "curve"))
     if content.get("trial") is not None:
-        trial = _fields(content["trial"], "trial", ("episodes", "return", "normalised"))
-        _count(trial["episodes"], "trial.episodes")
+        trial = needed_fields(content["trial"], "trial", ("episodes", "return", "normalised"))
+        whole_number(trial["episodes"], "trial.episodes")
         _check_scores(trial, "trial")
     if "fewshot" in content:
         _check_fewshot(content["fewshot"])
@@ -85,11 +85,11 @@ def check_summary(summary: object) -> Summary:
 
 def _check_fewshot(content: object) -> None:
     counts = ("episodes", "iterations", "parameters", "adapt_bytes")
-    about = _fields(content, "fewshot", ("mark", "adapt_seconds", *counts))
+    about = needed_fields(content, "fewshot", ("mark", "adapt_seconds", *counts))
     if about["mark"] not in MARKS:
         raise MetaRLError(f"fewshot.mark={about['mark']!r}; allowed are {', '.join(MARKS)}")
     for name in counts:
-        _count(about[name], f"fewshot.{name}")
+        whole_number(about[name], f"fewshot.{name}")
     if _number(about["adapt_seconds"], "fewshot.adapt_seconds") < 0:
         raise MetaRLError(f"fewshot.adapt_seconds={about['adapt_seconds']}; give 0 or more")
 
@@ -100,37 +100,37 @@ def _check_curve(curve: list[Any]) -> None:
     order = []
     for i, point in enumerate(curve):
         where = f"curve[{i}]"
-        content = _fields(point, where, ("episodes", "adaptations", "return", "normalised"))
-        order.append(tuple(_count(content[name], f"{where}.{name}") for name in ("episodes", "adaptations")))
+        content = needed_fields(point, where, ("episodes", "adaptations", "return", "normalised"))
+        order.append(tuple(whole_number(content[name], f"{where}.{name}") for name in ("episodes", "adaptations")))
         _check_scores(content, where)
     if order != sorted(set(order)):
         raise MetaRLError(f"curve has (episodes, adaptations) {order}; list each point once, in increasing order")
 
 
 def _check_scores(content: dict[str, Any], where: str) -> None:
-    returns = _fields(content["return"], f"{where}.return", ("mean", "iqm", "low", "high"))
+    returns = needed_fields(content["return"], f"{where}.return", ("mean", "iqm", "low", "high"))
     _number(returns["iqm"], f"{where}.return.iqm")
-    _interval(returns, f"{where}.return", "mean")
+    interval(returns, f"{where}.return", "mean")
     if content["normalised"] is not None:
-        normalised = _fields(content["normalised"], f"{where}.normalised", ("mean", "low", "high"))
-        _interval(normalised, f"{where}.normalised", "mean")
+        normalised = needed_fields(content["normalised"], f"{where}.normalised", ("mean", "low", "high"))
+        interval(normalised, f"{where}.normalised", "mean")
 
 
 def _check_figure(figure: object, where: str, steps: int) -> str:
-    content = _fields(figure, where, FIGURE)
-    name = _text(content["name"], f"{where}.name")
+    content = needed_fields(figure, where, FIGURE)
+    name = text_of(content["name"], f"{where}.name")
     if not any(re.fullmatch(pattern, name) for pattern in FIGURE_NAMES):
         raise MetaRLError(f"{where}.name={name!r}; figures have fixed names: {', '.join(FIGURE_NAMES.values())}")
-    _interval(content, where, "value")
+    interval(content, where, "value")
     low, high, target, published, budget = (content[key] for key in ("low", "high", "target", "published", "budget"))
     if isinstance(published, int | float):
         _number(published, f"{where}.published")
     if budget is not None:
-        _count(budget, f"{where}.budget")
+        whole_number(budget, f"{where}.budget")
     if target is None and content["basis"] is not None:
         raise MetaRLError(f"{where}.basis={content['basis']!r} without a target; give both or neither")
     if target is not None:
-        _text(content["basis"], f"{where}.basis")
+        text_of(content["basis"], f"{where}.basis")
     try:
         if published is not None:
             published_number(published)
@@ -147,7 +147,7 @@ def _check_figure(figure: object, where: str, steps: int) -> str:
     return name
 
 
-def _fields(value: object, where: str, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
+def needed_fields(value: object, where: str, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MetaRLError(f"{where} is {value!r}; it must be an object with {', '.join(required)}")
     missing = [name for name in required if name not in value]
@@ -164,13 +164,13 @@ def _list(value: object, where: str) -> list[Any]:
     return value
 
 
-def _text(value: object, where: str, *, empty: bool = False) -> str:
+def text_of(value: object, where: str, *, empty: bool = False) -> str:
     if not isinstance(value, str) or not (empty or value.strip()):
         raise MetaRLError(f"{where}={value!r}; it must be text" + ("" if empty else ", and not empty"))
     return value
 
 
-def _count(value: object, where: str) -> int:
+def whole_number(value: object, where: str) -> int:
     # bool is an int in Python, but true is no count.
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise MetaRLError(f"{where} holds {value!r}; it must be a whole number, 0 or more")
@@ -183,7 +183,7 @@ def _number(value: object, where: str) -> float:
     return float(value)
 
 
-def _interval(content: dict[str, Any], where: str, middle: str) -> float:
+def interval(content: dict[str, Any], where: str, middle: str) -> float:
     value, low, high = (_number(content[name], f"{where}.{name}") for name in (middle, "low", "high"))
     slack = ROUNDING * max(abs(low), abs(high))
     if not low - slack <= value <= high + slack:

@@ -17,14 +17,8 @@ from metarl.core.errors import MetaRLError
 from metarl.evaluation.rows import number
 from metarl.evaluation.sums import record_sums
 from results.files import FILES, check_result, extras, load_results, write_result
-from results.report import (
-    figures_table,
-    insert_table,
-    learners_table,
-    markdown,
-    results_table,
-    write_results_readme,
-)
+from results.markdown import insert_table, markdown
+from results.report import figures_table, learners_table, results_table, write_results_readme
 from results.schema import check_summary
 from results.summaries import figure, summary
 
@@ -37,7 +31,7 @@ FACTS = {
 }
 TABLES = "\n\n".join(
     f"<!-- {name}:begin -->\n{old}<!-- {name}:end -->"
-    for name, old in (("families", ""), ("results", "old\n"), ("figures", ""), ("fewshot", ""))
+    for name, old in (("families", ""), ("results", "old\n"), ("figures", ""), ("fewshot", ""), ("comparisons", ""))
 )
 README = f"# metarl\n\n{TABLES}\n\nThe end.\n"
 

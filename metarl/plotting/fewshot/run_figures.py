@@ -40,7 +40,7 @@ def fewshot_figures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu
 def steps_figure(made: FewShotEvaluation) -> Figure:
     """Draw accuracy or error by adaptation step."""
     line = Line(made.adaptations, [made.at(step) for step in made.adaptations])
-    labels = {"x_label": "adaptation steps", "y_label": _measure(made)}
+    labels = {"x_label": "adaptation steps", "y_label": measure_words(made)}
     return lines_figure({made.learner: line}, title=_title(made), subtitle=_subtitle(made), **labels)[0]
 
 
@@ -57,13 +57,14 @@ def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
         title=f"{first.figure} on {first.dataset}",
         subtitle=f"{first.values.shape[2]} episodes of the {first.split} split, 95% intervals",
         floor=None if errors else (chance[first.measure], "chance"),
-        x_label=_measure(first),
+        x_label=measure_words(first),
         form=".3f" if errors else ".1f",
         lower_is_better=errors,
     )
 
 
-def _measure(made: FewShotEvaluation) -> str:
+def measure_words(made: FewShotEvaluation) -> str:
+    """Return what the scores are, with their unit."""
     return "mean squared error" if made.measure == MSE else f"{made.measure}, %"
 
 

@@ -1,0 +1,136 @@
+"""Score learners on the same episodes, and write the comparison into ``results/``; then ``make results``.
+
+``python scripts/publish_comparison.py compare runs/A runs/B --baselines all --shot 1`` takes the options of
+``metarl fewshot compare``, and ``... trust runs/A --way 10 --shot 5`` those of ``metarl fewshot trust``.
+"""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+
+from metarl.cli.fewshot_compare import FewShotCompare
+from metarl.cli.fewshot_trust import FewShotTrust
+from metarl.core.errors import MetaRLError
+from metarl.core.process import prepare_process
+from metarl.evaluation.fewshot_trust import calibration, scope_rows
+from metarl.evaluation.statistics import estimate
+from metarl.evaluation.tables import fewshot_rows
+from metarl.experiments.fewshot_run import FewShotRun
+from metarl.fewshot.data.names import DataName
+from metarl.fewshot.learners.registry import label
+from metarl.fewshot.measures import MSE, PERCENT
+from metarl.plotting.fewshot.run_figures import measure_words, ranking_of
+from metarl.plotting.fewshot.trust import reliability_figure
+from metarl.version import __version__
+from results.comparisons import ROW, write_comparison
+from results.publishing import machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Publishing:
+    results: Path = Path("results")
+    """the folder of results"""
+    tuned_on: Literal["published recipe", "train", "val", "test"] = "val"
+    """the split that the recipes were chosen by"""
+    note: str = ""
+    """what a reader must know beside the table"""
+
+    def write(
+        self,
+        runs: Mapping[str, FewShotRun],
+        command: str,
+        rows: Sequence[Mapping[str, Any]],
+        picture: Figure,
+        **about: Any,
+    ) -> None:
+        """Write a comparison; ``runs`` are the trained learners by their names in it."""
+        first = next(iter(runs.values()))
+        content = {
+            "subject": DataName.parsed(first.dataset_name).place.replace("/", "-"),
+            "lower_is_better": False,
+            "tuned_on": self.tuned_on,
+            "note": self.note,
+            "commands": [*(run.command for run in runs.values()), command],
+            "configs": {name: asdict(run.config) for name, run in runs.items()},
+            "machine": machine("cpu"),
+            "version": __version__,
+            **about,
+        }
+        none = dict.fromkeys(("difference", "difference_low", "difference_high"))
+        kept = [{name: row[name] for name in ROW} for row in rows]
+        content["rows"] = [row | (none if row["learner"] == content["against"] else {}) for row in kept]
+        print(f"Wrote {write_comparison(self.results, content, picture)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(FewShotCompare, _Publishing):
+    """Publish how runs and baselines compare on the same episodes."""
+
+    def run(self, command: str) -> None:
+        self.check(*self.paths)
+        prepare_process(self.more.threads)
+        made = self.evaluations()
+        reference = self.reference(made)
+        if reference is None:
+            raise MetaRLError("One learner alone is no comparison; name a second run or --baselines.")
+        rows = [{**row, "repeats": row["episodes"]} for row in fewshot_rows(made, reference)]
+        about = {"setting": made[0].figure, "measure": measure_words(made[0]), "split": made[0].split}
+        about |= {"lower_is_better": made[0].measure == MSE, "against": reference.learner}
+        runs = {each.learner: self.open(path) for each, path in zip(made, self.paths, strict=False)}
+        self.write(runs, command, rows, ranking_of(made), **about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust(FewShotTrust, _Publishing):
+    """Publish the calibration of a run before and after its temperature, and how well it tells what is out of scope."""
+
+    def run(self, command: str) -> None:
+        self.check(self.path)
+        prepare_process(self.more.threads)
+        run = self.open(self.path)
+        data = run.dataset()
+        spec = self.spec(data.split(self.split))
+        models = [run.trained(seed) for seed in run.seeds]
+        made = [calibration(model, data, spec, self.episodes, self.split) for model in models]
+        before = PERCENT * np.array([[each.before.error] for each in made])
+        after = PERCENT * np.array([[each.after.error] for each in made])
+        name = label(run.learner, run.config)
+        runs = {name: run}
+        setting, size = f"{spec.way}w{spec.shot}s", {"seeds": len(made), "repeats": self.episodes}
+        picture = reliability_figure(made[0], title=f"{name} on {run.dataset_name}, {setting}")
+        rows = [
+            {"learner": words, **_cells("", errors), **_cells("difference", errors - before), **size}
+            for words, errors in (("as trained", before), ("with its temperature", after))
+        ]
+        about = {"measure": "expected calibration error, points", "lower_is_better": True, "split": self.split}
+        named = f"{setting} calibration, {data.encoder}"
+        self.write(runs, command, rows, picture, setting=named, against="as trained", **about)
+        scopes = scope_rows(models[0], data, spec, self.episodes, self.split)
+        size = {"seeds": 1, "repeats": self.episodes}
+        for row in scopes:
+            row.update(learner=row["score"], value=row["auroc"], **size)
+        about = {"measure": "AUROC, %", "split": self.split, "against": "nearest mean"}
+        self.write(runs, command, scopes, picture, setting=f"{setting} out of scope, {data.encoder}", **about)
+
+
+def _cells(name: str, values: np.ndarray) -> dict[str, float]:
+    """Return the mean over seeds and its interval as a row's fields."""
+    found = estimate(values)
+    low, high = found.interval
+    prefix = f"{name}_" if name else ""
+    return {name or "value": found.value, f"{prefix}low": low, f"{prefix}high": high}
+
+
+if __name__ == "__main__":
+    commands = Annotated[Compare, tyro.conf.subcommand("compare")] | Annotated[Trust, tyro.conf.subcommand("trust")]
+    try:
+        tyro.cli(commands).run(f"python scripts/publish_comparison.py {shlex.join(sys.argv[1:])}")
+    except MetaRLError as error:
+        sys.exit(f"error: {error}")
