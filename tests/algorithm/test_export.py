@@ -111,6 +111,19 @@ def test_a_policy_that_learns_while_it_acts(name: str, episodes: int, tmp_path: 
     assert played > 20
 
 
+@pytest.mark.parametrize("memory", ["gru", "transformer"])
+def test_what_learns_while_it_acts_runs_in_torch_alone_too(memory: str, tmp_path: Path) -> None:
+    policy, env = adapted(ONLINE[f"rl2-{memory}"](), 1)
+    policy.export(path := tmp_path / "policy.pt2")
+    program = torch.export.load(path)
+    *_, state = program.example_inputs[0]
+    module = program.module()
+    for there in play(policy, env):
+        given = [torch.as_tensor(value) for value in there["inputs"].values()]
+        action, state = module(*given, state)
+        np.testing.assert_allclose(action[0], there["action"], rtol=0, atol=WITHIN)
+
+
 def play(policy: AdaptedPolicy, env: TaskEnv) -> Any:
     """Two episodes by ``predict``; for each call what an exported step is given, and the action."""
     memory, reward, first = None, 0.0, True
