@@ -92,6 +92,8 @@ PRESETS: dict[str, SB3Config] = {
     "default": SB3Config(),
     # As many steps as the half-cheetahs of the agents with a memory.
     "long": SB3Config(total_timesteps=10_000_000),
+    # As many steps as RL²'s preset of that name.
+    "pendulum": SB3Config(total_timesteps=1_500_000, n_envs=32, ppo=PPOConfig(learning_rate=1e-3, gamma=0.95)),
     # Tried on HalfCheetahVel: narrow networks and an update for every four steps, which one CPU thread keeps up with.
     "sac": SB3Config(
         algorithm="sac",
@@ -104,5 +106,6 @@ PRESETS: dict[str, SB3Config] = {
 USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minutes of a seed on one core
     "default": ("small families, by PPO", 3),
     "long": ("MuJoCo families, by PPO", 45),
+    "pendulum": ("Pendulum, by PPO", 7),
     "sac": ("half-cheetahs, by SAC", 24),
 }

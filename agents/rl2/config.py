@@ -59,6 +59,10 @@ _BANDIT = RL2Config(
     entropy_coef=0.04,
 )
 
+_RULE_GRID = RL2Config(
+    total_timesteps=15_000_000, tasks=256, width=128, embedding=128, head=(128,), gamma=0.98, entropy_coef=0.03
+)
+
 PRESETS: dict[str, RL2Config] = {
     "default": RL2Config(),
     "bandit": _BANDIT,
@@ -108,6 +112,28 @@ PRESETS: dict[str, RL2Config] = {
         normalise_observations=True,
         entropy_coef=0.002,
     ),
+    # A gravity and a sign of the torque are found within an episode, which attention learns in fewer steps than a GRU.
+    "pendulum": RL2Config(
+        total_timesteps=1_500_000,
+        tasks=32,
+        episodes=1,
+        memory="transformer",
+        memory_options=("layers=1",),
+        gamma=0.95,
+        normalise_observations=True,
+        epochs=10,
+        minibatches=4,
+        entropy_coef=0.0,
+    ),
+    "rule-grid": _RULE_GRID,
+    "rule-grid-transformer": replace(
+        _RULE_GRID,
+        total_timesteps=8_000_000,
+        tasks=128,
+        width=64,
+        memory="transformer",
+        memory_options=("layers=1",),
+    ),
 }
 
 USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minutes of a seed on one core
@@ -119,4 +145,7 @@ USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minu
     "control": ("classic control, CartPole for one", 3.5),
     "locomotion": ("MuJoCo families", 25),
     "ml1": ("Meta-World's ML1, in episodes of 150 steps", 37),
+    "pendulum": ("Pendulum with a hidden gravity and sign of the torque", 6),
+    "rule-grid": ("RuleGrid, whose rules are to be found", 23),
+    "rule-grid-transformer": ("RuleGrid by attention, on half as many steps", 23),
 }

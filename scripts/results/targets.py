@@ -87,6 +87,10 @@ TARGETS: dict[tuple[str, str, str], list[Target]] = {
     ("rl2-control", "metarl/CartPole-v0", "reversed"): [
         _figure("return episode 2", ">= 112.1", "multi-task's upper end, on as many steps")
     ],
+    **dict.fromkeys(
+        [(f"rl2-rule-grid{memory}", "metarl/RuleGrid-v0", "full") for memory in ("", "-transformer")],
+        [_figure("normalised episode 4", "> 0", "the best task-blind policy, try in turn")],
+    ),
     ("rl2-locomotion", "metarl/HalfCheetahVel-v0", "pearl"): [
         _figure("return episode 2", ">= -123", _MULTITASK_VELOCITY)
     ],
@@ -164,6 +168,8 @@ FEWSHOT_TARGETS: dict[tuple[str, str], list[Target]] = {
 # were chosen by the scores on test tasks, or nobody wrote down by which; both are called "test".
 TUNED_ON: dict[str, str] = {
     **dict.fromkeys(("maml-trpo", "maml-promp"), "published recipe"),
+    # By the returns of training.
+    **dict.fromkeys(("rl2-rule-grid", "rl2-rule-grid-transformer", "rl2-pendulum", "multitask-pendulum"), "train"),
     **dict.fromkeys(("maml-paper", "maml-paper-5-shot", "maml-paper-20-way"), "published recipe"),
     **dict.fromkeys(("prototypical-paper", "prototypical-paper-5-shot"), "published recipe"),
 }
