@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # they import torch
 
 NONE = "none of these"
 _SHOWN = 10  # rows on the terminal
+_WIDTHS = {"item": 30, "decided_by": 20}  # characters of a column at a terminal of 80; others have 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +83,8 @@ class FewShotPredict(Command):
             note = f"Temperature {found.temperature:.3g}, and what is out of scope, learned on {found.learned_on}."
         write_atomic(self.output, csv_of_rows(rows))
         heads = [each for each in ("line", "item", "label", "probability", "std", "decided_by") if each in rows[0]]
-        cells = [[_short(row[each]) for each in heads] for row in rows[:_SHOWN]]
-        show(self.more.json, rows, terminal_table(heads, cells, left=3, kept=4))
+        cells = [[_short(row[each], _WIDTHS.get(each, 16)) for each in heads] for row in rows[:_SHOWN]]
+        show(self.more.json, rows, terminal_table(heads, cells, left=2, kept=len(heads)))
         if not self.more.json and note:
             print(note)
         show_saved([self.output], as_json=self.more.json)
@@ -176,7 +177,7 @@ def _numbers(model: "FewShot", support: "Samples", queries: "Samples") -> list[d
     ]
 
 
-def _short(value: Any) -> str:
-    """Return a cell for the terminal."""
+def _short(value: Any, width: int) -> str:
+    """Return a cell for the terminal, of at most so many characters."""
     text = f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
+    return text if len(text) <= width else f"{text[: width - 1]}…"
