@@ -23,6 +23,7 @@ class RL2Config:
     width: Count = 64  # numbers that are read from the memory
     embedding: Annotated[int, at_least(0)] = 64  # width of the layer before the memory; 0 for none
     head: tuple[Count, ...] = (64,)  # widths of the hidden layers of policy and value; none for linear heads
+    hypernetwork: int = 0  # first layers of the heads whose weights the memory makes
     activation: Literal["tanh", "relu"] = "tanh"  # nonlinearity of the heads
     initial_std: Positive = 0.6  # standard deviation of a Gaussian policy before training, in its [-1, 1]
     squash: bool = False  # whether actions go through tanh; else they are clipped after their log-probability was taken
@@ -42,7 +43,8 @@ class RL2Config:
     max_grad_norm: Positive = 0.5  # norm to which greater gradients are scaled
 
     def __post_init__(self) -> None:
-        check_config(self, {"minibatches": between(1, self.tasks)})
+        layers = between(0, len(self.head) + 1)
+        check_config(self, {"minibatches": between(1, self.tasks), "hypernetwork": layers})
         check_memory(self.memory, self.width, self.memory_options)
 
 

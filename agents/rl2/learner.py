@@ -12,6 +12,7 @@ from metarl.adapt.memory.registry import make_memory
 from metarl.adapt.transitions import TransitionInput
 from metarl.agents.rl2.config import RL2Config
 from metarl.core.distributions import ActionDistribution, distribution_of
+from metarl.core.hypernetwork import HyperMLP
 from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
 from metarl.core.normalisation import trained
@@ -58,8 +59,8 @@ class RL2Learner(MetaLearner):
             config.memory_options,
         )
         n_features = self.n_context + self.inputs.n_observation
-        self.actor = MLP((n_features, *config.head, self.inputs.n_action), config.activation)
-        self.critic = MLP((n_features, *config.head, 1), config.activation, output_gain=1.0)
+        self.actor = self._head(n_features, self.inputs.n_action, 0.01)
+        self.critic = self._head(n_features, 1, 1.0)
 
     @property
     def n_context(self) -> int:
@@ -163,6 +164,12 @@ class RL2Learner(MetaLearner):
         context = self.context(params, self.memory.read(params, state))
         seen = self.inputs.observation(params, observation)
         return torch.cat([context[:, None].expand(*seen.shape[:-1], -1), seen], -1)
+
+    def _head(self, n_features: int, n_outputs: int, gain: float) -> MLP:
+        sizes, config = (n_features, *self.config.head, n_outputs), self.config
+        if not config.hypernetwork:
+            return MLP(sizes, config.activation, gain)
+        return HyperMLP(sizes, config.activation, gain, context=self.n_context, layers=config.hypernetwork)
 
     def _embedded(self, params: Params, rows: Tensor) -> Tensor:
         if not self.config.embedding:

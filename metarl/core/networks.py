@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metarl.core.types import Params
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,5 @@ class MLP:
             else:
                 x = nn.functional.linear(x, weight, bias)
             if layer < last:
-                x = _ACTIVATIONS[self.activation](x)
+                x = ACTIVATIONS[self.activation](x)
         return x

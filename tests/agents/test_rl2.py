@@ -15,6 +15,8 @@ from metarl.adapt.memory.registry import memory_names
 from metarl.agents.rl2 import RL2, RL2Config
 from metarl.agents.rl2.learner import RL2Learner
 from metarl.agents.rl2.ppo import TrialPPO, trial_targets
+from metarl.algorithm.registry import agent_class
+from metarl.core.errors import MetaRLError
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, Params, Transition
 from metarl.envs.engine.torch import TorchFamily
@@ -275,3 +277,23 @@ def test_there_are_as_many_minibatches_as_asked_for(ragged: Families) -> None:
     agent = agent_of(ragged("categorical"), replace(SMALL, tasks=6, minibatches=4, epochs=3))
     agent.train_iteration()
     assert agent.training_state()["step.actor.0.weight"] == 3 * 4
+
+
+@pytest.mark.parametrize("agent", ["rl2", "varibad"])
+def test_a_hypernetwork_of_the_heads_starts_as_the_same_policy_and_is_trained(agent: str) -> None:
+    def made(layers: int) -> RL2:
+        kind = agent_class(agent)
+        small = {"tasks": 4, "width": 8, "embedding": 8, "head": (8,), "minibatches": 2, "total_timesteps": 240}
+        return kind("metarl/GridNavi-v0", kind.config_class(hypernetwork=layers, **small), seed=1)
+
+    plain, hyper = made(0), made(2)
+    assert all(torch.equal(hyper.params[name], value) for name, value in plain.params.items())
+    added = set(hyper.params) - set(plain.params)
+    assert added == {f"{head}.hyper.{layer}.weight" for head in ("actor", "critic") for layer in (0, 1)}
+    hyper.learn(240)
+    assert all(float(hyper.params[name].abs().sum()) > 0 for name in added)
+
+
+def test_layers_of_a_hypernetwork_that_there_are_not() -> None:
+    with pytest.raises(MetaRLError, match=r"hypernetwork=3.*0 to 2"):
+        RL2Config(head=(8,), hypernetwork=3)

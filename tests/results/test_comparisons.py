@@ -104,7 +104,7 @@ def test_the_schema_refuses(content: dict[str, Any], change: dict[str, Any], mes
 def test_what_was_changed_moved_or_lost_is_named(results: Path, content: dict[str, Any]) -> None:
     file = results / "comparisons" / "clinc150-01" / "5w1s.json"
     file.write_text(json.dumps({**content, "note": ""}))
-    with pytest.raises(MetaRLError, match="5w1s[.]json is not what was published"):
+    with pytest.raises(MetaRLError, match=r"5w1s\.json is not what was published"):
         load_results(results)
     file.write_text(json.dumps({**content, "setting": "5w5s"}))
     file.with_suffix(".png").unlink()
