@@ -87,10 +87,12 @@ TARGETS: dict[tuple[str, str, str], list[Target]] = {
     ("rl2-control", "metarl/CartPole-v0", "reversed"): [
         _figure("return episode 2", ">= 112.1", "multi-task's upper end, on as many steps")
     ],
-    **dict.fromkeys(
-        [(f"rl2-rule-grid{memory}", "metarl/RuleGrid-v0", "full") for memory in ("", "-transformer")],
-        [_figure("normalised episode 4", "> 0", "the best task-blind policy, try in turn")],
-    ),
+    **{
+        (f"rl2-rule-grid{memory}", "metarl/RuleGrid-v0", "full"): [
+            _figure("normalised episode 4", "> 0", "the best task-blind policy, try in turn")
+        ]
+        for memory in ("", "-transformer")
+    },
     ("rl2-locomotion", "metarl/HalfCheetahVel-v0", "pearl"): [
         _figure("return episode 2", ">= -123", _MULTITASK_VELOCITY)
     ],
