@@ -19,7 +19,7 @@ from metarl.cli.fewshot_compare import FewShotCompare
 from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.core.errors import MetaRLError
 from metarl.core.process import prepare_process
-from metarl.evaluation.fewshot_trust import calibration, scope_rows
+from metarl.evaluation.fewshot_trust import calibration, nearest_mean_of, scope_rows
 from metarl.evaluation.statistics import estimate
 from metarl.evaluation.tables import fewshot_rows
 from metarl.experiments.fewshot_run import FewShotRun
@@ -41,6 +41,8 @@ class _Publishing:
     """the split that the recipes were chosen by"""
     note: str = ""
     """what a reader must know beside the table"""
+    headline: bool = False
+    """show it in the project's README too"""
 
     def write(
         self,
@@ -57,6 +59,7 @@ class _Publishing:
             "lower_is_better": False,
             "tuned_on": self.tuned_on,
             "note": self.note,
+            "headline": self.headline,
             "commands": [*(run.command for run in runs.values()), command],
             "configs": {name: asdict(run.config) for name, run in runs.items()},
             "machine": machine("cpu"),
@@ -116,7 +119,8 @@ class Trust(FewShotTrust, _Publishing):
         size = {"seeds": 1, "repeats": self.episodes}
         for row in scopes:
             row.update(learner=row["score"], value=row["auroc"], **size)
-        about = {"measure": "AUROC, %", "split": self.split, "against": "nearest mean"}
+        against = nearest_mean_of([row["score"] for row in scopes])
+        about = {"measure": "AUROC, %", "split": self.split, "against": against}
         self.write(runs, command, scopes, picture, setting=f"{setting} out of scope, {data.encoder}", **about)
 
 

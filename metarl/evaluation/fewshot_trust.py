@@ -1,6 +1,6 @@
 """How far a few-shot run can be trusted: calibration and what is out of scope, on tasks that training has not seen."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,8 +87,8 @@ def scope_rows(
     """Return the areas under the receiver operating characteristic, in percent, of scores of what is out of scope.
 
     Out of scope are CLINC150's own such sentences, and of other data sets samples of classes that an episode lacks. All
-    scores are of the same episodes; each has its paired difference from the distance to the nearest mean of the same
-    features.
+    scores are of the same episodes; each has its paired difference from the distance to the nearest mean of the
+    features as given, before a learner maps them.
     """
     scored, source = dataset.split(split).to(model.device), dataset.split("train").to(model.device)
     if not isinstance(scored, Classes) or not isinstance(source, Classes):
@@ -122,10 +122,10 @@ def scope_rows(
             scores["head's own"] = [each[KNOWN][0].double().cpu().numpy() for each in outputs]
         for name, (one, other) in scores.items():
             found.setdefault(name, []).append(PERCENT * auroc(one, other))
-    rows = []
+    rows, against = [], nearest_mean_of(found)
+    reference = found[against]
     for name, values in found.items():
         area = estimate(np.array(values)[None], bounds=Interval(0.0, PERCENT))
-        reference = found[_NEAREST + _GIVEN if name.endswith(_GIVEN) else _NEAREST]
         apart = estimate((np.array(values) - reference)[None], bounds=Interval(-PERCENT, PERCENT))
         ends = {"low": area.interval[0], "high": area.interval[1], "difference": apart.value}
         rows.append(
@@ -133,6 +133,11 @@ def scope_rows(
             | {"difference_high": apart.interval[1], "episodes": episodes}
         )
     return rows
+
+
+def nearest_mean_of(scores: Collection[str]) -> str:
+    """Return which of some scores is the distance to the nearest mean of the features as given."""
+    return _NEAREST + _GIVEN if _NEAREST + _GIVEN in scores else _NEAREST
 
 
 def shots_curve(

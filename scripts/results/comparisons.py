@@ -2,14 +2,15 @@
 
 ``results/comparisons/SUBJECT/SETTING.json``, with a picture of the same name beside it:
 
-    {subject, setting, measure, lower_is_better, split, tuned_on, against, note, commands: [...], configs: {...},
-     machine, version,
+    {subject, setting, measure, lower_is_better, split, tuned_on, against, note, headline, commands: [...],
+     configs: {...}, machine, version,
      rows: [{learner, value, low, high, difference, difference_low, difference_high, seeds, repeats}, ...]}
 
 ``subject`` is a data set or what else the learners are compared on, ``setting`` such as 5w1s. ``differences`` are from
 the learner ``against``, on the same ``repeats`` (episodes or tasks), each with its 95% interval; the row of that
 learner has none, which is null. ``configs`` are those of the learners that were trained, ``commands`` all that it
-takes. ``note`` says what a reader must know, such as who looked at the test split before.
+takes. ``note`` says what a reader must know, such as who looked at the test split before;
+``headline`` whether the project's README shows it.
 """
 
 import json
@@ -32,8 +33,8 @@ Comparison: TypeAlias = dict[str, Any]
 
 FOLDER = "comparisons"
 FIELDS = (
-    "subject", "setting", "measure", "lower_is_better", "split", "tuned_on", "against", "note", "commands", "configs",
-    "machine", "version", "rows",
+    "subject", "setting", "measure", "lower_is_better", "split", "tuned_on", "against", "note", "headline", "commands",
+    "configs", "machine", "version", "rows",
 )  # fmt: skip
 ROW = ("learner", "value", "low", "high", "difference", "difference_low", "difference_high", "seeds", "repeats")
 
@@ -62,8 +63,10 @@ def check_comparison(content: object) -> Comparison:
     text_of(made["note"], "note", empty=True)
     if made["tuned_on"] not in TUNED_ON:
         raise MetaRLError(f"tuned_on={made['tuned_on']!r}; allowed are {', '.join(TUNED_ON)}")
-    if not isinstance(made["lower_is_better"], bool) or not isinstance(made["configs"], dict):
-        raise MetaRLError("lower_is_better is true or false, and configs an object by learner; mend them")
+    if not all(isinstance(made[name], bool) for name in ("lower_is_better", "headline")):
+        raise MetaRLError("lower_is_better and headline are true or false; mend them")
+    if not isinstance(made["configs"], dict):
+        raise MetaRLError(f"configs={made['configs']!r}; give an object by learner")
     if not made["commands"] or not isinstance(made["commands"], list):
         raise MetaRLError(f"commands={made['commands']!r}; name the commands that make it, at least one")
     learners = [_check_row(row, f"rows[{i}]", made["against"]) for i, row in enumerate(made["rows"])]
@@ -115,9 +118,9 @@ def comparisons_text(results_dir: str | Path) -> str:
 
 
 def comparisons_table(results_dir: str | Path) -> str:
-    """Return one row for each comparison: its best learner beside the one that differences are taken from."""
+    """Return one row for each headline: its best learner beside the one that differences are taken from."""
     rows = []
-    for _, made in load_comparisons(results_dir):
+    for made in (made for _, made in load_comparisons(results_dir) if made["headline"]):
         ordered = _best_first(made)
         best = next((row for row in ordered if row["difference"] is not None), ordered[0])
         reference = next(row for row in ordered if row["learner"] == made["against"])

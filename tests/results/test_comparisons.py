@@ -39,7 +39,7 @@ def content() -> dict[str, Any]:
     """A valid comparison of three learners."""
     return {
         **{"subject": "clinc150-01", "setting": "5w1s", "measure": "accuracy, %", "lower_is_better": False},
-        **{"split": "test", "tuned_on": "val", "against": "nearest-mean", "note": "Seen before."},
+        **{"split": "test", "tuned_on": "val", "against": "nearest-mean", "note": "Seen before.", "headline": True},
         **{"commands": ["metarl fewshot compare ..."], "configs": {"head": {"lr": 0.1}}},
         **{"machine": "2 cores", "version": "0.1.0"},
         "rows": [row("nearest-mean", 94.0, None), row("head", 96.0, 2.0), row("other", 94.2, 0.2)],
@@ -87,7 +87,8 @@ def test_of_errors_less_is_better(tmp_path: Path, content: dict[str, Any]) -> No
         ({"subject": ""}, "subject='' *; it must be text"),
         ({"tuned_on": "luck"}, "tuned_on='luck'; allowed are"),
         ({"commands": []}, "name the commands that make it"),
-        ({"lower_is_better": 1}, "lower_is_better is true or false"),
+        ({"lower_is_better": 1}, "lower_is_better and headline are true or false"),
+        ({"configs": []}, "give an object by learner"),
         ({"against": "knn"}, "'knn'"),
         ({"rows": [row("nearest-mean", 94.0, None)] * 2}, "each has a row of its own"),
         ({"rows": [row("nearest-mean", 94.0, None), row("head", 96.0, None)]}, "only that learner has no difference"),
