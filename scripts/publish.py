@@ -22,6 +22,7 @@ def main(
     run: Annotated[Path, tyro.conf.Positional],
     results: Path = Path("results"),
     picture: Path | None = None,
+    family: str | None = None,
     tasks: int | None = None,
     points: int | None = None,
     deterministic: bool = True,
@@ -35,6 +36,7 @@ def main(
         run: a run folder of an agent or of a few-shot learner.
         results: the folder of results.
         picture: where to write paths and curve, for families in the plane.
+        family: ``module:id`` of a family that is not installed; no module is imported that is not named so.
         tasks: number of test tasks, such as 100000 fresh trials of a bandit; the family's unless given.
         points: of the curve, such as the episodes of a trial; the agent's unless given.
         deterministic: score also extra episodes without exploration noise, which takes twice the time.
@@ -46,10 +48,10 @@ def main(
     warnings.simplefilter("error", UnfinishedRun)
     try:
         if FewShotRun.is_at(run):
-            folder = publish_learner(FewShotRun.open(run), results, tuned=tuned_on, device=device)
+            folder = publish_learner(FewShotRun.open(run, family=family), results, tuned=tuned_on, device=device)
         else:
             folder = publish_agent(
-                Run.open(run),
+                Run.open(run, family=family),
                 results,
                 tasks=tasks,
                 points=points,
