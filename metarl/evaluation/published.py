@@ -64,10 +64,13 @@ class PublishedRun(_Published, Run):
                 raise MetaRLError(
                     f"{path} is of {key} {first[key]}, which is not installed; allow it: --{key} {first[key]}."
                 )
+        named_family: str = first["family"]
+        if family is not None and family.rpartition(":")[2] == named_family:  # of one's own its id alone is kept
+            named_family = family
         return cls(
             path=path,
             agent=first["agent"],
-            family_name=first["family"],
+            family_name=named_family,
             variant=first["variant"],
             config=trusted_config(config_from(agent_class(first["agent"]).config_class, first["config"]), path, trust),
             seeds=tuple(sorted(abouts)),
@@ -119,7 +122,8 @@ def is_run(path: str | Path) -> bool:
 
 def open_run(path: Path, **named: Any) -> Run:
     """Open the run or the published result in a folder; ``named`` is what ``Run.open`` takes beside the path."""
-    return PublishedRun.open(path) if not Run.is_at(path) and is_published(path) else Run.open(path, **named)
+    published = not Run.is_at(path) and is_published(path)
+    return PublishedRun.open(path, **named) if published else Run.open(path, **named)
 
 
 def open_fewshot_run(path: Path, **named: str | None) -> FewShotRun:
