@@ -105,7 +105,9 @@ class Train(TrainCommand):
             init_from=self.more.init_from,
         )
         scored_by = "Score it on held-out tasks: metarl evaluate"
-        self.train(run, scored_by, compile=self.more.compile, env_workers=self.more.env_workers)
+        # A family that is not installed is imported only where it is named.
+        own = f" --family {self.family}" if ":" in self.family else ""
+        self.train(run, scored_by, own, compile=self.more.compile, env_workers=self.more.env_workers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,8 +132,16 @@ class TrainCommand(Command):
             raise MetaRLError(f"--name {name[:20]}...: it has {len(os.fsencode(name))} bytes; {_LONGEST} at most.")
         return self.more.runs / name
 
-    def train(self, run: "RunFolder", next_step: str, *, compile: bool = False, env_workers: int | None = None) -> None:
-        """Train a run's seeds; print what was done, and how to score it."""
+    def train(
+        self,
+        run: "RunFolder",
+        next_step: str,
+        options_of_it: str = "",
+        *,
+        compile: bool = False,
+        env_workers: int | None = None,
+    ) -> None:
+        """Train a run's seeds; print what was done, and the command that scores it with the options it needs."""
         from metarl.experiments.training import train_run
 
         more = self.more
@@ -151,7 +159,7 @@ class TrainCommand(Command):
             words = f"Saved; continue with: {_resuming(run.command)}" if began else "Nothing had been trained yet."
             raise Interrupted(error.number, words) from None
         done = {"run": str(run.path), "seeds": {seed: run.trained_amount(seed) for seed in run.seeds}}
-        show(self.more.json, done, f"Trained {run.path}. {next_step} {run.path}")
+        show(self.more.json, done, f"Trained {run.path}. {next_step} {run.path}{options_of_it}")
 
 
 def results_folder(run: "RunFolder", output: Path | None) -> Path | None:

@@ -19,6 +19,7 @@ _NO_LIMIT = 200  # horizon of an environment that has none
 
 _SOURCE = '''"""A family of {env}, written by `metarl new-family`: choose what differs between tasks, and its ranges.
 
+A number that the environment computed from another when it was made is not computed anew: then write set_task.
 If this file is mine.py, `metarl check mine:{id}` checks it and `metarl train rl2 mine:{id}` trains on it.
 """
 
@@ -29,7 +30,8 @@ If this file is mine.py, `metarl check mine:{id}` checks it and `metarl train rl
 class {name}(GymnasiumFamily):
     """{env} on tasks that differ in what an agent cannot see."""
 
-{declared}    tasks = TaskSpace(
+{declared}    episodes_per_trial = 2  # how many an agent with a memory has on a task
+    tasks = TaskSpace(
         {chosen}
 {others}    )
 {method}'''

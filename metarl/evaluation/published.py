@@ -120,8 +120,9 @@ def is_run(path: str | Path) -> bool:
     return Run.is_at(path) or is_published(Path(path))
 
 
-def open_run(path: Path, **named: Any) -> Run:
+def open_run(path: str | Path, **named: Any) -> Run:
     """Open the run or the published result in a folder; ``named`` is what ``Run.open`` takes beside the path."""
+    path = Path(path)
     published = not Run.is_at(path) and is_published(path)
     return PublishedRun.open(path, **named) if published else Run.open(path, **named)
 

@@ -29,8 +29,8 @@ def legend(*evaluations: Evaluation) -> str:
     t = " and Student's t over seeds" * several
     none = "; one seed has no t interval" * (1 in trained)
     return (
-        f"In brackets stands {which}, cut at what is possible: a bootstrap over {over}{t}{none}. Seen are the "
-        "episodes of the task that the agent has had before. IQM is the mean of the middle half. Normalised, the floor "
+        f"In brackets stands {which}, cut at what is possible: a bootstrap over {over}{t}{none}. Seen counts the "
+        "episodes that the agent has had on the task before. IQM is the mean of the middle half. Normalised, the floor "
         "is 0 and the optimum 1."
     )
 
@@ -125,7 +125,10 @@ def notes(evaluation: Evaluation) -> str:
             ends.append(f"the {kind}{name} earns {number(float(returns.mean()))}")
     parts += [" and ".join(ends)] if ends else []
     known = [f"{part} after {count}" for part, count in evaluation.speed.items() if count is not None]
-    parts.append(f"of the last score there is {', '.join(known)} episodes" if known else "the last score is no gain")
+    if known:
+        parts.append(f"of the last score there is {', '.join(known)} episodes")
+    elif len(evaluation.points) > 1:
+        parts.append("the last score is no gain on the first")
     if evaluation.extra:
         named = ", ".join(f"{name} {value:.4g}" for name, value in evaluation.extra.items())
         parts.append(f"also measured: {named}")

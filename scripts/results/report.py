@@ -45,7 +45,7 @@ single seed does not have. Steps are training tasks.
 _MARK = "¹"
 _UNPAIRED = f"""\
 {_MARK} Scored on earlier random streams: the agent's starts hashed its training seed, and floor and optimum were played
-on other starts. From now on all agents, seeds and reference policies meet the same ones.
+on other starts. In all other rows agents, seeds and reference policies meet the same ones.
 """
 _FIGURE = ["figure", "value", "target", "which is", "published", "label"]
 POINTS_SHOWN = 8  # of a result's curve, evenly chosen
