@@ -20,7 +20,8 @@ class FewShotCompare(FewShotScoring):
     paths: RunPaths
     """run folders, or those of published results with weights, all of one data set, whatever its encoder"""
     baselines: Option[tuple[str, ...]] = ()
-    """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features"""
+    """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features;
+    of ratings user-mean, biases, item-knn, matrix-factorisation and popularity"""
     against: Option[str | None] = None
     """the learner from which differences are taken, paired by episode; the first baseline or run unless given"""
     output: Option[Path] = Path("comparison.png")
@@ -45,8 +46,10 @@ class FewShotCompare(FewShotScoring):
     def evaluations(self) -> "list[FewShotEvaluation]":
         """Return the evaluations of the runs, then those of the baselines on each encoder's features."""
         from metarl.evaluation.fewshot_baselines import evaluate_baseline
+        from metarl.fewshot.baselines.ratings import rating_baseline_names
         from metarl.fewshot.baselines.registry import baseline_names
         from metarl.fewshot.data.names import DataName
+        from metarl.fewshot.data.ratings import RatingDataset
 
         runs = [self.open(path) for path in self.paths]
         places = {DataName.parsed(run.dataset_name).place for run in runs}
@@ -59,7 +62,8 @@ class FewShotCompare(FewShotScoring):
         for name, run in {run.dataset_name: run for run in runs}.items():
             data = run.dataset()
             spec, called[name] = self.spec(data.split(self.split)), data.encoder
-            for baseline in baseline_names(self.baselines):
+            of_ratings = rating_baseline_names(self.measure) if isinstance(data, RatingDataset) else ()
+            for baseline in baseline_names(self.baselines, of_ratings):
                 each = evaluate_baseline(
                     baseline, data, spec, self.episodes, self.split, measure=self.measure, quiet=self.quiet
                 )

@@ -1,11 +1,12 @@
 """Data sets of few-shot tasks: splits to train on, to choose by and to test on, and no class in two of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from metarl.core.errors import MetaRLError
@@ -30,6 +31,8 @@ class DataSpec:
     outputs: int | None = None  # numbers to predict of a sample; None where there are classes
     encoder: str = ""  # turns raw items into samples; empty where samples are numbers already
     fitted: str = field(default="", repr=False)  # what the encoder was fitted to, in JSON
+    centre: float = 0.0  # mean of the numbers that training tasks have as labels, by which learners see them
+    spread: float = 1.0  # their standard deviation
 
     @property
     def n_inputs(self) -> int:
@@ -124,7 +127,15 @@ class FewShotDataset:
         some, train = next(iter(self.splits.values())), self.splits.get("train")
         outputs = 1 if isinstance(some, Functions) or (isinstance(some, Groups) and not some.classes) else None
         classes = len(train) if isinstance(train, Classes) else len(some.classes) if isinstance(some, Groups) else 0
-        return DataSpec(some.shape, classes, outputs, self.encoder, self.fitted)
+        made = DataSpec(some.shape, classes, outputs, self.encoder, self.fitted)
+        return replace(made, **_unit_of(train)) if isinstance(train, Groups) and not train.classes else made
+
+
+def _unit_of(train: Groups) -> dict[str, float]:
+    """Return mean and standard deviation of the numbers of training tasks, rounded as sums differ with the machine."""
+    labels = torch.cat([task.labels for task in train.tasks]).double()
+    spread = float(labels.std(correction=0))
+    return {"centre": float(f"{float(labels.mean()):.6g}"), "spread": float(f"{spread:.6g}") if spread > 0 else 1.0}
 
 
 def split_by_chance(names: Sequence[str], seed: int, least: int) -> dict[str, list[str]]:
