@@ -128,14 +128,12 @@ class FewShotDataset:
         outputs = 1 if isinstance(some, Functions) or (isinstance(some, Groups) and not some.classes) else None
         classes = len(train) if isinstance(train, Classes) else len(some.classes) if isinstance(some, Groups) else 0
         made = DataSpec(some.shape, classes, outputs, self.encoder, self.fitted)
-        return replace(made, **_unit_of(train)) if isinstance(train, Groups) and not train.classes else made
-
-
-def _unit_of(train: Groups) -> dict[str, float]:
-    """Return mean and standard deviation of the numbers of training tasks, rounded as sums differ with the machine."""
-    labels = torch.cat([task.labels for task in train.tasks]).double()
-    spread = float(labels.std(correction=0))
-    return {"centre": float(f"{float(labels.mean()):.6g}"), "spread": float(f"{spread:.6g}") if spread > 0 else 1.0}
+        if not isinstance(train, Groups) or train.classes:
+            return made
+        labels = torch.cat([task.labels for task in train.tasks]).double()
+        # Rounded, for sums differ with the machine.
+        centre, spread = (float(f"{float(each):.6g}") for each in (labels.mean(), labels.std(correction=0)))
+        return replace(made, centre=centre, spread=spread or 1.0)
 
 
 def split_by_chance(names: Sequence[str], seed: int, least: int) -> dict[str, list[str]]:

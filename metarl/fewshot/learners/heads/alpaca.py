@@ -9,7 +9,7 @@ from torch import Tensor
 from metarl.adapt.closed_form import kernel_regression, kernel_variance
 from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
-from metarl.fewshot.learners.base import HEAD, SCALE, VALUE, error
+from metarl.fewshot.learners.base import DEFAULT, HEAD, SCALE, VALUE, error
 from metarl.fewshot.learners.heads.base import Head, HeadConfig
 from metarl.fewshot.learners.registry import register_fewshot
 
@@ -24,7 +24,7 @@ _LEAST = 1e-4  # of the noise, below which rounding decides
 class AlpacaConfig(HeadConfig):
     """The settings of regression with a learned prior; ``layers`` make the features that it is linear in."""
 
-    iterations: int = 2000
+    iterations: int = 600
     tasks: int = 16
     episode: EpisodeSpec = field(default_factory=lambda: EpisodeSpec(way=1, shot=1, most_shot=20, queries=32))
     learning_rate: float = 3e-3
@@ -40,13 +40,9 @@ class Alpaca(Head):
     noise is linear in the features too, for some samples say less than others.
     """
 
+    uses: ClassVar = {**Head.uses, DEFAULT: "users' ratings (--data movietweetings): a minute"}
     config_class = AlpacaConfig
     of_classes, of_numbers = False, True
-    presets: ClassVar = {
-        "sinusoid": AlpacaConfig(
-            iterations=10_000, episode=EpisodeSpec(way=1, shot=10, queries=10), layers=2, width=40, learning_rate=1e-3
-        )
-    }
 
     def init(self, generator: torch.Generator) -> Params:
         d = self.backbone.n_features + 1
