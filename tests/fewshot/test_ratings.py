@@ -3,7 +3,6 @@
 import hashlib
 import math
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 from metarl.core.errors import MetaRLError
+from metarl.core.random import torch_generator
 from metarl.evaluation.fewshot import FewShotEvaluation, root_of_mean
 from metarl.evaluation.fewshot_baselines import evaluate_baseline, paired
 from metarl.fewshot.baselines.ratings import ItemNeighbours, MatrixFactorisation, RatingBaseline, rating_baseline
@@ -21,9 +21,9 @@ from metarl.fewshot.data.groups import Groups, Task
 from metarl.fewshot.data.ratings import Known, RatingDataset, fitted_biases, rating_dataset
 from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.learners.base import LOGITS, VALUE
+from metarl.fewshot.learners.registry import preset_config
 from metarl.fewshot.measures import NDCG, RMSE, measured
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.scoring import score
 
 KNOWN = Known(
     np.array([0, 0, 0, 1, 1, 2, 2, 2]), np.array([0, 1, 2, 0, 2, 0, 1, 3]), np.array([9.0, 7, 4, 8, 5, 6, 8, 2]), 5
@@ -183,8 +183,6 @@ def test_every_user_is_scored_once_and_differences_are_paired(data: RatingDatase
     # What a loop finds on the same episodes.
     squares = []
     learner = rating_baseline("biases", data.known, RMSE)
-    from metarl.core.random import torch_generator
-
     episodes = tasks.numbered().draw(spec, 8, torch_generator(0, "fewshot", "evaluate", 0), 0)
     for i in range(8):
         (given, rated), (asked, true) = ([each[i, :, 0].tolist() for each in part] for part in episodes[:2])
@@ -205,7 +203,7 @@ def test_every_user_is_scored_once_and_differences_are_paired(data: RatingDatase
 def test_learners_see_ratings_in_units_of_training(data: RatingDataset) -> None:
     spec = EpisodeSpec(1, 1, 30, support=5)
     for name in ("alpaca", "maml", "anil", "neural-process"):
-        model = FewShot(name, data, None if name == "alpaca" else replace(_quick(name)))
+        model = FewShot(name, data, preset_config(name, "default" if name == "alpaca" else "ratings"))
         untrained = model.evaluate(data.split("test"), spec, 8).mean()
         assert untrained < 2 * data.spec.spread**2, name  # on labels about 5 it would be ten times that, or NaN
     tasks = [Task("a", torch.arange(4), torch.tensor([1.0, 3.0, 5.0, 7.0]))]
@@ -213,7 +211,67 @@ def test_learners_see_ratings_in_units_of_training(data: RatingDataset) -> None:
     assert unit.tasks[0].labels.tolist() == [-1.5, -0.5, 0.5, 1.5]
 
 
-def _quick(name: str):  # type: ignore[no-untyped-def]
-    from metarl.fewshot.learners.registry import preset_config
+def test_what_cannot_be_used_is_told_with_its_numbers() -> None:
+    ratings, about = people(20)
+    limits = {"lowest": 0.0, "highest": 10.0, "least": 15}
+    first = next(iter(ratings["u3"]))
+    for wrong, said, words in (
+        (
+            {**ratings, "u3": {**ratings["u3"], first: 11.0}},
+            about,
+            rf"1 of 400 ratings are not from 0 to 10, such as 11 by user u3 of item {first};",
+        ),
+        ({**ratings, "u3": {**ratings["u3"], first: math.nan}}, about, "such as nan by user u3"),
+        ({**ratings, "idle": {}}, about, "1 of 21 users have no rating, such as idle; leave them out"),
+        (
+            ratings,
+            {k: v for k, v in about.items() if k != "i7"},
+            "nothing is said about 1 of the rated items, such as i7",
+        ),
+        (ratings, {**about, "i7": [1.0, 2.0]}, r"items have \[1, 2\] facts about them"),
+        (dict(list(ratings.items())[:1]), about, "of users with 15 ratings it has 1 classes or tasks"),
+    ):
+        with pytest.raises(MetaRLError, match=words):
+            rating_dataset("people", wrong, said, **limits)  # type: ignore[arg-type]
+    with pytest.raises(MetaRLError, match="Baseline 'knn' is unknown for ratings; known are all, user-mean, biases"):
+        rating_baseline("knn", KNOWN, RMSE)
+    with pytest.raises(MetaRLError, match="popularity ranks items and predicts no rating; take --measure ndcg@10"):
+        rating_baseline("popularity", KNOWN, RMSE)
 
-    return preset_config(name, "ratings")
+
+def test_movietweetings_are_read_from_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "movietweetings"
+    folder.mkdir()
+    films = [f"{i:07}::Film: no. {i} ({1990 + i})::{'Drama|War' if i % 2 else ''}" for i in range(25)]
+    (folder / "movies.dat").write_text("\n".join(films), encoding="utf-8")
+    rows = [f"{user}::{i:07}::{(user + i) % 11}::1365029107" for user in range(1, 7) for i in range(21 + user % 3)]
+    (folder / "ratings.dat").write_text("\n".join([*rows, "7::0000003::8::1365029107"]))
+    monkeypatch.setenv("METARL_DATA", str(tmp_path))
+    for file in ("movies.dat", "ratings.dat"):
+        md5 = hashlib.md5((folder / file).read_bytes(), usedforsecurity=False).hexdigest()
+        monkeypatch.setitem(movietweetings._MD5, file, md5)
+    made = make_dataset("movietweetings")
+    assert isinstance(made, RatingDataset)
+    assert {split: len(part) for split, part in made.splits.items()} == {"train": 4, "val": 1, "test": 1}
+    test = made.split("test")
+    assert isinstance(test, Groups)
+    assert test.samples.shape == (
+        25,
+        3 + 3 + 2 + 4,
+    )  # biases, year, genres, factors: as many as there are users less one
+    assert test.samples[1, 3:8].tolist() == pytest.approx([-0.45, 0.2025, 0, 1, 1])
+    user, (rows_of, labels) = test.names[0], test.tasks[0][1:]
+    assert labels.tolist() == [float((int(user) + int(i)) % 11) for i in rows_of]
+    (folder / "movies.dat").write_text("1::Film")
+    monkeypatch.setitem(movietweetings._MD5, "movies.dat", hashlib.md5(b"1::Film", usedforsecurity=False).hexdigest())
+    with pytest.raises(MetaRLError, match=r"movies.dat, line 1: it has 2 cells, not 3; mend the file"):
+        make_dataset("movietweetings")
+
+
+@pytest.mark.skipif("METARL_DATA" not in os.environ, reason="MovieTweetings is found through METARL_DATA")
+def test_the_published_ratings_have_the_users_that_are_stated() -> None:
+    made = make_dataset("movietweetings")
+    assert isinstance(made, RatingDataset)
+    assert {split: len(part) for split, part in made.splits.items()} == {"train": 692, "val": 231, "test": 231}
+    assert len(made.known.values) == 80_446
+    assert made.known.n_items == 10_506
