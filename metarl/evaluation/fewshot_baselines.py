@@ -5,6 +5,7 @@ import time
 import numpy as np
 import torch
 
+from metarl.core.errors import MetaRLError
 from metarl.evaluation.fewshot import FewShotEvaluation, root_of_mean
 from metarl.evaluation.rows import Row
 from metarl.evaluation.statistics import Array, estimate
@@ -44,6 +45,8 @@ def evaluate_baseline(
     tasks = dataset.split(split)
     learner: FewShotLearner
     if isinstance(dataset, RatingDataset) and isinstance(tasks, Groups):
+        if split == "train":
+            raise MetaRLError("Baselines of ratings know those of training users; choose --split test or --split val.")
         learner, tasks = rating_baseline(name, dataset.known, measure), tasks.numbered()
     else:
         learner = make_baseline(name, dataset.spec, spec.largest.way)
