@@ -45,6 +45,7 @@ class NeuralProcess(FewShotLearner):
     any_way = of_numbers = True
     of_classes = False
     config_class = NeuralProcessConfig
+    config: NeuralProcessConfig
     presets: ClassVar = {
         "ratings": NeuralProcessConfig(
             iterations=1200,
