@@ -25,9 +25,9 @@ from metarl.evaluation.tables import fewshot_rows
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.names import DataName
 from metarl.fewshot.learners.registry import label
-from metarl.fewshot.measures import MSE, PERCENT
-from metarl.plotting.fewshot.run_figures import measure_words, ranking_of
-from metarl.plotting.fewshot.trust import reliability_figure
+from metarl.fewshot.measures import PERCENT
+from metarl.plotting.fewshot.run_figures import ranking_of
+from metarl.plotting.fewshot.trust import reliability_figure, words_of_measure
 from metarl.version import __version__
 from results.comparisons import ROW, write_comparison
 from results.publishing import machine
@@ -84,8 +84,8 @@ class Compare(FewShotCompare, _Publishing):
         if reference is None:
             raise MetaRLError("One learner alone is no comparison; name a second run or --baselines.")
         rows = [{**row, "repeats": row["episodes"]} for row in fewshot_rows(made, reference)]
-        about = {"setting": made[0].figure, "measure": measure_words(made[0]), "split": made[0].split}
-        about |= {"lower_is_better": made[0].measure == MSE, "against": reference.learner}
+        about = {"setting": made[0].figure, "measure": words_of_measure(made[0]), "split": made[0].split}
+        about |= {"lower_is_better": made[0].of_errors, "against": reference.learner}
         runs = {each.learner: self.open(path) for each, path in zip(made, self.paths, strict=False)}
         self.write(runs, command, rows, ranking_of(made), **about)
 

@@ -136,8 +136,8 @@ class FewShotScoring(ScoreCommand):
     """scored episodes"""
     split: Option[str] = "test"
     """test or val"""
-    measure: Option[Literal["accuracy", "roc-auc", "delta-auprc"]] = "accuracy"
-    """of classes; the areas are of two, such as active or not"""
+    measure: Option[Literal["accuracy", "roc-auc", "delta-auprc", "rmse", "ndcg@10"]] = "accuracy"
+    """of classes, the areas of two such as active or not; of numbers rmse or ndcg@10, squared errors unless given"""
 
     def spec(self, source: "TaskSource") -> "EpisodeSpec":
         """Return the specification of the scored episodes of a split."""

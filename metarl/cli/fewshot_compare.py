@@ -11,6 +11,7 @@ from metarl.core.errors import MetaRLError
 
 if TYPE_CHECKING:  # it imports torch
     from metarl.evaluation.fewshot import FewShotEvaluation
+    from metarl.fewshot.data.dataset import FewShotDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class FewShotCompare(FewShotScoring):
     paths: RunPaths
     """run folders, or those of published results with weights, all of one data set, whatever its encoder"""
     baselines: Option[tuple[str, ...]] = ()
-    """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features"""
+    """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features;
+    of ratings user-mean, biases, item-knn, matrix-factorisation and popularity"""
     encoders: Option[tuple[str, ...]] = ()
     """further encoders, such as wordllama, on whose features the first of the baselines is scored too"""
     against: Option[str | None] = None
@@ -47,7 +49,6 @@ class FewShotCompare(FewShotScoring):
     def evaluations(self) -> "list[FewShotEvaluation]":
         """Return the evaluations of the runs, then those of the baselines on each encoder's features."""
         from metarl.evaluation.fewshot_baselines import evaluate_baseline
-        from metarl.fewshot.baselines.registry import baseline_names
         from metarl.fewshot.data.names import DataName
         from metarl.fewshot.data.registry import make_dataset
 
@@ -59,14 +60,14 @@ class FewShotCompare(FewShotScoring):
             )
         found = [(run.dataset_name, self.evaluation(run)) for run in runs]
         data = {run.dataset_name: run.dataset() for run in runs}
-        asked = dict.fromkeys(data, names := baseline_names(self.baselines))
-        if self.encoders and not names:
+        asked = {name: self._baselines(each) for name, each in data.items()}
+        if self.encoders and not self.baselines:
             raise MetaRLError("--encoders are for baselines; name one, as in --baselines nearest-mean.")
         for encoder in self.encoders:
             named = DataName.parsed(runs[0].dataset_name)
             another = make_dataset(str(DataName(named.place, {**named.options, "encoder": encoder})))
             data.setdefault(another.name, another)
-            asked.setdefault(another.name, names[:1])
+            asked.setdefault(another.name, self._baselines(another)[:1])
         called = {name: each.encoder for name, each in data.items()}
         for name, baselines in asked.items():
             spec = self.spec(data[name].split(self.split))
@@ -79,6 +80,15 @@ class FewShotCompare(FewShotScoring):
             return [each for _, each in found]
         (place,) = places
         return [replace(each, learner=f"{each.learner}, {called[name]}", dataset=place) for name, each in found]
+
+    def _baselines(self, data: "FewShotDataset") -> list[str]:
+        """Return the baselines that are asked for and that suit a data set."""
+        from metarl.fewshot.baselines.ratings import rating_baseline_names
+        from metarl.fewshot.baselines.registry import baseline_names
+        from metarl.fewshot.data.ratings import RatingDataset
+
+        of_ratings = rating_baseline_names(self.measure) if isinstance(data, RatingDataset) else ()
+        return baseline_names(self.baselines, of_ratings)
 
     def reference(self, made: "list[FewShotEvaluation]") -> "FewShotEvaluation | None":
         """Return the evaluation that differences are taken from; none where there is one alone."""

@@ -15,18 +15,31 @@ from metarl.core.checkpoint import config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
 from metarl.evaluation.rows import Row, Tabular, csv_of_rows
-from metarl.evaluation.statistics import Estimate, Interval, estimate, median_score
+from metarl.evaluation.statistics import Array, Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.progress import Reporter
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.registry import label
-from metarl.fewshot.measures import ACCURACY, DELTA_AUPRC, MSE, PERCENT
+from metarl.fewshot.measures import ACCURACY, DELTA_AUPRC, ERRORS, MSE, PERCENT, RMSE, scale_of
 from metarl.fewshot.scoring import Scores, point_of
+
+_ARRAYS = ("values", "queries")
+
+
+def root_of_mean(squares: Array, queries: Array) -> Array:
+    """Return the root of the mean over all queries of squared errors: (..., seed, task), (..., task) -> (...).
+
+    Args:
+        squares: the mean over a task's queries.
+        queries: how many a task has.
+    """
+    weights = queries / queries.sum(-1, keepdims=True)
+    return np.asarray(np.sqrt((squares * weights[..., None, :]).sum(-1).mean(-1)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotEvaluation(Tabular):
-    """The scores of a run. ``values`` are accuracies or areas in percent, or squared errors."""
+    """The scores of a run. ``values`` are accuracies, areas or gains in percent, or squared errors."""
 
     learner: str
     dataset: str
@@ -43,6 +56,7 @@ class FewShotEvaluation(Tabular):
     parameters: int
     adaptations: tuple[int, ...]
     values: NDArray[np.float64]  # (seed, point, episode)
+    queries: NDArray[np.float64] | None = None  # (episode,) how many of each task, where they are of unlike numbers
     made_of: str = ""  # the run and the checkpoints that were scored; see RunFolder.fingerprint
 
     @property
@@ -52,6 +66,11 @@ class FewShotEvaluation(Tabular):
         size = f"{spec.way}w{spec.shot}s" if self.measure != MSE else f"{spec.shot}-shot"
         size = size if spec.support is None else f"{spec.support} samples"
         return size if self.measure == ACCURACY else f"{self.measure} {size}"
+
+    @property
+    def of_errors(self) -> bool:
+        """Whether less is better."""
+        return self.measure in ERRORS
 
     @property
     def figures(self) -> dict[str, Estimate]:
@@ -68,12 +87,15 @@ class FewShotEvaluation(Tabular):
 
     def at(self, step: int) -> Estimate:
         """Return the mean after so many steps of adaptation."""
-        return estimate(self.values[:, point_of(self.adaptations, step)], bounds=self._bounds)
+        values = self.values[:, point_of(self.adaptations, step)]
+        if self.measure == RMSE and self.queries is not None:
+            return estimate(values, (self.queries,), statistic=root_of_mean, bounds=self._bounds)
+        return estimate(values, bounds=self._bounds)
 
     @property
     def _bounds(self) -> Interval:
         """The range of percentages or errors."""
-        return Interval(-PERCENT if self.measure == DELTA_AUPRC else 0.0, math.inf if self.measure == MSE else PERCENT)
+        return Interval(-PERCENT if self.measure == DELTA_AUPRC else 0.0, math.inf if self.of_errors else PERCENT)
 
     @property
     def mark(self) -> str:
@@ -102,7 +124,8 @@ class FewShotEvaluation(Tabular):
 
     def save(self, path: Path) -> None:
         """Write the evaluation as JSON, and beside it its table as CSV."""
-        write_atomic(path, seal(json.dumps({**asdict(self), "values": self.values.tolist()})))
+        arrays = {name: None if (array := getattr(self, name)) is None else array.tolist() for name in _ARRAYS}
+        write_atomic(path, seal(json.dumps({**asdict(self), **arrays})))
         write_atomic(path.with_suffix(".csv"), self.to_csv())
 
     @classmethod
@@ -110,9 +133,12 @@ class FewShotEvaluation(Tabular):
         """Read what ``save`` wrote; raises MetaRLError, with the path, for a missing or damaged file."""
         try:
             content = json.loads(unseal(path.read_text(), "delete it and evaluate anew"))
-            values, spec = np.array(content.pop("values"), np.float64), config_from(EpisodeSpec, content.pop("spec"))
+            spec = config_from(EpisodeSpec, content.pop("spec"))
+            arrays = {
+                name: np.array(each, np.float64) for name in _ARRAYS if (each := content.pop(name, None)) is not None
+            }
             tuples = {name: tuple(content[name]) for name in ("seeds", "adaptations")}
-            return cls(**{**content, **tuples, "values": values, "spec": spec})
+            return cls(**{**content, **tuples, **arrays, "spec": spec})
         except MetaRLError as error:
             raise MetaRLError(f"{path}: {error}.") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -184,7 +210,8 @@ def evaluate_fewshot_run(
         adapt_bytes=spent.bytes,
         parameters=sum(value.numel() for value in models[0].params.values()),
         adaptations=scores[0].adaptations,
-        values=np.stack([each.values for each in scores]) * (1 if scores[0].measure == MSE else PERCENT),
+        values=np.stack([each.values for each in scores]) * scale_of(scores[0].measure),
+        queries=scores[0].queries,
         made_of=made_of,
     )
 

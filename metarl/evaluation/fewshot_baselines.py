@@ -5,14 +5,19 @@ import time
 import numpy as np
 import torch
 
-from metarl.evaluation.fewshot import FewShotEvaluation
+from metarl.core.errors import MetaRLError
+from metarl.evaluation.fewshot import FewShotEvaluation, root_of_mean
 from metarl.evaluation.rows import Row
-from metarl.evaluation.statistics import estimate
+from metarl.evaluation.statistics import Array, estimate
 from metarl.experiments.progress import Reporter
+from metarl.fewshot.baselines.ratings import rating_baseline
 from metarl.fewshot.baselines.registry import make_baseline
 from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import EpisodeSpec
-from metarl.fewshot.measures import ACCURACY, PERCENT
+from metarl.fewshot.data.groups import Groups
+from metarl.fewshot.data.ratings import RatingDataset
+from metarl.fewshot.learners.base import FewShotLearner
+from metarl.fewshot.measures import ACCURACY, RMSE, scale_of
 from metarl.fewshot.scoring import first_scored, score
 
 
@@ -34,10 +39,17 @@ def evaluate_baseline(
         spec: of the episodes.
         episodes: their number.
         split: ``test`` or ``val``.
-        measure: of classes, one of ``metarl.fewshot.measures``.
+        measure: one of ``metarl.fewshot.measures``.
         quiet: whether no progress is shown.
     """
-    learner, tasks = make_baseline(name, dataset.spec, spec.largest.way), dataset.split(split)
+    tasks = dataset.split(split)
+    learner: FewShotLearner
+    if isinstance(dataset, RatingDataset) and isinstance(tasks, Groups):
+        if split == "train":
+            raise MetaRLError("Baselines of ratings know those of training users; choose --split test or --split val.")
+        learner, tasks = rating_baseline(name, dataset.known, measure), tasks.numbered()
+    else:
+        learner = make_baseline(name, dataset.spec, spec.largest.way)
     with Reporter({0: name}, episodes, "episodes", quiet=quiet) as reporter:
         scores = score(
             learner, {}, tasks, spec, episodes, measure=measure, report=lambda n_scored: reporter(0, n_scored)
@@ -61,7 +73,8 @@ def evaluate_baseline(
         adapt_bytes=one.support.inputs.nbytes,
         parameters=0,
         adaptations=scores.adaptations,
-        values=PERCENT * scores.values[None],
+        values=scale_of(scores.measure) * scores.values[None],
+        queries=scores.queries,
     )
 
 
@@ -73,6 +86,14 @@ def paired(made: FewShotEvaluation, reference: FewShotEvaluation) -> Row:
     mine, other = made.values[:, -1], reference.values[:, -1]
     if len(mine) != len(other):
         mine, other = mine.mean(0, keepdims=True), other.mean(0, keepdims=True)
-    found = estimate(np.asarray(mine - other))
+    if made.measure == RMSE and made.queries is not None:
+        found = estimate(mine, (other.mean(0), made.queries), statistic=_roots_apart)
+    else:
+        found = estimate(np.asarray(mine - other))
     low, high = found.interval
     return {"above": reference.learner, "difference": found.value, "difference_low": low, "difference_high": high}
+
+
+def _roots_apart(mine: Array, other: Array, queries: Array) -> Array:
+    """Return the difference of two roots of mean squared errors: (..., seed, task), (..., task) twice -> (...)."""
+    return root_of_mean(mine, queries) - root_of_mean(other[..., None, :], queries)

@@ -13,7 +13,6 @@ from metarl.evaluation.fewshot_baselines import paired
 from metarl.evaluation.rows import Row, interval_text, number, terminal_table
 from metarl.evaluation.scores import Evaluation, PointScore, evenly, short_name
 from metarl.evaluation.statistics import Estimate
-from metarl.fewshot.measures import MSE
 
 TRIAL = "trial"  # in the place of a number of episodes
 MOST_ROWS = 8  # of one curve in a table for the terminal
@@ -151,7 +150,7 @@ def fewshot_rows(evaluations: Sequence[FewShotEvaluation], reference: FewShotEva
             step = name.partition(each.figure)[2]
             if not name.startswith("median") and (not step or step in shown):
                 rows.append({**row, **apart, "mark": each.mark, **spent, **trained})
-    best_is_most = all(each.measure != MSE for each in evaluations)
+    best_is_most = not any(each.of_errors for each in evaluations)
     return sorted(rows, key=lambda row: -row["value"]) if best_is_most else rows
 
 

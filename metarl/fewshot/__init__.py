@@ -15,6 +15,7 @@ from metarl.fewshot.scoring import Scores
 
 if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.fewshot.data.own.dataset import dataset_from_table
+    from metarl.fewshot.data.ratings import rating_dataset
     from metarl.fewshot.data.registry import make_dataset
     from metarl.fewshot.estimators import FewShotClassifier, FewShotRegressor
 
@@ -24,6 +25,7 @@ _LAZY = {
     "FewShotRegressor": "estimators",
     "dataset_from_table": "data.own.dataset",
     "make_dataset": "data.registry",
+    "rating_dataset": "data.ratings",
 }
 __all__ = [
     "Classes",
@@ -45,6 +47,7 @@ __all__ = [
     "label",
     "make_dataset",
     "preset_config",
+    "rating_dataset",
     "register_fewshot",
 ]
 

@@ -16,8 +16,9 @@ from metarl.core.random import torch_generator
 from metarl.core.types import Outputs, Params
 from metarl.fewshot.data.dataset import TaskSource
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec
+from metarl.fewshot.data.groups import Groups
 from metarl.fewshot.learners.base import FewShotLearner, error
-from metarl.fewshot.measures import ACCURACY, MSE, measured
+from metarl.fewshot.measures import ACCURACY, measure_of, measured
 
 _AT_ONCE = 20  # tasks of an evaluation
 _EVERY = 10  # steps: beyond so many only multiples are scored, and the last
@@ -35,6 +36,7 @@ class Scores:
     adaptations: tuple[int, ...]  # steps taken at each point
     values: NDArray[np.float64]  # (point, episode)
     transductive: bool  # whether queries were told apart with the help of one another
+    queries: NDArray[np.float64] | None = None  # (episode,) how many different ones, where tasks have unlike numbers
 
     def at(self, step: int | None = None) -> NDArray[np.float64]:
         """Return the scores after so many steps, all of them unless given, ``(episode,)``."""
@@ -71,14 +73,16 @@ def score(
         episodes: how many.
         seed: decides which.
         transductive: whether the queries themselves refine the state too.
-        measure: of classes; numbers have squared errors.
+        measure: of ``metarl.fewshot.measures``; numbers have squared errors where one of classes is named.
         report: is called with how many have been scored so far.
     """
     if episodes < 1:
         raise MetaRLError(f"episodes={episodes}: score at least one.")
-    found: dict[int, list[Tensor]] = {}
+    found, asked = dict[int, list[Tensor]](), list[Tensor]()
     for first in range(0, episodes, _AT_ONCE):
         some = _drawn(source, spec, episodes, seed, first)
+        distinct = some.distinct if some.classes is None else None
+        asked += [] if distinct is None else [distinct]
         # Adapting by gradient needs one; what comes out of it does not.
         with torch.no_grad():
             points = learner.points(params, some.support)
@@ -92,11 +96,13 @@ def score(
                     state = state if inputs is None else learner.refine(params, state, inputs)
                 outputs = learner.query(params, state, some.query.inputs)
                 way = 0 if some.classes is None else some.classes.shape[1]
-                found.setdefault(step, []).append(measured(outputs, some.query.targets, way, measure))
+                found.setdefault(step, []).append(measured(outputs, some.query.targets, way, measure, distinct))
         if report is not None:
             report(min(first + _AT_ONCE, episodes))
     values = np.stack([torch.cat(each).double().cpu().numpy() for each in found.values()])
-    return Scores(MSE if some.classes is None else measure, tuple(found), values, transductive)
+    queries = torch.cat(asked).double().cpu().numpy() if asked else None
+    measure = measure_of(measure, numbers=some.classes is None)
+    return Scores(measure, tuple(found), values, transductive, queries)
 
 
 def validation_error(learner: FewShotLearner, params: Params, source: TaskSource, spec: EpisodeSpec) -> float:
@@ -105,7 +111,9 @@ def validation_error(learner: FewShotLearner, params: Params, source: TaskSource
     They are as those of training, but have 5 classes at most, as fewer are left to validate on.
     """
     way = min(_VALIDATION_WAY, spec.way)
-    spec = source.fitting(replace(spec.largest, way=way, most_way=None, most_shot=None))
+    if not (isinstance(source, Groups) and not source.classes):  # of which supports of all sizes are validated on
+        spec = replace(spec.largest, way=way, most_way=None, most_shot=None)
+    spec = source.fitting(spec)
     answers = answered(learner, params, source, spec, _VALIDATED)
     return sum(float(error(outputs, targets).sum()) for outputs, targets in answers) / _VALIDATED
 
@@ -146,7 +154,10 @@ def _drawn(
     source: TaskSource, spec: EpisodeSpec, episodes: int, seed: int, first: int, purpose: str = _EVALUATION
 ) -> Episodes:
     generator = torch_generator(seed, "fewshot", purpose, first)
-    return source.draw(spec, min(_AT_ONCE, episodes - first), generator)
+    n_tasks = min(_AT_ONCE, episodes - first)
+    if isinstance(source, Groups) and not source.classes:  # which are many, and would not count the same by chance
+        return source.draw(spec, n_tasks, generator, first)
+    return source.draw(spec, n_tasks, generator)
 
 
 @dataclass(frozen=True)

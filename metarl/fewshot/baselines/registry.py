@@ -1,6 +1,6 @@
 """The baselines by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -69,7 +69,7 @@ BASELINES = (*_CLASSIFIERS, "setfit")
 def make_baseline(name: str, data: DataSpec, way: int) -> Baseline:
     """Return a baseline by its name, one of ``BASELINES``, for samples of a kind and a number of classes."""
     if data.outputs is not None:
-        raise MetaRLError("The baselines tell classes apart; this data set has numbers to predict.")
+        raise MetaRLError("The baselines tell classes apart or predict ratings; this data set has other numbers.")
     if name not in BASELINES:
         known = f"{ALL}, {', '.join(BASELINES)}"
         raise MetaRLError(f"Baseline {name!r} is unknown; known are {known}.{did_you_mean(name, BASELINES)}")
@@ -81,7 +81,7 @@ def make_baseline(name: str, data: DataSpec, way: int) -> Baseline:
     return made
 
 
-def baseline_names(asked: tuple[str, ...]) -> list[str]:
-    """Return the names that are asked for; ``all`` is every baseline whose package is installed."""
-    here = [name for name in BASELINES if name != "tabpfn" or find_spec("tabpfn") is not None]
+def baseline_names(asked: tuple[str, ...], of_ratings: Sequence[str] = ()) -> list[str]:
+    """Return the names that are asked for; ``all`` is every one whose package is installed, or all of ratings."""
+    here = of_ratings or [name for name in BASELINES if name != "tabpfn" or find_spec("tabpfn") is not None]
     return list(dict.fromkeys(each for name in asked for each in (here if name == ALL else [name])))

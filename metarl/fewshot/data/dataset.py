@@ -1,11 +1,12 @@
 """Data sets of few-shot tasks: splits to train on, to choose by and to test on, and no class in two of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from metarl.core.errors import MetaRLError
@@ -30,6 +31,8 @@ class DataSpec:
     outputs: int | None = None  # numbers to predict of a sample; None where there are classes
     encoder: str = ""  # turns raw items into samples; empty where samples are numbers already
     fitted: str = field(default="", repr=False)  # what the encoder was fitted to, in JSON
+    centre: float = 0.0  # mean of the numbers that training tasks have as labels, by which learners see them
+    spread: float = 1.0  # their standard deviation
 
     @property
     def n_inputs(self) -> int:
@@ -124,7 +127,13 @@ class FewShotDataset:
         some, train = next(iter(self.splits.values())), self.splits.get("train")
         outputs = 1 if isinstance(some, Functions) or (isinstance(some, Groups) and not some.classes) else None
         classes = len(train) if isinstance(train, Classes) else len(some.classes) if isinstance(some, Groups) else 0
-        return DataSpec(some.shape, classes, outputs, self.encoder, self.fitted)
+        made = DataSpec(some.shape, classes, outputs, self.encoder, self.fitted)
+        if not isinstance(train, Groups) or train.classes:
+            return made
+        labels = torch.cat([task.labels for task in train.tasks]).double()
+        # Rounded, for sums differ with the machine.
+        centre, spread = (float(f"{float(each):.6g}") for each in (labels.mean(), labels.std(correction=0)))
+        return replace(made, centre=centre, spread=spread or 1.0)
 
 
 def split_by_chance(names: Sequence[str], seed: int, least: int) -> dict[str, list[str]]:

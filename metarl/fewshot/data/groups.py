@@ -60,7 +60,16 @@ class Groups:
         tasks = [Task(task.name, task.rows, task.labels) for task in self.tasks]
         return Groups(self.samples.to(device), tasks, self.classes)
 
-    def draw(self, spec: EpisodeSpec, n_tasks: int, generator: torch.Generator) -> Episodes:
+    def numbered(self) -> "Groups":
+        """Return the same tasks with each sample's number in its place, by which what is known of it is looked up."""
+        return Groups(torch.arange(len(self.samples))[:, None], self.tasks, self.classes)
+
+    def scaled(self, centre: float, spread: float) -> "Groups":
+        """Return the same tasks with numbers less ``centre``, in units of ``spread``."""
+        tasks = [task._replace(labels=(task.labels - centre) / spread) for task in self.tasks]
+        return Groups(self.samples, tasks)
+
+    def draw(self, spec: EpisodeSpec, n_tasks: int, generator: torch.Generator, first: int | None = None) -> Episodes:
         """Draw tasks, some of them more than once where there are fewer, each with samples of its own.
 
         Args:
@@ -68,6 +77,7 @@ class Groups:
                 class; and ``queries`` to predict in all. ``way`` is the number of classes, 1 for numbers.
             n_tasks: how many.
             generator: decides; on the CPU wherever the samples are.
+            first: where given, tasks are not drawn but taken in turn from this one on, so that each counts the same.
 
         Returns:
             Episodes with inputs ``(task, n, *shape)`` and targets ``(task, n)``, or ``(task, n, 1)`` for numbers.
@@ -78,7 +88,10 @@ class Groups:
         self._check(spec)
         spec = spec.drawn(generator)
         eligible, total = self._with(spec), self._total(spec)
-        chosen = eligible[torch.randint(len(eligible), (n_tasks,), generator=generator)]
+        if first is None:
+            chosen = eligible[torch.randint(len(eligible), (n_tasks,), generator=generator)]
+        else:
+            chosen = eligible[torch.arange(first, first + n_tasks) % len(eligible)]
         counts, places = self.counts[chosen, None], torch.arange(int(self.counts.max()))
         score = torch.rand(n_tasks, len(places), generator=generator)
         there = places < counts
@@ -96,11 +109,15 @@ class Groups:
         labels = labels.to(self.samples.device)
         support, query = (Support(inputs[:, rows], labels[:, rows]) for rows in (slice(total), slice(total, None)))
         numbers = torch.arange(len(self.classes)).expand(n_tasks, -1).to(self.samples.device)
-        return Episodes(support, query, numbers if self.classes else None)
+        distinct = (counts[:, 0] - total).clamp(max=spec.queries).to(self.samples.device)
+        return Episodes(support, query, numbers if self.classes else None, distinct=distinct)
 
     def fitting(self, spec: EpisodeSpec) -> EpisodeSpec:
         """Return the nearest episodes that can be drawn; of those that are of drawn classes, only the kind is kept."""
         median = int(self.counts.median())
+        if not self.classes and spec.most_shot is not None:  # supports of varied size, which are of one way anyway
+            most = max(spec.shot, min(spec.most_shot, median - 1))
+            return replace(spec, way=1, most_shot=most, most_way=None)
         support, queries = (spec.support, spec.queries) if spec.support else (_SUPPORT, _QUERIES)
         support = max(2, min(support, median // 2))
         queries = max(1, min(queries, median - support))

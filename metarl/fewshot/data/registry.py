@@ -16,6 +16,7 @@ from metarl.fewshot.data.encoded import encoded_classes
 from metarl.fewshot.data.episodes import Classes
 from metarl.fewshot.data.functions import GaussianProcesses, Sinusoids
 from metarl.fewshot.data.molecules import tox21
+from metarl.fewshot.data.movietweetings import movietweetings
 from metarl.fewshot.data.names import DataName
 from metarl.fewshot.data.own.files import is_own, own_dataset
 from metarl.fewshot.data.published import cifar_10, cifar_fs, imagenet, omniglot
@@ -57,7 +58,8 @@ def make_dataset(name: str) -> FewShotDataset:
             f"Data set {place!r} is unknown; known are {', '.join(known)}, the path of a .csv, .tsv, .parquet or .npz "
             f"file or of a folder of pictures, folder:PATH, and module:Name for your own.{did_you_mean(place, known)}"
         )
-    return FewShotDataset(place, DATASETS[place]())
+    made = DATASETS[place]()
+    return made if isinstance(made, FewShotDataset) else FewShotDataset(place, made)
 
 
 def _check_options(name: DataName, allowed: set[str]) -> None:
@@ -115,10 +117,11 @@ ENCODED: dict[str, Callable[[DataName], FewShotDataset]] = {
     "clinc150": partial(sentences, splits=lambda: {"test": clinc150()}),
     **{f"clinc150-{n}": partial(sentences, splits=partial(clinc150_split, n)) for n in ("01", "02", "03")},
 }
-DATASETS: dict[str, Callable[[], Mapping[str, TaskSource]]] = {
+DATASETS: dict[str, Callable[[], Mapping[str, TaskSource] | FewShotDataset]] = {
     "strokes": strokes,
     "omniglot": omniglot,
     "tables": sklearn_tables,
+    "movietweetings": lambda: movietweetings("movietweetings"),
     "cifar-fs": cifar_fs,
     "cifar-10": cifar_10,
     "mini-imagenet": lambda: imagenet("miniimagenet", MINI_IMAGENET, each=600),

@@ -66,6 +66,15 @@ _SINUSOID = GradientConfig(
     step_size=0.005,
     each_step=True,
 )
+# Users' ratings, of which a support has few or many: as many steps suit both where they are short.
+_RATINGS = GradientConfig(
+    iterations=800,
+    episode=EpisodeSpec(way=1, shot=1, most_shot=20, queries=32),
+    steps=3,
+    test_steps=5,
+    step_size=0.05,
+    validate_every=100,
+)
 # The literature's budget: Finn et al. 2017, appendix A.1.
 _PAPER = GradientConfig(iterations=60_000, tasks=32, learning_rate=1e-3)
 
@@ -92,6 +101,7 @@ class FewShotMAML(FewShotLearner):
     presets: ClassVar = {
         "short": GradientConfig(iterations=1250),
         "sinusoid": _SINUSOID,
+        "ratings": replace(_RATINGS, step_size=0.02),
         "paper": _PAPER,
         "paper-5-shot": replace(_PAPER, episode=EpisodeSpec(way=5, shot=5, queries=5)),
         "paper-20-way": replace(
@@ -196,7 +206,11 @@ class ANIL(FewShotMAML):
     """Almost no inner loop (Raghu et al. 2020, section 4): MAML of which only the last layer adapts."""
 
     adapts = HEAD
-    presets: ClassVar = {"short": GradientConfig(iterations=2450), "paper": GradientConfig(iterations=60_000)}
+    presets: ClassVar = {
+        "short": GradientConfig(iterations=2450),
+        "ratings": _RATINGS,
+        "paper": GradientConfig(iterations=60_000),
+    }
 
 
 _REPTILE = GradientConfig(

@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.adapt.inference import Mean
+from metarl.adapt.inference import TOTAL, Mean
 from metarl.core.errors import MetaRLError
 from metarl.core.modules import ModuleNetwork
 from metarl.core.networks import MLP
@@ -32,6 +32,7 @@ class NeuralProcessConfig(FewShotConfig):
     tasks: int = 25
     episode: EpisodeSpec = field(default_factory=lambda: EpisodeSpec(way=1, shot=10, queries=10))
     width: int = 128
+    counted: bool = False  # show the decoder how many samples were averaged, for supports of varied size
 
 
 @register_fewshot("neural-process")
@@ -44,19 +45,30 @@ class NeuralProcess(FewShotLearner):
     any_way = of_numbers = True
     of_classes = False
     config_class = NeuralProcessConfig
+    config: NeuralProcessConfig
+    presets: ClassVar = {
+        "ratings": NeuralProcessConfig(
+            iterations=1200,
+            tasks=16,
+            episode=EpisodeSpec(way=1, shot=1, most_shot=20, queries=32),
+            width=64,
+            validate_every=100,
+            counted=True,
+        )
+    }
 
-    def __init__(self, n_inputs: int, n_outputs: int, width: int) -> None:
+    def __init__(self, n_inputs: int, n_outputs: int, width: int, *, counted: bool = False) -> None:
         if n_inputs < 1 or n_outputs < 1:
             raise MetaRLError(f"NeuralProcess(n_inputs={n_inputs}, n_outputs={n_outputs}): both must be at least 1.")
-        self.config, self.pool = self.config_class(width=width), Mean(width)
+        self.config, self.pool = self.config_class(width=width, counted=counted), Mean(width)
         self.encoder = MLP((n_inputs + n_outputs, width, width, width), "relu", output_gain=1.0)
-        self.decoder = MLP((width + n_inputs, width, width, 2 * n_outputs), "relu", output_gain=0.1)
+        self.decoder = MLP((width + counted + n_inputs, width, width, 2 * n_outputs), "relu", output_gain=0.1)
 
     @classmethod
     def make(cls, config: NeuralProcessConfig, data: DataSpec, way: int, backbone: Backbone) -> Self:  # noqa: ARG003
         if isinstance(backbone, ModuleNetwork):
             raise MetaRLError(f"{cls.name} has an encoder of its own and takes no backbone; leave {backbone.name} out.")
-        return cls(data.n_inputs, data.outputs or 0, config.width)
+        return cls(data.n_inputs, data.outputs or 0, config.width, counted=config.counted)
 
     def init(self, generator: torch.Generator) -> Params:
         parts = ((_ENCODER, self.encoder), (_DECODER, self.decoder))
@@ -71,7 +83,10 @@ class NeuralProcess(FewShotLearner):
 
     def query(self, params: Params, state: State, inputs: Tensor) -> Outputs:
         """Return ``value`` and ``scale``, mean and standard deviation, each ``(task, sample, n_outputs)``."""
-        seen = self.pool.read(state).expand(-1, inputs.shape[1], -1)
+        seen = self.pool.read(state)
+        if self.config.counted:
+            seen = torch.cat([seen, state[TOTAL][..., -1:].log1p()], -1)
+        seen = seen.expand(-1, inputs.shape[1], -1)
         mean, spread = self.decoder(params, torch.cat([seen, inputs.flatten(2)], -1), _DECODER).chunk(2, -1)
         return {VALUE: mean, SCALE: _LEAST + functional.softplus(spread + math.log(math.e - 1))}
 

@@ -11,6 +11,7 @@ from metarl.fewshot.backbone import Backbone, backbone_for
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.dataset import DataSpec
 from metarl.fewshot.learners.base import DEFAULT, FewShotLearner
+from metarl.fewshot.learners.standardised import in_unit_of_training
 
 learners_by_name: Registry[FewShotLearner] = Registry(
     FewShotLearner, "fewshot", LEARNERS, "few-shot learner", package=learners, named=True
@@ -74,7 +75,8 @@ def make_learner(
                 "(episode.way), or take one that compares, such as prototypical."
             )
         way = made_for
-    return cls.make(config, data, way, backbone or backbone_for(data.shape, config.width, config.strided))
+    made = cls.make(config, data, way, backbone or backbone_for(data.shape, config.width, config.strided))
+    return in_unit_of_training(made, data.centre, data.spread)
 
 
 def preset_config(learner: str | type[FewShotLearner], preset: str = DEFAULT) -> Any:

@@ -12,13 +12,14 @@ from metarl.fewshot.data.functions import Functions
 from metarl.fewshot.data.groups import Groups
 from metarl.fewshot.learners.base import LOGITS, SCALE, VALUE
 from metarl.fewshot.learners.metric import MetricLearner, Prototypical
-from metarl.fewshot.measures import ACCURACY, DELTA_AUPRC, MSE, PERCENT, ROC_AUC
+from metarl.fewshot.measures import ACCURACY, DELTA_AUPRC, PERCENT, ROC_AUC
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.scoring import first_scored
 from metarl.plotting.charts import Line, Ranked, lines_figure, ranking_figure
 from metarl.plotting.fewshot.embedding import embedding_figure
 from metarl.plotting.fewshot.episode import episode_figure
 from metarl.plotting.fewshot.function import function_figure
+from metarl.plotting.fewshot.trust import words_of_measure
 
 _DRAWN = (0, 1, 5, 10)  # steps whose prediction of a function is drawn
 
@@ -31,7 +32,7 @@ def fewshot_figures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu
     found = {"steps": steps_figure(made)} if len(made.adaptations) > 1 else {}
     if isinstance(part, Functions):
         return {**found, "function": _function(model, made, episodes)}
-    if made.measure == MSE:  # of labels that are no function of a line
+    if made.spec.way == 1:  # of labels that are no function of a line
         return found
     called = part.classes if isinstance(part, Groups) else part.names
     return {**found, **_classified(model, called, made, episodes)}
@@ -40,14 +41,14 @@ def fewshot_figures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu
 def steps_figure(made: FewShotEvaluation) -> Figure:
     """Draw accuracy or error by adaptation step."""
     line = Line(made.adaptations, [made.at(step) for step in made.adaptations])
-    labels = {"x_label": "adaptation steps", "y_label": measure_words(made)}
+    labels = {"x_label": "adaptation steps", "y_label": words_of_measure(made)}
     return lines_figure({made.learner: line}, title=_title(made), subtitle=_subtitle(made), **labels)[0]
 
 
 def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
     """Draw the learners of evaluations in one setting in rows, the best at the top."""
-    first, errors = made[0], made[0].measure == MSE
-    chance = {ACCURACY: PERCENT / first.spec.way, ROC_AUC: PERCENT / 2, DELTA_AUPRC: 0.0}
+    first = made[0]
+    chance = {ACCURACY: PERCENT / first.spec.way, ROC_AUC: PERCENT / 2, DELTA_AUPRC: 0.0}.get(first.measure)
     last = [each.at(each.adaptations[-1]) for each in made]
     rows = [
         Ranked(each.learner, score.value, *score.interval, each.mark) for each, score in zip(made, last, strict=True)
@@ -56,16 +57,11 @@ def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
         rows,
         title=f"{first.figure} on {first.dataset}",
         subtitle=f"{first.values.shape[2]} episodes of the {first.split} split, 95% intervals",
-        floor=None if errors else (chance[first.measure], "chance"),
-        x_label=measure_words(first),
-        form=".3f" if errors else ".1f",
-        lower_is_better=errors,
+        floor=None if chance is None else (chance, "chance"),
+        x_label=words_of_measure(first),
+        form=".3f" if first.of_errors else ".1f",
+        lower_is_better=first.of_errors,
     )
-
-
-def measure_words(made: FewShotEvaluation) -> str:
-    """Return what the scores are, with their unit."""
-    return "mean squared error" if made.measure == MSE else f"{made.measure}, %"
 
 
 def _title(made: FewShotEvaluation) -> str:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from metarl.evaluation.fewshot import FewShotEvaluation
 from metarl.evaluation.fewshot_trust import Calibration, labelled
-from metarl.fewshot.measures import MSE, PERCENT
+from metarl.fewshot.measures import MSE, PERCENT, RMSE
 from metarl.plotting.charts import Line, lines_figure
 from metarl.plotting.style import AGENTS, DASHES, MUTED, framed_figure, heading, key
 
@@ -34,13 +34,17 @@ def shots_figure(evaluations: Sequence[FewShotEvaluation]) -> Figure:
     """Draw accuracy, or error, by how many samples are labelled: of each class, or in all."""
     first = evaluations[0]
     line = Line([labelled(each) for each in evaluations], [each.at(each.adaptations[-1]) for each in evaluations])
-    measure = "mean squared error" if first.measure == MSE else f"{first.measure}, %"
     x_label = "labelled samples of each class" if first.spec.support is None else "labelled samples"
-    if first.measure == MSE:
+    if first.spec.way == 1:
         x_label = "labelled samples"
     size = f"{first.values.shape[2]} episodes of the {first.split} split, 95% interval"
-    labels = {"x_label": x_label, "y_label": measure}
+    labels = {"x_label": x_label, "y_label": words_of_measure(first)}
     ways = "" if first.spec.way == 1 else f", {first.spec.way} ways"
     return lines_figure(
         {first.learner: line}, title=f"{first.learner} on {first.dataset}{ways}", subtitle=size, **labels
     )[0]
+
+
+def words_of_measure(made: FewShotEvaluation) -> str:
+    """Return what an axis says of an evaluation's measure."""
+    return {MSE: "mean squared error", RMSE: "root mean squared error"}.get(made.measure, f"{made.measure}, %")
