@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,12 @@ from metarl.evaluation.rows import Row, Tabular, csv_of_rows
 from metarl.evaluation.statistics import Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.progress import Reporter
-from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.data.dataset import FewShotDataset
+from metarl.fewshot.data.episodes import Classes, EpisodeSpec
 from metarl.fewshot.learners.registry import label
 from metarl.fewshot.measures import ACCURACY, DELTA_AUPRC, MSE, PERCENT
-from metarl.fewshot.scoring import Scores, point_of
+from metarl.fewshot.scoring import Scores, cost_of, point_of, score
+from metarl.fewshot.target_normalisation import renormalised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,8 @@ class FewShotEvaluation(Tabular):
     adaptations: tuple[int, ...]
     values: NDArray[np.float64]  # (seed, point, episode)
     made_of: str = ""  # the run and the checkpoints that were scored; see RunFolder.fingerprint
+    trained_on: str = ""  # the data set of the training; empty where there was none
+    normalised: bool = False  # whether features were renormalised by samples of the scored split without labels
 
     @property
     def figure(self) -> str:
@@ -77,8 +82,19 @@ class FewShotEvaluation(Tabular):
 
     @property
     def mark(self) -> str:
-        """The word that says whether queries were predicted from the support alone: inductive or transductive."""
-        return "transductive" if self.transductive else "inductive"
+        """The words that say whether queries were predicted from the support alone: inductive or transductive."""
+        word = "transductive" if self.transductive else "inductive"
+        return f"{word}, normalised by unlabelled target samples" if self.normalised else word
+
+    @property
+    def other(self) -> str:
+        """The scored data set where it is another than that of training, else nothing."""
+        return self.dataset if self.trained_on not in ("", self.dataset) else ""
+
+    @property
+    def called(self) -> str:
+        """The learner, and the data set that it was trained on where it is scored on another."""
+        return f"{self.learner} trained on {self.trained_on}" if self.other else self.learner
 
     @property
     def rows(self) -> list[Row]:
@@ -86,7 +102,7 @@ class FewShotEvaluation(Tabular):
         size = {"seeds": len(self.seeds), "episodes": self.values.shape[2]}
         about = {name: (score.value, *score.interval) for name, score in self.figures.items()}
         return [
-            {"learner": self.learner, "figure": name, "value": value, "low": low, "high": high, **size}
+            {"learner": self.called, "figure": name, "value": value, "low": low, "high": high, **size}
             for name, (value, low, high) in about.items()
         ]
 
@@ -136,7 +152,9 @@ def evaluate_fewshot_run(
     split: str = "test",
     device: str = "cpu",
     *,
+    dataset: FewShotDataset | None = None,
     transductive: bool = False,
+    normalise: bool = False,
     measure: str = ACCURACY,
     quiet: bool = True,
 ) -> FewShotEvaluation:
@@ -148,30 +166,44 @@ def evaluate_fewshot_run(
         episodes: their number.
         split: ``test`` or ``val``.
         device: to adapt on.
+        dataset: another than that of training, from ``metarl.fewshot.data.other.other_dataset``.
         transductive: whether prototypes are refined by the queries themselves.
+        normalise: whether features are renormalised by samples of the split without labels; see ``renormalised``.
         measure: of classes, one of ``metarl.fewshot.measures``.
         quiet: whether no progress is shown.
     """
-    dataset = run.dataset()
+    tested = run.dataset_name if dataset is None else dataset.name
+    trained = run.dataset() if dataset is None or normalise else None
+    dataset = dataset or trained
+    assert dataset is not None  # for mypy
     if split == "train":
         raise MetaRLError("Scores are of classes that training has not seen; choose --split test or --split val.")
-    tasks = dataset.split(split)
+    check_way(dataset, split, spec)
+    tasks = dataset.split(split).to(device)
     made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
-    if any((each.spec.encoder, each.spec.fitted) != (dataset.encoder, dataset.fitted) for each in models):
+    taken = [(each.encoder, each.fitted, each.shape) for each in (dataset.spec, *(model.spec for model in models))]
+    if len(set(taken)) > 1:
         raise MetaRLError(
-            f"{run.dataset_name} is not the data that {run.path} was trained on; restore it or train anew."
+            f"{tested} is not the data that {run.path} was trained on, or not as it takes it; restore it or train anew."
         )
     names = {seed: f"seed {seed}" for seed in run.seeds}
+    learners = [model.learner_for(spec.largest.way) for model in models]
+    if normalise and trained is not None:
+        source = trained.split("train").to(device)
+        learners = [
+            renormalised(learner, model.params, source, tasks, spec)
+            for learner, model in zip(learners, models, strict=True)
+        ]
     scores: list[Scores] = []
     with Reporter(names, episodes, "episodes", quiet=quiet) as reporter:
-        for model in models:
-            report = partial(reporter, model.seed)
-            scores.append(model.score(tasks, spec, episodes, transductive=transductive, measure=measure, report=report))
-    spent = models[0].cost(tasks, spec)
+        for learner, model in zip(learners, models, strict=True):
+            report, made_of_seed = partial(reporter, model.seed), (learner, model.params, tasks, spec, episodes)
+            scores.append(score(*made_of_seed, transductive=transductive, measure=measure, report=report))
+    spent = cost_of(learners[0], models[0].params, tasks, spec)
     return FewShotEvaluation(
         learner=label(run.learner, run.config),
-        dataset=run.dataset_name,
+        dataset=tested,
         split=split,
         spec=spec,
         measure=scores[0].measure,
@@ -186,16 +218,42 @@ def evaluate_fewshot_run(
         adaptations=scores[0].adaptations,
         values=np.stack([each.values for each in scores]) * (1 if scores[0].measure == MSE else PERCENT),
         made_of=made_of,
+        trained_on=run.dataset_name,
+        normalised=normalise,
     )
 
 
-def evaluation_file(folder: Path, spec: EpisodeSpec, split: str, transductive: bool, measure: str = ACCURACY) -> Path:
-    """Return the path of the evaluation of a setting in a folder."""
+def check_way(dataset: FewShotDataset, split: str, spec: EpisodeSpec) -> None:
+    """Raise where a split has fewer classes than an episode."""
+    tasks, ways = dataset.split(split), spec.largest.way
+    if isinstance(tasks, Classes) and len(tasks) < ways:
+        raise MetaRLError(
+            f"The {split} split of {dataset.name} has {len(tasks)} classes, fewer than the {ways} ways asked for; "
+            "lower --way."
+        )
+
+
+def evaluation_file(
+    folder: Path,
+    spec: EpisodeSpec,
+    split: str,
+    transductive: bool,
+    measure: str = ACCURACY,
+    *,
+    other: str = "",
+    normalised: bool = False,
+) -> Path:
+    """Return the path of the evaluation of a setting in a folder; ``other`` names the data set that is not its own."""
     name = f"{spec.way}w{spec.shot}s" if spec.way > 1 else f"{spec.shot}-shot"
     name = name if spec.support is None else f"{spec.support}-samples"
     extra = [f"{spec.unlabelled}-unlabelled"] * bool(spec.unlabelled) + ["transductive"] * transductive
-    extra += [measure] * (measure not in (ACCURACY, MSE))
-    return folder / f"evaluation-{'-'.join([split, name, *extra])}.json"
+    extra += [measure] * (measure not in (ACCURACY, MSE)) + ["normalised"] * normalised
+    return folder / f"evaluation-{'-'.join([split, name, *extra])}{in_names(other)}.json"
+
+
+def in_names(other: str) -> str:
+    """Return how names of files end that are of another data set than that of training; nothing where there is none."""
+    return f"-on-{re.sub('[^A-Za-z0-9._=-]+', '-', other).strip('-')}" if other else ""
 
 
 def saved_or_new_evaluation(
@@ -205,7 +263,9 @@ def saved_or_new_evaluation(
     split: str,
     device: str,
     *,
+    dataset: FewShotDataset | None = None,
     transductive: bool,
+    normalise: bool = False,
     measure: str = ACCURACY,
     quiet: bool = True,
 ) -> FewShotEvaluation:
@@ -215,14 +275,15 @@ def saved_or_new_evaluation(
     """
     for seed in run.seeds:
         run.warn_if_unfinished(seed, run.trained_amount(seed))
-    saved = evaluation_file(run.path, spec, split, transductive, measure)
+    other = "" if dataset is None or dataset.name == run.dataset_name else dataset.name
+    saved = evaluation_file(run.path, spec, split, transductive, measure, other=other, normalised=normalise)
     if run.keeps_evaluations and saved.exists():
         found = FewShotEvaluation.load(saved)
-        if run.check_evaluation(saved, found.made_of) and found.spec == spec and found.values.shape[2] == episodes:
+        same = (found.spec, found.values.shape[2], found.dataset) == (spec, episodes, other or run.dataset_name)
+        if run.check_evaluation(saved, found.made_of) and same:
             return found
-    made = evaluate_fewshot_run(
-        run, spec, episodes, split, device, transductive=transductive, measure=measure, quiet=quiet
-    )
+    options: dict[str, Any] = {"transductive": transductive, "normalise": normalise, "measure": measure, "quiet": quiet}
+    made = evaluate_fewshot_run(run, spec, episodes, split, device, dataset=dataset, **options)
     if run.keeps_evaluations:
         made.save(saved)
     return made

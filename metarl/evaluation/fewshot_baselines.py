@@ -75,4 +75,4 @@ def paired(made: FewShotEvaluation, reference: FewShotEvaluation) -> Row:
         mine, other = mine.mean(0, keepdims=True), other.mean(0, keepdims=True)
     found = estimate(np.asarray(mine - other))
     low, high = found.interval
-    return {"above": reference.learner, "difference": found.value, "difference_low": low, "difference_high": high}
+    return {"above": reference.called, "difference": found.value, "difference_low": low, "difference_high": high}

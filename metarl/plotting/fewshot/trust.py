@@ -42,5 +42,5 @@ def shots_figure(evaluations: Sequence[FewShotEvaluation]) -> Figure:
     labels = {"x_label": x_label, "y_label": measure}
     ways = "" if first.spec.way == 1 else f", {first.spec.way} ways"
     return lines_figure(
-        {first.learner: line}, title=f"{first.learner} on {first.dataset}{ways}", subtitle=size, **labels
+        {first.called: line}, title=f"{first.called} on {first.dataset}{ways}", subtitle=size, **labels
     )[0]
