@@ -56,16 +56,17 @@ class FewShotCompare(FewShotScoring):
         """Return by scored data set the evaluations of the runs, then of the baselines on each encoder's features."""
         from metarl.fewshot.data.names import DataName
 
-        groups: dict[str, _Scored] = {}
-        for run in [self.open(path) for path in self.paths]:
+        runs, groups = [self.open(path) for path in self.paths], dict[str, _Scored]()
+        places = {DataName.parsed(run.dataset_name).place for run in runs}
+        if len(places) > 1 and not self.data and not self.baselines:
+            raise MetaRLError(
+                f"The runs are of different data sets, {', '.join(sorted(places))}; compare those of one, name those "
+                "to score all of them on (--data), or a baseline to compare each with on its own (--baselines)."
+            )
+        for run in runs:
             for dataset in self.datasets(run):
                 place = DataName.parsed(dataset.name).place
                 groups.setdefault(place, []).append((dataset, self.evaluation(run, dataset)))
-        if len(groups) > 1 and not self.data and not self.baselines:
-            raise MetaRLError(
-                f"The runs are of different data sets, {', '.join(sorted(groups))}; compare those of one, name those "
-                "to score all of them on (--data), or a baseline to compare each with on its own (--baselines)."
-            )
         return [self._with_baselines(place, scored) for place, scored in groups.items()]
 
     def _with_baselines(self, place: str, scored: "_Scored") -> "list[FewShotEvaluation]":
