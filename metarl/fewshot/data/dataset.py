@@ -30,6 +30,7 @@ class DataSpec:
     outputs: int | None = None  # numbers to predict of a sample; None where there are classes
     encoder: str = ""  # turns raw items into samples; empty where samples are numbers already
     fitted: str = field(default="", repr=False)  # what the encoder was fitted to, in JSON
+    tasks: int = field(default=0, repr=False, compare=False)  # with labels of their own to train on
 
     @property
     def n_inputs(self) -> int:
@@ -124,7 +125,8 @@ class FewShotDataset:
         some, train = next(iter(self.splits.values())), self.splits.get("train")
         outputs = 1 if isinstance(some, Functions) or (isinstance(some, Groups) and not some.classes) else None
         classes = len(train) if isinstance(train, Classes) else len(some.classes) if isinstance(some, Groups) else 0
-        return DataSpec(some.shape, classes, outputs, self.encoder, self.fitted)
+        tasks = len(train) if isinstance(train, Groups) else 0
+        return DataSpec(some.shape, classes, outputs, self.encoder, self.fitted, tasks)
 
 
 def split_by_chance(names: Sequence[str], seed: int, least: int) -> dict[str, list[str]]:

@@ -96,7 +96,7 @@ class Groups:
         labels = labels.to(self.samples.device)
         support, query = (Support(inputs[:, rows], labels[:, rows]) for rows in (slice(total), slice(total, None)))
         numbers = torch.arange(len(self.classes)).expand(n_tasks, -1).to(self.samples.device)
-        return Episodes(support, query, numbers if self.classes else None)
+        return Episodes(support, query, numbers if self.classes else None, tasks=chosen.to(self.samples.device))
 
     def fitting(self, spec: EpisodeSpec) -> EpisodeSpec:
         """Return the nearest episodes that can be drawn; of those that are of drawn classes, only the kind is kept."""

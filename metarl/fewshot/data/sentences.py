@@ -53,7 +53,8 @@ def clinc150_without(domain: str) -> dict[str, dict[str, list[str]]]:
     """
     sentences, listed = clinc150(), file_of("clinc150", "domains.json", _DOMAINS)
     try:
-        intents = {each: json.loads(listed.read_bytes())[each] for each in DOMAINS}
+        content = json.loads(listed.read_bytes())
+        intents = {each: content[each] for each in DOMAINS}
     except (ValueError, KeyError, TypeError):
         intents = {}
     if any(len(names) != _OF_DOMAIN or not set(names) <= set(sentences) for names in intents.values()) or not intents:
