@@ -1,6 +1,7 @@
 """Another data set than that of training: samples as the learner takes them, and features normalised by its own."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,7 +99,8 @@ def blobs(shift: float, scale: float) -> FewShotDataset:
 
 def test_features_get_the_mean_and_scale_of_training() -> None:
     trained, target = blobs(0, 1), blobs(40, 10)
-    model = FewShot("feature-map", trained, preset_config("feature-map")).fit(trained, iterations=1)
+    config = replace(preset_config("feature-map"), episode=SPEC)
+    model = FewShot("feature-map", trained, config).fit(trained, iterations=1)
     learner, source, tasks = model.learner_for(3), trained.split("train"), target.split("test")
     made = renormalised(learner, model.params, source, tasks, SPEC)
     assert isinstance(source, Classes)
