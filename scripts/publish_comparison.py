@@ -19,6 +19,7 @@ from metarl.cli.fewshot_compare import FewShotCompare
 from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.core.errors import MetaRLError
 from metarl.core.process import prepare_process
+from metarl.evaluation.fewshot import FewShotEvaluation
 from metarl.evaluation.fewshot_trust import calibration, nearest_mean_of, scope_rows
 from metarl.evaluation.statistics import estimate
 from metarl.evaluation.tables import fewshot_rows
@@ -53,9 +54,7 @@ class _Publishing:
         **about: Any,
     ) -> None:
         """Write a comparison; ``runs`` are the trained learners by their names in it."""
-        first = next(iter(runs.values()))
         content = {
-            "subject": DataName.parsed(first.dataset_name).place.replace("/", "-"),
             "lower_is_better": False,
             "tuned_on": self.tuned_on,
             "note": self.note,
@@ -79,15 +78,22 @@ class Compare(FewShotCompare, _Publishing):
     def run(self, command: str) -> None:
         self.check(*self.paths)
         prepare_process(self.more.threads)
-        made = self.evaluations()
-        reference = self.reference(made)
+        runs = [self.open(path) for path in self.paths]
+        for made in self.evaluations():
+            self._publish(made, runs, command)
+
+    def _publish(self, made: Sequence[FewShotEvaluation], runs: Sequence[FewShotRun], command: str) -> None:
+        """Publish the comparison on one data set."""
+        reference = self.reference(list(made))
         if reference is None:
             raise MetaRLError("One learner alone is no comparison; name a second run or --baselines.")
         rows = [{**row, "repeats": row["episodes"]} for row in fewshot_rows(made, reference)]
         about = {"setting": made[0].figure, "measure": words_of_measure(made[0]), "split": made[0].split}
-        about |= {"lower_is_better": made[0].of_errors, "against": reference.learner}
-        runs = {each.learner: self.open(path) for each, path in zip(made, self.paths, strict=False)}
-        self.write(runs, command, rows, ranking_of(made), **about)
+        about |= {"lower_is_better": made[0].of_errors, "against": reference.called}
+        about["subject"] = DataName.parsed(made[0].dataset).place.replace("/", "-")
+        scored = [run for run in runs if any(run.fingerprint() == each.made_of for each in made)]
+        trained = {each.called: run for each, run in zip(made, scored, strict=False)}
+        self.write(trained, command, rows, ranking_of(made), **about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +118,13 @@ class Trust(FewShotTrust, _Publishing):
             {"learner": words, **_cells("", errors), **_cells("difference", errors - before), **size}
             for words, errors in (("as trained", before), ("with its temperature", after))
         ]
-        about = {"measure": "expected calibration error, points", "lower_is_better": True, "split": self.split}
+        subject = DataName.parsed(run.dataset_name).place
+        about = {
+            "subject": subject,
+            "measure": "expected calibration error, points",
+            "lower_is_better": True,
+            "split": self.split,
+        }
         named = f"{setting} calibration, {data.encoder}"
         self.write(runs, command, rows, picture, setting=named, against="as trained", **about)
         scopes = scope_rows(models[0], data, spec, self.episodes, self.split)
@@ -120,7 +132,7 @@ class Trust(FewShotTrust, _Publishing):
         for row in scopes:
             row.update(learner=row["score"], value=row["auroc"], **size)
         against = nearest_mean_of([row["score"] for row in scopes])
-        about = {"measure": "AUROC, %", "split": self.split, "against": against}
+        about = {"subject": subject, "measure": "AUROC, %", "split": self.split, "against": against}
         self.write(runs, command, scopes, picture, setting=f"{setting} out of scope, {data.encoder}", **about)
 
 

@@ -247,9 +247,8 @@ class Compare(OwnCode):
             tasks = held_out(family, self.split)
             evaluations += reference_evaluations(self.reference_policies, evaluations, family, tasks, self.more.device)
         show(self.more.json, comparison_json(evaluations), comparison_table(evaluations))
-        save_comparison(
-            comparison_figure(evaluations), comparison_csv(evaluations), self.output, as_json=self.more.json
-        )
+        files = save_comparison(comparison_figure(evaluations), comparison_csv(evaluations), self.output)
+        show_saved(files, as_json=self.more.json)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -185,14 +185,14 @@ def check_runs(paths: Sequence[Path], called: str, about_file: str, trained_by: 
         raise MetaRLError(f"{path} is no {called}: it has no {about_file}; train first: {trained_by}.{near}")
 
 
-def save_comparison(figure: "Figure", table: str, output: Path, *, as_json: bool) -> None:
-    """Save the plot of a comparison, and beside it its table as CSV; say so, unless JSON is printed."""
+def save_comparison(figure: "Figure", table: str, output: Path) -> list[Path]:
+    """Save the plot of a comparison, and beside it its table as CSV; return both paths."""
     from metarl.core.files import write_atomic
     from metarl.plotting.style import save_figure
 
     save_figure(figure, output)
     write_atomic(beside := output.with_suffix(".csv"), table)
-    show_saved([output, beside], as_json=as_json)
+    return [output, beside]
 
 
 def show_saved(files: Sequence[Path], *, as_json: bool) -> None:

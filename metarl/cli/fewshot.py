@@ -2,27 +2,18 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from metarl.cli.base import (
-    MoreOfScoring,
-    ScoreCommand,
-    TrainCommand,
-    check_runs,
-    results_folder,
-    save_comparison,
-    show,
-    show_saved,
-)
+from metarl.cli.base import TrainCommand, results_folder, save_comparison, show, show_saved
+from metarl.cli.fewshot_scoring import FewShotScoring
 from metarl.cli.options import More, Option, RunPath
 
 if TYPE_CHECKING:  # they import torch
     from metarl.evaluation.fewshot import FewShotEvaluation
     from metarl.experiments.fewshot_run import FewShotRun
-    from metarl.fewshot.data.dataset import TaskSource
-    from metarl.fewshot.data.episodes import EpisodeSpec
+    from metarl.fewshot.data.dataset import FewShotDataset
     from metarl.fewshot.data.names import DataName
 
 
@@ -102,93 +93,6 @@ class FewShotTrain(TrainCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _MoreOfScoring(MoreOfScoring):
-    """These options are seldom needed."""
-
-    learner: More[str | None] = None
-    """module:Class of your own learner, where the run trained one: no module is imported that is not named"""
-    data: More[str | None] = None
-    """module:Name of your own data set, likewise"""
-    backbone: More[str | None] = None
-    """module:Class of your own backbone, likewise"""
-    encoder: More[str | None] = None
-    """module:Name of your own encoder, likewise"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FewShotScoring(ScoreCommand):
-    """The setting that learners are scored in."""
-
-    more: _MoreOfScoring = field(default_factory=_MoreOfScoring)
-    way: Option[int | None] = None
-    """classes of an episode; 5 unless given, of tasks with labels of their own all"""
-    shot: Option[int | None] = None
-    """labelled samples of each; 1 unless given, of functions 10"""
-    support: Option[int | None] = None
-    """of tasks with labels of their own: labelled samples, however many of each class; 16 unless a shot is given"""
-    queries: Option[int | None] = None
-    """samples of each to predict; 15 unless given, of functions 100, of tasks with labels of their own 256 in all"""
-    unlabelled: Option[int] = 0
-    """further samples of each, with which learners that have prototypes refine them"""
-    transductive: Option[bool] = False
-    """refine prototypes with the queries themselves"""
-    episodes: Option[int] = 1000
-    """scored episodes"""
-    split: Option[str] = "test"
-    """test or val"""
-    measure: Option[Literal["accuracy", "roc-auc", "delta-auprc", "rmse", "ndcg@10"]] = "accuracy"
-    """of classes, the areas of two such as active or not; of numbers rmse or ndcg@10, squared errors unless given"""
-
-    def spec(self, source: "TaskSource") -> "EpisodeSpec":
-        """Return the specification of the scored episodes of a split."""
-        from metarl.fewshot.data.episodes import EpisodeSpec
-        from metarl.fewshot.data.functions import Functions
-        from metarl.fewshot.data.groups import Groups
-
-        usual, support = (5, 1, 15), self.support
-        if isinstance(source, Functions):
-            usual = (1, 10, 100)  # Finn et al. score functions on 100 points
-        elif isinstance(source, Groups):
-            usual = (max(1, len(source.classes)), 1, 256)
-            support = 16 if support is None and self.shot is None else support
-        given = (self.way, self.shot, self.queries)
-        way, shot, queries = (other if mine is None else mine for mine, other in zip(given, usual, strict=True))
-        spec = EpisodeSpec(way, shot, queries, self.unlabelled, support=support)
-        # What was not asked for is made less where a small data set has not so much.
-        return source.fitting(spec) if given == (None, None, None) and self.support is None else spec
-
-    @staticmethod
-    def check(*paths: Path) -> None:
-        """Raise where a folder is no run."""
-        check_runs(paths, "run of a few-shot learner", "fewshot.json", "metarl fewshot train LEARNER")
-
-    def open(self, path: Path) -> "FewShotRun":
-        """Open the run or the published result in a folder."""
-        from metarl.evaluation.published import open_fewshot_run
-
-        more = self.more
-        return open_fewshot_run(
-            path, learner=more.learner, data=more.data, backbone=more.backbone, encoder=more.encoder
-        )
-
-    def evaluation(self, run: "FewShotRun") -> "FewShotEvaluation":
-        """Return the evaluation of a run in this setting."""
-        from metarl.evaluation.fewshot import saved_or_new_evaluation
-
-        spec = self.spec(run.dataset().split(self.split))
-        return saved_or_new_evaluation(
-            run,
-            spec,
-            self.episodes,
-            self.split,
-            self.more.device,
-            transductive=self.transductive,
-            measure=self.measure,
-            quiet=self.quiet,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class FewShotEvaluate(FewShotScoring):
     """Adapt to tasks of unseen classes and score it."""
 
@@ -201,53 +105,60 @@ class FewShotEvaluate(FewShotScoring):
 
     def run(self, command: str) -> None:
         self.check(self.path)
-        if self.shots:
-            self._by_shots()
-            return
         from metarl.core.process import prepare_process
-        from metarl.evaluation.fewshot import evaluation_file
         from metarl.evaluation.tables import fewshot_rows, fewshot_table
+
+        prepare_process(self.more.threads)
+        run = self.open(self.path)
+        datasets, rows, files = self.datasets(run), list[Any](), list[Path]()
+        for dataset in datasets:
+            made, saved = (self._by_shots if self.shots else self._scored)(run, dataset)
+            rows += [row for each in made for row in fewshot_rows([each])]
+            files += saved
+            if not self.more.json:
+                show(False, None, fewshot_table(made))
+        if self.more.json:
+            show(True, rows, None)
+        show_saved(files, as_json=self.more.json)
+
+    def _scored(self, run: "FewShotRun", dataset: "FewShotDataset") -> "tuple[list[FewShotEvaluation], list[Path]]":
+        """Score the run on a data set; return the evaluation and the files written."""
+        from metarl.evaluation.fewshot_saved import evaluation_file
         from metarl.plotting.fewshot.run_figures import fewshot_figures
         from metarl.plotting.style import save_figure
 
-        prepare_process(self.more.threads)
-        run = self.open(self.path)
-        made = self.evaluation(run)
-        files = []
-        if (folder := results_folder(run, self.output)) is not None:
-            file = evaluation_file(folder, made.spec, made.split, made.transductive, made.measure)
-            if folder != run.path:  # where it lies already
-                made.save(file)
-            files = [file, file.with_suffix(".csv")]
-            for name, figure in fewshot_figures(run, made, self.more.device).items():
-                files.append(file.with_name(f"{file.stem}-{name}.png"))
-                save_figure(figure, files[-1])
-        show(self.more.json, fewshot_rows([made]), fewshot_table([made]))
-        show_saved(files, as_json=self.more.json)
+        made = self.evaluation(run, dataset)
+        if (folder := results_folder(run, self.output)) is None:
+            return [made], []
+        file = evaluation_file(
+            folder,
+            made.spec,
+            made.split,
+            made.transductive,
+            made.measure,
+            other=made.other,
+            normalised=made.normalised,
+        )
+        if folder != run.path:  # where it lies already
+            made.save(file)
+        files = [file, file.with_suffix(".csv")]
+        for name, figure in fewshot_figures(run, made, self.more.device, dataset).items():
+            files.append(file.with_name(f"{file.stem}-{name}.png"))
+            save_figure(figure, files[-1])
+        return [made], files
 
-    def _by_shots(self) -> None:
-        """Score the run at each number of samples, and draw the curve."""
-        from metarl.core.process import prepare_process
+    def _by_shots(self, run: "FewShotRun", dataset: "FewShotDataset") -> "tuple[list[FewShotEvaluation], list[Path]]":
+        """Score the run at each number of samples and draw the curve; return the evaluations and the files written."""
+        from metarl.evaluation.fewshot_saved import in_names
         from metarl.evaluation.fewshot_trust import shots_curve
         from metarl.evaluation.rows import csv_of_rows
-        from metarl.evaluation.tables import fewshot_rows, fewshot_table
+        from metarl.evaluation.tables import fewshot_rows
         from metarl.plotting.fewshot.trust import shots_figure
 
-        prepare_process(self.more.threads)
-        run = self.open(self.path)
-        spec = self.spec(run.dataset().split(self.split))
-        made = shots_curve(
-            run,
-            spec,
-            self.shots,
-            self.episodes,
-            self.split,
-            self.more.device,
-            measure=self.measure,
-            quiet=self.quiet,
-        )
-        rows = [row for each in made for row in fewshot_rows([each])]
-        show(self.more.json, rows, fewshot_table(made))
-        if (folder := results_folder(run, self.output)) is not None:
-            file = folder / f"shots-{self.split}-{spec.way}w.png"
-            save_comparison(shots_figure(made), csv_of_rows(rows), file, as_json=self.more.json)
+        spec, setting = self.spec(dataset.split(self.split)), (self.shots, self.episodes, self.split, self.more.device)
+        made = shots_curve(run, spec, *setting, dataset=dataset, **self.options)
+        if (folder := results_folder(run, self.output)) is None:
+            return made, []
+        file = folder / f"shots-{self.split}-{spec.way}w{in_names(made[0].other)}.png"
+        table = csv_of_rows([row for each in made for row in fewshot_rows([each])])
+        return made, save_comparison(shots_figure(made), table, file)

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from metarl.cli.base import results_folder, show, show_saved
-from metarl.cli.fewshot import FewShotScoring
+from metarl.cli.fewshot_scoring import FewShotScoring
 from metarl.cli.options import Option, RunPath
+from metarl.core.errors import MetaRLError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +29,16 @@ class FewShotTrust(FewShotScoring):
         from metarl.evaluation.fewshot_trust import calibration, scope_rows
         from metarl.evaluation.rows import interval_text, number, terminal_table
         from metarl.fewshot.data.episodes import Classes
+        from metarl.fewshot.data.other import is_named
         from metarl.plotting.fewshot.trust import reliability_figure
         from metarl.plotting.style import save_figure
 
         prepare_process(self.more.threads)
         run = self.open(self.path)
+        if [name for name in self.data if not is_named(name, run.dataset_name)] or self.normalise_target:
+            raise MetaRLError(
+                "fewshot trust is of a run's own data set; --data and --normalise-target are for evaluate."
+            )
         dataset = run.dataset()
         tasks = dataset.split(self.split)
         spec = self.spec(tasks)

@@ -18,10 +18,12 @@ from metarl.evaluation.rows import Row, Tabular, csv_of_rows
 from metarl.evaluation.statistics import Array, Estimate, Interval, estimate, median_score
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.progress import Reporter
-from metarl.fewshot.data.episodes import EpisodeSpec
+from metarl.fewshot.data.dataset import FewShotDataset
+from metarl.fewshot.data.episodes import Classes, EpisodeSpec
 from metarl.fewshot.learners.registry import label
 from metarl.fewshot.measures import ACCURACY, DELTA_AUPRC, ERRORS, MSE, PERCENT, RMSE, scale_of
-from metarl.fewshot.scoring import Scores, point_of
+from metarl.fewshot.scoring import Scores, cost_of, point_of, score
+from metarl.fewshot.target_normalisation import renormalised
 
 _ARRAYS = ("values", "queries")
 
@@ -58,6 +60,8 @@ class FewShotEvaluation(Tabular):
     values: NDArray[np.float64]  # (seed, point, episode)
     queries: NDArray[np.float64] | None = None  # (episode,) how many of each task, where they are of unlike numbers
     made_of: str = ""  # the run and the checkpoints that were scored; see RunFolder.fingerprint
+    trained_on: str = ""  # the data set of the training; empty where there was none
+    normalised: bool = False  # whether features were renormalised by samples of the scored split without labels
 
     @property
     def figure(self) -> str:
@@ -99,8 +103,19 @@ class FewShotEvaluation(Tabular):
 
     @property
     def mark(self) -> str:
-        """The word that says whether queries were predicted from the support alone: inductive or transductive."""
-        return "transductive" if self.transductive else "inductive"
+        """The words that say whether queries were predicted from the support alone: inductive or transductive."""
+        word = "transductive" if self.transductive else "inductive"
+        return f"{word}, normalised by unlabelled target samples" if self.normalised else word
+
+    @property
+    def other(self) -> str:
+        """The scored data set where it is another than that of training, else nothing."""
+        return self.dataset if self.trained_on not in ("", self.dataset) else ""
+
+    @property
+    def called(self) -> str:
+        """The learner, and the data set that it was trained on where it is scored on another."""
+        return f"{self.learner} trained on {self.trained_on}" if self.other else self.learner
 
     @property
     def rows(self) -> list[Row]:
@@ -108,7 +123,7 @@ class FewShotEvaluation(Tabular):
         size = {"seeds": len(self.seeds), "episodes": self.values.shape[2]}
         about = {name: (score.value, *score.interval) for name, score in self.figures.items()}
         return [
-            {"learner": self.learner, "figure": name, "value": value, "low": low, "high": high, **size}
+            {"learner": self.called, "figure": name, "value": value, "low": low, "high": high, **size}
             for name, (value, low, high) in about.items()
         ]
 
@@ -162,7 +177,9 @@ def evaluate_fewshot_run(
     split: str = "test",
     device: str = "cpu",
     *,
+    dataset: FewShotDataset | None = None,
     transductive: bool = False,
+    normalise: bool = False,
     measure: str = ACCURACY,
     quiet: bool = True,
 ) -> FewShotEvaluation:
@@ -174,30 +191,44 @@ def evaluate_fewshot_run(
         episodes: their number.
         split: ``test`` or ``val``.
         device: to adapt on.
+        dataset: another than that of training, from ``metarl.fewshot.data.other.other_dataset``.
         transductive: whether prototypes are refined by the queries themselves.
+        normalise: whether features are renormalised by samples of the split without labels; see ``renormalised``.
         measure: of classes, one of ``metarl.fewshot.measures``.
         quiet: whether no progress is shown.
     """
-    dataset = run.dataset()
+    tested = run.dataset_name if dataset is None else dataset.name
+    trained = run.dataset() if dataset is None or normalise else None
+    dataset = dataset or trained
+    assert dataset is not None  # for mypy
     if split == "train":
         raise MetaRLError("Scores are of classes that training has not seen; choose --split test or --split val.")
-    tasks = dataset.split(split)
+    check_way(dataset, split, spec)
+    tasks = dataset.split(split).to(device)
     made_of = run.fingerprint()
     models = [run.trained(seed, device) for seed in run.seeds]
-    if any((each.spec.encoder, each.spec.fitted) != (dataset.encoder, dataset.fitted) for each in models):
+    taken = [(each.encoder, each.fitted, each.shape) for each in (dataset.spec, *(model.spec for model in models))]
+    if len(set(taken)) > 1:
         raise MetaRLError(
-            f"{run.dataset_name} is not the data that {run.path} was trained on; restore it or train anew."
+            f"{tested} is not the data that {run.path} was trained on, or not as it takes it; restore it or train anew."
         )
     names = {seed: f"seed {seed}" for seed in run.seeds}
+    learners = [model.learner_for(spec.largest.way) for model in models]
+    if normalise and trained is not None:
+        source = trained.split("train").to(device)
+        learners = [
+            renormalised(learner, model.params, source, tasks, spec)
+            for learner, model in zip(learners, models, strict=True)
+        ]
     scores: list[Scores] = []
     with Reporter(names, episodes, "episodes", quiet=quiet) as reporter:
-        for model in models:
-            report = partial(reporter, model.seed)
-            scores.append(model.score(tasks, spec, episodes, transductive=transductive, measure=measure, report=report))
-    spent = models[0].cost(tasks, spec)
+        for learner, model in zip(learners, models, strict=True):
+            report, made_of_seed = partial(reporter, model.seed), (learner, model.params, tasks, spec, episodes)
+            scores.append(score(*made_of_seed, transductive=transductive, measure=measure, report=report))
+    spent = cost_of(learners[0], models[0].params, tasks, spec)
     return FewShotEvaluation(
         learner=label(run.learner, run.config),
-        dataset=run.dataset_name,
+        dataset=tested,
         split=split,
         spec=spec,
         measure=scores[0].measure,
@@ -213,43 +244,16 @@ def evaluate_fewshot_run(
         values=np.stack([each.values for each in scores]) * scale_of(scores[0].measure),
         queries=scores[0].queries,
         made_of=made_of,
+        trained_on=run.dataset_name,
+        normalised=normalise,
     )
 
 
-def evaluation_file(folder: Path, spec: EpisodeSpec, split: str, transductive: bool, measure: str = ACCURACY) -> Path:
-    """Return the path of the evaluation of a setting in a folder."""
-    name = f"{spec.way}w{spec.shot}s" if spec.way > 1 else f"{spec.shot}-shot"
-    name = name if spec.support is None else f"{spec.support}-samples"
-    extra = [f"{spec.unlabelled}-unlabelled"] * bool(spec.unlabelled) + ["transductive"] * transductive
-    extra += [measure] * (measure not in (ACCURACY, MSE))
-    return folder / f"evaluation-{'-'.join([split, name, *extra])}.json"
-
-
-def saved_or_new_evaluation(
-    run: FewShotRun,
-    spec: EpisodeSpec,
-    episodes: int,
-    split: str,
-    device: str,
-    *,
-    transductive: bool,
-    measure: str = ACCURACY,
-    quiet: bool = True,
-) -> FewShotEvaluation:
-    """Return the saved evaluation of a run if it is of this setting and its checkpoints as they are, else a new one.
-
-    A new one is saved, but not that of a published result. The arguments are those of ``evaluate_fewshot_run``.
-    """
-    for seed in run.seeds:
-        run.warn_if_unfinished(seed, run.trained_amount(seed))
-    saved = evaluation_file(run.path, spec, split, transductive, measure)
-    if run.keeps_evaluations and saved.exists():
-        found = FewShotEvaluation.load(saved)
-        if run.check_evaluation(saved, found.made_of) and found.spec == spec and found.values.shape[2] == episodes:
-            return found
-    made = evaluate_fewshot_run(
-        run, spec, episodes, split, device, transductive=transductive, measure=measure, quiet=quiet
-    )
-    if run.keeps_evaluations:
-        made.save(saved)
-    return made
+def check_way(dataset: FewShotDataset, split: str, spec: EpisodeSpec) -> None:
+    """Raise where a split has fewer classes than an episode."""
+    tasks, ways = dataset.split(split), spec.largest.way
+    if isinstance(tasks, Classes) and len(tasks) < ways:
+        raise MetaRLError(
+            f"The {split} split of {dataset.name} has {len(tasks)} classes, fewer than the {ways} ways asked for; "
+            "lower --way."
+        )

@@ -91,7 +91,7 @@ def paired(made: FewShotEvaluation, reference: FewShotEvaluation) -> Row:
     else:
         found = estimate(np.asarray(mine - other))
     low, high = found.interval
-    return {"above": reference.learner, "difference": found.value, "difference_low": low, "difference_high": high}
+    return {"above": reference.called, "difference": found.value, "difference_low": low, "difference_high": high}
 
 
 def _roots_apart(mine: Array, other: Array, queries: Array) -> Array:

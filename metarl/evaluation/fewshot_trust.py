@@ -2,13 +2,15 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from metarl.core.errors import MetaRLError
 from metarl.core.random import torch_generator
-from metarl.evaluation.fewshot import FewShotEvaluation, saved_or_new_evaluation
+from metarl.evaluation.fewshot import FewShotEvaluation
+from metarl.evaluation.fewshot_saved import saved_or_new_evaluation
 from metarl.evaluation.rows import Row
 from metarl.evaluation.statistics import Interval, estimate
 from metarl.experiments.fewshot_run import FewShotRun
@@ -22,7 +24,7 @@ from metarl.fewshot.features.registry import make_encoder
 from metarl.fewshot.learners.base import FewShotLearner
 from metarl.fewshot.learners.heads.base import KNOWN
 from metarl.fewshot.learners.metric import MetricLearner
-from metarl.fewshot.measures import ACCURACY, PERCENT
+from metarl.fewshot.measures import PERCENT
 from metarl.fewshot.model import FewShot
 from metarl.fewshot.trust.calibration import (
     Reliability,
@@ -148,21 +150,29 @@ def shots_curve(
     split: str,
     device: str = "cpu",
     *,
-    measure: str = ACCURACY,
-    quiet: bool = True,
+    dataset: FewShotDataset | None = None,
+    **options: Any,
 ) -> list[FewShotEvaluation]:
-    """Return the evaluations of a run by the number of labelled samples: of each class, or of a task's support."""
+    """Return the evaluations of a run by the number of labelled samples: of each class, or of a task's support.
+
+    Args:
+        run: of a few-shot learner.
+        spec: of the episodes, but for the number of labelled samples.
+        shots: those numbers.
+        episodes: of each number.
+        split: ``test`` or ``val``.
+        device: to adapt on.
+        dataset: the run's own unless given.
+        options: of ``saved_or_new_evaluation``.
+    """
     if not shots or min(shots) < 1 or len(set(shots)) < len(shots):
         raise MetaRLError(f"--shots {' '.join(map(str, shots))}: give different numbers of at least 1.")
     changed = "shot" if spec.support is None else "support"
     specs = [replace(spec, **{changed: each}) for each in sorted(shots)]
-    tasks = run.dataset().split(split)
+    tasks = (dataset or run.dataset()).split(split)
     for each in specs:  # before any of them takes its time
         tasks.draw(each, 1, torch_generator(0, "fewshot", "check"))
-    return [
-        saved_or_new_evaluation(run, each, episodes, split, device, transductive=False, measure=measure, quiet=quiet)
-        for each in specs
-    ]
+    return [saved_or_new_evaluation(run, each, episodes, split, device, dataset=dataset, **options) for each in specs]
 
 
 def _out_of_scope(model: FewShot, dataset: FewShotDataset) -> torch.Tensor | None:

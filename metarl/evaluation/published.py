@@ -95,7 +95,7 @@ class PublishedFewShotRun(_Published, FewShotRun):
     called: ClassVar[str] = "published result of a few-shot learner"
 
     @classmethod
-    def open(cls, path: Path, **_: str | None) -> Self:
+    def open(cls, path: Path, **_: Any) -> Self:
         """Open the result in a folder; raises where it keeps no weights, or those of several makings."""
         summary, abouts = about_published(path)
         saved = [each.get("fewshot", {}) for each in abouts.values()]
@@ -127,7 +127,7 @@ def open_run(path: str | Path, **named: Any) -> Run:
     return PublishedRun.open(path, **named) if published else Run.open(path, **named)
 
 
-def open_fewshot_run(path: Path, **named: str | None) -> FewShotRun:
+def open_fewshot_run(path: Path, **named: Any) -> FewShotRun:
     """Open the run or the published result in a folder; ``named`` is what ``FewShotRun.open`` takes beside the path."""
     published = not FewShotRun.is_at(path) and is_published(path)
     return PublishedFewShotRun.open(path) if published else FewShotRun.open(path, **named)

@@ -149,7 +149,17 @@ def fewshot_rows(evaluations: Sequence[FewShotEvaluation], reference: FewShotEva
             name = row["figure"]
             step = name.partition(each.figure)[2]
             if not name.startswith("median") and (not step or step in shown):
-                rows.append({**row, **apart, "mark": each.mark, **spent, **trained})
+                rows.append(
+                    {
+                        **row,
+                        "trained_on": each.trained_on,
+                        "dataset": each.dataset,
+                        **apart,
+                        "mark": each.mark,
+                        **spent,
+                        **trained,
+                    }
+                )
     best_is_most = not any(each.of_errors for each in evaluations)
     return sorted(rows, key=lambda row: -row["value"]) if best_is_most else rows
 
@@ -167,7 +177,7 @@ def fewshot_table(
         "so much memory."
     )
     if reference is not None:
-        words += f" Differences are from {reference.learner}, paired by episode."
+        words += f" Differences are from {reference.called}, paired by episode."
     cells = []
     for row in rows:
         # Where only some refine their prototypes by the queries, each says so.
@@ -176,7 +186,7 @@ def fewshot_table(
         if reference is not None:
             ends = (row["difference_low"], row["difference_high"])
             score += (
-                ["", ""] if row["learner"] == reference.learner else [number(row["difference"]), interval_text(ends)]
+                ["", ""] if row["learner"] == reference.called else [number(row["difference"]), interval_text(ends)]
             )
         spent = (f"{1000 * row['adapt_seconds']:.1f} ms", f"{number(row['adapt_bytes'] / 2**20)} MB")
         cells.append((learner, row["figure"], *score, *spent, f"{row['minutes']:.1f} min"))

@@ -93,22 +93,28 @@ class FewShotRun(RunFolder):
         path: Path,
         *,
         learner: str | None = None,
-        data: str | None = None,
+        data: str | Sequence[str] | None = None,
         backbone: str | None = None,
         encoder: str | None = None,
     ) -> Self:
         """Return the run in a folder; raise where there is none, or what it says of itself is damaged.
 
         No module is imported that is neither installed, imported already, nor named by ``learner`` as ``module:Class``,
-        ``data`` or ``encoder`` as ``module:Name``, or ``backbone`` as ``module:Class``.
+        ``data`` (one or several) or ``encoder`` as ``module:Name``, or ``backbone`` as ``module:Class``.
         """
 
         def made_of(path: Path, about: dict[str, Any]) -> Any:
             file = path / cls.about_file
-            named = {LEARNERS: learner, DATA: data, BACKBONES: backbone, FEATURES: encoder}
+            named: dict[str, str | Sequence[str] | None] = {
+                LEARNERS: learner,
+                DATA: data,
+                BACKBONES: backbone,
+                FEATURES: encoder,
+            }
 
             def name(group: str, saved: str) -> str:
-                return trusted(group, saved, file, [own] if (own := named[group]) else [])
+                given = named[group] or ()
+                return trusted(group, saved, file, [given] if isinstance(given, str) else given)
 
             if "learner" not in about:
                 raise MetaRLError(f"{file} is of an older version of metarl; train anew.")

@@ -11,7 +11,7 @@ from campaign.children import forked
 from campaign.trainees import POINTS, Trainee, agent, learner
 from campaign.trap import Trap
 from metarl.agents.rl2.config import RL2Config
-from metarl.evaluation.fewshot import saved_or_new_evaluation
+from metarl.evaluation.fewshot_saved import saved_or_new_evaluation
 from metarl.evaluation.outcome import evaluate_run, save_outcome
 from metarl.evaluation.sums import record_sums
 from metarl.evaluation.weights import save_weights

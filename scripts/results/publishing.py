@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from metarl.core.device import check_device
 from metarl.core.files import write_atomic
-from metarl.evaluation.fewshot import FewShotEvaluation, saved_or_new_evaluation, setting_of
+from metarl.evaluation.fewshot import FewShotEvaluation, setting_of
+from metarl.evaluation.fewshot_saved import saved_or_new_evaluation
 from metarl.evaluation.outcome import evaluate_run
 from metarl.evaluation.rows import csv_of_rows
 from metarl.evaluation.sums import record_sums

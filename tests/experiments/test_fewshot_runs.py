@@ -16,7 +16,8 @@ from metarl.cli.main import main
 from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import load_checkpoint
 from metarl.core.errors import MetaRLError
-from metarl.evaluation.fewshot import FewShotEvaluation, evaluate_fewshot_run, saved_or_new_evaluation, setting_of
+from metarl.evaluation.fewshot import FewShotEvaluation, evaluate_fewshot_run, setting_of
+from metarl.evaluation.fewshot_saved import saved_or_new_evaluation
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.options import TrainingOptions
 from metarl.experiments.run_folder import UnfinishedRun
@@ -208,6 +209,52 @@ def test_runs_are_compared_on_the_same_episodes(
     with pytest.raises(SystemExit):
         fewshot("compare", runs / "maml-strokes", runs / "maml-sinusoid-sinusoid")
     assert "different data sets" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default:digits")
+def test_a_run_is_scored_on_another_data_set_whose_name_everything_bears(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setting = ["--episodes", 10, "--queries", 5]
+    fewshot("evaluate", runs / "maml-strokes", "--data", "digits", "strokes", *setting, "--output", tmp_path, "--json")
+    rows = json.loads(capsys.readouterr().out)
+    assert {(row["learner"], row["trained_on"], row["dataset"]) for row in rows} == {
+        ("maml-custom trained on strokes", "strokes", "digits"),
+        ("maml-custom", "strokes", "strokes"),
+    }
+    found = FewShotEvaluation.load(tmp_path / "evaluation-test-5w1s-on-digits.json")
+    assert (found.dataset, found.trained_on, found.other) == ("digits", "strokes", "digits")
+    assert (tmp_path / "evaluation-test-5w1s-on-digits-episode.png").exists()
+    assert FewShotEvaluation.load(tmp_path / "evaluation-test-5w1s.json").other == ""
+    both = [runs / "prototypical-strokes", runs / "maml-strokes"]
+    where = ["--data", "digits", "strokes", "--output", tmp_path / "c.png"]
+    fewshot("compare", *both, *where, *setting, "--baselines", "nearest-mean")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Differences are paired by episode" in printed
+    assert "against nearest-mean: better in" in printed
+    with (tmp_path / "c.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["dataset"] for row in table] == ["digits"] * 3 + ["strokes"] * 3
+    for row in table:
+        sure = float(row["difference_low"]) > 0 or float(row["difference_high"]) < 0
+        assert bool(row["verdict"]) == (sure and row["learner"] != "nearest-mean")
+    fewshot("evaluate", runs / "prototypical-strokes", "--data", "digits", *setting, "--normalise-target", "--json")
+    assert json.loads(capsys.readouterr().out)[0]["mark"] == "inductive, normalised by unlabelled target samples"
+    assert (runs / "prototypical-strokes" / "evaluation-test-5w1s-normalised-on-digits.json").exists()
+    for words, said in [
+        (
+            ["--data", "digits", "--way", 12],
+            "The test split of digits has 10 classes, fewer than the 12 ways asked for",
+        ),
+        (["--data", "sinusoid"], "sinusoid has numbers to predict"),
+        (["--data", "digit"], "Did you mean"),
+    ]:
+        with pytest.raises(SystemExit):
+            fewshot("evaluate", runs / "prototypical-strokes", *words)
+        assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        fewshot("trust", runs / "prototypical-strokes", "--data", "digits")
+    assert "is of a run's own data set" in capsys.readouterr().err
 
 
 def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

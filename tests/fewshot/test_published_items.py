@@ -48,6 +48,19 @@ def test_clinc150_is_split_by_intent_as_published(intents: Path) -> None:
         make_dataset("clinc150-01?encoder=ngrams")
 
 
+def test_a_domain_of_clinc150_is_left_out_of_training(intents: Path) -> None:
+    domains = {name: [f"intent_{15 * i + j}" for j in range(15)] for i, name in enumerate(sentences.DOMAINS)}
+    (intents / "domains.json").write_text(json.dumps(domains))
+    data = make_dataset("clinc150-without-credit-cards?encoder=ngrams")
+    assert data.split("test").names == tuple(domains["credit_cards"])
+    assert data.spec.classes == 9 * 12
+    assert data.split("val").names[:4] == ("intent_12", "intent_13", "intent_14", "intent_42")
+    for damaged in ({**domains, "meta": ["intent_0"]}, {"banking": domains["banking"]}, [1]):
+        (intents / "domains.json").write_text(json.dumps(damaged))
+        with pytest.raises(MetaRLError, match=r"domains\.json is partial or damaged"):
+            make_dataset("clinc150-without-meta?encoder=ngrams")
+
+
 def test_tox21_tests_on_other_assays_and_perhaps_on_other_compounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ class DataSpec:
     fitted: str = field(default="", repr=False)  # what the encoder was fitted to, in JSON
     centre: float = 0.0  # mean of the numbers that training tasks have as labels, by which learners see them
     spread: float = 1.0  # their standard deviation
+    tasks: int = field(default=0, repr=False, compare=False)  # with labels of their own to train on
 
     @property
     def n_inputs(self) -> int:
@@ -127,7 +128,8 @@ class FewShotDataset:
         some, train = next(iter(self.splits.values())), self.splits.get("train")
         outputs = 1 if isinstance(some, Functions) or (isinstance(some, Groups) and not some.classes) else None
         classes = len(train) if isinstance(train, Classes) else len(some.classes) if isinstance(some, Groups) else 0
-        made = DataSpec(some.shape, classes, outputs, self.encoder, self.fitted)
+        tasks = len(train) if isinstance(train, Groups) else 0
+        made = DataSpec(some.shape, classes, outputs, self.encoder, self.fitted, tasks=tasks)
         if not isinstance(train, Groups) or train.classes:
             return made
         labels = torch.cat([task.labels for task in train.tasks]).double()

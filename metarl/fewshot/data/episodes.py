@@ -25,12 +25,13 @@ class Episodes(NamedTuple):
     classes: Tensor | None = None  # (task, way) the numbers that the classes have in the data set, if there are any
     unlabelled: Tensor | None = None  # (task, sample, *shape): further samples of the same classes
     distinct: Tensor | None = None  # (task,) how many queries differ, where those after them are the same once more
+    tasks: Tensor | None = None  # (task,) the numbers that tasks with labels of their own have in their split
 
     def rows(self, rows: slice) -> "Episodes":
         """Return some of the tasks."""
         support, query = (Support(part.inputs[rows], part.targets[rows]) for part in self[:2])
-        classes, unlabelled, distinct = (None if part is None else part[rows] for part in self[2:])
-        return Episodes(support, query, classes, unlabelled, distinct)
+        classes, unlabelled, distinct, tasks = (None if part is None else part[rows] for part in self[2:])
+        return Episodes(support, query, classes, unlabelled, distinct, tasks)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ class Groups:
         support, query = (Support(inputs[:, rows], labels[:, rows]) for rows in (slice(total), slice(total, None)))
         numbers = torch.arange(len(self.classes)).expand(n_tasks, -1).to(self.samples.device)
         distinct = (counts[:, 0] - total).clamp(max=spec.queries).to(self.samples.device)
-        return Episodes(support, query, numbers if self.classes else None, distinct=distinct)
+        known, tasks = numbers if self.classes else None, chosen.to(self.samples.device)
+        return Episodes(support, query, known, distinct=distinct, tasks=tasks)
 
     def fitting(self, spec: EpisodeSpec) -> EpisodeSpec:
         """Return the nearest episodes that can be drawn; of those that are of drawn classes, only the kind is kept."""

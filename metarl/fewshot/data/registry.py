@@ -21,8 +21,8 @@ from metarl.fewshot.data.names import DataName
 from metarl.fewshot.data.own.files import is_own, own_dataset
 from metarl.fewshot.data.published import cifar_10, cifar_fs, imagenet, omniglot
 from metarl.fewshot.data.reader import classes_of_images, images_in, warn_of_doubles
-from metarl.fewshot.data.sentences import clinc150, clinc150_split
-from metarl.fewshot.data.sklearn_tables import sklearn_tables
+from metarl.fewshot.data.sentences import DOMAINS, clinc150, clinc150_split, clinc150_without
+from metarl.fewshot.data.sklearn_tables import digits, sklearn_tables
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.features.registry import DEFAULTS
 
@@ -116,10 +116,15 @@ ENCODED: dict[str, Callable[[DataName], FewShotDataset]] = {
     "tox21-new-compounds": partial(assays, new_compounds=True),
     "clinc150": partial(sentences, splits=lambda: {"test": clinc150()}),
     **{f"clinc150-{n}": partial(sentences, splits=partial(clinc150_split, n)) for n in ("01", "02", "03")},
+    **{
+        f"clinc150-without-{domain.replace('_', '-')}": partial(sentences, splits=partial(clinc150_without, domain))
+        for domain in DOMAINS
+    },
 }
 DATASETS: dict[str, Callable[[], Mapping[str, TaskSource] | FewShotDataset]] = {
     "strokes": strokes,
     "omniglot": omniglot,
+    "digits": digits,
     "tables": sklearn_tables,
     "movietweetings": lambda: movietweetings("movietweetings"),
     "cifar-fs": cifar_fs,

@@ -1,4 +1,4 @@
-"""Tables as tasks: of scikit-learn's own, each column in turn is what is to be told from the others."""
+"""What scikit-learn brings: tables, of which each column in turn is what is to be told, and handwritten digits."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,9 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metarl.fewshot.data.episodes import Classes
 from metarl.fewshot.data.groups import Groups, Task
+from metarl.fewshot.data.reader import classes_of_rows
 
 _SPLITS = {"train": ("digits", "diabetes", "linnerud"), "val": ("iris",), "test": ("wine", "breast_cancer")}
+_DIGIT_LEVELS = 16  # of ink, that of full ink
 _WIDEST = 64  # columns of the widest table, digits
 _LEAST = 0.1  # share of the rarer of two labels: a column that is nearly constant makes no task
 
@@ -21,6 +24,16 @@ def sklearn_tables() -> dict[str, Groups]:
     order of the task's own, so that nothing can be learned of their places.
     """
     return {split: _groups(names) for split, names in _SPLITS.items()}
+
+
+def digits() -> dict[str, Classes]:
+    """Return scikit-learn's 1,797 handwritten digits ``(sample, 8, 8)``, full ink 1: ten classes, all to test on."""
+    from sklearn.datasets import load_digits  # which takes long to import
+
+    found = load_digits()
+    images, labels = np.asarray(found["images"], np.uint8), np.asarray(found["target"])
+    rows = {f"digit {value}": np.flatnonzero(labels == value) for value in range(10)}
+    return {"test": classes_of_rows(images, rows, 1 / _DIGIT_LEVELS)}
 
 
 def _groups(names: tuple[str, ...]) -> Groups:

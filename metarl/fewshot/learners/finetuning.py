@@ -58,7 +58,9 @@ class FineTuning(FewShotLearner):
         config: how long is fitted.
     """
 
-    training_only = (HEAD,)  # that of all training classes; a support gets a new one, of which it gives the shapes
+    training_only: ClassVar[tuple[str, ...]] = (
+        HEAD,
+    )  # that of all training classes; a support gets a new one, of which it gives the shapes
     adapts: ClassVar[str] = HEAD  # how the names of the parameters that are fitted begin
     any_way = True
     config_class = FineTuningConfig

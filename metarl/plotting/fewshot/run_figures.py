@@ -6,7 +6,10 @@ import torch
 from matplotlib.figure import Figure
 
 from metarl.evaluation.fewshot import FewShotEvaluation
+from metarl.evaluation.fewshot_baselines import paired
+from metarl.evaluation.fewshot_domains import Domain
 from metarl.experiments.fewshot_run import FewShotRun
+from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import Episodes
 from metarl.fewshot.data.functions import Functions
 from metarl.fewshot.data.groups import Groups
@@ -24,15 +27,24 @@ from metarl.plotting.fewshot.trust import words_of_measure
 _DRAWN = (0, 1, 5, 10)  # steps whose prediction of a function is drawn
 
 
-def fewshot_figures(run: FewShotRun, made: FewShotEvaluation, device: str = "cpu") -> dict[str, Figure]:
-    """Draw by name: scores by step, and the first scored episode of the first seed."""
+def fewshot_figures(
+    run: FewShotRun, made: FewShotEvaluation, device: str = "cpu", dataset: FewShotDataset | None = None
+) -> dict[str, Figure]:
+    """Draw by name: scores by step, and the first scored episode of the first seed.
+
+    Args:
+        run: of a few-shot learner.
+        made: its evaluation.
+        device: to adapt on.
+        dataset: that it was scored on, its own unless given.
+    """
     model = run.trained(run.seeds[0], device)
-    part = run.dataset().split(made.split).to(model.device)
+    part = (dataset or run.dataset()).split(made.split).to(model.device)
     episodes = first_scored(part, made.spec, made.values.shape[2])
     found = {"steps": steps_figure(made)} if len(made.adaptations) > 1 else {}
     if isinstance(part, Functions):
         return {**found, "function": _function(model, made, episodes)}
-    if made.spec.way == 1:  # of labels that are no function of a line
+    if made.spec.way == 1 or made.normalised:  # of labels that are no function of a line; with other features
         return found
     called = part.classes if isinstance(part, Groups) else part.names
     return {**found, **_classified(model, called, made, episodes)}
@@ -42,7 +54,7 @@ def steps_figure(made: FewShotEvaluation) -> Figure:
     """Draw accuracy or error by adaptation step."""
     line = Line(made.adaptations, [made.at(step) for step in made.adaptations])
     labels = {"x_label": "adaptation steps", "y_label": words_of_measure(made)}
-    return lines_figure({made.learner: line}, title=_title(made), subtitle=_subtitle(made), **labels)[0]
+    return lines_figure({made.called: line}, title=_title(made), subtitle=_subtitle(made), **labels)[0]
 
 
 def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
@@ -51,7 +63,7 @@ def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
     chance = {ACCURACY: PERCENT / first.spec.way, ROC_AUC: PERCENT / 2, DELTA_AUPRC: 0.0}.get(first.measure)
     last = [each.at(each.adaptations[-1]) for each in made]
     rows = [
-        Ranked(each.learner, score.value, *score.interval, each.mark) for each, score in zip(made, last, strict=True)
+        Ranked(each.called, score.value, *score.interval, each.mark) for each, score in zip(made, last, strict=True)
     ]
     return ranking_figure(
         rows,
@@ -64,8 +76,31 @@ def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
     )
 
 
+def differences_of(domains: Sequence[Domain]) -> Figure:
+    """Draw by data set how far learners are above or below the one that each is compared with, paired by episode."""
+    rows, names = [], []
+    for made, reference in domains:
+        for each in made:
+            if reference is None or each.called == reference.called:
+                continue
+            apart = paired(each, reference)
+            names.append(reference.called)
+            ends = (apart["difference"], apart["difference_low"], apart["difference_high"])
+            rows.append(Ranked(f"{each.called} on {each.dataset}", *ends))
+    first = domains[0][0][0]
+    return ranking_figure(
+        rows,
+        title=f"{first.figure} against {' and '.join(dict.fromkeys(names))}",
+        subtitle=f"{first.values.shape[2]} episodes of each {first.split} split, paired, 95% intervals",
+        floor=(0.0, "none"),
+        x_label=f"difference of {words_of_measure(first)}",
+        form="+.3f" if first.of_errors else "+.1f",
+        lower_is_better=first.of_errors,
+    )
+
+
 def _title(made: FewShotEvaluation) -> str:
-    return f"{made.learner} on {made.dataset}, {made.figure}"
+    return f"{made.called} on {made.dataset}, {made.figure}"
 
 
 def _subtitle(made: FewShotEvaluation) -> str:

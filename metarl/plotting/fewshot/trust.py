@@ -41,7 +41,7 @@ def shots_figure(evaluations: Sequence[FewShotEvaluation]) -> Figure:
     labels = {"x_label": x_label, "y_label": words_of_measure(first)}
     ways = "" if first.spec.way == 1 else f", {first.spec.way} ways"
     return lines_figure(
-        {first.learner: line}, title=f"{first.learner} on {first.dataset}{ways}", subtitle=size, **labels
+        {first.called: line}, title=f"{first.called} on {first.dataset}{ways}", subtitle=size, **labels
     )[0]
 
 
