@@ -56,13 +56,12 @@ class FewShot:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        self._ready = learner if isinstance(learner, FewShotLearner) else None
+        self.spec = dataset.spec if isinstance(dataset, FewShotDataset) else dataset
+        self._ready = in_unit_of_training(learner, self.spec) if isinstance(learner, FewShotLearner) else None
         self.learner_class = type(learner) if isinstance(learner, FewShotLearner) else learner_class(learner)
         if self._ready is not None and backbone is not None:
             raise MetaRLError(f"{self.learner_class.name} is ready and has its backbone; give the one or the other.")
         self.config = config or (preset_config(self.learner_class) if self._ready is None else self._ready.config)
-        self.spec = dataset.spec if isinstance(dataset, FewShotDataset) else dataset
-        self._ready = self._ready and in_unit_of_training(self._ready, self.spec.centre, self.spec.spread)
         self.seed, self.device = seed, check_device(device)
         module = backbone if backbone is not None or not self.config.backbone else import_named(self.config.backbone)
         self.backbone = None if module is None else ModuleNetwork(module, self.spec.shape)

@@ -69,7 +69,9 @@ BASELINES = (*_CLASSIFIERS, "setfit")
 def make_baseline(name: str, data: DataSpec, way: int) -> Baseline:
     """Return a baseline by its name, one of ``BASELINES``, for samples of a kind and a number of classes."""
     if data.outputs is not None:
-        raise MetaRLError("The baselines tell classes apart or predict ratings; this data set has other numbers.")
+        raise MetaRLError(
+            "The baselines tell classes apart or predict ratings; this data set has other numbers to predict."
+        )
     if name not in BASELINES:
         known = f"{ALL}, {', '.join(BASELINES)}"
         raise MetaRLError(f"Baseline {name!r} is unknown; known are {known}.{did_you_mean(name, BASELINES)}")

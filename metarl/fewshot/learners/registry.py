@@ -76,7 +76,7 @@ def make_learner(
             )
         way = made_for
     made = cls.make(config, data, way, backbone or backbone_for(data.shape, config.width, config.strided))
-    return in_unit_of_training(made, data.centre, data.spread)
+    return in_unit_of_training(made, data)
 
 
 def preset_config(learner: str | type[FewShotLearner], preset: str = DEFAULT) -> Any:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.types import Outputs, Params, State
-from metarl.fewshot.data.dataset import TaskSource
+from metarl.fewshot.data.dataset import DataSpec, TaskSource
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.data.groups import Groups
 from metarl.fewshot.learners.base import SCALE, VALUE, FewShotLearner
@@ -66,6 +66,6 @@ class Standardised(FewShotLearner):
         return Support(part.inputs, (part.targets - self.centre) / self.spread)
 
 
-def in_unit_of_training(learner: FewShotLearner, centre: float, spread: float) -> FewShotLearner:
-    """Return a learner for numbers of that mean and standard deviation: the same where these are 0 and 1."""
-    return learner if (centre, spread) == (0.0, 1.0) else Standardised(learner, centre, spread)
+def in_unit_of_training(learner: FewShotLearner, data: DataSpec) -> FewShotLearner:
+    """Return a learner for numbers of the mean and standard deviation of data: the same where these are 0 and 1."""
+    return learner if (data.centre, data.spread) == (0.0, 1.0) else Standardised(learner, data.centre, data.spread)
