@@ -77,7 +77,11 @@ def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
 
 def differences_of(domains: Sequence[Domain]) -> Figure:
     """Draw by data set how far learners are above or below the one that each is compared with, paired by episode."""
-    rows, names = [], []
+    rows, names, learners = (
+        [],
+        [],
+        {each.called for made, reference in domains for each in made if each is not reference},
+    )
     for made, reference in domains:
         for each in made:
             if reference is None or each.called == reference.called:
@@ -85,13 +89,13 @@ def differences_of(domains: Sequence[Domain]) -> Figure:
             apart = paired(each, reference)
             names.append(reference.called)
             ends = (apart["difference"], apart["difference_low"], apart["difference_high"])
-            rows.append(Ranked(f"{each.called} on {each.dataset}", *ends))
+            rows.append(Ranked(each.dataset if len(learners) == 1 else f"{each.called} on {each.dataset}", *ends))
     first = domains[0][0][0]
     return ranking_figure(
         rows,
-        title=f"{first.figure} against {' and '.join(dict.fromkeys(names))}",
-        subtitle=f"{first.values.shape[2]} episodes of each {first.split} split, paired, 95% intervals",
-        floor=(0.0, "none"),
+        title=f"{learners.pop() if len(learners) == 1 else first.figure} against {' and '.join(dict.fromkeys(names))}",
+        subtitle="paired, 95% intervals",
+        floor=(0.0, "equal"),
         x_label=f"difference of {_measure(first)}",
         form="+.3f" if first.measure == MSE else "+.1f",
         lower_is_better=first.measure == MSE,
