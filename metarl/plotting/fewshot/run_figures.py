@@ -77,23 +77,22 @@ def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
 
 def differences_of(domains: Sequence[Domain]) -> Figure:
     """Draw by data set how far learners are above or below the one that each is compared with, paired by episode."""
-    rows, names, learners = (
-        [],
-        [],
-        {each.called for made, reference in domains for each in made if each is not reference},
-    )
-    for made, reference in domains:
-        for each in made:
-            if reference is None or each.called == reference.called:
-                continue
-            apart = paired(each, reference)
-            names.append(reference.called)
-            ends = (apart["difference"], apart["difference_low"], apart["difference_high"])
-            rows.append(Ranked(each.dataset if len(learners) == 1 else f"{each.called} on {each.dataset}", *ends))
+    pairs = [
+        (each, reference)
+        for made, reference in domains
+        for each in made
+        if reference is not None and each is not reference
+    ]
+    learners, others = (list(dict.fromkeys(each.called for each in part)) for part in zip(*pairs, strict=True))
+    rows = []
+    for each, reference in pairs:
+        apart = paired(each, reference)
+        ends = (apart["difference"], apart["difference_low"], apart["difference_high"])
+        rows.append(Ranked(f"{each.called} on {each.dataset}" if len(learners) > 1 else each.dataset, *ends))
     first = domains[0][0][0]
     return ranking_figure(
         rows,
-        title=f"{learners.pop() if len(learners) == 1 else first.figure} against {' and '.join(dict.fromkeys(names))}",
+        title=f"{first.figure if len(learners) > 1 else learners[0]} against {' and '.join(others)}",
         subtitle="paired, 95% intervals",
         floor=(0.0, "equal"),
         x_label=f"difference of {_measure(first)}",
