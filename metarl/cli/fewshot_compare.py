@@ -38,6 +38,11 @@ class FewShotCompare(FewShotScoring):
     def run(self, command: str) -> None:
         if not self.paths:
             raise MetaRLError("Name the run folders: metarl fewshot compare RUN RUN ...")
+        if len(self.paths) == 1 and len(self.data) > 1 and not self.baselines:
+            raise MetaRLError(
+                "One run on several data sets has nothing to be compared with; add --baselines nearest-mean or further "
+                "runs, or take metarl fewshot evaluate."
+            )
         self.check(*self.paths)
         from metarl.core.process import prepare_process
         from metarl.evaluation.fewshot_domains import domains_rows, domains_table

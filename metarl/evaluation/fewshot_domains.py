@@ -26,24 +26,28 @@ def domains_rows(domains: Sequence[Domain]) -> list[Row]:
 
 
 def domains_table(domains: Sequence[Domain]) -> RenderableType:
-    """Make the table by data set, and say below it where each learner is worse than what it is compared with."""
+    """Make the table of learners by data set beside what each is compared with, and say below it where one is worse."""
     cells, apart = [], dict[str, list[Row]]()
-    for row in domains_rows(domains):
-        difference, between = "", ""
-        if row.get("above") not in (None, row["learner"]):
-            apart.setdefault(row["learner"].partition(" trained on ")[0], []).append(row)
-            difference = number(row["difference"])
-            between = interval_text((row["difference_low"], row["difference_high"]))
-        score = (number(row["value"]), interval_text((row["low"], row["high"])))
-        cells.append((row["dataset"], row["learner"], row["figure"], *score, difference, between, row["verdict"]))
+    for made, reference in domains:
+        rows = domains_rows([(made, reference)])
+        base = next((row["value"] for row in rows if reference and row["learner"] == reference.called), None)
+        for row in rows:
+            difference, between = "", ""
+            if base is not None:
+                if row["learner"] == row["above"]:
+                    continue  # it has a column
+                apart.setdefault(row["learner"].partition(" trained on ")[0], []).append(row)
+                difference = number(row["difference"])
+                between = interval_text((row["difference_low"], row["difference_high"]))
+            score = (number(row["value"]), "" if base is None else number(base))
+            cells.append((f"{row['learner']} on {row['dataset']}", *score, difference, between, row["verdict"]))
     first = domains[0][0][0]
     words = (
-        f"The scores are of {first.values.shape[2]:,} episodes of the {first.split} split of each data set, "
-        f"{first.mark}. In brackets stands a 95% interval. Differences are paired by episode."
+        f"{first.figure}: the scores are of {first.values.shape[2]:,} episodes of the {first.split} split of each data "
+        f"set, {first.mark}. Differences are paired by episode; in brackets stands a 95% interval."
     )
     lines = [words, *(_summary(name, rows) for name, rows in apart.items())]
-    headers = ("scored on", "learner", "figure", "mean", "", "against", "", "")
-    return Group(terminal_table(headers, cells, left=3, kept=7), *map(Text, lines))
+    return Group(terminal_table(("learner", "mean", "against", "", "", ""), cells, kept=6), *map(Text, lines))
 
 
 def _verdict(row: Row, made: FewShotEvaluation) -> str:

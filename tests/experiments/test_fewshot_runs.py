@@ -255,6 +255,9 @@ def test_a_run_is_scored_on_another_data_set_whose_name_everything_bears(
     with pytest.raises(SystemExit):
         fewshot("trust", runs / "prototypical-strokes", "--data", "digits")
     assert "is of a run's own data set" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        fewshot("compare", runs / "prototypical-strokes", "--data", "digits", "strokes")
+    assert "One run on several data sets has nothing to be compared with" in capsys.readouterr().err
 
 
 def test_unlabelled_samples_and_queries_refine_prototypes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

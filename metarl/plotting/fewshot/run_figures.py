@@ -78,21 +78,24 @@ def ranking_of(made: Sequence[FewShotEvaluation]) -> Figure:
 
 def differences_of(domains: Sequence[Domain]) -> Figure:
     """Draw by data set how far learners are above or below the one that each is compared with, paired by episode."""
-    rows, names = [], []
-    for made, reference in domains:
-        for each in made:
-            if reference is None or each.called == reference.called:
-                continue
-            apart = paired(each, reference)
-            names.append(reference.called)
-            ends = (apart["difference"], apart["difference_low"], apart["difference_high"])
-            rows.append(Ranked(f"{each.called} on {each.dataset}", *ends))
+    pairs = [
+        (each, reference)
+        for made, reference in domains
+        for each in made
+        if reference is not None and each is not reference
+    ]
+    learners, others = (list(dict.fromkeys(each.called for each in part)) for part in zip(*pairs, strict=True))
+    rows = []
+    for each, reference in pairs:
+        apart = paired(each, reference)
+        ends = (apart["difference"], apart["difference_low"], apart["difference_high"])
+        rows.append(Ranked(f"{each.called} on {each.dataset}" if len(learners) > 1 else each.dataset, *ends))
     first = domains[0][0][0]
     return ranking_figure(
         rows,
-        title=f"{first.figure} against {' and '.join(dict.fromkeys(names))}",
-        subtitle=f"{first.values.shape[2]} episodes of each {first.split} split, paired, 95% intervals",
-        floor=(0.0, "none"),
+        title=f"{first.figure if len(learners) > 1 else learners[0]} against {' and '.join(others)}",
+        subtitle="paired, 95% intervals",
+        floor=(0.0, "equal"),
         x_label=f"difference of {words_of_measure(first)}",
         form="+.3f" if first.of_errors else "+.1f",
         lower_is_better=first.of_errors,
