@@ -20,7 +20,8 @@ class FewShotCompare(FewShotScoring):
     paths: RunPaths
     """run folders, or those of published results with weights, all of one data set, whatever its encoder"""
     baselines: Option[tuple[str, ...]] = ()
-    """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features"""
+    """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features;
+    and of what combines the first four: super-learner, super-learner-select, mean-of-learners and stacking"""
     against: Option[str | None] = None
     """the learner from which differences are taken, paired by episode; the first baseline or run unless given"""
     output: Option[Path] = Path("comparison.png")

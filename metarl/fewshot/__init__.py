@@ -17,13 +17,16 @@ if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.fewshot.data.own.dataset import dataset_from_table
     from metarl.fewshot.data.registry import make_dataset
     from metarl.fewshot.estimators import FewShotClassifier, FewShotRegressor
+    from metarl.fewshot.super_learner.estimator import SuperLearner, strategies
 
 # Imported when they are asked for: reading people's files and scikit-learn take a second and more.
 _LAZY = {
     "FewShotClassifier": "estimators",
     "FewShotRegressor": "estimators",
+    "SuperLearner": "super_learner.estimator",
     "dataset_from_table": "data.own.dataset",
     "make_dataset": "data.registry",
+    "strategies": "super_learner.estimator",
 }
 __all__ = [
     "Classes",
@@ -40,12 +43,14 @@ __all__ = [
     "Groups",
     "Regressor",
     "Scores",
+    "SuperLearner",
     "Support",
     "dataset_from_table",
     "label",
     "make_dataset",
     "preset_config",
     "register_fewshot",
+    "strategies",
 ]
 
 
