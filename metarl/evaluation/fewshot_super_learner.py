@@ -143,9 +143,9 @@ def scores_of(streams: Sequence[Stream]) -> dict[str, Array]:
 
 
 def stacked(task: AnsweredTask) -> Array:
-    """Return the probabilities ``(query, class)`` that scikit-learn's ``StackingClassifier`` gives, with the same folds.
+    """Return the probabilities ``(query, class)`` of scikit-learn's ``StackingClassifier`` with the same folds.
 
-    Where nothing can be held out, it cannot be fitted, and the plain mean is taken.
+    Where nothing can be held out it cannot be fitted, and the plain mean is taken.
     """
     if not len(task.support.labels):
         return averaged(task.asked, coefficients_of(task.support, MEAN, None), MEAN)
