@@ -37,7 +37,7 @@ _AT_ONCE = 500  # samples that are encoded
 
 
 @dataclass(frozen=True)
-class Stream:
+class TaskStream:
     """The answers of base learners on the tasks of one data set: those by which a gate is learned, and those scored."""
 
     name: str  # of the data set
@@ -47,7 +47,7 @@ class Stream:
     shots: NDArray[np.int64]  # (task,) of the scored ones
 
 
-def stream_of(run: FewShotRun, shots: Sequence[int], training: int, episodes: int, way: int = 5) -> Stream:
+def stream_of(run: FewShotRun, shots: Sequence[int], training: int, episodes: int, way: int = 5) -> TaskStream:
     """Let a run's learner and the baselines that a super learner combines answer on tasks of the run's data set.
 
     Where samples are no vectors, the run's learner encodes them, and a ``feature-map`` is trained on the vectors in its
@@ -77,7 +77,7 @@ def stream_of(run: FewShotRun, shots: Sequence[int], training: int, episodes: in
             assert isinstance(source, Classes | Groups)  # for mypy: those of all splits are of one kind
             found = answered_tasks([*members(made).values()], source, shots, n, way, queries)
             answers[split] = answers.get(split, []) + found
-    return Stream(dataset.name, tuple(members(model)), answers["val"], answers["test"], np.repeat(shots, episodes))
+    return TaskStream(dataset.name, tuple(members(model)), answers["val"], answers["test"], np.repeat(shots, episodes))
 
 
 def members(model: FewShot) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def crossed(run: FewShotRun, dataset: FewShotDataset) -> Iterator[tuple[FewShot,
         yield made, Groups(train.samples, left, train.classes)
 
 
-def scores_of(streams: Sequence[Stream]) -> dict[str, Array]:
+def scores_of(streams: Sequence[TaskStream]) -> dict[str, Array]:
     """Return the scores in percent of base learners and of all that combines them, one a task ``(task,)``.
 
     They are accuracies, and of two classes areas under the receiver operating characteristic. One gate is learned on
@@ -155,7 +155,7 @@ def stacked(task: AnsweredTask) -> Array:
     return np.asarray(final.predict_proba(asked))
 
 
-def rows_of(streams: Sequence[Stream]) -> list[Row]:
+def rows_of(streams: Sequence[TaskStream]) -> list[Row]:
     """Return a row for each learner on the streams pooled, with its paired difference from the best base learner.
 
     Which one is best is known afterwards only: no fixed choice could have been better.

@@ -14,7 +14,7 @@ from sklearn.naive_bayes import GaussianNB
 from metarl.core.errors import MetaRLError
 from metarl.evaluation.fewshot_super_learner import (
     SUPER,
-    Stream,
+    TaskStream,
     crossed,
     encoded,
     members,
@@ -28,7 +28,7 @@ from metarl.fewshot.data.groups import Groups, groups_by_split
 from metarl.fewshot.data.registry import equal_classes
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.fewshot.learners.heads.base import HeadConfig
-from metarl.fewshot.super_learner.answers import AnsweredTask, answered, fitted, tried
+from metarl.fewshot.super_learner.answers import AnsweredTask, answers_of, fitted, tried
 from metarl.fewshot.super_learner.tasks import each_task
 
 
@@ -48,11 +48,11 @@ def blobs() -> FewShotDataset:
 
 
 @pytest.fixture(scope="module")
-def stream(blobs: FewShotDataset) -> Stream:
+def stream(blobs: FewShotDataset) -> TaskStream:
     return stream_of(run_of(blobs), shots=(1, 3, 20), training=4, episodes=5, way=3)
 
 
-def test_the_tasks_of_a_stream(stream: Stream, blobs: FewShotDataset) -> None:
+def test_the_tasks_of_a_stream(stream: TaskStream, blobs: FewShotDataset) -> None:
     assert stream.members == tuple(members(run_of(blobs).trained(0)))
     assert (len(stream.training), len(stream.scored)) == (12, 15)
     assert stream.shots.tolist() == [1] * 5 + [3] * 5 + [12] * 5  # a class has 16 samples, 4 of them queries
@@ -60,7 +60,7 @@ def test_the_tasks_of_a_stream(stream: Stream, blobs: FewShotDataset) -> None:
     assert stream.scored[0].asked.shape == (6, 12, 3)
 
 
-def test_rows_have_the_difference_from_the_best_base_learner(stream: Stream) -> None:
+def test_rows_have_the_difference_from_the_best_base_learner(stream: TaskStream) -> None:
     rows, scores = rows_of([stream]), scores_of([stream])
     by_name = {row["learner"]: row for row in rows}
     best = max(stream.members, key=lambda name: scores[name].mean())
@@ -81,7 +81,7 @@ def test_stacking_is_that_of_scikit_learn(blobs: FewShotDataset, way: int) -> No
     episodes = blobs.split("train").draw(EpisodeSpec(way, 6, 4), 1, torch.Generator().manual_seed(0))
     ((x, y, asked, targets),) = each_task(episodes)
     learners = [GaussianNB(), LogisticRegression()]
-    mine = stacked(AnsweredTask(tried(learners, x, y), answered(fitted(learners, x, y), asked), targets))
+    mine = stacked(AnsweredTask(tried(learners, x, y), answers_of(fitted(learners, x, y), asked), targets))
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     named = [("a", learners[0]), ("b", learners[1])]
     np.testing.assert_allclose(mine, StackingClassifier(named, cv=folds).fit(x, y).predict_proba(asked), rtol=1e-5)

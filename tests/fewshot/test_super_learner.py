@@ -19,7 +19,7 @@ from metarl.fewshot import DataSpec, EpisodeSpec, FewShot, FewShotClassifier, Su
 from metarl.fewshot.learners.heads.base import HeadConfig
 from metarl.fewshot.super_learner.answers import AnsweredTask, Tried
 from metarl.fewshot.super_learner.gate import Gate
-from metarl.fewshot.super_learner.pool import losses_of, pool_coefficients, pooled
+from metarl.fewshot.super_learner.pool import log_pool, losses_of, pool_coefficients
 from metarl.fewshot.super_learner.support import NAMES, support_features
 
 Array = NDArray[np.float64]
@@ -56,7 +56,7 @@ def test_a_coefficient_by_hand() -> None:
     probable = np.tile([0.8, 0.2], (1, 4, 1))
     found = pool_coefficients(probable, np.array([0, 0, 0, 1]), np.ones(1), strength=0.0)
     np.testing.assert_allclose(found, np.log(3) / np.log(4), rtol=1e-4)
-    np.testing.assert_allclose(pooled(probable, found)[0], [0.75, 0.25], rtol=1e-4)
+    np.testing.assert_allclose(log_pool(probable, found)[0], [0.75, 0.25], rtol=1e-4)
 
 
 def test_coefficients_are_those_of_a_naive_search() -> None:

@@ -58,7 +58,7 @@ def fitted(learners: Sequence[Any], X: NDArray[Any], y: NDArray[Any]) -> list[An
     return made
 
 
-def answered(made: Sequence[Any], X: NDArray[Any]) -> Array:
+def answers_of(made: Sequence[Any], X: NDArray[Any]) -> Array:
     """Return what fitted classifiers say of samples ``(learner, sample, class)``."""
     return np.stack([np.asarray(each.predict_proba(X), np.float64) for each in made])
 
@@ -81,7 +81,7 @@ def tried(learners: Sequence[Any], X: NDArray[Any], y: NDArray[Any], folds: int 
         return Tried(features, np.zeros((len(learners), 0, len(classes))), np.zeros(0, np.int64))
     found = np.zeros((len(learners), len(y), len(classes)))
     for kept, left in StratifiedKFold(folds, shuffle=True, random_state=seed).split(X, which):
-        found[:, left] = answered(fitted(learners, X[kept], y[kept]), X[left])
+        found[:, left] = answers_of(fitted(learners, X[kept], y[kept]), X[left])
     return Tried(features, found, which.astype(np.int64))
 
 

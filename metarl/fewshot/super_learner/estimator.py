@@ -16,9 +16,9 @@ from metarl.adapt.selection import selected
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.fewshot.estimators import FewShotClassifier
 from metarl.fewshot.model import FewShot
-from metarl.fewshot.super_learner.answers import FOLDS, Tried, answered, fitted, tried
+from metarl.fewshot.super_learner.answers import FOLDS, Tried, answers_of, fitted, tried
 from metarl.fewshot.super_learner.gate import Gate
-from metarl.fewshot.super_learner.pool import losses_of, pool_coefficients, pooled
+from metarl.fewshot.super_learner.pool import log_pool, losses_of, pool_coefficients
 from metarl.fewshot.super_learner.tasks import SHOTS, answered_tasks, parts_of, trained_across
 
 AVERAGE, SELECT, MEAN = "average", "select", "mean"
@@ -110,7 +110,7 @@ class SuperLearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return probabilities ``(n, class)`` in the order of ``classes_``."""
         check_is_fitted(self)
-        asked = answered(self.learners_, validate_data(self, X, allow_nd=True, reset=False))
+        asked = answers_of(self.learners_, validate_data(self, X, allow_nd=True, reset=False))
         return averaged(asked, self.coefficients_, self.method)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -149,7 +149,7 @@ def coefficients_of(support: Tried, method: str, gate: Gate | None) -> NDArray[n
 def averaged(asked: NDArray[np.float64], coefficients: NDArray[np.float64], method: str) -> NDArray[np.float64]:
     """Return the average ``(sample, class)`` of probabilities: plain for ``mean`` and ``select``, else pooled."""
     if method == AVERAGE:
-        return pooled(asked, coefficients)
+        return log_pool(asked, coefficients)
     return np.asarray(np.tensordot(coefficients, asked, 1))
 
 

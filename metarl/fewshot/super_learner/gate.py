@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from metarl.core.errors import MetaRLError
 from metarl.fewshot.super_learner.answers import AnsweredTask, Tried
-from metarl.fewshot.super_learner.pool import logarithms, losses_of, pool_coefficients, pooled
+from metarl.fewshot.super_learner.pool import log_pool, logarithms, losses_of, pool_coefficients
 
 Array: TypeAlias = NDArray[np.float64]
 _STRENGTHS = (1.0, 10.0, 100.0, 1000.0, 1e6)  # those tried; the last one leaves the coefficients as they are
@@ -26,7 +26,7 @@ _LEAST = 1e-6  # of a spread; a feature with less is the same everywhere
 class Gate:
     """A regression on features of a support: base learners' coefficients in a pool, and the log loss of each.
 
-    A coefficient is the exponential of a linear function of the features, and so above zero; see ``pooled``.
+    A coefficient is the exponential of a linear function of the features, and so above zero; see ``log_pool``.
     """
 
     slopes: Array  # (learner, 1 + feature) of logarithms of coefficients, the first of them the intercept
@@ -71,7 +71,7 @@ class Gate:
 
     def loss(self, task: AnsweredTask) -> float:
         """Return the mean log loss of the average on a task's queries."""
-        found = pooled(task.asked, self.coefficients(task.support))
+        found = log_pool(task.asked, self.coefficients(task.support))
         return float(losses_of(found[None], task.targets).mean())
 
     def _inputs(self, features: Array) -> Array:

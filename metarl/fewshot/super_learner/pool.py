@@ -16,7 +16,7 @@ def logarithms(probable: Array) -> Array:
     return np.asarray(np.log(probable.clip(LEAST)))
 
 
-def pooled(probable: Array, coefficients: Array) -> Array:
+def log_pool(probable: Array, coefficients: Array) -> Array:
     """Return the average ``(sample, class)``: the softmax of the sum of coefficients times logarithms.
 
     Args:

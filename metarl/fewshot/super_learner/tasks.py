@@ -11,7 +11,7 @@ from metarl.core.random import torch_generator
 from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import Classes, Episodes, EpisodeSpec
 from metarl.fewshot.data.groups import Groups, groups_by_split
-from metarl.fewshot.super_learner.answers import FOLDS, AnsweredTask, answered, fitted, tried
+from metarl.fewshot.super_learner.answers import FOLDS, AnsweredTask, answers_of, fitted, tried
 
 SHOTS = (1, 2, 5, 10, 20)
 _PARTS = 3  # of the classes or tasks, each answered by base learners trained on the others
@@ -44,7 +44,7 @@ def answered_tasks(
         some = source.draw(spec_for(source, way, shot, queries), episodes, torch_generator(seed, "super learner", shot))
         for x, y, asked, targets in each_task(some):
             support = tried(learners, x, y, folds, seed)
-            found.append(AnsweredTask(support, answered(fitted(learners, x, y), asked), targets))
+            found.append(AnsweredTask(support, answers_of(fitted(learners, x, y), asked), targets))
     return found
 
 
@@ -66,10 +66,10 @@ def each_task(episodes: Episodes) -> Iterator[tuple[NDArray[Any], NDArray[Any], 
 def trained_across(learners: Sequence[Any], X: NDArray[Any], y: NDArray[Any], groups: NDArray[Any] | None) -> list[Any]:
     """Return copies of base learners, of which those are trained across tasks that can be and are not yet."""
     made = [clone(each) for each in learners]
-    return [each.meta_fit(X, y, groups) if untrained(each) else each for each in made]
+    return [each.meta_fit(X, y, groups) if to_be_trained(each) else each for each in made]
 
 
-def untrained(learner: Any) -> bool:
+def to_be_trained(learner: Any) -> bool:
     """Return whether a base learner can be trained across tasks and has no model yet."""
     return hasattr(learner, "meta_fit") and getattr(learner, "model", None) is None
 
@@ -83,7 +83,7 @@ def parts_of(
     """
     units = y if groups is None else groups
     names = np.unique(units)
-    parts = _PARTS if any(map(untrained, learners)) else 1
+    parts = _PARTS if any(to_be_trained(each) for each in learners) else 1
     order = np.random.Generator(np.random.Philox(key=seed)).permutation(len(names))
     for part in range(parts):
         left = np.isin(units, names[order[part::parts]])
