@@ -19,7 +19,7 @@ def main(
     output: Path = Path("super_learner.csv"),
     shots: tuple[int, ...] = (1, 2, 5, 10, 20),
     way: int = 5,
-    training: int = 60,
+    training: int = 40,
     episodes: int = 100,
 ) -> int:
     """Score on the tasks of each run's data set, pooled over shots, and of several runs on all tasks together too.
