@@ -34,7 +34,7 @@ from metarl.fewshot.super_learner.tasks import each_task
 
 def run_of(dataset: FewShotDataset, learner: str = "ridge") -> Any:
     """Return what a run of one iteration says of itself."""
-    config = HeadConfig(iterations=1, validate_every=None)
+    config = HeadConfig(iterations=1, episode=EpisodeSpec(2, 2, 5), validate_every=None)
     model = FewShot(learner, dataset, config)
     facts = {"learner": learner, "config": config, "seeds": (0,)}
     return SimpleNamespace(trained=lambda _: model, dataset=lambda: dataset, **facts)

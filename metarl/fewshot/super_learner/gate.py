@@ -19,6 +19,7 @@ _STRENGTHS = (1.0, 10.0, 100.0, 1000.0, 1e6)  # those tried; the last one leaves
 _PENALTY = 1e-2  # of squared slopes
 _STEPS = 100  # of L-BFGS
 _MOST = 100  # tasks by which the strength is chosen
+_GREATEST = 5.0  # of a coefficient's logarithm, or perfect learners would have infinite ones
 _LEAST = 1e-6  # of a spread; a feature with less is the same everywhere
 
 
@@ -59,7 +60,7 @@ class Gate:
 
     def prior(self, features: Array) -> Array:
         """Return the coefficients ``(learner,)`` for a support with such features, before its own losses count."""
-        return np.asarray(np.exp(self.slopes @ self._inputs(features)))
+        return np.asarray(np.exp(np.minimum(self.slopes @ self._inputs(features), _GREATEST)))
 
     def expected(self, features: Array) -> Array:
         """Return the log loss ``(learner,)`` that is expected of each learner on a support with such features."""
@@ -96,7 +97,7 @@ def _learned_slopes(tasks: Sequence[AnsweredTask], inputs: Array) -> Array:
         optimiser.zero_grad()
         total = _PENALTY * slopes[:, 1:].square().sum()
         for given, logs, targets in batches:
-            scores = torch.einsum("tl,tlqc->tqc", (given @ slopes.T).exp(), logs)
+            scores = torch.einsum("tl,tlqc->tqc", (given @ slopes.T).clamp(max=_GREATEST).exp(), logs)
             each = functional.cross_entropy(scores.transpose(1, 2), targets)
             total = total + each * len(given) / len(tasks)
         total.backward()
