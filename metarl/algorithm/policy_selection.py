@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from metarl.adapt.selection import selected
 from metarl.algorithm.adapted_policy import AdaptedPolicy
 from metarl.core.errors import MetaRLError
+from metarl.core.types import State
 from metarl.rollout.single import check_spaces, episode_limit
 
 
@@ -55,7 +56,9 @@ def select_policy(
 
 def _played(policy: AdaptedPolicy, env: "gymnasium.Env[Any, Any]", episodes: int, seed: int) -> list[float]:
     """Return the return of each of some episodes."""
-    limit, returns, state, reward = episode_limit(env, policy.family.horizon), [], None, None
+    limit, returns = episode_limit(env, policy.family.horizon), list[float]()
+    state: State | None = None
+    reward: float | None = None
     for episode in range(episodes):
         observation, _ = env.reset(seed=None if episode else seed)
         total, over, steps = 0.0, False, 0

@@ -14,7 +14,7 @@ from metarl.evaluation.rows import Row
 from metarl.evaluation.statistics import Interval, estimate
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.baselines.registry import MEMBERS
-from metarl.fewshot.data.dataset import FewShotDataset
+from metarl.fewshot.data.dataset import FewShotDataset, TaskSource
 from metarl.fewshot.data.episodes import Classes
 from metarl.fewshot.data.groups import Groups
 from metarl.fewshot.estimators import FewShotClassifier
@@ -65,19 +65,24 @@ def stream_of(run: FewShotRun, shots: Sequence[int], training: int, episodes: in
     if len(model.spec.shape) > 1:
         dataset = encoded(model, dataset)
         model = FewShot("feature-map", dataset).fit(dataset)
-    test, answers = dataset.split("test"), dict[str, list[AnsweredTask]]()
+    test = dataset.split("test")
     if not isinstance(test, Classes | Groups) or model.spec.outputs is not None:
         raise MetaRLError(f"{dataset.name} has numbers to predict; a super learner tells classes apart.")
     least = min(int(source.counts.min()) for source in dataset.splits.values() if isinstance(source, Classes | Groups))
     queries = min(_QUERIES, least // 4) if isinstance(test, Classes) else _ASSAY_QUERIES
     shots = sorted({min(shot, least - queries) for shot in shots})
-    parts = [(model, dataset.splits["val"])] if "val" in dataset.splits else list(crossed(run, dataset))
-    for split, asked, n in (("val", parts, -(-training // len(parts))), ("test", [(model, test)], episodes)):
-        for made, source in asked:
-            assert isinstance(source, Classes | Groups)  # for mypy: those of all splits are of one kind
-            found = answered_tasks([*members(made).values()], source, shots, n, way, queries)
-            answers[split] = answers.get(split, []) + found
-    return TaskStream(dataset.name, tuple(members(model)), answers["val"], answers["test"], np.repeat(shots, episodes))
+
+    def answers(made: FewShot, source: TaskSource, n: int) -> list[AnsweredTask]:
+        assert isinstance(source, Classes | Groups)  # for mypy: those of all splits are of one kind
+        return answered_tasks([*members(made).values()], source, shots, n, way, queries)
+
+    if "val" in dataset.splits:
+        learned = answers(model, dataset.splits["val"], training)
+    else:
+        each = -(-training // _PARTS)
+        learned = [task for made, left in crossed(run, dataset) for task in answers(made, left, each)]
+    scored = answers(model, test, episodes)
+    return TaskStream(dataset.name, tuple(members(model)), learned, scored, np.repeat(shots, episodes))
 
 
 def members(model: FewShot) -> dict[str, Any]:
@@ -128,10 +133,10 @@ def scores_of(streams: Sequence[TaskStream]) -> dict[str, Array]:
     def combining(method: str, gate: Gate | None) -> Callable[[AnsweredTask], Array]:
         return lambda task: averaged(task.asked, coefficients_of(task.support, method, gate), method)
 
-    made: dict[str, Callable[[AnsweredTask], Array]] = {
-        name: lambda task, k=k: task.asked[k]  # type: ignore[misc]  # bound now
-        for k, name in enumerate(streams[0].members)
-    }
+    def alone(k: int) -> Callable[[AnsweredTask], Array]:
+        return lambda task: np.asarray(task.asked[k])
+
+    made = {name: alone(k) for k, name in enumerate(streams[0].members)}
     made |= {
         SUPER: combining(AVERAGE, gate),
         f"{SUPER}, no gate": combining(AVERAGE, None),
@@ -162,12 +167,16 @@ def rows_of(streams: Sequence[TaskStream]) -> list[Row]:
     """
     scores, shots = scores_of(streams), np.concatenate([stream.shots for stream in streams])
     best = max(streams[0].members, key=lambda name: scores[name].mean())
-    rows = []
+    rows: list[Row] = []
     for name, values in scores.items():
         apart = estimate((values - scores[best])[None], bounds=Interval(-PERCENT, PERCENT))
         ends = {"difference_low": apart.interval[0], "difference_high": apart.interval[1]}
         each = {f"shots_{shot}": float(values[shots == shot].mean()) for shot in np.unique(shots)}
-        row = {"data": " + ".join(stream.name for stream in streams), "learner": name, "value": float(values.mean())}
+        row: Row = {
+            "data": " + ".join(stream.name for stream in streams),
+            "learner": name,
+            "value": float(values.mean()),
+        }
         rows.append({**row, "above": best, "difference": apart.value, **ends, "tasks": len(values), **each})
     return rows
 
