@@ -69,8 +69,10 @@ def stream_of(run: FewShotRun, shots: Sequence[int], training: int, episodes: in
     if not isinstance(test, Classes | Groups) or model.spec.outputs is not None:
         raise MetaRLError(f"{dataset.name} has numbers to predict; a super learner tells classes apart.")
     least = min(int(source.counts.min()) for source in dataset.splits.values() if isinstance(source, Classes | Groups))
-    queries = min(_QUERIES, least // 4) if isinstance(test, Classes) else _ASSAY_QUERIES
-    shots = sorted({min(shot, least - queries) for shot in shots})
+    queries = _ASSAY_QUERIES
+    if isinstance(test, Classes):
+        queries = max(1, min(_QUERIES, least // 4))
+        shots = sorted({min(shot, least - queries) for shot in shots})
 
     def answers(made: FewShot, source: TaskSource, n: int) -> list[AnsweredTask]:
         assert isinstance(source, Classes | Groups)  # for mypy: those of all splits are of one kind

@@ -121,10 +121,11 @@ def test_the_mean_is_that_of_the_members() -> None:
 
 
 def task(shot: int, seed: int) -> AnsweredTask:
-    """Return a task on which the first of two learners is right at one shot, and the second at more."""
+    """Return a task on which the first of two learners is right in 8 of 10 cases at one shot, the second at more."""
     generator = np.random.default_rng(seed)
     targets = generator.integers(2, size=20)
-    good, bad = np.where(targets[:, None] == [0, 1], 0.9, 0.1), generator.dirichlet([5, 5], 20)
+    said = np.where(generator.random(20) < 0.8, targets, 1 - targets), generator.integers(2, size=20)
+    good, bad = (np.where(each[:, None] == [0, 1], 0.8, 0.2) for each in said)
     nothing = Tried(np.array([np.log(shot), generator.normal()]), np.zeros((2, 0, 2)), np.zeros(0, np.int64))
     return AnsweredTask(nothing, np.stack([good, bad] if shot == 1 else [bad, good]), targets)
 
@@ -137,7 +138,7 @@ def test_the_gate_learns_which_learner_is_good_where() -> None:
     assert gate.expected(np.array([0.0, 0.0])).argmin() == 0
     unseen = [task(shot, seed) for seed in range(100, 110) for shot in (1, 10)]
     members = np.mean([losses_of(each.asked, each.targets).mean(1) for each in unseen], 0)
-    assert np.mean([gate.loss(each) for each in unseen]) < 0.5 * members.min()
+    assert np.mean([gate.loss(each) for each in unseen]) < 0.8 * members.min()
 
 
 def test_with_one_sample_of_a_class_the_gate_decides() -> None:

@@ -16,8 +16,8 @@ from metarl.fewshot.super_learner.pool import log_pool, logarithms, losses_of, p
 
 Array: TypeAlias = NDArray[np.float64]
 _STRENGTHS = (1.0, 10.0, 100.0, 1000.0, 1e6)  # those tried; the last one leaves the coefficients as they are
-_PENALTY = 1e-2  # of squared slopes
-_OF_INTERCEPTS = 1e-4  # of their squared distances from the start, or perfect learners would leave them undecided
+_PENALTY = 0.5  # nats of a squared slope, a standard normal prior; each training task counts as one sample
+_OF_INTERCEPTS = 0.01  # of a squared distance from the start, or perfect learners would leave them undecided
 _STEPS = 100  # of L-BFGS
 _MOST = 100  # tasks by which the strength is chosen
 _GREATEST = 5.0  # of a coefficient's logarithm
@@ -91,8 +91,8 @@ def _learned_slopes(tasks: Sequence[AnsweredTask], inputs: Array) -> Array:
         batches.append([torch.from_numpy(each) for each in (inputs[rows], logs, targets)])
     first = torch.zeros(shapes[0][0], inputs.shape[1], dtype=torch.float64)
     first[:, 0] = -np.log(len(first))
-    penalties = torch.full_like(first, _PENALTY)
-    penalties[:, 0] = _OF_INTERCEPTS
+    penalties = torch.full_like(first, _PENALTY / len(tasks))
+    penalties[:, 0] = _OF_INTERCEPTS / len(tasks)
     slopes = first.clone().requires_grad_()
     optimiser = torch.optim.LBFGS([slopes], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
