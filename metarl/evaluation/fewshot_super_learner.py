@@ -31,7 +31,7 @@ from metarl.fewshot.super_learner.tasks import answered_tasks
 Array: TypeAlias = NDArray[np.float64]
 SUPER = "super learner"
 _ASSAY_QUERIES = 64  # of each class of tasks with labels of their own, which are unbalanced
-_QUERIES = 15  # of other classes, where they have so many
+_QUERIES = 40  # of other classes, a quarter of what they have at most: asking costs little
 _PARTS = 3  # of training tasks, where there are none to choose by
 _AT_ONCE = 500  # samples that are encoded
 
