@@ -96,13 +96,13 @@ class SuperLearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit all base learners to a support, and choose or weigh them; ``coefficients_`` and ``losses_`` say how."""
         self._check()
-        X, y = validate_data(self, X, y, allow_nd=True)
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
+        rows, labels = validate_data(self, X, y, allow_nd=True)
+        check_classification_targets(labels)
+        self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
             raise ValueError("The support has one class; there is nothing to tell apart.")
-        self.learners_ = fitted(self.learners, X, y)
-        support = tried(self.learners, X, y, self.folds if self.method != MEAN else 1, self.seed)
+        self.learners_ = fitted(self.learners, rows, labels)
+        support = tried(self.learners, rows, labels, self.folds if self.method != MEAN else 1, self.seed)
         self.losses_ = losses_of(support.held_out, support.labels).mean(1) if len(support.labels) else None
         self.coefficients_ = coefficients_of(support, self.method, self.gate)
         return self
@@ -142,8 +142,12 @@ def coefficients_of(support: Tried, method: str, gate: Gate | None) -> NDArray[n
             return gate.coefficients(support)
         return pool_coefficients(support.held_out, support.labels, equal, _STRENGTH)
     if not len(support.labels):
-        return equal if gate is None else np.eye(n)[selected(gate.expected(support.features)[:, None])]
-    return np.eye(n)[selected(losses_of(support.held_out, support.labels))]
+        return equal if gate is None else _one_of(n, selected(gate.expected(support.features)[:, None]))
+    return _one_of(n, selected(losses_of(support.held_out, support.labels)))
+
+
+def _one_of(n: int, chosen: int) -> NDArray[np.float64]:
+    return np.asarray(np.arange(n) == chosen, np.float64)
 
 
 def averaged(asked: NDArray[np.float64], coefficients: NDArray[np.float64], method: str) -> NDArray[np.float64]:
