@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.agents.varibad import VariBAD as VariBAD
     from metarl.algorithm.adapted_policy import AdaptedPolicy as AdaptedPolicy
     from metarl.algorithm.algorithm import Algorithm as Algorithm
+    from metarl.algorithm.policy_selection import select_policy as select_policy
     from metarl.algorithm.registry import register_agent as register_agent
     from metarl.core.random import to_normal as to_normal
     from metarl.envs.engine.gymnasium import GymnasiumFamily as GymnasiumFamily
@@ -68,6 +69,7 @@ _LAZY = {  # module -> the names that are imported from it
     "agents.varibad": "VariBAD",
     "algorithm.adapted_policy": "AdaptedPolicy",
     "algorithm.algorithm": "Algorithm",
+    "algorithm.policy_selection": "select_policy",
     "algorithm.registry": "register_agent",
     "core.random": "to_normal",
     "envs.engine.gymnasium": "GymnasiumFamily",

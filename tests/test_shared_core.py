@@ -4,14 +4,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
+from sklearn.naive_bayes import GaussianNB
 
-from metarl.adapt import gradient, inference
+from metarl.adapt import gradient, inference, selection
 from metarl.adapt.memory import base, recurrent
 from metarl.agents.maml import MAML, MAMLConfig
 from metarl.agents.pearl import PEARL, PEARLConfig
 from metarl.agents.rl2 import RL2, RL2Config
-from metarl.fewshot import EpisodeSpec, FewShot, make_dataset, preset_config
+from metarl.algorithm.policy_selection import select_policy
+from metarl.fewshot import (
+    DataSpec,
+    EpisodeSpec,
+    FewShot,
+    FewShotClassifier,
+    SuperLearner,
+    make_dataset,
+    preset_config,
+)
 
 POINT = "metarl/PointNavigation-v0"
 PAIRS: dict[str, tuple[tuple[Any, Any, Any], str]] = {
@@ -79,3 +91,30 @@ def test_where_the_core_raises_both_of_a_pair_fail(
         monkeypatch.setattr(getattr(owner, name), "__code__", broken.__code__)
     with pytest.raises(RuntimeError, match="the core's mechanism"):
         train(kind)
+
+
+def choose_a_policy() -> None:
+    select_policy([MAML(POINT, PAIRS["gradient"][0][1]).policy()], gymnasium.make(POINT), episodes=1)
+
+
+def choose_a_learner() -> None:
+    config = replace(preset_config("maml"), episode=EpisodeSpec(2, 1, 1), width=4)
+    members = [FewShotClassifier(model=FewShot("maml", DataSpec((3,), 2), config)), GaussianNB()]
+    SuperLearner(members, "select").fit(np.eye(6, 3), [0, 1] * 3)
+
+
+def test_where_the_choice_raises_both_super_learners_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = choose_a_policy, choose_a_learner
+    for choose in chosen:
+        choose()
+    monkeypatch.setattr(selection.selected, "__code__", broken.__code__)
+    for choose in chosen:
+        with pytest.raises(RuntimeError, match="the core's mechanism"):
+            choose()
+
+
+@pytest.mark.parametrize("name", ["start", "step"])
+def test_where_a_mechanism_raises_a_super_learner_over_it_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradient.InnerLoop, name, broken)
+    with pytest.raises(RuntimeError, match="the core's mechanism"):
+        choose_a_learner()

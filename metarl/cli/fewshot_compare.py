@@ -27,7 +27,8 @@ class FewShotCompare(FewShotScoring):
     """run folders, or those of published results with weights; with --data or --baselines of several data sets"""
     baselines: Option[tuple[str, ...]] = ()
     """all, or some of nearest-mean, logistic-regression, knn, random-forest, setfit and tabpfn, on the same features;
-    of ratings user-mean, biases, item-knn, matrix-factorisation and popularity"""
+    of what combines the first four super-learner, super-learner-select, mean-of-learners and stacking; of ratings
+    user-mean, biases, item-knn, matrix-factorisation and popularity"""
     encoders: Option[tuple[str, ...]] = ()
     """further encoders, such as wordllama, on whose features the first of the baselines is scored too"""
     against: Option[str | None] = None

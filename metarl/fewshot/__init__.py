@@ -18,14 +18,17 @@ if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.fewshot.data.ratings import rating_dataset
     from metarl.fewshot.data.registry import make_dataset
     from metarl.fewshot.estimators import FewShotClassifier, FewShotRegressor
+    from metarl.fewshot.super_learner.estimator import SuperLearner, strategies
 
 # Imported when they are asked for: reading people's files and scikit-learn take a second and more.
 _LAZY = {
     "FewShotClassifier": "estimators",
     "FewShotRegressor": "estimators",
+    "SuperLearner": "super_learner.estimator",
     "dataset_from_table": "data.own.dataset",
     "make_dataset": "data.registry",
     "rating_dataset": "data.ratings",
+    "strategies": "super_learner.estimator",
 }
 __all__ = [
     "Classes",
@@ -42,6 +45,7 @@ __all__ = [
     "Groups",
     "Regressor",
     "Scores",
+    "SuperLearner",
     "Support",
     "dataset_from_table",
     "label",
@@ -49,6 +53,7 @@ __all__ = [
     "preset_config",
     "rating_dataset",
     "register_fewshot",
+    "strategies",
 ]
 
 

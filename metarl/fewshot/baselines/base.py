@@ -24,12 +24,12 @@ class Baseline(FewShotLearner):
     Args:
         n_inputs: numbers of a sample.
         way: classes that are told apart.
-        make: returns a new scikit-learn classifier with ``predict_proba`` for a support of so many samples.
+        make: returns a new scikit-learn classifier with ``predict_proba`` for a support with such labels ``(n,)``.
     """
 
     any_way = True
 
-    def __init__(self, n_inputs: int, way: int, make: Callable[[int], Any]) -> None:
+    def __init__(self, n_inputs: int, way: int, make: Callable[[NDArray[Any]], Any]) -> None:
         super().__init__(AsGiven(n_inputs), way)
         self.make_classifier = make
 
@@ -54,7 +54,7 @@ class Baseline(FewShotLearner):
 
     def _probabilities(self, x: NDArray[Any], y: NDArray[Any], queries: NDArray[Any]) -> NDArray[np.float64]:
         one = len(np.unique(y)) == 1  # which most classifiers refuse to fit
-        fitted = (DummyClassifier() if one else self.make_classifier(len(y))).fit(x, y)
+        fitted = (DummyClassifier() if one else self.make_classifier(y)).fit(x, y)
         found = np.zeros((len(queries), self.way))
         found[:, fitted.classes_] = fitted.predict_proba(queries)
         return found

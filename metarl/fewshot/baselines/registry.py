@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -14,12 +15,14 @@ from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.fewshot.baselines.base import Baseline
 from metarl.fewshot.baselines.setfit import SetFit
 from metarl.fewshot.data.dataset import DataSpec
+from metarl.fewshot.super_learner.answers import FOLDS
+from metarl.fewshot.super_learner.estimator import AVERAGE, MEAN, SELECT, SuperLearner
 
 _NEIGHBOURS = 5
 ALL = "all"
 
 
-class NearestMean:
+class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The nearest class mean by cosine, as a scikit-learn classifier has it; probabilities are a softmax of cosines."""
 
     classes_: NDArray[np.int64]
@@ -36,34 +39,61 @@ class NearestMean:
         weights = np.exp(cosines - cosines.max(1, keepdims=True))
         return np.asarray(weights / weights.sum(1, keepdims=True))
 
+    def predict(self, x: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the class of the nearest mean ``(sample,)``."""
+        return np.asarray(self.classes_[self.predict_proba(x).argmax(1)])
+
+
+class Neighbours(KNeighborsClassifier):  # type: ignore[misc]  # scikit-learn has no types
+    """Nearest neighbours, all samples of a support where it has fewer than are asked for."""
+
+    def kneighbors(self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True) -> Any:
+        """Return the distances and indices of neighbours; see ``KNeighborsClassifier``."""
+        most = min(n_neighbors or self.n_neighbors, self.n_samples_fit_ - (X is None))
+        return super().kneighbors(X, most, return_distance)
+
 
 def _unit(x: NDArray[Any]) -> NDArray[Any]:
     made: NDArray[Any] = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return made
 
 
-def _logistic_regression(_: int = 0) -> LogisticRegression:
-    return LogisticRegression(max_iter=500)
-
-
-def _neighbours(n_samples: int) -> KNeighborsClassifier:
-    return KNeighborsClassifier(min(_NEIGHBOURS, n_samples), weights="distance", metric="cosine")
-
-
-def _tabpfn(_: int) -> Any:
+def _tabpfn() -> Any:
     from tabpfn import TabPFNClassifier
 
     return TabPFNClassifier(device="cpu")
 
 
-_CLASSIFIERS: dict[str, Callable[[int], Any]] = {
-    "nearest-mean": lambda _: NearestMean(),
-    "logistic-regression": _logistic_regression,
-    "knn": _neighbours,
-    "random-forest": lambda _: RandomForestClassifier(random_state=0),
+CLASSIFIERS: dict[str, Callable[[], Any]] = {
+    "nearest-mean": NearestMean,
+    "logistic-regression": lambda: LogisticRegression(max_iter=500),
+    "knn": lambda: Neighbours(_NEIGHBOURS, weights="distance", metric="cosine"),
+    "random-forest": lambda: RandomForestClassifier(random_state=0),
     "tabpfn": _tabpfn,
 }
-BASELINES = (*_CLASSIFIERS, "setfit")
+MEMBERS = {name: CLASSIFIERS[name] for name in ("nearest-mean", "logistic-regression", "knn", "random-forest")}
+
+
+def _super_learner(method: str) -> SuperLearner:
+    return SuperLearner([make() for make in MEMBERS.values()], method)
+
+
+def _stacking(labels: NDArray[Any]) -> Any:
+    members = [(name, make()) for name, make in MEMBERS.items()]
+    folds = min(FOLDS, int(np.unique(labels, return_counts=True)[1].min()))
+    if folds < 2:  # nothing to stack by where a class has one sample: the members count the same
+        return VotingClassifier(members, voting="soft")
+    return StackingClassifier(members, cv=folds)
+
+
+_COMBINED: dict[str, Callable[[NDArray[Any]], Any]] = {
+    "super-learner": lambda _: _super_learner(AVERAGE),
+    "super-learner-select": lambda _: _super_learner(SELECT),
+    "mean-of-learners": lambda _: _super_learner(MEAN),
+    "stacking": _stacking,
+}
+_SINGLE = (*CLASSIFIERS, "setfit")
+BASELINES = (*_SINGLE, *_COMBINED)
 
 
 def make_baseline(name: str, data: DataSpec, way: int) -> Baseline:
@@ -77,13 +107,13 @@ def make_baseline(name: str, data: DataSpec, way: int) -> Baseline:
         raise MetaRLError(f"Baseline {name!r} is unknown; known are {known}.{did_you_mean(name, BASELINES)}")
     if name == "tabpfn" and find_spec("tabpfn") is None:
         raise MetaRLError("tabpfn is not installed: pip install tabpfn; it fetches its weights when it is first used.")
-    kind = SetFit if name == "setfit" else Baseline
-    made = kind(data.n_inputs, way, _CLASSIFIERS.get(name, _logistic_regression))
+    kind, made_of = SetFit if name == "setfit" else Baseline, CLASSIFIERS.get(name, CLASSIFIERS["logistic-regression"])
+    made = kind(data.n_inputs, way, _COMBINED.get(name, lambda _: made_of()))
     made.name = name  # type: ignore[misc]  # of this one
     return made
 
 
 def baseline_names(asked: tuple[str, ...], of_ratings: Sequence[str] = ()) -> list[str]:
-    """Return the names that are asked for; ``all`` is every one whose package is installed, or all of ratings."""
-    here = of_ratings or [name for name in BASELINES if name != "tabpfn" or find_spec("tabpfn") is not None]
+    """Return the names that are asked for; ``all`` is every single one that is installed, or all of ratings."""
+    here = of_ratings or [name for name in _SINGLE if name != "tabpfn" or find_spec("tabpfn") is not None]
     return list(dict.fromkeys(each for name in asked for each in (here if name == ALL else [name])))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,7 +33,7 @@ class SetFit(Baseline):
     """
 
     def __init__(
-        self, n_inputs: int, way: int, make: Callable[[int], Any], steps: int = 20, step_size: float = 0.1
+        self, n_inputs: int, way: int, make: Callable[[NDArray[Any]], Any], steps: int = 20, step_size: float = 0.1
     ) -> None:
         super().__init__(n_inputs, way, make)
         self.steps, self.inner = steps, InnerLoop(step_size=step_size, first_order=True, halve_beyond=False)

@@ -1,0 +1,1 @@
+"""The super learner: base learners chosen or averaged on each task by their cross-validated loss."""
