@@ -5,7 +5,7 @@ import re
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import gymnasium
 import tyro
@@ -24,6 +24,9 @@ from metarl.cli.base import (
 )
 from metarl.cli.options import FamilyName, More, Names, Option, RunPath, RunPaths
 from metarl.core.errors import MetaRLError, did_you_mean
+
+if TYPE_CHECKING:  # it takes long to import
+    from metarl.experiments.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,26 +89,29 @@ class Train(TrainCommand):
         return presets_lines(name)
 
     def run(self, command: str) -> None:
-        from metarl.experiments.run import Run
         from metarl.family import make_family
 
-        self.check()
         if self.more.env_workers is not None:
             make_family(self.family, self.variant).use_workers(self.more.env_workers)  # raises where it has none
+        scored_by = "Score it on held-out tasks: metarl evaluate"
+        self.train_together(command, scored_by, compile=self.more.compile, env_workers=self.more.env_workers)
+
+    def make(self, command: str, *, resume: bool, overwrite: bool, blocks: int | None) -> "Run":
+        from metarl.experiments.run import Run
+
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)
-        run = Run.create(
+        return Run.create(
             path,
             *made_of,
             command,
-            resume=self.resume,
-            overwrite=self.overwrite,
+            resume=resume,
+            overwrite=overwrite,
             length=self.timesteps,
             init_from=self.more.init_from,
+            blocks=blocks,
         )
-        scored_by = "Score it on held-out tasks: metarl evaluate"
-        self.train(run, scored_by, compile=self.more.compile, env_workers=self.more.env_workers)
 
 
 @dataclass(frozen=True, kw_only=True)
