@@ -18,7 +18,6 @@ from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State
 from metarl.tasks import Tasks
 
-
 _STEPS, _RETURN = "steps.", "return."
 
 

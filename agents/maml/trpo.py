@@ -68,7 +68,9 @@ class TRPO:
             sums.append(self._named(gradients))
             losses.append({"loss": torch.tensor(sum(values), dtype=torch.float64)})
             outputs = zip(*(part.outputs for part in parts), strict=True)
-            joined = {name: torch.cat([x.detach() for x in of]) for name, of in zip(parts[0].names, outputs, strict=True)}
+            joined = {
+                name: torch.cat([x.detach() for x in of]) for name, of in zip(parts[0].names, outputs, strict=True)
+            }
             old.append(self.learner.distribution(joined))
             if share < 1:
                 stride = round(1 / share)

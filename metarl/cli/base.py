@@ -15,7 +15,7 @@ from metarl.cli.options import More, Option, Seeds
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import using
 from metarl.experiments.options import SECONDS_BETWEEN_CHECKPOINTS, TrainingOptions
-from metarl.experiments.place import follows, is_one_of_several, is_restarted, own_device
+from metarl.experiments.place import JOIN_SECONDS, follows, is_one_of_several, is_restarted, own_device
 from metarl.experiments.signals import Interrupted
 
 if TYPE_CHECKING:  # they take long to import
@@ -72,7 +72,7 @@ class MoreOfTraining:
     """blocks into which tasks are cut for --processes, which decide on the numbers; 8 unless given"""
     ordered: More[bool] = True
     """add blocks in order; --no-ordered sums among processes instead, with shorter messages and other rounding"""
-    join_seconds: Annotated[More[float], tyro.conf.arg(metavar="S")] = 300.0
+    join_seconds: Annotated[More[float], tyro.conf.arg(metavar="S")] = JOIN_SECONDS
     """seconds that processes wait for each other to come"""
     track: More[bool] = False
     """log to Weights & Biases too; needs the extra track"""
@@ -100,7 +100,7 @@ class TrainCommand(Command):
     jobs: Option[int | None] = None
     """seeds side by side; as many as the cores allow unless given"""
     processes: Option[int | None] = None
-    """processes of this machine that share each iteration's tasks: the same numbers, sooner; torchrun starts them too"""
+    """processes of this machine that share an iteration's tasks, for the same numbers sooner; torchrun starts them too"""
     quiet: Option[bool] = False
     """show no progress: bars on a terminal, elsewhere a line every half minute"""
     more: MoreOfTraining = field(default_factory=MoreOfTraining)

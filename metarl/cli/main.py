@@ -16,9 +16,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarl.cli.agents import Agents, Compare, Evaluate, Render, Train
+from metarl.cli.agents import Agents, Compare, Render, Train
 from metarl.cli.base import Command, TrainCommand
 from metarl.cli.config_file import config_file_of, from_config_file
+from metarl.cli.evaluate import Evaluate
 from metarl.cli.export import Export
 from metarl.cli.families import Check, Families
 from metarl.cli.fewshot import FewShotEvaluate, FewShotTrain

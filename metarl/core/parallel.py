@@ -8,6 +8,7 @@ The engine is ``torch.distributed``. Messages are safetensors, which hold tensor
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import safetensors.torch
 import torch
@@ -72,7 +73,7 @@ class TaskParallel:
         """Return the blocks of so many task rows, which differ by at most one row."""
         n = max(1, min(self.blocks, n_tasks))
         ends = [n_tasks * i // n for i in range(n + 1)]
-        return [slice(first, last) for first, last in zip(ends, ends[1:], strict=False)]
+        return [slice(first, last) for first, last in pairwise(ends)]
 
     def rows(self, n_tasks: int) -> list[slice]:
         """Return the blocks that are this process's, which may be none."""

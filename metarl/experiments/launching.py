@@ -22,8 +22,9 @@ _LAST_WORDS = 6.0  # seconds that the others have to end by themselves once one 
 def launch(arguments: Sequence[str], processes: int) -> None:
     """Run ``metarl ARGUMENTS`` in so many processes; return once all have done their work.
 
-    The first signal is passed on to all of them, a second one ends them at once. Where one fails, the others are ended within seconds. The first process says
-    what was wrong, and this one ends with its exit code; where it could not, a MetaRLError says it.
+    The first signal is passed on to all of them, a second one ends them at once. Where one fails, the others are ended
+    within seconds. The first process says what was wrong, and this one ends with its exit code; where that one could
+    not, a MetaRLError says it.
     """
     if processes < 1:
         raise MetaRLError(f"--processes {processes}: it must be at least 1.")

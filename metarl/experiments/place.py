@@ -2,6 +2,7 @@
 
 import os
 
+JOIN_SECONDS = 300.0  # that processes wait for each other to come, unless another number is given
 _TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 

@@ -217,7 +217,8 @@ class Run(RunFolder):
         model.rollouts.compile = options.compile
         if options.env_workers is not None:
             model.family.use_workers(options.env_workers)
-        log_mujoco_in(self.seed_folder(model.seed))
+        if model.parallel.leads:
+            log_mujoco_in(self.seed_folder(model.seed))
         model.set_logger(logger)
         model.train_until(self.config.total_timesteps, _Checkpoints(saver, model.seed, report))
 

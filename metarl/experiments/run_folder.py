@@ -19,17 +19,15 @@ from typing import Any, ClassVar, Self
 from stable_baselines3.common.logger import Logger
 
 from metarl.core.checked_json import seal, unseal
-from metarl.core.checkpoint import checkpoint_checksum, fingerprint
+from metarl.core.checkpoint import checkpoint_checksum
 from metarl.core.errors import MetaRLError
 from metarl.core.files import is_temporary, remove_temporary, using, write_atomic
 from metarl.core.lock import LOCK, locked
-from metarl.core.parallel import TaskParallel
 from metarl.core.process import prepare_process
-from metarl.experiments import signals
-from metarl.experiments.logs import PROGRESS, RunLogger, progress_digest
+from metarl.experiments.beginning import logger_of, share
+from metarl.experiments.logs import PROGRESS, progress_digest
 from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.saving import CheckpointSaver
-from metarl.experiments.tracking import Tracker
 from metarl.version import __version__
 
 _CHECKPOINT = "checkpoint.safetensors"
@@ -175,30 +173,14 @@ class RunFolder(ABC):
         """
         prepare_process(options.threads)
         model = (self.trained if self.checkpoint(seed).exists() else self.new_model)(seed, options.device)
-        model.parallel = parallel = options.parallel or TaskParallel(self.blocks or 1, device=options.device)
-        if parallel.world > 1:
-            parallel.check(self.config.tasks)
-        parallel.agree(f"iteration {model.iteration}, {fingerprint(model.params)}", "begun at")
-        if parallel.most(signals.asked() or 0):
-            raise signals.Interrupted(parallel.most(signals.asked() or 0))
-        logger: Logger = Logger(None, [])
-        if parallel.leads:
-            logger = self._logger(seed, self._amount(model), model.log_digest, options)
+        parallel = share(model, self.blocks, getattr(self.config, "tasks", 1), options)
+        logger = logger_of(self, seed, self._amount(model), model.log_digest, options)
         report(seed, self._amount(model), "")
         saver = CheckpointSaver(model, self.checkpoint(seed), logger, options.seconds, self.check_there, parallel)
         try:
             self._train(model, logger, saver, report, options)
         finally:
             logger.close()
-
-    def _logger(self, seed: int, amount: int, digest: str, options: TrainingOptions) -> RunLogger:
-        folder = self.seed_folder(seed)
-        with using(folder):
-            folder.mkdir(exist_ok=True)
-        logger = RunLogger(folder, amount, digest)
-        if options.track:
-            logger.output_formats.append(Tracker(self.id, seed, folder, self.about(self.path)))
-        return logger
 
     @abstractmethod
     def _amount(self, model: Any) -> int:

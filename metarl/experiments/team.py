@@ -17,6 +17,7 @@ from torch import distributed
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
 from metarl.core.parallel import TaskParallel
+from metarl.experiments.place import JOIN_SECONDS
 
 LAUNCHED = "METARL_LAUNCHED"  # in the environment of processes that ``launch`` starts
 FAILED = "failed"  # in the store: what went wrong first, in words
@@ -39,7 +40,7 @@ class Team:
     def __init__(self, store: Any, rank: int, world: int, device: str) -> None:
         self.rank, self.world, self.device, self._store = rank, world, device, store
 
-    def parallel(self, blocks: int, *, ordered: bool) -> TaskParallel:
+    def parallel(self, blocks: int, *, ordered: bool = True) -> TaskParallel:
         """Return the object through which a training of so many blocks adds over task rows."""
         return TaskParallel(
             blocks, self.rank, self.world, ordered=ordered, device=check_device(self.device), lost=self._lost
@@ -73,7 +74,7 @@ class Team:
 
 
 @contextmanager
-def joined(facts: Mapping[str, str], device: str, seconds: float) -> Iterator[Team]:
+def joined(facts: Mapping[str, str], device: str, seconds: float = JOIN_SECONDS) -> Iterator[Team]:
     """Meet the other processes, and be one of them for as long as the block runs.
 
     Args:
