@@ -100,7 +100,7 @@ class TrainCommand(Command):
     jobs: Option[int | None] = None
     """seeds side by side; as many as the cores allow unless given"""
     processes: Option[int | None] = None
-    """processes of this machine that share an iteration's tasks, for the same numbers sooner; torchrun starts them too"""
+    """processes of this machine that share an iteration's tasks: the same numbers, sooner; torchrun starts some too"""
     quiet: Option[bool] = False
     """show no progress: bars on a terminal, elsewhere a line every half minute"""
     more: MoreOfTraining = field(default_factory=MoreOfTraining)
@@ -130,43 +130,39 @@ class TrainCommand(Command):
 
     def train_together(self, command: str, next_step: str, **options: Any) -> None:
         """Train in one process, start several, or be one of several."""
+        import torch
+
         from metarl.core.parallel import BLOCKS
         from metarl.experiments.launching import launch
         from metarl.experiments.team import joined
         from metarl.version import __version__
 
-        blocks, resume = self.more.blocks, self.resume or is_restarted()
-        if not is_one_of_several() and self.processes is not None:
+        blocks, shared = self.more.blocks, self.processes is not None or is_one_of_several()
+
+        def make(first: bool) -> "RunFolder":
             self.check()
-            launch(shlex.split(command)[1:], self.processes)
-            return
-        if not is_one_of_several():
+            resume, overwrite = self.resume or is_restarted() or not first, self.overwrite and first
+            of_new = blocks or (BLOCKS if shared else None)
+            run = self.make(command, resume=resume, overwrite=overwrite, blocks=of_new)
+            if of_new and run.blocks != (blocks or run.blocks or BLOCKS):
+                made = f"with --blocks {run.blocks}" if run.blocks else "in one process, without --processes"
+                raise MetaRLError(
+                    f"{run.path} was made {made}, which decides on its numbers; resume it so, or train anew."
+                )
+            return run
+
+        if is_one_of_several():
+            config = asdict(self.config)  # type: ignore[attr-defined]  # added by main
+            facts = {"metarl": __version__, "torch": torch.__version__, "command": command, **config}
+            with joined(facts, own_device(self.device), self.more.join_seconds) as team:
+                run = team.first_then_others(make)
+                parallel = team.parallel(run.blocks or BLOCKS, ordered=self.more.ordered)
+                self.train(run, next_step, TrainingOptions(team.device, **options, parallel=parallel))
+        elif self.processes in (None, 1):
+            self.train(make(True), next_step, TrainingOptions(self.device, **options))
+        else:
             self.check()
-            run = self.make(command, resume=resume, overwrite=self.overwrite, blocks=blocks)
-            self._check_blocks(run, blocks)
-            self.train(run, next_step, TrainingOptions(self.device, **options))
-            return
-        import torch
-
-        config = json.dumps(asdict(self.config))  # type: ignore[attr-defined]  # added by main
-        facts = {"metarl": __version__, "torch": torch.__version__, "the config": config, "the command": command}
-        with joined(facts, own_device(self.device), self.more.join_seconds) as team:
-
-            def make(first: bool) -> "RunFolder":
-                self.check()
-                over = self.overwrite and first
-                return self.make(command, resume=resume or not first, overwrite=over, blocks=blocks or BLOCKS)
-
-            run = team.first_then_others(make)
-            self._check_blocks(run, blocks or run.blocks or BLOCKS)
-            parallel = team.parallel(run.blocks or BLOCKS, ordered=self.more.ordered)
-            self.train(run, next_step, TrainingOptions(team.device, **options, parallel=parallel))
-
-    @staticmethod
-    def _check_blocks(run: "RunFolder", wanted: int | None) -> None:
-        if wanted not in (None, run.blocks):
-            made = f"with --blocks {run.blocks}" if run.blocks else "in one process, without --processes"
-            raise MetaRLError(f"{run.path} was made {made}, which decides on its numbers; resume it so, or train anew.")
+            launch(shlex.split(command)[1:], self.processes or 1)
 
     def run_path(self, *parts: str | None) -> Path:
         """Return the run folder: ``--name``, or made of the given parts with the preset behind the first.
@@ -201,6 +197,8 @@ class TrainCommand(Command):
             began = any(run.checkpoint(seed).exists() for seed in run.seeds)
             words = f"Saved; continue with: {_resuming(run.command)}" if began else "Nothing had been trained yet."
             raise Interrupted(error.number, words) from None
+        if follows():
+            return
         done = {"run": str(run.path), "seeds": {seed: run.trained_amount(seed) for seed in run.seeds}}
         show(self.more.json, done, f"Trained {run.path}. {next_step} {run.path}")
 

@@ -92,7 +92,7 @@ class Evaluate(OwnCode):
             return score(self.more.device)
         from metarl.experiments.team import joined
 
-        facts = {"the checkpoints": run.fingerprint(), "the command": command}
+        facts = {"checkpoints": run.fingerprint(), "command": command}
         with joined(facts, own_device(self.more.device)) as team:
             return score(team.device, team.parallel(_CHUNKS))
 

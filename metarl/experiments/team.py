@@ -1,5 +1,6 @@
 """Processes that train one run together: how they meet, agree on what they train, and name the one that failed."""
 
+import json
 import os
 import socket
 import threading
@@ -15,7 +16,7 @@ import torch
 from torch import distributed
 
 from metarl.core.device import check_device
-from metarl.core.errors import MetaRLError
+from metarl.core.errors import MetaRLError, shown
 from metarl.core.parallel import TaskParallel
 from metarl.experiments.place import JOIN_SECONDS
 
@@ -74,11 +75,11 @@ class Team:
 
 
 @contextmanager
-def joined(facts: Mapping[str, str], device: str, seconds: float = JOIN_SECONDS) -> Iterator[Team]:
+def joined(facts: Mapping[str, Any], device: str, seconds: float = JOIN_SECONDS) -> Iterator[Team]:
     """Meet the other processes, and be one of them for as long as the block runs.
 
     Args:
-        facts: on which all have to agree, such as the versions and the config; the messages name them.
+        facts: JSON on which all have to agree, such as the versions and the config; the messages name what differs.
         device: of this process.
         seconds: that they wait for each other to come.
 
@@ -92,7 +93,7 @@ def joined(facts: Mapping[str, str], device: str, seconds: float = JOIN_SECONDS)
     team = Team(store, rank, world, device)
     try:
         check_device(device)
-        _introduce(store, rank, world, {**facts, "device": f"{socket.gethostname()} {device}"}, seconds)
+        _introduce(store, rank, world, facts, f"{socket.gethostname()} {device}", seconds)
         if world > 1:
             backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
             if device.startswith("cuda"):
@@ -122,31 +123,30 @@ def _met(world: int, seconds: float) -> tuple[Any, int]:
     return distributed.PrefixStore("metarl", store), rank
 
 
-def _introduce(store: Any, rank: int, world: int, facts: Mapping[str, str], seconds: float) -> None:
-    """Have the first process see that all are there, and that they are to do the same."""
-    names = list(facts)
-    for name, value in facts.items():
-        store.set(f"{name}{rank}", value)
+def _introduce(store: Any, rank: int, world: int, facts: Mapping[str, Any], device: str, seconds: float) -> None:
+    """Have the first process see that all are there, that they are to do the same, and that no GPU is taken twice."""
+    store.set(f"is{rank}", json.dumps([facts, device]))
     if rank > 0:
-        _wait(store, ["welcome"], seconds + _WORDS.total_seconds())
+        if not _wait(store, ["welcome"], seconds + _WORDS.total_seconds()):
+            raise MetaRLError("the first process has not welcomed this one")
         return
-    said: list[list[str]] = []
+    devices: list[str] = []
     for other in range(world):
-        if not _wait(store, [f"{name}{other}" for name in names], seconds):
+        if not _wait(store, [f"is{other}"], seconds):
             raise MetaRLError(
                 f"Process {other} of {world} did not come within {seconds:g} seconds; start it, or see why it ended."
             )
-        said.append([store.get(f"{name}{other}").decode() for name in names])
-    for other, found in enumerate(said):
-        for name, mine, theirs in zip(names, said[0], found, strict=True):
-            if name != "device" and mine != theirs:
-                raise MetaRLError(f"Process {other} has {name} {theirs}, and process 0 {mine}; give all the same.")
-    devices = [found[-1] for found in said if ":" in found[-1]]
-    if twice := {each for each in devices if devices.count(each) > 1}:
-        raise MetaRLError(
-            f"{min(twice)} is taken by {devices.count(min(twice))} processes; start one for each GPU, with --device "
-            "cuda."
-        )
+        found, where = json.loads(store.get(f"is{other}"))
+        mine = json.loads(json.dumps(facts))
+        for name in sorted({*mine, *found}):
+            if mine.get(name) != found.get(name):
+                raise MetaRLError(
+                    f"Process {other} has {name} {shown(found.get(name))}, and process 0 {shown(mine.get(name))}; give "
+                    "all the same."
+                )
+        if where in devices and "cuda" in where:
+            raise MetaRLError(f"{where} is taken by two processes; start one for each GPU, with --device cuda.")
+        devices.append(where)
     store.set("welcome", "")
 
 

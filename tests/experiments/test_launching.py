@@ -125,8 +125,8 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("mine", "theirs", "device", "words"),
     [
-        ("1", "2", "cpu", "Process 1 has metarl 2, and process 0 1; give all the same"),
-        ("1", "1", "cuda:0", "cuda:0 is taken by 2 processes"),
+        ("1", "2", "cpu", "Process 1 has metarl '2', and process 0 '1'; give all the same"),
+        ("1", "1", "cuda:0", "here cuda:0 is taken by two processes"),
     ],
 )
 def test_processes_that_are_to_do_other_things(mine: str, theirs: str, device: str, words: str) -> None:
@@ -139,16 +139,16 @@ def test_processes_that_are_to_do_other_things(mine: str, theirs: str, device: s
 
     def other() -> None:
         try:
-            _introduce(store, 1, 2, {"metarl": theirs, "device": f"here {device}"}, 3.0)
+            _introduce(store, 1, 2, {"metarl": theirs, "tasks": 4}, f"here {device}", 0.5)
         except Exception as error:
             failures.append(error)
 
     thread = threading.Thread(target=other)
     thread.start()
     with pytest.raises(MetaRLError, match=words):
-        _introduce(store, 0, 2, {"metarl": mine, "device": f"here {device}"}, 3.0)
+        _introduce(store, 0, 2, {"metarl": mine, "tasks": 4}, f"here {device}", 3.0)
     thread.join()
-    assert len(failures) == 1  # it was never welcomed
+    assert len(failures) == 1  # it was not welcomed
 
 
 def train(path: Path, *more: object, iterations: int = 4) -> list[str]:
@@ -214,7 +214,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on_to_the_same_numbers(
         _, said = running.communicate(timeout=60)
         assert time.monotonic() - begun < 10
         assert running.returncode == 2
-        assert f"error: Process {rank} was ended by SIGKILL. Continue with --resume.\n" in said
+        assert f"Process {rank} was ended by SIGKILL. Continue with --resume.\n" in said
         assert "Traceback" not in said
     main(train(tmp_path / "killed", "--resume", iterations=40))
     assert parameters(tmp_path / "killed") == parameters(tmp_path / "whole")
