@@ -30,7 +30,7 @@ def share(model: Any, blocks: int | None, n_tasks: int, options: TrainingOptions
     parallel = options.parallel or TaskParallel(blocks or 1, device=options.device)
     if parallel.world > 1:
         parallel.check(n_tasks)
-    parallel.agree(f"iteration {model.iteration} with parameters {fingerprint(model.params)}", "begun at")
+        parallel.agree(f"iteration {model.iteration} with parameters {fingerprint(model.params)}", "begun at")
     if asked := parallel.most(signals.asked() or 0):
         raise signals.Interrupted(asked)
     model.parallel = parallel

@@ -64,6 +64,8 @@ def launch(arguments: Sequence[str], processes: int) -> None:
             child.kill()
         for child in children:
             child.wait()
+            if child.stdin is not None:
+                child.stdin.close()
     codes = [child.returncode for child in children]
     if codes[0] > 0:
         raise SystemExit(codes[0])

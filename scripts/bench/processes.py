@@ -1,4 +1,4 @@
-"""Two processes of one thread against one process of one thread, for whole trainings as the command line starts them."""
+"""Two processes of one thread against one of one thread, for whole trainings as the command line starts them."""
 
 import csv
 import os
