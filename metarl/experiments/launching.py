@@ -48,16 +48,17 @@ def launch(arguments: Sequence[str], processes: int) -> None:
                 environment = {**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)}
                 # In sessions of their own, for a terminal would send its signals to all as well.
                 output = subprocess.DEVNULL if rank else None
-                children.append(
-                    subprocess.Popen(
-                        command,
-                        env=environment,
-                        stdin=subprocess.PIPE,
-                        stdout=output,
-                        stderr=output,
-                        start_new_session=True,
-                    )
+                child = subprocess.Popen(
+                    command,
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
                 )
+                children.append(child)
+                if passed:  # perhaps before this one was known
+                    child.send_signal(passed[0])
             failed = _wait(children, distributed.PrefixStore("metarl", store))
     finally:
         for child in children:

@@ -19,6 +19,8 @@ from metarl.agents.varibad import VariBAD, VariBADConfig
 from metarl.core.errors import MetaRLError
 from metarl.core.parallel import TaskParallel
 from metarl.core.types import Params
+from metarl.evaluation.agent import held_out
+from metarl.evaluation.driver import adaptation_curve
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.data.registry import make_dataset
 from metarl.fewshot.learners.registry import preset_config
@@ -132,6 +134,24 @@ def test_sums_among_processes_round_otherwise(name: str, together: Callable[...,
     for key, value in alone.items():
         found = torch.frombuffer(bytearray(one[key]), dtype=value.dtype).view_as(value)
         torch.testing.assert_close(found, value, rtol=0, atol=1e-6)
+
+
+def test_scores_and_all_that_is_kept_of_them_are_the_same(together: Callable[..., list[Any]]) -> None:
+    agent = AGENTS["rl2"]()
+    tasks = held_out(agent.family, "test", 7)
+
+    def job(shared: TaskParallel) -> dict[str, Tensor]:
+        made_of = (agent.learner, agent.params, agent.family, tasks)
+        curve = adaptation_curve(*made_of, points=2, chunk=2, parallel=shared)
+        assert curve.deterministic is not None
+        assert curve.beliefs is not None
+        arrays = {"returns": curve.returns, "deterministic": curve.deterministic, "beliefs": curve.beliefs}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return {**tensors, **curve.states[1], "reward": curve.trajectories[1].reward}
+
+    alone = job(parallel(1))
+    assert len(alone["reward"]) == len(tasks)
+    assert together(job, 3) == [as_bytes(alone)] * 3
 
 
 def test_blocks_are_even_and_each_is_one_processs() -> None:
