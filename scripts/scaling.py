@@ -42,6 +42,8 @@ class Options:
     """of the family"""
     tasks: int | None = None
     """tasks of an iteration, in place of the preset's"""
+    blocks: int = BLOCKS
+    """blocks of tasks; a block for each process where there are more processes"""
     processes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     """numbers of processes"""
     microseconds: float = 50.0
@@ -110,7 +112,7 @@ def main(options: Options) -> None:
     )
     whole = iterate(TaskParallel())
     for world in options.processes:
-        blocks = max(BLOCKS, world)
+        blocks = max(options.blocks, world)
         if world > tasks:
             break
         recorded = Recorded(blocks, 1)

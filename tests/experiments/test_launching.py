@@ -166,17 +166,18 @@ def test_blocks_are_the_runs_and_decide_whether_it_may_be_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(train(tmp_path / "plain", iterations=1))
-    main(train(tmp_path / "blocks", "--blocks", "4", iterations=1))
+    scheduled = ["--config.schedule-timesteps", 4 * ITERATION]  # whatever the length
+    main(train(tmp_path / "blocks", "--blocks", "4", *scheduled, iterations=1))
     capsys.readouterr()
     for name, more, words in (
         ("plain", ["--blocks", "8"], "was made in one process"),
-        ("blocks", ["--blocks", "8"], "was made with --blocks 4"),
+        ("blocks", ["--blocks", "8", *scheduled], "was made with --blocks 4"),
     ):
         with pytest.raises(SystemExit):
             main(train(tmp_path / name, "--resume", *more, iterations=1))
         assert words in capsys.readouterr().err
-    main(train(tmp_path / "blocks", "--resume", "--timesteps", 2 * ITERATION, iterations=1))
-    main(train(tmp_path / "whole", "--blocks", "4", "--timesteps", 2 * ITERATION, iterations=1))
+    main(train(tmp_path / "blocks", "--resume", "--timesteps", 2 * ITERATION, *scheduled, iterations=1))
+    main(train(tmp_path / "whole", "--blocks", "4", *scheduled, iterations=2))
     assert parameters(tmp_path / "blocks") == parameters(tmp_path / "whole")
 
 
@@ -206,7 +207,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on_to_the_same_numbers(
     for processes in (2, 3):  # which resumes with another number of processes
         running = started(train(tmp_path / "killed", "--processes", processes, "--resume", iterations=40), root)
         checkpoint = tmp_path / "killed" / "seed-0" / "checkpoint.safetensors"
-        until, before = time.monotonic() + 300, checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        until, before = time.monotonic() + 1500, checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         while time.monotonic() < until and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
             time.sleep(0.05)
         os.kill(children(running.pid)[rank], signal.SIGKILL)
@@ -232,7 +233,7 @@ def test_two_agents_of_torchrun_are_two_machines(tmp_path: Path, root: Path, fre
     )
     program = ("-m", "torch.distributed.run", *ways, "-m", "metarl")
     both = [started(train(tmp_path / "both"), root, program) for _ in range(2)]
-    said = [each.communicate(timeout=600) for each in both]
+    said = [each.communicate(timeout=1500) for each in both]
     assert [each.returncode for each in both] == [0, 0], said
     assert sum("Trained " in out for out, _ in said) == 1  # the first process speaks for all
     assert parameters(tmp_path / "both") == parameters(tmp_path / "alone")
