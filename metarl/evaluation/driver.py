@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,8 +101,8 @@ def adaptation_curve(
         raise MetaRLError(f"{len(keys)} keys for {len(tasks)} tasks of {n_envs} envs; give one for each environment.")
     kept, shared = RolloutContext() if context is None else context, parallel or TaskParallel()
     firsts, parts = range(0, len(tasks), chunk), []
-    mine = [first for chunks in shared.rows(len(firsts)) for first in firsts[chunks]]
-    for done, first in zip(count(0, points), mine, strict=False):
+    own = [first for chunks in shared.rows(len(firsts)) for first in firsts[chunks]]
+    for done, first in zip(count(0, points), own, strict=False):
         rows = slice(first, first + chunk)
         some = tasks[rows]
         batch = family.batch(some.repeat(n_envs), keys[first * n_envs : (first + chunk) * n_envs], device)
@@ -217,7 +218,7 @@ def _tensors(curve: Curve) -> dict[str, Tensor]:
 
 def _curve(tensors: dict[str, Tensor], points: int, n_envs: int) -> Curve:
     """Return the curve that such tensors make."""
-    arrays = {name: tensors[name].cpu().numpy() if name in tensors else None for name in _ARRAYS}
+    arrays: dict[str, Any] = {name: tensors[name].cpu().numpy() if name in tensors else None for name in _ARRAYS}
     states = [with_prefix(f"state.{point}", tensors) for point in range(points)]
     trajectories = trajectories_of(with_prefix("trajectory", tensors))
     return Curve(

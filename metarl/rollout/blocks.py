@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from typing import Any
 
 from torch import Tensor
 
@@ -45,6 +46,6 @@ def trajectories_of(tensors: dict[str, Tensor]) -> list[Trajectory]:
     """Return the trajectories whose tensors have such names."""
     n = len({name.partition(".")[0] for name in tensors})
     parts = [with_prefix(str(i), tensors) for i in range(n)]
-    plain = [{name: value for name, value in part.items() if "." not in name} for part in parts]
-    named = [{name: with_prefix(name, part) for name in _NAMED} for part in parts]
+    plain: list[dict[str, Any]] = [{name: value for name, value in part.items() if "." not in name} for part in parts]
+    named: list[dict[str, Any]] = [{name: with_prefix(name, part) for name in _NAMED} for part in parts]
     return [Trajectory(**tensors, **dicts) for tensors, dicts in zip(plain, named, strict=True)]

@@ -161,7 +161,7 @@ def test_blocks_are_even_and_each_is_one_processs() -> None:
         assert [rows for share in shares for rows in share] == parallel(4).all_rows(10)
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert len(parallel(8).all_rows(3)) == 3
-    assert parallel(8, 1, 4).rows(2) == []  # of a minibatch that is smaller than the number of processes
+    assert parallel(8, 0, 4).rows(2) == []  # of a minibatch that is smaller than the number of processes
 
 
 def test_what_is_put_together_is_in_block_order(together: Callable[..., list[Any]]) -> None:
