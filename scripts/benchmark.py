@@ -20,6 +20,7 @@ from bench.learning import bench_rollout, bench_threads, bench_trpo
 from bench.measure import Options, Row
 from bench.others import bench_others
 from bench.physics import bench_physics
+from bench.processes import bench_processes
 from bench.scale import bench_scale, bench_simulated
 from metarl.core.device import check_device
 from metarl.core.process import prepare_process
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[Options], list[Row]]] = {
     "fewshot": bench_fewshot,
     "scale": bench_scale,
     "simulated": bench_simulated,
+    "processes": bench_processes,
 }
 
 

@@ -9,12 +9,16 @@ from torch import Tensor
 
 from metarl.agents.maml.config import PRESETS, USES, MAMLConfig
 from metarl.agents.maml.learner import LOG_STD, MAMLLearner
-from metarl.agents.maml.outer import collect
+from metarl.agents.maml.outer import Blocks, MetaBatch, collect
 from metarl.agents.maml.ppo import PPO
 from metarl.agents.maml.trpo import TRPO
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State
+from metarl.tasks import Tasks
+
+_STEPS, _RETURN = "steps.", "return."
 
 
 class MAML(Algorithm):
@@ -27,6 +31,7 @@ class MAML(Algorithm):
 
     name = "maml"
     adapts_by = "gradient steps"
+    in_blocks = True
     config_class = MAMLConfig
     presets: ClassVar[Mapping[str, MAMLConfig]] = PRESETS
     uses: ClassVar[Mapping[str, tuple[str, float]]] = USES
@@ -52,15 +57,28 @@ class MAML(Algorithm):
         n_tasks, n_envs = self.config.tasks, self.config.episodes
         tasks = self.family.splits.train(stream_keys(n_tasks, self.seed, "task", self.iteration))
         keys = stream_keys(n_tasks * n_envs, self.seed, "train", self.iteration)
-        batch = self.family.batch(tasks.repeat(n_envs), keys, self.device)
-        data = collect(self.learner, self.params, batch, self.rollouts)
-        self.params, logged = self.outer.update(data, self.progress)
-        steps = sum(trajectory.environment_steps for trajectory in data.trajectories)
-        metrics = {f"rollout/return_step_{k}": float(t.returns.mean()) for k, t in enumerate(data.trajectories)}
+        data = Blocks(n_tasks, {rows.start: self._collect(tasks, keys, rows) for rows in self.parallel.rows(n_tasks)})
+        self.params, logged = self.outer.update(data, self.progress, self.parallel)
+        played = [list(enumerate(part.trajectories)) for part in data.parts.values()]
+        every = self.parallel.rejoin(
+            [{f"{what}{k}": x for k, t in each for what, x in _summary(t).items()} for each in played], "returns"
+        )
+        steps = sum(int(value.sum()) for name, value in every.items() if name.startswith(_STEPS))
+        metrics = {
+            f"rollout/return_step_{k}": float(every[f"{_RETURN}{k}"].mean()) for k in range(self.config.inner_steps + 1)
+        }
         metrics |= {f"train/{name}": value for name, value in logged.items()}
         if LOG_STD in self.params:
             metrics["train/std"] = float(self.params[LOG_STD].exp().mean())
         return steps, metrics
+
+    def _collect(self, tasks: Tasks, keys: Tensor, rows: slice) -> MetaBatch:
+        """Collect a block of an iteration's tasks."""
+        n = self.n_envs
+        own = keys[rows.start * n : rows.stop * n]
+        return collect(
+            self.learner, self.params, self.family.batch(tasks[rows].repeat(n), own, self.device), self.rollouts
+        )
 
     def describe(self, states: Sequence[State]) -> dict[str, float]:
         """Return the mean standard deviation of the actions, in the policy's [-1, 1], at each point of the curve."""
@@ -74,3 +92,8 @@ class MAML(Algorithm):
     def load_training_state(self, saved: dict[str, Tensor]) -> None:
         vars(self).pop("outer", None)  # its parameters are those before the load
         self.outer.load_state_dict(saved)
+
+
+def _summary(trajectory: Trajectory) -> dict[str, Tensor]:
+    """Return the steps and the returns of a trajectory's tasks, as they are logged."""
+    return {_STEPS: trajectory.lengths.sum((1, 2)), _RETURN: trajectory.returns}

@@ -1,5 +1,6 @@
 """What both outer loops need: a collected meta-batch, and its chain of adaptations as a function of the parameters."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,22 @@ class MetaBatch:
     def rows(self, rows: slice) -> "MetaBatch":
         """Return the meta-batch of some of the tasks."""
         return MetaBatch(tuple(trajectory.tasks(rows) for trajectory in self.trajectories))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of a meta-batch that this process has, by the number of their first task row.
+
+    Each is kept as it was collected: padded to the longest episode of all, its sums would round otherwise.
+    """
+
+    n_tasks: int  # of the whole meta-batch
+    parts: Mapping[int, MetaBatch]
+
+    def rows(self, rows: slice) -> MetaBatch:
+        """Return the meta-batch of some tasks of one block."""
+        first = max(start for start in self.parts if start <= rows.start)
+        return self.parts[first].rows(slice(rows.start - first, rows.stop - first))
 
 
 @torch.no_grad()

@@ -6,16 +6,17 @@ the Fisher information of those outputs. A product with it is one pass forward a
 built once, where the Hessian by differentiating twice takes two passes back through a graph twice as deep.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from metarl.adapt.gradient import COUNT, chunks
 from metarl.agents.maml.learner import MAMLLearner
-from metarl.agents.maml.outer import MetaBatch, adapted_outputs, kl
+from metarl.agents.maml.outer import Blocks, MetaBatch, adapted_outputs, kl
 from metarl.core.distributions import ActionDistribution
 from metarl.core.losses import masked_mean
+from metarl.core.parallel import TaskParallel
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, Params
 
@@ -33,16 +34,20 @@ class TRPO:
         self.learner, self.config = learner, learner.config
         self.params = {name: value.clone() for name, value in params.items()}
 
-    def update(self, data: MetaBatch, progress: float) -> tuple[Params, dict[str, float]]:
+    def update(
+        self, data: MetaBatch | Blocks, progress: float, parallel: TaskParallel | None = None
+    ) -> tuple[Params, dict[str, float]]:
         """Return new parameters, and what to log; ``progress`` plays no part here."""
-        gradient, curvature, before, old = self._linearise(data)
+        parallel = parallel or TaskParallel()
+        gradient, curvature, before, old = self._linearise(data, parallel)
         direction, quadratic = conjugate_gradient(
             lambda v: [c + self.config.cg_damping * x for c, x in zip(curvature(v), v, strict=True)],
             gradient,
             self.config.cg_iterations,
         )
         length = (2 * self.config.max_kl / quadratic.clamp(min=1e-12)).sqrt()
-        halvings, after, moved = self._line_search(data, old, [length * d for d in direction], before)
+        step = [length * d for d in direction]
+        halvings, after, moved = self._line_search(data, old, step, before, parallel)
         return self.params, {
             "objective": before,
             "improvement": before - after,
@@ -50,27 +55,47 @@ class TRPO:
             "backtracks": float(halvings),
         }
 
-    def _linearise(self, data: MetaBatch) -> tuple[Vector, Callable[[Vector], Vector], float, ActionDistribution]:
-        """Return the surrogate's gradient, products with the curvature, its value, and the collecting policies."""
-        rows = chunks(data.n_tasks, self.config.chunk or _CACHED_TASKS)
+    def _linearise(
+        self, data: MetaBatch | Blocks, parallel: TaskParallel
+    ) -> tuple[Vector, Callable[[Vector], Vector], float, list[ActionDistribution]]:
+        """Return the surrogate's gradient, products with the curvature, its value, and each block's old policies."""
         share = self.config.curvature_fraction
-        parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks) for r in rows]
-        gradients, losses = zip(*(part.surrogate_gradient() for part in parts), strict=True)
-        gradient = [torch.stack(g).sum(0) for g in zip(*gradients, strict=True)]
-        joined = {
-            name: torch.cat([part.outputs[i].detach() for part in parts]) for i, name in enumerate(parts[0].names)
-        }
-        if share < 1:
-            parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks, round(1 / share)) for r in rows]
+        blocks, sums, losses, old = [], [], [], []
+        for block in parallel.rows(data.n_tasks):
+            rows = chunks(block.stop - block.start, self.config.chunk or _CACHED_TASKS, block.start)
+            parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks) for r in rows]
+            gradients, values = zip(*(part.surrogate_gradient() for part in parts), strict=True)
+            sums.append(self._named(gradients))
+            losses.append({"loss": torch.tensor(sum(values), dtype=torch.float64)})
+            outputs = zip(*(part.outputs for part in parts), strict=True)
+            joined = {
+                name: torch.cat([x.detach() for x in of]) for name, of in zip(parts[0].names, outputs, strict=True)
+            }
+            old.append(self.learner.distribution(joined))
+            if share < 1:
+                stride = round(1 / share)
+                parts = [Linearised(self.learner, self.params, data.rows(r), data.n_tasks, stride) for r in rows]
+            blocks.append(parts)
+        gradient, loss = parallel.totals(sums, losses, self.params)
 
         def curvature(v: Vector) -> Vector:
-            products = [part.fisher_product(v) for part in parts]
-            return [torch.stack(p).sum(0) for p in zip(*products, strict=True)]
+            products = [self._named([part.fisher_product(v) for part in parts]) for parts in blocks]
+            return list(parallel.total(products, self.params, "curvature").values())
 
-        return gradient, curvature, float(sum(losses)), self.learner.distribution(joined)
+        return list(gradient.values()), curvature, float(loss["loss"]), old
+
+    def _named(self, vectors: Sequence[Vector]) -> Params:
+        """Return the sum of vectors of a block's parts, by the parameters' names."""
+        summed = (torch.stack(each).sum(0) for each in zip(*vectors, strict=True))
+        return dict(zip(self.params, summed, strict=True))
 
     def _line_search(
-        self, data: MetaBatch, old: ActionDistribution, step: Vector, before: float
+        self,
+        data: MetaBatch | Blocks,
+        old: list[ActionDistribution],
+        step: Vector,
+        before: float,
+        parallel: TaskParallel,
     ) -> tuple[int, float, float]:
         """Take the longest step by backtracking that improves the surrogate within the KL, or none.
 
@@ -79,15 +104,20 @@ class TRPO:
         for tried in range(self.config.line_search):
             scale = self.config.backtrack**tried
             new = {name: value - scale * s for (name, value), s in zip(self.params.items(), step, strict=True)}
-            with torch.no_grad():
-                outputs = adapted_outputs(self.learner, new, data)[-1]
-                distribution = self.learner.distribution(outputs)
-                after = float(surrogate(distribution, data.trajectories[-1]).mean())
-                moved = float(kl(old, distribution, data.trajectories[-1]).mean())
+            blocks = zip(parallel.rows(data.n_tasks), old, strict=True)
+            scores = parallel.rejoin([self._scores(new, data.rows(rows), each) for rows, each in blocks], "line search")
+            after, moved = float(scores["surrogate"].mean()), float(scores["kl"].mean())
             if after < before and moved <= self.config.max_kl:
                 self.params = new
                 return tried, after, moved
         return self.config.line_search, before, 0.0
+
+    @torch.no_grad()
+    def _scores(self, params: Params, data: MetaBatch, old: ActionDistribution) -> dict[str, Tensor]:
+        """Return the surrogate and the KL of each task of a block at some parameters, both ``(task,)``."""
+        distribution = self.learner.distribution(adapted_outputs(self.learner, params, data)[-1])
+        query = data.trajectories[-1]
+        return {"surrogate": surrogate(distribution, query), "kl": kl(old, distribution, query)}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return nothing: there is no state beside the parameters."""

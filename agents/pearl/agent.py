@@ -17,6 +17,7 @@ from metarl.core.errors import MetaRLError
 from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
+from metarl.rollout.blocks import in_blocks
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
 
@@ -31,6 +32,7 @@ class PEARL(Algorithm):
 
     name = "pearl"
     adapts_by = "belief"
+    in_blocks = True
     config_class = PEARLConfig
     presets: ClassVar[Mapping[str, PEARLConfig]] = PRESETS
     uses: ClassVar[Mapping[str, tuple[str, float]]] = USES
@@ -99,19 +101,23 @@ class PEARL(Algorithm):
                 context = self.contexts.first_episodes(tasks, config.prior_episodes, generator)
             else:
                 context = self.contexts.transitions(tasks, config.context_size, generator)
-            logged = self.outer.update(batch, *context, self.progress, generator)
+            logged = self.outer.update(batch, *context, self.progress, generator, self.parallel)
         self.params = self.outer.values()
         metrics = {"rollout/return_prior": float(trials[0].returns.mean())}
         metrics |= {"rollout/return_posterior": float(trials[-1].returns.mean())} if len(trials) > 1 else {}
         return steps, metrics | {f"train/{name}": float(value) for name, value in logged.items()}
 
-    @torch.no_grad()
     def collect(self, chosen: Tensor) -> list[Trajectory]:
         """Collect a trial of each chosen training task ``(task,)``: first the exploration, then episode by episode."""
-        n, config = len(chosen), self.config
-        keys = stream_keys(n, self.seed, "train", self.iteration)
-        batch = self.family.batch(self.tasks[chosen.numpy()], keys, self.device)
-        state = self.learner.initial(self.params, n)
+        return in_blocks(self.parallel, len(chosen), lambda rows: self._collect(chosen, rows))
+
+    @torch.no_grad()
+    def _collect(self, chosen: Tensor, rows: slice) -> list[Trajectory]:
+        """Collect the trials of some of the chosen tasks."""
+        config = self.config
+        keys = stream_keys(len(chosen), self.seed, "train", self.iteration)[rows]
+        batch = self.family.batch(self.tasks[chosen[rows].numpy()], keys, self.device)
+        state = self.learner.initial(self.params, len(keys))
         parts: list[Trajectory] = []
         for first in (0, *range(config.prior_episodes, self.episodes)):
             episodes = 1 if first else config.prior_episodes

@@ -1,8 +1,8 @@
 """PEARL's outer loop: soft actor-critic on every task's replay, the encoder trained by the critics and the KL."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.distributions import Categorical, SquashedGaussian
 from metarl.core.networks import MLP
 from metarl.core.optimiser import Adam, linear_decay
+from metarl.core.parallel import TaskParallel
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, Params
 
@@ -36,6 +37,14 @@ class Acts:
     log_prob: Tensor
     outputs: Outputs
     entropy: Tensor
+
+
+class Chosen(NamedTuple):
+    """What a block's policy does: in encoded observations ``(task, n, ...)``, given z ``(task, n, latent)``."""
+
+    shown: Tensor
+    fixed: Tensor
+    acts: Acts
 
 
 class SAC:
@@ -88,7 +97,13 @@ class SAC:
         return torch.cat([observation, inputs.action(part.action), numbers, after], -1)
 
     def update(
-        self, batch: Tensor, elements: Tensor, member: Tensor, progress: float, generator: torch.Generator
+        self,
+        batch: Tensor,
+        elements: Tensor,
+        member: Tensor,
+        progress: float,
+        generator: torch.Generator,
+        parallel: TaskParallel | None = None,
     ) -> dict[str, Tensor]:
         """Take one step of critics, encoder, actor, entropy and targets, and return what to log.
 
@@ -98,71 +113,97 @@ class SAC:
             member: which of the elements belong to the context, ``(task, m)``.
             progress: share of training that is done, in [0, 1].
             generator: draws the noise of z and of the actions.
+            parallel: cuts the tasks into blocks, of which other processes may compute some; one block unless given.
         """
+        parallel, n_tasks = parallel or TaskParallel(), len(batch)
         config = self.config
         for adam in self._adams.values():
             adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
-        seen, action, reward, alive, after = batch.split(self.learner.row, -1)
-        encoder = self.learner.inputs.encoder
-        observation = encoder(self.critic.params, seen)  # which the critics' error trains, as it does the context's
+        noise, alpha = self._noise(batch, generator), self.alpha
+        chosen: dict[int, Chosen] = {}  # of each block, by its first task
 
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator).to(batch.device)
+        def of_critics(rows: slice) -> tuple[Tensor, dict[str, Tensor]]:
+            data = batch[rows], elements[rows], member[rows]
+            loss, named, chosen[rows.start] = self._critics_loss(*data, [each[rows] for each in noise], alpha)
+            share = (rows.stop - rows.start) / n_tasks
+            return loss * share, {name: value * share for name, value in named.items()}
 
-        mean, variance = self.learner.infer(self.critic.params, elements, member)
-        z = mean + variance.sqrt() * normal(*mean.shape)
-        z = z[:, None].expand(-1, batch.shape[1], -1)
-        fixed, shown = z.detach(), observation.detach()
-        alpha = self.alpha
-
-        with torch.no_grad():
-            after = encoder(self.critic.params, after)
-            if config.value_network:
-                following = self.v(self.target, torch.cat([after, fixed], -1), V)
-            else:
-                following = self._worth(self.target, after, fixed, self._act(after, fixed, normal), alpha)
-            target = reward + config.gamma * alive * following
-        error = (self._taken(self.critic.params, observation, action, z) - target).square().mean((1, 2, 3)).sum()
-        kl = kl_to_standard_normal(mean, variance).mean()
-        loss = error + config.kl_coef * kl
-        named = {"q_error": error, "posterior_kl": kl}
-
-        acts = self._act(shown, fixed, normal)
-        if config.value_network:
-            with torch.no_grad():
-                worth = self._worth(self.critic.params, shown, fixed, acts, alpha)
-            v_error = (self.v(self.critic.params, torch.cat([shown, fixed], -1), V) - worth).square().mean()
-            loss = loss + v_error
-            named["v_error"] = v_error
-        self.critic.minimise(loss)
+        gradient, named = parallel.gradient(self.critic.params, n_tasks, of_critics)
+        self.critic.step(gradient)
 
         judges = {name: value.detach() for name, value in self.critic.params.items() if name.startswith(Q)}
-        gain = self._worth(judges, shown, fixed, acts, alpha)
-        small = torch.stack([value.square().mean() for value in acts.outputs.values()]).sum()
-        self.actor.minimise(config.regularisation * small - gain.mean())
+
+        def of_actor(rows: slice) -> tuple[Tensor, dict[str, Tensor]]:
+            shown, fixed, acts = chosen[rows.start]
+            gain = self._worth(judges, shown, fixed, acts, alpha)
+            small = torch.stack([value.square().mean() for value in acts.outputs.values()]).sum()
+            return (config.regularisation * small - gain.mean()) * ((rows.stop - rows.start) / n_tasks), {}
+
+        self.actor.step(parallel.gradient(self.actor.params, n_tasks, of_actor)[0])
         if config.tune_alpha:
-            surplus = acts.entropy.detach() - self._wanted_entropy
+            surplus = named["entropy"] - self._wanted_entropy
             self.entropy.minimise(self.entropy.params[_LOG_ALPHA] * surplus)
         with torch.no_grad():
             names = list(self.target)
             torch._foreach_lerp_(
                 [self.target[name] for name in names], [self.critic.params[name] for name in names], config.tau
             )
-        named |= {"entropy": acts.entropy, "alpha": alpha, "posterior_variance": variance.mean()}
-        return {name: value.detach() for name, value in named.items()}
+        return named | {"alpha": alpha}
+
+    def _noise(self, batch: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Draw the noise of z, of the actions that follow where the critics have the target, and of the actions now."""
+        actions = (*batch.shape[:2], self.learner.inputs.n_action)
+        n_actions = 0 if self.learner.choices else 1 if self.config.value_network else 2
+        shapes = [(len(batch), self.config.latent), *[actions] * n_actions]
+        return [torch.randn(shape, generator=generator).to(batch.device) for shape in shapes]
+
+    def _critics_loss(
+        self, batch: Tensor, elements: Tensor, member: Tensor, noise: list[Tensor], alpha: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor], Chosen]:
+        """Return the loss of critics, encoder and value, what to log, and what the policy does where it was shown."""
+        config, encoder = self.config, self.learner.inputs.encoder
+        seen, action, reward, alive, after = batch.split(self.learner.row, -1)
+        observation = encoder(self.critic.params, seen)  # which the critics' error trains, as it does the context's
+        mean, variance = self.learner.infer(self.critic.params, elements, member)
+        z = mean + variance.sqrt() * noise[0]
+        z = z[:, None].expand(-1, batch.shape[1], -1)
+        fixed, shown = z.detach(), observation.detach()
+        now, following_noise = noise[-1], noise[1:][:1]
+
+        with torch.no_grad():
+            after = encoder(self.critic.params, after)
+            if config.value_network:
+                following = self.v(self.target, torch.cat([after, fixed], -1), V)
+            else:
+                following = self._worth(self.target, after, fixed, self._act(after, fixed, *following_noise), alpha)
+            target = reward + config.gamma * alive * following
+        error = (self._taken(self.critic.params, observation, action, z) - target).square().mean((1, 2, 3)).sum()
+        kl = kl_to_standard_normal(mean, variance).mean()
+        loss = error + config.kl_coef * kl
+        named = {"q_error": error, "posterior_kl": kl}
+
+        acts = self._act(shown, fixed, now)
+        if config.value_network:
+            with torch.no_grad():
+                worth = self._worth(self.critic.params, shown, fixed, acts, alpha)
+            v_error = (self.v(self.critic.params, torch.cat([shown, fixed], -1), V) - worth).square().mean()
+            loss = loss + v_error
+            named["v_error"] = v_error
+        named |= {"entropy": acts.entropy, "posterior_variance": variance.mean()}
+        return loss, named, Chosen(shown, fixed, acts)
 
     @property
     def _wanted_entropy(self) -> float:
         choices = self.learner.choices
         return _OF_UNIFORM * math.log(choices) if choices else -float(self.learner.inputs.n_action)
 
-    def _act(self, observation: Tensor, z: Tensor, normal: Callable[..., Tensor]) -> Acts:
+    def _act(self, observation: Tensor, z: Tensor, *noise: Tensor) -> Acts:
         outputs = self.learner.outputs(self.actor.params, observation, z)
         if self.learner.choices:
             choice = Categorical(outputs["logits"])
             return Acts(choice.log_probs.exp(), choice.log_probs, outputs, choice.entropy().mean())
         mean = outputs["mean"]
-        action, log_prob = SquashedGaussian(mean, outputs["log_std"]).sample_with_log_prob(normal(*mean.shape))
+        action, log_prob = SquashedGaussian(mean, outputs["log_std"]).sample_with_log_prob(noise[0])
         return Acts(action, log_prob[..., None], outputs, -log_prob.mean())
 
     def _worth(self, params: Params, observation: Tensor, z: Tensor, acts: Acts, alpha: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
 from metarl.rollout.batch import Batch
+from metarl.rollout.blocks import in_blocks
 from metarl.rollout.rollout import rollout
 
 _FEW = 10  # episodes of a trial whose returns are logged one by one
@@ -30,6 +31,7 @@ class RL2(Algorithm):
 
     name = "rl2"
     adapts_by = "memory"
+    in_blocks = True
     config_class = RL2Config
     presets: ClassVar[Mapping[str, RL2Config]] = PRESETS
     uses: ClassVar[Mapping[str, tuple[str, float]]] = USES
@@ -71,28 +73,31 @@ class RL2(Algorithm):
 
     def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:
         """Train ``self.params`` on trials collected with them, and return what to log."""
-        self.params, logged = self.outer.update(self.params, trajectory, self.progress, generator)
+        self.params, logged = self.outer.update(self.params, trajectory, self.progress, generator, self.parallel)
         return logged
 
     def collect(self) -> Trajectory:
         """Collect whole trials of new training tasks, with their log-probabilities and values."""
-        state = self.learner.initial(self.params, self.config.tasks)
+        return in_blocks(self.parallel, self.config.tasks, lambda rows: [self._collect(rows)])[0]
+
+    def _collect(self, rows: slice) -> Trajectory:
+        """Collect the trials of some of an iteration's tasks."""
         trials, _ = rollout(
             self.learner,
             self.params,
-            state,
-            self.training_batch(),
+            self.learner.initial(self.params, rows.stop - rows.start),
+            self.training_batch(rows),
             n_envs=1,
             episodes=self.episodes,
             context=self.rollouts,
         )
         return self.learner.with_log_probs_and_values(self.params, trials)
 
-    def training_batch(self) -> Batch:
-        """Make environments with the training tasks of this iteration."""
+    def training_batch(self, rows: slice = slice(None)) -> Batch:
+        """Make environments with the training tasks of this iteration, or some of them."""
         n = self.config.tasks
         tasks = self.family.splits.train(stream_keys(n, self.seed, "task", self.iteration))
-        return self.family.batch(tasks, stream_keys(n, self.seed, "train", self.iteration), self.device)
+        return self.family.batch(tasks[rows], stream_keys(n, self.seed, "train", self.iteration)[rows], self.device)
 
     def training_state(self) -> dict[str, Tensor]:
         return self.outer.state_dict()

@@ -11,6 +11,7 @@ from metarl.core.advantages import discounted_returns, generalised_advantage, ne
 from metarl.core.losses import clipped_surrogate, masked_mean
 from metarl.core.normalisation import Standardiser
 from metarl.core.optimiser import Adam, linear_decay
+from metarl.core.parallel import TaskParallel
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
 
@@ -49,10 +50,18 @@ class TrialPPO:
         self.return_statistics = self._return.init()
 
     def update(
-        self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
+        self,
+        params: Params,
+        trajectory: Trajectory,
+        progress: float,
+        generator: torch.Generator,
+        parallel: TaskParallel | None = None,
     ) -> tuple[Params, dict[str, float]]:
-        """Return new parameters after training on trials collected with ``params``, and what to log."""
-        config = self.config
+        """Return new parameters after training on trials collected with ``params``, and what to log.
+
+        Where there are several processes, each has all trials, and computes its blocks of every minibatch.
+        """
+        config, parallel = self.config, parallel or TaskParallel()
         trajectory = trajectory.filled()  # NaN in the padding would reach the gradient: zero times NaN is NaN
         self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
         entropy_coef = linear_decay(config.entropy_coef, config.final_entropy, progress)
@@ -68,10 +77,15 @@ class TrialPPO:
         for _ in range(config.epochs):
             order = torch.randperm(trajectory.n_tasks, generator=generator).to(trajectory.reward.device)
             for rows in order.tensor_split(config.minibatches):
-                loss, parts = self._loss(
-                    {**buffers, **self.adam.params}, trajectory, targets, fixed, rows, entropy_coef
-                )
-                self.adam.minimise(loss)
+                steps = trajectory.valid[rows].sum().clamp(min=1)
+
+                def loss(block: slice, rows: Tensor = rows, steps: Tensor = steps) -> tuple[Tensor, dict[str, Tensor]]:
+                    return self._loss(
+                        {**buffers, **self.adam.params}, trajectory, targets, fixed, rows[block], entropy_coef, steps
+                    )
+
+                gradient, parts = parallel.gradient(self.adam.params, len(rows), loss)
+                self.adam.step(gradient)
         return {**params, **self.adam.values()}, {name: float(value) for name, value in parts.items()}
 
     def surrogate(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +100,9 @@ class TrialPPO:
         fixed: Tensor | None,
         rows: Tensor,
         entropy_coef: float,
+        steps: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the share that some rows of a minibatch of so many ``steps`` have in its loss, and in its parts."""
         part = trajectory.tasks(rows)
         if fixed is None:
             outputs, _ = self.learner.replay(params, self.learner.initial(params, len(rows)), part)
@@ -98,7 +114,8 @@ class TrialPPO:
         )
         error = functional.huber_loss(outputs["value"], targets.value[rows], reduction="none")
         policy, value, entropy, clipped = (
-            masked_mean(x[None], part.valid[None])[0] for x in (gain, error, distribution.entropy(), outside.float())
+            masked_mean(x[None], part.valid[None])[0] * (part.valid.sum() / steps)
+            for x in (gain, error, distribution.entropy(), outside.float())
         )
         loss = -policy + self.config.value_coef * value - entropy_coef * entropy
         named = {"policy_loss": -policy, "value_loss": value, "entropy": entropy, "clip_fraction": clipped}

@@ -50,7 +50,7 @@ class VariBAD(RL2):
         parts: dict[str, Tensor] = {}
         for _ in range(self.config.vae_updates):
             part = self._buffer.sample(self.config.vae_tasks, generator)
-            self.params, parts = self.belief.update(self.params, part, self.progress, generator)
+            self.params, parts = self.belief.update(self.params, part, self.progress, generator, self.parallel)
         return logged | {name: float(value) for name, value in parts.items()}
 
     def training_state(self) -> dict[str, Tensor]:

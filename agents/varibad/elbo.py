@@ -1,5 +1,7 @@
 """The evidence lower bound of whole trials, which trains VariBAD's belief (Zintgraf et al. 2020, equations 8 to 10)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -8,10 +10,19 @@ from metarl.agents.varibad.learner import VariBADLearner
 from metarl.core.networks import MLP
 from metarl.core.normalisation import trained
 from metarl.core.optimiser import Adam, linear_decay
+from metarl.core.parallel import TaskParallel
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
 
 DECODER = "decoder."
+
+
+class Drawn(NamedTuple):
+    """What is drawn for one bound, each with the trial as its first axis."""
+
+    beliefs: Tensor  # steps whose beliefs are decoded, ``(task, belief)``
+    noise: Tensor  # standard normal, ``(task, belief, latent)``
+    steps: Tensor  # that they have to explain, ``(task, step)``
 
 
 class ELBO:
@@ -58,17 +69,32 @@ class ELBO:
         without = torch.cat([transitions[..., :-n], torch.zeros_like(transitions[..., -n:])], -1)
         return reward, output(without)[..., 1:]
 
+    def draw(self, trajectory: Trajectory, generator: torch.Generator) -> Drawn:
+        """Draw which beliefs are decoded, with what noise, and which steps they have to explain."""
+        valid, config = trajectory.valid.flatten(1), self.config
+        beliefs = _draw(valid, config.vae_beliefs, generator)
+        noise = torch.randn((*beliefs.shape, config.latent), generator=generator).to(valid.device)
+        return Drawn(beliefs, noise, _draw(valid, config.vae_targets, generator))
+
     def loss(
-        self, params: Params, trajectory: Trajectory, generator: torch.Generator
+        self, params: Params, trajectory: Trajectory, drawn: Drawn, rows: slice = slice(None)
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return minus the bound, a mean over trials and beliefs, and its parts.
 
         Of the beliefs and of the steps that they have to explain some are drawn, the sum over the steps of a trial
         being estimated from them. The prior of a belief is the one before it (equation 10), of the first a standard
         normal.
+
+        Args:
+            params: the learner's, and the decoder's.
+            trajectory: trials.
+            drawn: of all of them.
+            rows: some of the trials, whose share in the means over all of them is returned.
         """
-        config, learner, device = self.config, self.learner, trajectory.reward.device
-        trajectory = trajectory.filled()
+        config, learner, n_all = self.config, self.learner, trajectory.n_tasks
+        mean_length = trajectory.valid.flatten(1).sum(1)[:, None, None].float().mean()
+        drawn, trajectory = Drawn(*(each[rows] for each in drawn)), trajectory.tasks(rows).filled()
+        share = trajectory.n_tasks / n_all
         read, _ = learner.remember(params, learner.initial(params, trajectory.n_tasks), trajectory)
         mean, log_variance = learner.gaussian(params, read.flatten(1, 3))
         valid = trajectory.valid.flatten(1)
@@ -77,26 +103,24 @@ class ELBO:
         in_trial = valid.flip(1).cumsum(1).flip(1) > 0
         kl = _kl_to_previous(mean, log_variance).masked_fill(~in_trial, 0).sum(1) / valid.sum(1)
 
-        beliefs = _draw(valid, config.vae_beliefs, generator)
-        chosen = beliefs[..., None].expand(-1, -1, mean.shape[-1])
-        noise = torch.randn(chosen.shape, generator=generator).to(device)
-        z = mean.gather(1, chosen) + torch.exp(0.5 * log_variance.gather(1, chosen)) * noise
+        chosen = drawn.beliefs[..., None].expand(-1, -1, mean.shape[-1])
+        z = mean.gather(1, chosen) + torch.exp(0.5 * log_variance.gather(1, chosen)) * drawn.noise
 
-        steps = _draw(valid, config.vae_targets, generator)
-        rows = learner.inputs.decodable(params, trajectory).flatten(1, 3)
-        rows = rows.gather(1, steps[..., None].expand(-1, -1, rows.shape[-1]))
-        reward, following = self.decode(params, z, rows)
-        truth = learner.inputs.reward(params, trajectory.reward).flatten(1).gather(1, steps)[:, None]
+        transitions = learner.inputs.decodable(params, trajectory).flatten(1, 3)
+        transitions = transitions.gather(1, drawn.steps[..., None].expand(-1, -1, transitions.shape[-1]))
+        reward, following = self.decode(params, z, transitions)
+        truth = learner.inputs.reward(params, trajectory.reward).flatten(1).gather(1, drawn.steps)[:, None]
         length = valid.sum(1)[:, None, None]
-        reward_error = ((reward - truth).square() * length).mean()
+        reward_error = ((reward - truth).square() * length).mean() * share
         state_error = torch.zeros_like(reward_error)
         if config.state_coef:
-            seen = rows[..., -learner.inputs.n_observation :][:, None]
-            state_error = ((following - seen).square().mean(-1) * length).mean()
-        loss = config.reward_coef * reward_error + config.state_coef * state_error + config.kl_coef * kl.mean()
-        parts = {"reward_error": reward_error / length.float().mean(), "belief_kl": kl.mean()}
+            seen = transitions[..., -learner.inputs.n_observation :][:, None]
+            state_error = ((following - seen).square().mean(-1) * length).mean() * share
+        belief_kl = kl.mean() * share
+        loss = config.reward_coef * reward_error + config.state_coef * state_error + config.kl_coef * belief_kl
+        parts = {"reward_error": reward_error / mean_length, "belief_kl": belief_kl}
         if config.state_coef:
-            parts["state_error"] = state_error / length.float().mean()
+            parts["state_error"] = state_error / mean_length
         return loss, {name: value.detach() for name, value in parts.items()}
 
 
@@ -112,14 +136,22 @@ class BeliefTraining:
         self.adam = Adam({**own, **decoder}, learner.config.vae_learning_rate, learner.config.max_grad_norm)
 
     def update(
-        self, params: Params, trajectory: Trajectory, progress: float, generator: torch.Generator
+        self,
+        params: Params,
+        trajectory: Trajectory,
+        progress: float,
+        generator: torch.Generator,
+        parallel: TaskParallel | None = None,
     ) -> tuple[Params, dict[str, Tensor]]:
         """Return new parameters after one step on these trials, and what to log."""
         # It falls as the policy's does, which would otherwise end on beliefs that still move.
         config = self.elbo.config
         self.adam.learning_rate = linear_decay(config.vae_learning_rate, config.final_learning_rate, progress)
-        loss, parts = self.elbo.loss({**params, **self.adam.params}, trajectory, generator)
-        self.adam.minimise(loss)
+        drawn, every = self.elbo.draw(trajectory, generator), {**params, **self.adam.params}
+        gradient, parts = (parallel or TaskParallel()).gradient(
+            self.adam.params, trajectory.n_tasks, lambda rows: self.elbo.loss(every, trajectory, drawn, rows)
+        )
+        self.adam.step(gradient)
         learned = self.adam.values()
         return {name: learned.get(name, value) for name, value in params.items()}, parts
 

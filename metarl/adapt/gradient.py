@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
+from metarl.core.parallel import TaskParallel, gradients_of
 from metarl.core.types import Outputs, Params, State
 
 STEP_SIZE = "step_size."
@@ -96,6 +97,7 @@ def meta_gradient(
     params: Params,
     n_tasks: int,
     chunk: int | None = None,
+    parallel: TaskParallel | None = None,
 ) -> tuple[Params, dict[str, float]]:
     """Return the gradient of an objective's mean over task rows, and the means of named quantities.
 
@@ -106,27 +108,33 @@ def meta_gradient(
         params: at which the gradient is taken.
         n_tasks: number of task rows.
         chunk: at most so many go through at once, for the graph through the inner loop is what fills a memory.
+        parallel: cuts the task rows into blocks, of which other processes may compute some; one block unless given.
 
     Returns:
         the gradient, and the means of the objective and of the named quantities.
     """
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-    total = {name: torch.zeros_like(value) for name, value in params.items()}
-    sums: dict[str, Tensor] = {}
-    for rows in chunks(n_tasks, chunk):
-        losses, named = objective(leaves, rows)
-        gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
-        for name, gradient in zip(leaves, gradients, strict=True):
-            if gradient is not None:
+    parallel = parallel or TaskParallel()
+    blocks, of_blocks = [], []
+    for block in parallel.rows(n_tasks):
+        total = {name: torch.zeros_like(value) for name, value in params.items()}
+        sums: dict[str, Tensor] = {}
+        for rows in chunks(block.stop - block.start, chunk, block.start):
+            losses, named = objective(leaves, rows)
+            for name, gradient in gradients_of(losses.sum(), leaves).items():
                 total[name] += gradient
-        for name, value in {"objective": losses, **named}.items():
-            sums[name] = sums.get(name, torch.zeros(())) + value.detach().sum()
+            for name, value in {"objective": losses, **named}.items():
+                sums[name] = sums.get(name, torch.zeros(())) + value.detach().sum()
+        blocks.append(total)
+        of_blocks.append(sums)
+    total, sums = parallel.totals(blocks, of_blocks, params)
     return {name: value / n_tasks for name, value in total.items()}, {k: float(v) / n_tasks for k, v in sums.items()}
 
 
-def chunks(n_tasks: int, chunk: int | None = None) -> list[slice]:
-    """Return slices of at most ``chunk`` task rows that cover ``n_tasks``."""
+def chunks(n_tasks: int, chunk: int | None = None, first: int = 0) -> list[slice]:
+    """Return slices of at most ``chunk`` task rows that cover ``n_tasks`` from the ``first`` on."""
     if chunk is not None and chunk < 1:
         raise MetaRLError(f"chunk={chunk}: a chunk holds at least one task.")
     size = n_tasks if chunk is None else chunk
-    return [slice(start, min(start + size, n_tasks)) for start in range(0, n_tasks, size)]
+    last = first + n_tasks
+    return [slice(start, min(start + size, last)) for start in range(first, last, size)]

@@ -21,6 +21,7 @@ from metarl.core.checkpoint import check_owner, config_from, load_checkpoint, pr
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
+from metarl.core.parallel import TaskParallel
 from metarl.core.plugins import FAMILIES, trusted, trusted_config
 from metarl.core.random import torch_generator
 from metarl.core.schedule import as_long, config_differences
@@ -54,6 +55,7 @@ class Algorithm(TrainingLoop):
     adapts_by: ClassVar[str] = ""  # what adapts it to a task, as lists of agents say it
     config_class: ClassVar[type]
     presets: ClassVar[Mapping[str, Any]]
+    in_blocks: ClassVar[bool] = False  # whether its training goes through ``parallel``, and so may have processes
     uses: ClassVar[Mapping[str, tuple[str, float]]] = {}  # preset -> what it is for, minutes of a seed on one core
 
     def __init__(
@@ -74,6 +76,7 @@ class Algorithm(TrainingLoop):
         ActionMap(self.family.action_space, self.device, torch.float32)  # raises where policies cannot act
         super().__init__(verbose)
         self.rollouts = RolloutContext(compile)
+        self.parallel = TaskParallel()  # through which all reductions over task rows go
         self.learner: MetaLearner = self.build_learner()
         self.params: Params = {k: v.to(self.device) for k, v in self.init_params(self.generator("init")).items()}
         self.run_id = ""  # of the run folder that it belongs to, whose checkpoints alone it then takes

@@ -1,11 +1,9 @@
-"""The commands ``metarl agents | train | evaluate | compare | render``."""
+"""The commands ``metarl agents | train | compare | render``."""
 
-import json
 import re
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import gymnasium
 import tyro
@@ -17,13 +15,15 @@ from metarl.cli.base import (
     ScoreCommand,
     TrainCommand,
     check_runs,
-    results_folder,
     save_comparison,
     show,
     show_saved,
 )
-from metarl.cli.options import FamilyName, More, Names, Option, RunPath, RunPaths
+from metarl.cli.options import FamilyName, More, Names, Option, RunPaths
 from metarl.core.errors import MetaRLError, did_you_mean
+
+if TYPE_CHECKING:  # it takes long to import
+    from metarl.experiments.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,28 +86,31 @@ class Train(TrainCommand):
         return presets_lines(name)
 
     def run(self, command: str) -> None:
-        from metarl.experiments.run import Run
         from metarl.family import make_family
 
-        self.check()
         if self.more.env_workers is not None:
             make_family(self.family, self.variant).use_workers(self.more.env_workers)  # raises where it has none
+        # A family that is not installed is imported only where it is named.
+        own = f" --family {self.family}" if ":" in self.family else ""
+        scored_by = f"Score it on held-out tasks: metarl evaluate RUN{own}"
+        self.train_together(command, scored_by, compile=self.more.compile, env_workers=self.more.env_workers)
+
+    def make(self, command: str, *, resume: bool, overwrite: bool, blocks: int | None) -> "Run":
+        from metarl.experiments.run import Run
+
         family = self.family.rsplit("/", 1)[-1].rsplit("-v", 1)[0].replace(":", "-")
         made_of = (self.agent, self.family, self.variant, self.config, self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.agent, family, self.variant)
-        run = Run.create(
+        return Run.create(
             path,
             *made_of,
             command,
-            resume=self.resume,
-            overwrite=self.overwrite,
+            resume=resume,
+            overwrite=overwrite,
             length=self.timesteps,
             init_from=self.more.init_from,
+            blocks=blocks,
         )
-        scored_by = "Score it on held-out tasks: metarl evaluate"
-        # A family that is not installed is imported only where it is named.
-        own = f" --family {self.family}" if ":" in self.family else ""
-        self.train(run, scored_by, own, compile=self.more.compile, env_workers=self.more.env_workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,67 +143,6 @@ class OwnCode(ScoreCommand):
         from metarl.evaluation.published import open_run
 
         return open_run(path, family=self.more.family, agent=self.more.agent, trust=self.more.trust)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate(OwnCode):
-    """Adapt to held-out tasks and score it."""
-
-    path: RunPath
-    """a run folder, or that of a published result with weights"""
-    split: Option[str] = "test"
-    """val, test or ood"""
-    tasks: Option[int | None] = None
-    """number of test tasks; the preset's unless given"""
-    points: Option[int | None] = None
-    """points of the curve: before adaptation, after one, ...; the agent's unless given"""
-    deterministic: Option[bool] = True
-    """extra episodes without exploration noise are scored too, unless --no-deterministic halves the time"""
-    ablation: Option[str | None] = None
-    """wiped: a memory begins every episode anew; shuffled: other agents adapt to episodes of another task"""
-    protocol: Option[bool] = False
-    """score success as Meta-World does: 10 episodes to adapt, then 3 on each task, environment by environment"""
-    output: Option[Path | None] = None
-    """folder for the files; the run folder unless given, and none of a published result's"""
-
-    def run(self, command: str) -> None:
-        self.check(self.path)
-        from metarl.core.process import prepare_process
-        from metarl.evaluation.outcome import evaluate_run, save_outcome
-        from metarl.evaluation.tables import curve_table, evaluation_json
-
-        prepare_process(self.more.threads)
-        run = self.open(self.path)
-        if self.protocol:
-            self._by_protocol(run)
-            return
-        outcome = evaluate_run(
-            run,
-            self.split,
-            self.tasks,
-            self.points,
-            self.more.device,
-            deterministic=self.deterministic,
-            ablation=self.ablation,
-            quiet=self.quiet,
-            env_workers=self.more.env_workers,
-        )
-        show(self.more.json, evaluation_json(outcome.evaluation), curve_table(outcome.evaluation))
-        sys.stdout.flush()  # matplotlib takes longer to come
-        files = []
-        if run.keeps_evaluations or self.output is not None:
-            from metarl.plotting.outcome import save_outcome_figures
-
-            files = [*save_outcome(run, outcome, self.output), *save_outcome_figures(run, outcome, self.output)]
-        show_saved(files, as_json=self.more.json)
-
-    def _by_protocol(self, run: Any) -> None:
-        from metarl.evaluation.protocol import evaluate_protocol
-
-        scores = evaluate_protocol(run, self.split, self.tasks, self.more.device, quiet=self.quiet)
-        show(self.more.json, json.loads(scores.to_json()), scores.table())
-        if (folder := results_folder(run, self.output)) is not None:
-            scores.save(folder / f"protocol-{self.split}.json")
 
 
 @dataclass(frozen=True, kw_only=True)

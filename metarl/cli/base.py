@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -15,6 +15,7 @@ from metarl.cli.options import More, Option, Seeds
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import using
 from metarl.experiments.options import SECONDS_BETWEEN_CHECKPOINTS, TrainingOptions
+from metarl.experiments.place import JOIN_SECONDS, follows, is_one_of_several, is_restarted, own_device
 from metarl.experiments.signals import Interrupted
 
 if TYPE_CHECKING:  # they take long to import
@@ -67,6 +68,12 @@ class MoreOfTraining:
     """torch threads of a process; more than one slows runs that share the cores"""
     checkpoint_seconds: Annotated[More[float], tyro.conf.arg(metavar="S")] = SECONDS_BETWEEN_CHECKPOINTS
     """seconds between checkpoints: how much work a kill can cost"""
+    blocks: More[int | None] = None
+    """blocks into which tasks are cut for --processes, which decide on the numbers; 8 unless given"""
+    ordered: More[bool] = True
+    """add blocks in order; --no-ordered sums among processes instead, with shorter messages and other rounding"""
+    join_seconds: Annotated[More[float], tyro.conf.arg(metavar="S")] = JOIN_SECONDS
+    """seconds that processes wait for each other to come"""
     track: More[bool] = False
     """log to Weights & Biases too; needs the extra track"""
     json: More[bool] = False
@@ -92,6 +99,8 @@ class TrainCommand(Command):
     """cpu, cuda, ..."""
     jobs: Option[int | None] = None
     """seeds side by side; as many as the cores allow unless given"""
+    processes: Option[int | None] = None
+    """processes of this machine that share an iteration's tasks: the same numbers, sooner; torchrun starts some too"""
     quiet: Option[bool] = False
     """show no progress: bars on a terminal, elsewhere a line every half minute"""
     more: MoreOfTraining = field(default_factory=MoreOfTraining)
@@ -111,9 +120,49 @@ class TrainCommand(Command):
         from metarl.core.device import check_device
         from metarl.experiments.tracking import check_tracking
 
-        check_device(self.device)
+        check_device(own_device(self.device))
         if self.more.track:
             check_tracking()
+
+    def make(self, command: str, *, resume: bool, overwrite: bool, blocks: int | None) -> "RunFolder":
+        """Make the run folder, or open it where it is resumed."""
+        raise NotImplementedError
+
+    def train_together(self, command: str, next_step: str, **options: Any) -> None:
+        """Train in one process, start several, or be one of several."""
+        import torch
+
+        from metarl.core.parallel import BLOCKS
+        from metarl.experiments.launching import launch
+        from metarl.experiments.team import joined
+        from metarl.version import __version__
+
+        blocks, shared = self.more.blocks, self.processes is not None or is_one_of_several()
+
+        def make(first: bool) -> "RunFolder":
+            self.check()
+            resume, overwrite = self.resume or is_restarted() or not first, self.overwrite and first
+            of_new = blocks or (BLOCKS if shared else None)
+            run = self.make(command, resume=resume, overwrite=overwrite, blocks=of_new)
+            if of_new and run.blocks != (blocks or run.blocks or BLOCKS):
+                made = f"with --blocks {run.blocks}" if run.blocks else "in one process, without --processes"
+                raise MetaRLError(
+                    f"{run.path} was made {made}, which decides on its numbers; resume it so, or train anew."
+                )
+            return run
+
+        if is_one_of_several():
+            config = asdict(self.config)  # type: ignore[attr-defined]  # added by main
+            facts = {"metarl": __version__, "torch": torch.__version__, "command": command, **config}
+            with joined(facts, own_device(self.device), self.more.join_seconds) as team:
+                run = team.first_then_others(make)
+                parallel = team.parallel(run.blocks or BLOCKS, ordered=self.more.ordered)
+                self.train(run, next_step, TrainingOptions(team.device, **options, parallel=parallel))
+        elif self.processes in (None, 1):
+            self.train(make(True), next_step, TrainingOptions(self.device, **options))
+        else:
+            self.check()
+            launch(shlex.split(command)[1:], self.processes or 1)
 
     def run_path(self, *parts: str | None) -> Path:
         """Return the run folder: ``--name``, or made of the given parts with the preset behind the first.
@@ -132,34 +181,26 @@ class TrainCommand(Command):
             raise MetaRLError(f"--name {name[:20]}...: it has {len(os.fsencode(name))} bytes; {_LONGEST} at most.")
         return self.more.runs / name
 
-    def train(
-        self,
-        run: "RunFolder",
-        next_step: str,
-        options_of_it: str = "",
-        *,
-        compile: bool = False,
-        env_workers: int | None = None,
-    ) -> None:
-        """Train a run's seeds; print what was done, and the command that scores it with the options it needs."""
+    def train(self, run: "RunFolder", next_step: str, options: TrainingOptions) -> None:
+        """Train a run's seeds; print what was done, and the next step, in which RUN stands for the run's folder."""
         from metarl.experiments.training import train_run
 
         more = self.more
-        options = TrainingOptions(
-            self.device, more.threads, more.checkpoint_seconds, compile, more.track, env_workers=env_workers
-        )
+        options = replace(options, threads=more.threads, seconds=more.checkpoint_seconds, track=more.track)
         try:
-            train_run(run, options, self.jobs, quiet=self.quiet)
+            train_run(run, options, self.jobs, quiet=self.quiet or follows())
         except (MetaRLError, Interrupted) as error:
-            if not self.resume:
+            if not self.resume and not follows():
                 run.discard_untrained()
             if not isinstance(error, Interrupted):
                 raise
             began = any(run.checkpoint(seed).exists() for seed in run.seeds)
             words = f"Saved; continue with: {_resuming(run.command)}" if began else "Nothing had been trained yet."
             raise Interrupted(error.number, words) from None
+        if follows():
+            return
         done = {"run": str(run.path), "seeds": {seed: run.trained_amount(seed) for seed in run.seeds}}
-        show(self.more.json, done, f"Trained {run.path}. {next_step} {run.path}{options_of_it}")
+        show(self.more.json, done, f"Trained {run.path}. {next_step.replace('RUN', str(run.path))}")
 
 
 def results_folder(run: "RunFolder", output: Path | None) -> Path | None:

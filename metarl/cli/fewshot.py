@@ -78,18 +78,19 @@ class FewShotTrain(TrainCommand):
         return DataName(named.place, {**named.options, **given, **({"grey": "true"} if self.own.grey else {})})
 
     def run(self, command: str) -> None:
+        self.train_together(command, "Score it on unseen tasks: metarl fewshot evaluate RUN")
+
+    def make(self, command: str, *, resume: bool, overwrite: bool, blocks: int | None) -> "FewShotRun":
         from metarl.experiments.fewshot_run import FewShotRun
 
-        self.check()
         named = self.data_name()
         data = named.place.rstrip("/").rpartition("/")[2].replace(":", "-")
         encoder = named.options.get("encoder", "").rpartition("/")[2].replace(":", "-")
         made_of = (self.learner, self.config, str(named), self.seed)  # type: ignore[attr-defined]  # added by main
         path = self.run_path(self.learner.rpartition(":")[2], data, encoder)
-        run = FewShotRun.create(
-            path, *made_of, command, resume=self.resume, overwrite=self.overwrite, length=self.iterations
+        return FewShotRun.create(
+            path, *made_of, command, resume=resume, overwrite=overwrite, length=self.iterations, blocks=blocks
         )
-        self.train(run, "Score it on unseen tasks: metarl fewshot evaluate")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarl.cli.agents import Agents, Compare, Evaluate, Render, Train
+from metarl.cli.agents import Agents, Compare, Render, Train
 from metarl.cli.base import Command, TrainCommand
 from metarl.cli.config_file import config_file_of, from_config_file
+from metarl.cli.evaluate import Evaluate
 from metarl.cli.export import Export
 from metarl.cli.families import Check, Families
 from metarl.cli.fewshot import FewShotEvaluate, FewShotTrain
@@ -29,6 +30,7 @@ from metarl.cli.new_family import NewFamily
 from metarl.cli.options import none_without_braces
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import refused
+from metarl.experiments.place import follows
 from metarl.experiments.signals import Interrupted, raising
 
 _SIGPIPE = 128 + 13  # the exit code of a program that this signal ended
@@ -60,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     line too, and exit code 128 + its number.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if follows():
+        _silence()
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         with _quiet_without_a_reader(), raising():
@@ -77,6 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         raise SystemExit(stop.exit_code) from None
+
+
+def _silence() -> None:
+    """Say nothing in this process, for the first of several speaks for all."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
 
 
 def _parsed(arguments: list[str]) -> Any:

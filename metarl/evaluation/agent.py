@@ -3,12 +3,14 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from metarl.algorithm.adapted_policy import AdaptedPolicy
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError
+from metarl.core.parallel import TaskParallel
 from metarl.evaluation.driver import CHUNK, Curve, adaptation_curve
 from metarl.evaluation.references import reference_returns
 from metarl.evaluation.scores import Evaluation
@@ -63,6 +65,7 @@ def score_agents(
     ablation: str | None = None,
     made_of: str = "",
     quiet: bool = True,
+    parallel: TaskParallel | None = None,
 ) -> tuple[Evaluation, list[Curve]]:
     """Score agents that differ in their seed on the same tasks, beside the family's floor and optimum.
 
@@ -76,6 +79,7 @@ def score_agents(
         ablation: the driver's; it stands behind the agent's name, as in "rl2-wiped".
         made_of: the fingerprint of the checkpoints.
         quiet: whether no progress is shown.
+        parallel: as of ``adaptation_curve``.
     """
     first, curves, extras = agents[0], [], []
     points = first.evaluation_points if points is None else points
@@ -96,13 +100,14 @@ def score_agents(
                 ablation=ablation,
                 context=agent.rollouts,
                 report=partial(reporter, i),
+                parallel=parallel,
             )
             curves.append(curve)
             extras.append(agent.describe(curve.states) | _success(curve))
     family, episodes = first.family, range(len(curves[0].episodes))
+    place: dict[str, Any] = {"part": split, "n_envs": first.n_envs, "device": device, "parallel": parallel}
     floor, optimum = (
-        reference_returns(family, name, tasks, part=split, episodes=episodes, n_envs=first.n_envs, device=device)
-        for name in (family.floor, family.optimum)
+        reference_returns(family, name, tasks, episodes=episodes, **place) for name in (family.floor, family.optimum)
     )
     noiseless = [curve.deterministic for curve in curves if curve.deterministic is not None]
     label = first.label(first.config)

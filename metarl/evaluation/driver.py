@@ -3,19 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
+from metarl.core.parallel import TaskParallel
 from metarl.core.random import env_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State
 from metarl.family.base import TaskFamily
 from metarl.rollout.batch import Batch
+from metarl.rollout.blocks import tensors_of, trajectories_of
 from metarl.rollout.context import RolloutContext
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
@@ -23,6 +27,7 @@ from metarl.tasks import Tasks
 CHUNK = 2000  # tasks played at once
 KEPT = 1000  # tasks whose trajectories and states are kept
 ABLATIONS = ("wiped", "shuffled")
+_ARRAYS = ("returns", "deterministic", "beliefs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,7 @@ def adaptation_curve(
     chunk: int = CHUNK,
     context: RolloutContext | None = None,
     report: Callable[[int, str], None] | None = None,
+    parallel: TaskParallel | None = None,
 ) -> Curve:
     """Adapt to every task and score the episodes of each point.
 
@@ -82,6 +88,7 @@ def adaptation_curve(
             but which tasks are shuffled.
         context: an agent's own; one for this curve unless given.
         report: is called after each point of each chunk with how many there were, and the mean return in words.
+        parallel: shares the chunks among processes, each of which returns the whole curve; one process unless given.
     """
     if points < 1:
         raise MetaRLError(f"points={points}: a curve has at least one, before any adaptation.")
@@ -92,15 +99,18 @@ def adaptation_curve(
         keys = evaluation_keys(family, part, len(tasks), n_envs)
     if len(keys) != len(tasks) * n_envs:
         raise MetaRLError(f"{len(keys)} keys for {len(tasks)} tasks of {n_envs} envs; give one for each environment.")
-    kept = RolloutContext() if context is None else context
-    parts = []
-    for done, first in zip(count(0, points), range(0, len(tasks), chunk), strict=False):
+    kept, shared = RolloutContext() if context is None else context, parallel or TaskParallel()
+    firsts, parts = range(0, len(tasks), chunk), []
+    own = [first for chunks in shared.rows(len(firsts)) for first in firsts[chunks]]
+    for done, first in zip(count(0, points), own, strict=False):
         rows = slice(first, first + chunk)
         some = tasks[rows]
         batch = family.batch(some.repeat(n_envs), keys[first * n_envs : (first + chunk) * n_envs], device)
         mine = params(some) if callable(params) else params
         play = _Play(learner, mine, batch, len(some), n_envs, deterministic, ablation, kept, done, report)
         parts.append(play.curve(points, max(0, KEPT - first)))
+    if shared.world > 1:
+        parts = [_curve(tensors, points, n_envs) for tensors in shared.gather([_tensors(x) for x in parts], "curves")]
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
@@ -196,6 +206,28 @@ def _check_ablation(ablation: str | None, learner: MetaLearner, chunks: list[int
 def mean_returns(returns: Tensor) -> NDArray[np.float64]:
     """Return the mean of each task's returns ``(task, env, episode)``: ``(task,)``."""
     return np.asarray(returns.mean((1, 2)).double().cpu().numpy())
+
+
+def _tensors(curve: Curve) -> dict[str, Tensor]:
+    """Return all that a chunk's curve holds, as tensors by names."""
+    arrays = {name: getattr(curve, name) for name in _ARRAYS}
+    found = {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
+    states = {f"state.{point}.{k}": x for point, state in enumerate(curve.states) for k, x in state.items()}
+    return found | states | prefixed("trajectory", tensors_of(curve.trajectories))
+
+
+def _curve(tensors: dict[str, Tensor], points: int, n_envs: int) -> Curve:
+    """Return the curve that such tensors make."""
+    arrays: dict[str, Any] = {name: tensors[name].cpu().numpy() if name in tensors else None for name in _ARRAYS}
+    states = [with_prefix(f"state.{point}", tensors) for point in range(points)]
+    trajectories = trajectories_of(with_prefix("trajectory", tensors))
+    return Curve(
+        episodes=tuple(point * n_envs for point in range(points)),
+        adaptations=tuple(range(points)),
+        trajectories=tuple(trajectories),
+        states=tuple(states) if trajectories else (),
+        **arrays,
+    )
 
 
 def _joined(parts: list[Curve]) -> Curve:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
+from metarl.core.parallel import TaskParallel
 from metarl.core.process import log_mujoco_in
 from metarl.evaluation.agent import held_out, score_agents
 from metarl.evaluation.driver import Curve
@@ -52,6 +53,7 @@ def evaluate_run(
     ablation: str | None = None,
     quiet: bool = True,
     env_workers: int | None = None,
+    parallel: TaskParallel | None = None,
 ) -> Outcome:
     """Score every seed of a run on held-out tasks, all on the same random streams, and so the floor and the optimum.
 
@@ -65,6 +67,7 @@ def evaluate_run(
         ablation: the driver's; it stands behind the agent's name, as in "rl2-wiped".
         quiet: whether no progress is shown.
         env_workers: as of ``TrainingOptions``.
+        parallel: as of ``adaptation_curve``.
     """
     if split == "train":
         raise MetaRLError("Scores are of held-out tasks; choose --split val, test or ood.")
@@ -75,7 +78,7 @@ def evaluate_run(
     if env_workers is not None:
         for agent in agents:
             agent.family.use_workers(env_workers)
-    if run.keeps_evaluations:
+    if run.keeps_evaluations and (parallel is None or parallel.leads):
         log_mujoco_in(run.path)
     for seed, agent in zip(run.seeds, agents, strict=True):
         run.warn_if_unfinished(seed, agent.num_timesteps)
@@ -89,6 +92,7 @@ def evaluate_run(
         ablation=ablation,
         made_of=made_of,
         quiet=quiet,
+        parallel=parallel,
     )
     beliefs = _beliefs(run.seeds, curves, tasks, agents[0].learner.gaussian_belief)
     read = None if beliefs is None else probe(beliefs)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.core.errors import MetaRLError
+from metarl.core.parallel import TaskParallel
 from metarl.core.types import Params
 from metarl.evaluation.driver import CHUNK, adaptation_curve, evaluation_keys, mean_returns
 from metarl.evaluation.scores import Evaluation
@@ -28,6 +29,7 @@ def reference_returns(
     episodes: Sequence[int],
     n_envs: int = 1,
     device: torch.device | str = "cpu",
+    parallel: TaskParallel | None = None,
 ) -> NDArray[np.float64] | None:
     """Return the returns ``(episode, task)`` of a reference policy where agents are scored; None for no policy.
 
@@ -38,13 +40,15 @@ def reference_returns(
         tasks: the first ones of a ``part`` of the split.
         episodes: the numbers of the episodes, which are the points of an agent's curve.
         n_envs: environments of a task, over which the mean is taken.
+        device: to play on.
+        parallel: as of ``adaptation_curve``.
     """
     if reference is None:
         return None
     learner = family.reference_policies()[reference]
     keys = evaluation_keys(family, part, len(tasks), n_envs)
-    parts = []
-    for first in range(0, len(tasks), CHUNK):
+    parts, firsts, shared = [], range(0, len(tasks), CHUNK), parallel or TaskParallel()
+    for first in [first for chunks in shared.rows(len(firsts)) for first in firsts[chunks]]:
         some = tasks[first : first + CHUNK].repeat(n_envs)
         batch = family.batch(some, keys[first * n_envs : first * n_envs + len(some)], device)
         params = privileged_params_on(device)(some)
@@ -52,8 +56,9 @@ def reference_returns(
         played = [
             rollout(learner, params, start, batch, n_envs=1, first_episode=number)[0].returns for number in episodes
         ]
-        parts.append(np.stack([mean_returns(returns.reshape(-1, n_envs, 1)) for returns in played]))
-    return np.concatenate(parts, axis=1)
+        means = np.stack([mean_returns(returns.reshape(-1, n_envs, 1)) for returns in played])
+        parts.append({"returns": torch.from_numpy(means)})
+    return np.concatenate([part["returns"].cpu().numpy() for part in shared.gather(parts, "references")], axis=1)
 
 
 def privileged_params_on(device: torch.device | str) -> Callable[[Tasks], Params]:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from stable_baselines3.common.logger import Logger
 
 from metarl.core.checkpoint import check_owner, config_from
 from metarl.core.errors import MetaRLError
 from metarl.core.plugins import BACKBONES, DATA, FEATURES, LEARNERS, trusted
 from metarl.core.schedule import config_differences
 from metarl.experiments.extending import continued
-from metarl.experiments.logs import RunLogger
 from metarl.experiments.options import Report, TrainingOptions, check_seeds
 from metarl.experiments.run_folder import RunFolder, new_id
 from metarl.experiments.saving import CheckpointSaver
@@ -49,6 +49,7 @@ class FewShotRun(RunFolder):
     seeds: tuple[int, ...]
     command: str
     id: str = ""
+    blocks: int | None = None
 
     @classmethod
     def create(
@@ -63,13 +64,14 @@ class FewShotRun(RunFolder):
         resume: bool = False,
         overwrite: bool = False,
         length: int | None = None,
+        blocks: int | None = None,
     ) -> "FewShotRun":
         """Make the folder, or with ``resume`` open the one that is there, which must be of the same making.
 
         The arguments are those of ``Run.create``; ``length`` counts iterations.
         """
         check_seeds(chosen := (0,) if seeds is None else tuple(seeds))
-        run = cls(path, learner, config, dataset, chosen, command, new_id())
+        run = cls(path, learner, config, dataset, chosen, command, new_id(), blocks)
         if resume and cls.is_at(path):
             encoder = DataName.parsed(dataset).options.get("encoder")
             saved = cls.open(path, learner=learner, data=dataset, backbone=config.backbone, encoder=encoder)
@@ -135,7 +137,7 @@ class FewShotRun(RunFolder):
     def _from_about(cls, path: Path, about: dict[str, Any]) -> Self:
         config = config_from(learner_class(about["learner"]).config_class, about["config"])
         facts = (about["learner"], config, about["dataset"], tuple(about["seeds"]), about["command"])
-        return cls(path, *facts, about["id"])
+        return cls(path, *facts, about["id"], about.get("blocks"))
 
     @property
     def budget(self) -> int:
@@ -171,7 +173,7 @@ class FewShotRun(RunFolder):
         return model.iteration
 
     def _train(
-        self, model: FewShot, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
+        self, model: FewShot, logger: Logger, saver: CheckpointSaver, report: Report, options: TrainingOptions
     ) -> None:
         apart = max(1, (self.config.schedule_iterations or self.budget) // _ROWS)
         rows: list[dict[str, float]] = []  # since the last one of the log

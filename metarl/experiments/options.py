@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from metarl.core.errors import MetaRLError
+
+if TYPE_CHECKING:  # it imports torch
+    from metarl.core.parallel import TaskParallel
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 Report = Callable[[int, int, str], None]  # seed, steps so far, a few words
@@ -23,6 +27,8 @@ class TrainingOptions:
     """whether rollouts step as compiled functions, see ``metarl.rollout.compiled``; few-shot learners have none"""
     track: bool = False
     """whether the log also goes to Weights & Biases"""
+    parallel: "TaskParallel | None" = None
+    """shares task rows among several processes; one process unless given"""
     env_workers: int | None = None
     """processes that step the environments of a ``GymnasiumFamily``; as many as it declares unless given"""
 

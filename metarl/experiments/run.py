@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 from metarl.algorithm.algorithm import Algorithm
 from metarl.algorithm.registry import agent_class
@@ -22,7 +23,6 @@ from metarl.core.files import write_atomic
 from metarl.core.plugins import AGENTS, FAMILIES, plugin_names, trusted, trusted_config
 from metarl.core.process import log_mujoco_in
 from metarl.experiments.extending import continued, weights_at
-from metarl.experiments.logs import RunLogger
 from metarl.experiments.options import Report, TrainingOptions, check_seeds
 from metarl.experiments.run_folder import RunFolder, new_id
 from metarl.experiments.saving import CheckpointSaver
@@ -49,6 +49,7 @@ class Run(RunFolder):
     seeds: tuple[int, ...]
     command: str
     id: str = ""
+    blocks: int | None = None
     init_from: str = ""  # where the weights that training starts from were taken from
 
     @classmethod
@@ -65,6 +66,7 @@ class Run(RunFolder):
         resume: bool = False,
         overwrite: bool = False,
         length: int | None = None,
+        blocks: int | None = None,
         init_from: Path | None = None,
     ) -> "Run":
         """Make the folder, or with ``resume`` open the one that is there, which must be of the same making.
@@ -83,10 +85,12 @@ class Run(RunFolder):
             overwrite: whether it is replaced.
             length: steps of training in place of the config's; a run that is resumed goes on to them.
             init_from: a run, a published result or a file, whose weights training starts from.
+            blocks: into which task rows are cut, so that several processes may share them; a run that is resumed has
+                those that it was made with.
         """
         made = make_family(family, variant)
         check_seeds(chosen := (0,) if seeds is None else tuple(seeds))
-        run = cls(path, agent, family, made.variant, config, chosen, command, new_id(), str(init_from or ""))
+        run = cls(path, agent, family, made.variant, config, chosen, command, new_id(), blocks, str(init_from or ""))
         if resume and cls.is_at(path):
             saved = cls.open(path, family=family, agent=agent, trust=plugin_names(config))
             run.check_same(saved, ("agent", "variant", *(["init_from"] if init_from else [])))
@@ -95,6 +99,8 @@ class Run(RunFolder):
         if length is not None:
             config = replace(config, total_timesteps=length)
             run = replace(run, config=config)
+        if blocks and not agent_class(agent).in_blocks:
+            raise MetaRLError(f"The agent {agent} is trained in one process; leave out --processes and --blocks.")
         # Whatever is wrong with the family, its split or the agent shows here, before anything is written or removed.
         fresh, initial = agent_class(agent)(made, config), None
         if init_from is not None:
@@ -152,7 +158,7 @@ class Run(RunFolder):
             )
         config = config_from(config_class, about["config"])
         facts = (about["agent"], about["family"], about["variant"], config, tuple(about["seeds"]), about["command"])
-        return cls(path, *facts, about["id"], about.get("init_from", ""))
+        return cls(path, *facts, about["id"], about.get("blocks"), about.get("init_from", ""))
 
     @property
     def budget(self) -> int:
@@ -206,12 +212,13 @@ class Run(RunFolder):
         return model.num_timesteps
 
     def _train(
-        self, model: Algorithm, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
+        self, model: Algorithm, logger: Logger, saver: CheckpointSaver, report: Report, options: TrainingOptions
     ) -> None:
         model.rollouts.compile = options.compile
         if options.env_workers is not None:
             model.family.use_workers(options.env_workers)
-        log_mujoco_in(self.seed_folder(model.seed))
+        if model.parallel.leads:
+            log_mujoco_in(self.seed_folder(model.seed))
         model.set_logger(logger)
         model.train_until(self.config.total_timesteps, _Checkpoints(saver, model.seed, report))
 

@@ -16,17 +16,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from stable_baselines3.common.logger import Logger
+
 from metarl.core.checked_json import seal, unseal
 from metarl.core.checkpoint import checkpoint_checksum
 from metarl.core.errors import MetaRLError
 from metarl.core.files import is_temporary, remove_temporary, using, write_atomic
 from metarl.core.lock import LOCK, locked
 from metarl.core.process import prepare_process
-from metarl.experiments import signals
-from metarl.experiments.logs import PROGRESS, RunLogger, progress_digest
+from metarl.experiments.beginning import logger_of, share
+from metarl.experiments.logs import PROGRESS, progress_digest
 from metarl.experiments.options import Report, TrainingOptions
 from metarl.experiments.saving import CheckpointSaver
-from metarl.experiments.tracking import Tracker
 from metarl.version import __version__
 
 _CHECKPOINT = "checkpoint.safetensors"
@@ -48,6 +49,7 @@ class RunFolder(ABC):
     config: Any
     seeds: tuple[int, ...]
     command: str
+    blocks: int | None  # of task rows, where it is trained in several processes, or was made so that it may be
     id: str  # drawn when it was made: all that belongs to the run carries it, wherever its folder is moved
 
     @classmethod
@@ -96,6 +98,7 @@ class RunFolder(ABC):
             **of_its_own,
             "seeds": list(self.seeds),
             "config": asdict(self.config),
+            **({"blocks": self.blocks} if self.blocks else {}),
             "command": self.command,
             "version": __version__,
             "id": self.id,
@@ -170,15 +173,10 @@ class RunFolder(ABC):
         """
         prepare_process(options.threads)
         model = (self.trained if self.checkpoint(seed).exists() else self.new_model)(seed, options.device)
-        signals.stop_if_asked()
-        folder = self.seed_folder(seed)
-        with using(folder):
-            folder.mkdir(exist_ok=True)
-        logger = RunLogger(folder, self._amount(model), model.log_digest)
-        if options.track:
-            logger.output_formats.append(Tracker(self.id, seed, folder, self.about(self.path)))
+        parallel = share(model, self.blocks, getattr(self.config, "tasks", 1), options)
+        logger = logger_of(self, seed, self._amount(model), model.log_digest, options)
         report(seed, self._amount(model), "")
-        saver = CheckpointSaver(model, self.checkpoint(seed), logger, options.seconds, self.check_there)
+        saver = CheckpointSaver(model, self.checkpoint(seed), logger, options.seconds, self.check_there, parallel)
         try:
             self._train(model, logger, saver, report, options)
         finally:
@@ -190,7 +188,7 @@ class RunFolder(ABC):
 
     @abstractmethod
     def _train(
-        self, model: Any, logger: RunLogger, saver: CheckpointSaver, report: Report, options: TrainingOptions
+        self, model: Any, logger: Logger, saver: CheckpointSaver, report: Report, options: TrainingOptions
     ) -> None:
         """Train a model to the end of the budget, logging, reporting and saving on the way."""
 

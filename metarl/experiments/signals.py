@@ -49,12 +49,24 @@ def raising() -> Iterator[None]:
 
 
 @contextmanager
-def deferring() -> Iterator[None]:
-    """Have the first signal only be noted in the block, for ``asked``; a second one ends the process at once."""
+def passed_to(receive: Callable[[int], None]) -> Iterator[None]:
+    """Have each signal call ``receive`` with its number in the block."""
+    with _handled(lambda number, _: receive(number)):
+        yield
+
+
+@contextmanager
+def deferring(*, patient: bool = False) -> Iterator[None]:
+    """Have the first signal only be noted in the block, for ``asked``; a second one ends the process at once.
+
+    Where it is ``patient``, further ones are only noted too: whoever started it may pass on what it has got itself.
+    """
 
     def note(number: int, _: Any) -> None:
         global _asked
         if _asked is not None:
+            if patient:
+                return
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         _asked = number

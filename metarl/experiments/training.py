@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import queue
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 from metarl.core.errors import MetaRLError
@@ -40,9 +41,13 @@ def train_run(
     if options.env_workers and (jobs or 1) > 1:
         raise MetaRLError(f"--env-workers {options.env_workers} --jobs {jobs}: seeds with workers train one by one.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if options.parallel is not None:
+        jobs = 1
     n_jobs = min(len(run.seeds), jobs or (1 if options.env_workers else max(1, cores // threads)))
     reporter = Reporter({seed: f"seed {seed}" for seed in run.seeds}, run.budget, run.unit, quiet=quiet, summary=True)
-    with run.in_training(), signals.deferring(), reporter:
+    several, leads = options.parallel is not None, options.parallel is None or options.parallel.leads
+    held = run.in_training() if leads else nullcontext()  # by the first of several processes for all of them
+    with held, signals.deferring(patient=several), reporter:
         if n_jobs > 1:
             _side_by_side(run, reporter, options, n_jobs)
             return

@@ -17,6 +17,7 @@ from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
 from metarl.core.modules import ModuleNetwork
 from metarl.core.optimiser import Adam, linear_decay
+from metarl.core.parallel import TaskParallel
 from metarl.core.plugins import BACKBONES, LEARNERS, import_named, trusted
 from metarl.core.random import torch_generator
 from metarl.core.types import Params, State
@@ -72,6 +73,7 @@ class FewShot:
         # Those that predict: the last ones, or where training validates the best so far, with their error there.
         self.params: Params = {name: value.to(self.device) for name, value in made.items()}
         self.least_error = math.inf
+        self.parallel = TaskParallel()  # through which all reductions over tasks go
         self.iteration = 0
         self.wall_seconds = 0.0  # of training so far
         self.run_id = ""  # of the run folder that it belongs to
@@ -119,7 +121,7 @@ class FewShot:
             episodes = source.draw(config.episode, config.tasks, generator)
             progress = self.iteration / (config.schedule_iterations or config.iterations)
             self.adam.learning_rate = linear_decay(config.learning_rate, config.final_learning_rate, progress)
-            gradient, logged = self.learner.gradient(self.latest, episodes, config.chunk)
+            gradient, logged = self.learner.gradient(self.latest, episodes, config.chunk, self.parallel)
             if not np.isfinite(logged["objective"]):
                 why = f"Training diverged in iteration {self.iteration}: the loss is {logged['objective']}."
                 raise MetaRLError(f"{why} Lower learning_rate or the steps' size; the last checkpoint is from before.")

@@ -24,7 +24,7 @@ class Options:
     """The options of the benchmark: which parts are measured, how often, and where."""
 
     parts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """rollout, trpo, threads, physics, others, memory, inference, fewshot, scale, simulated"""
+    """rollout, trpo, threads, physics, others, memory, inference, fewshot, scale, simulated, processes"""
     repeats: int = 5
     """each figure is the median of so many, taken in turn with what it is compared with"""
     threads: int = 2

@@ -11,6 +11,7 @@ from torch.nn import functional
 from metarl.adapt.gradient import meta_gradient
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
+from metarl.core.parallel import TaskParallel
 from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.config import FewShotConfig
@@ -96,13 +97,15 @@ class FewShotLearner(MetaLearner):
         loss = error(outputs, episodes.query.targets)
         return loss, logged(loss, outputs, episodes.query.targets)
 
-    def gradient(self, params: Params, episodes: Episodes, chunk: int | None = None) -> tuple[Params, dict[str, float]]:
-        """Return the task-mean gradient of the loss, and the means of what is logged."""
+    def gradient(
+        self, params: Params, episodes: Episodes, chunk: int | None = None, parallel: TaskParallel | None = None
+    ) -> tuple[Params, dict[str, float]]:
+        """Return the task-mean gradient of the loss, and the means of what is logged; see ``meta_gradient``."""
 
         def objective(params: Params, rows: slice) -> tuple[Tensor, Outputs]:
             return self.loss(params, episodes.rows(rows))
 
-        return meta_gradient(objective, params, len(episodes.support.targets), chunk)
+        return meta_gradient(objective, params, len(episodes.support.targets), chunk, parallel)
 
 
 def steps_of(steps: int | None, default: int) -> int:

@@ -11,6 +11,7 @@ from metarl.adapt.gradient import meta_gradient
 from metarl.core.config import at_least
 from metarl.core.errors import MetaRLError
 from metarl.core.many_tasks import uncertainty_weighted, without_conflicts
+from metarl.core.parallel import TaskParallel
 from metarl.core.types import Outputs, Params
 from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.data.dataset import DataSpec
@@ -77,10 +78,12 @@ class MultiTask(FineTuning):
         terms, named = self._terms(params, episodes)
         return terms.sum(1), named
 
-    def gradient(self, params: Params, episodes: Episodes, chunk: int | None = None) -> tuple[Params, dict[str, float]]:
+    def gradient(
+        self, params: Params, episodes: Episodes, chunk: int | None = None, parallel: TaskParallel | None = None
+    ) -> tuple[Params, dict[str, float]]:
         """Return the gradient of the loss; with ``pcgrad`` the trunk's is of the tasks' gradients without conflicts."""
         if not self.config.pcgrad:
-            return super().gradient(params, episodes, chunk)
+            return super().gradient(params, episodes, chunk, parallel)
         found, named, targets = list[Params](), dict[str, float](), self._targets(episodes)
         for task in self.task_of[targets.cpu()].unique().tolist():
 
@@ -88,7 +91,7 @@ class MultiTask(FineTuning):
                 terms, logged = self._terms(params, episodes.rows(rows))
                 return terms[:, task], {**logged, "objective": terms.sum(1)}
 
-            gradient, named = meta_gradient(objective, params, len(targets), chunk)
+            gradient, named = meta_gradient(objective, params, len(targets), chunk, parallel)
             found.append(gradient)
         total = {name: torch.stack([each[name] for each in found]).sum(0) for name in params}
         trunk = {name: value for name, value in params.items() if name.startswith(BACKBONE)}
