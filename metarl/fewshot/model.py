@@ -158,9 +158,9 @@ class FewShot:
             unlabelled: further samples of the same classes, which refine prototypes where the learner has some.
         Raises MetaRLError where shapes do not fit, for NaN, and for more classes than the learner can tell apart.
         """
-        rows = as_rows(inputs, self.spec.shape, self.device)
-        if self.spec.outputs is not None:
-            targets = as_rows(np.reshape(labels, (-1, self.spec.outputs)), (self.spec.outputs,), self.device, "target")
+        rows, outputs = as_rows(inputs, self.spec.shape, self.device), self.spec.outputs
+        if outputs is not None:
+            targets = as_rows(np.reshape(labels, (-1, outputs)), (outputs,), self.device, "target")
             check_labelled(rows, targets.shape[:1])
             state = self.adapted(Support(rows[None], targets[None]))
             return Regressor(self.learner, self.params, state, self.spec.shape)
@@ -200,8 +200,7 @@ class FewShot:
         """Return accuracies, other measures or squared errors on episodes; see ``metarl.fewshot.scoring``."""
         if source.shape != self.spec.shape:
             raise MetaRLError(f"Samples have shape {source.shape}; this learner takes {self.spec.shape}.")
-        learner, source = self.learner_for(spec.largest.way), source.to(self.device)
-        made_of = (learner, self.params, source, spec, episodes, seed)
+        made_of = (self.learner_for(spec.largest.way), self.params, source.to(self.device), spec, episodes, seed)
         return score(*made_of, transductive=transductive, measure=measure, report=report)
 
     def cost(self, source: TaskSource, spec: EpisodeSpec) -> Cost:
