@@ -40,6 +40,12 @@ def test_it_is_better_than_chance(blobs: FewShotDataset, name: str) -> None:
     assert made.values.mean() > 75
 
 
+@pytest.mark.parametrize("name", sorted(set(BASELINES) - set(ALL) - {"tabpfn"}))
+def test_what_combines_them_takes_one_shot_and_more(blobs: FewShotDataset, name: str) -> None:
+    for shot in (1, 3):
+        assert evaluate_baseline(name, blobs, EpisodeSpec(2, shot, 5), 3, "train").values.mean() > 60
+
+
 def test_nearest_mean_by_hand() -> None:
     support = Support(torch.tensor([[[1.0, 0.0], [0.0, 2.0], [0.0, 4.0]]]), torch.tensor([[0, 1, 1]]))
     found = predicted(make_baseline("nearest-mean", KIND, 3), support, torch.tensor([[[0.6, 0.8]]]))
