@@ -81,7 +81,7 @@ def test_way_and_shot_may_vary_from_batch_to_batch() -> None:
     classes, shape = numbered((6,) * 8), EpisodeSpec(way=2, shot=1, queries=2, most_way=5, most_shot=3)
     seen = set()
     for seed in range(60):
-        support, query, chosen, _ = classes.draw(shape, 2, generator(seed))
+        support, query, chosen, *_ = classes.draw(shape, 2, generator(seed))
         assert chosen is not None
         way = chosen.shape[1]
         seen.add((way, support.inputs.shape[1] // way))
@@ -98,7 +98,7 @@ def test_way_and_shot_may_vary_from_batch_to_batch() -> None:
 
 
 def test_a_batch_knows_its_classes_and_holds_others_without_labels() -> None:
-    support, query, chosen, more = numbered((8,) * 5).draw(EpisodeSpec(3, 2, 2, unlabelled=3), 20, generator())
+    support, query, chosen, more, _ = numbered((8,) * 5).draw(EpisodeSpec(3, 2, 2, unlabelled=3), 20, generator())
     assert more is not None
     assert more.shape == (20, 9, 2)
     assert chosen is not None
