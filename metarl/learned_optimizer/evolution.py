@@ -2,8 +2,8 @@
 
 Vicol et al. 2021, "Unbiased gradient estimation in unrolled computation graphs with persistent evolution strategies",
 algorithm 2: the loss of each part is credited to the sum of all perturbations since the unroll began. With
-``reuse`` an unroll keeps one perturbation to its end, which has less variance (Li et al. 2023, "Variance-reduced gradient
-estimation via noise-reuse in online evolution strategies", algorithm 2).
+``reuse`` an unroll keeps one perturbation to its end, which has less variance (Li et al. 2023, "Variance-reduced
+gradient estimation via noise-reuse in online evolution strategies", algorithm 2).
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Perturbations:
         return torch.cat([theta + self.latest, theta - self.latest])
 
     def gradient(self, losses: Tensor) -> Tensor:
-        """Return an estimate ``(parameter,)`` of the gradient of the mean loss from losses ``(2 * pair,)`` of a part."""
+        """Return an estimate ``(parameter,)`` of the gradient of the mean loss from a part's losses ``(2 * pair,)``."""
         if self.credited is None:
             raise MetaRLError("No perturbation was drawn; call perturbed before gradient.")
         above, below = losses.chunk(2)

@@ -13,7 +13,9 @@ from metarl.learned_optimizer.layout import Layout
 MOMENTUM_DECAYS = (0.75, 0.9, 0.98)
 SQUARE_DECAY, FACTORED_DECAY = 0.99, 0.99
 _M = len(MOMENTUM_DECAYS)
-N_FEATURES = 2 * (1 + _M) + 4  # gradient and momenta, plain and by second moments; value, factored momentum, two factors
+N_FEATURES = (
+    2 * (1 + _M) + 4
+)  # gradient and momenta, plain and by second moments; value, factored momentum, two factors
 ADAM = 1 + _M + 2  # the index of the feature that is Adam's direction, of decays 0.9 and SQUARE_DECAY
 _MOMENTS, _SIDES = "moments", "sides"
 _FLOOR = 1e-3  # of a second moment's root, relative to its parameter's
@@ -56,21 +58,16 @@ def features(
     """
     decays = values.new_tensor([*MOMENTUM_DECAYS, SQUARE_DECAY])[:, None]
     squared = gradients.square()
-    # Written in place, for fresh memory costs more than arithmetic.
-    moments = state[_MOMENTS] * decays
-    moments[:, :-1] += (1 - decays[:-1]) * gradients[:, None]
-    moments[:, -1] += (1 - SQUARE_DECAY) * squared
+    inputs = torch.cat([gradients[:, None].expand(-1, _M, -1), squared[:, None]], 1)
+    moments = torch.lerp(inputs, state[_MOMENTS], decays)
     sides = torch.lerp(_sides(layout, squared), state[_SIDES], FACTORED_DECAY)
-    found = torch.empty(len(values), N_FEATURES, layout.n, dtype=values.dtype, device=values.device)
-    plain = found[:, : 1 + _M]
-    plain[:, 0] = gradients
-    torch.div(moments[:, :-1], 1 - decays[:-1] ** (step + 1), out=plain[:, 1:])
+    plain = torch.cat([gradients[:, None], moments[:, :-1] / (1 - decays[:-1] ** (step + 1))], 1)
     square = moments[:, -1] / (1 - SQUARE_DECAY ** (step + 1))
     mean_square = layout.means(square)
-    inverse = 1 / (square.sqrt_() + layout.spread(_FLOOR * mean_square.sqrt() + _TINY))
-    torch.mul(plain, inverse[:, None], out=found[:, 1 + _M : 2 + 2 * _M])
+    inverse = 1 / ((square + _TINY).sqrt() + layout.spread(_FLOOR * mean_square.sqrt() + _TINY))
     row, column = _factors(layout, sides / (1 - FACTORED_DECAY ** (step + 1)), inverse)
-    found[:, -4], found[:, -3], found[:, -2], found[:, -1] = values, plain[:, 2] * row * column, row, column
+    others = torch.stack([values, plain[:, 2] * row * column, row, column], 1)
+    found = torch.cat([plain, plain * inverse[:, None], others], 1)
     size = torch.stack([torch.linalg.vector_norm(part, dim=-1) for part in layout.split(found)], -1)
     size = size * size.new_tensor(layout.sizes).rsqrt()
     agreement = (size[:, 1 : 1 + _M] / (mean_square.sqrt()[:, None] + _TINY)).clamp(0.01, 3).log()
@@ -88,7 +85,7 @@ def _sides(layout: Layout, squared: Tensor) -> Tensor:
 
 
 def _factors(layout: Layout, sides: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-    """Factors ``(row, n)`` by row and by column whose product scales a gradient; of vectors the elements' own, and 1."""
+    """Factors ``(row, n)`` by row and by column whose product scales a gradient; for vectors ``inverse`` and 1."""
     rows, columns = list(layout.split(inverse)), list(layout.split(torch.ones_like(inverse)))
     start = 0
     for index, (height, width) in layout.matrices.items():
@@ -96,6 +93,8 @@ def _factors(layout: Layout, sides: Tensor, inverse: Tensor) -> tuple[Tensor, Te
         start += height + width
         floor = _FLOOR**2 * of_row.mean(1, keepdim=True) + _TINY
         shape = (len(sides), height, width)
-        rows[index] = ((of_row + floor) / (of_row.mean(1, keepdim=True) + floor)).rsqrt()[:, :, None].expand(shape).flatten(1)
+        rows[index] = (
+            ((of_row + floor) / (of_row.mean(1, keepdim=True) + floor)).rsqrt()[:, :, None].expand(shape).flatten(1)
+        )
         columns[index] = (of_column + floor).rsqrt()[:, None].expand(shape).flatten(1)
     return torch.cat(rows, 1), torch.cat(columns, 1)

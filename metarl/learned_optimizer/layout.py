@@ -8,6 +8,8 @@ from math import prod
 import torch
 from torch import Tensor
 
+from metarl.core.types import Params
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -50,3 +52,8 @@ class Layout:
     @cached_property
     def _owner(self) -> Tensor:
         return torch.arange(len(self.sizes)).repeat_interleave(torch.tensor(self.sizes))
+
+
+def layout_of(params: Params) -> Layout:
+    """Return the layout of parameters ``(row, ...)``."""
+    return Layout(tuple(tuple(value.shape[1:]) for value in params.values()))

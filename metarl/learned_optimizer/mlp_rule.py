@@ -1,7 +1,7 @@
 """The learned rule: a small network makes every element's direction, another every parameter's step size.
 
-After Moudgil et al. 2026, "Celo2: towards learned optimization free lunch": a normalised update, orthogonalised where it
-is a matrix, and a step size that is learned apart from it (Moudgil et al. 2025, "Celo").
+After Moudgil et al. 2026, "Celo2: towards learned optimization free lunch": a normalised update, orthogonalised where
+it is a matrix, and a step size that is learned apart from it (Moudgil et al. 2025, "Celo").
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """The architectures that learned optimisers are trained and tested on: small, and of ordinary torch modules."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 def perceptron(shape: tuple[int, ...], width: int, depth: int, outputs: int) -> nn.Module:
     """Return a perceptron of ``depth`` hidden layers, for samples of any shape."""
     sizes = [int(torch.Size(shape).numel()), *[width] * depth]
-    layers = [module for pair in zip(sizes, sizes[1:], strict=False) for module in (nn.Linear(*pair), nn.ReLU())]
+    layers = [module for pair in pairwise(sizes) for module in (nn.Linear(*pair), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *layers, nn.Linear(width, outputs))
 
 

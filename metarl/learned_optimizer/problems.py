@@ -1,8 +1,9 @@
-"""Problems to optimise: an architecture on data, with widths, batches and data for training the rule and for testing it."""
+"""Problems to optimise: an architecture on data, with sizes and data to train the rule on, and others to test it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import product
 
 import numpy as np
 import torch
@@ -15,14 +16,24 @@ from metarl.core.types import Outputs, Params
 from metarl.fewshot.data.synthetic_characters import stroke_classes
 from metarl.learned_optimizer.models import ARCHITECTURES
 
-TRAINED = ("mlp-digits", "mlp-characters", "mlp-sinusoid", "cnn-digits", "cnn-characters", "gru-digits", "attention-characters")
+TRAINED = (
+    "mlp-digits",
+    "mlp-characters",
+    "mlp-sinusoid",
+    "cnn-digits",
+    "cnn-characters",
+    "gru-digits",
+    "attention-characters",
+)
 UNSEEN = ("mixer-characters",)
 TRAIN, TUNE, TEST = "train", "tune", "test"
-_CLASSES, _POOL, _DRAWINGS, _SAMPLES = 10, 150, 80, 800
-_SIZES = {  # split -> widths, depths, batches
-    TRAIN: ((12, 16, 24, 32), (1, 2), (16, 32, 48)),
-    TUNE: ((20, 40), (1, 2), (24, 48)),
-    TEST: ((20, 40), (1, 2), (24, 48)),
+_OUTPUTS = {"digits": 10, "characters": 20, "sinusoid": 1}
+_POOL, _DRAWINGS, _SAMPLES = 200, 40, 800
+_HELD_OUT = ((20, 1, 24), (28, 1, 40), (40, 2, 56))
+_SIZES = {  # split -> (width, depth, batch); Adam is tuned on the very sizes that it is tested on, with other data
+    TRAIN: tuple(product((12, 16, 24, 32), (1, 2), (16, 32, 48))),
+    TUNE: _HELD_OUT,
+    TEST: _HELD_OUT,
 }
 
 
@@ -30,7 +41,7 @@ _SIZES = {  # split -> widths, depths, batches
 class Problem:
     """A model to be fitted to several rows of data, each with an initial model of its own.
 
-    ``inputs`` are ``(row, sample, *shape)`` and ``targets`` ``(row, sample)``: classes, or numbers where they are floats.
+    ``inputs`` are ``(row, sample, *shape)`` and ``targets`` ``(row, sample)``: classes, or numbers if they are floats.
     """
 
     kind: str
@@ -71,10 +82,9 @@ class Problem:
         return losses
 
 
-def sizes_of(split: str) -> list[tuple[int, int, int]]:
+def sizes_of(split: str) -> tuple[tuple[int, int, int], ...]:
     """Return every width, depth and batch that a split has."""
-    widths, depths, batches = _SIZES[split]
-    return [(width, depth, batch) for width in widths for depth in depths for batch in batches]
+    return _SIZES[split]
 
 
 def make_problem(kind: str, split: str, size: tuple[int, int, int], rows: int, seed: int) -> Problem:
@@ -90,7 +100,7 @@ def make_problem(kind: str, split: str, size: tuple[int, int, int], rows: int, s
     architecture, data = kind.split("-")
     made = [_data(data, split, torch_generator(seed, split, kind, row)) for row in range(rows)]
     inputs, targets = torch.stack([x for x, _ in made]), torch.stack([y for _, y in made])
-    outputs = 1 if targets.is_floating_point() else int(_CLASSES)
+    outputs = _OUTPUTS[data]
     network = _network(architecture, tuple(inputs.shape[2:]), size[0], size[1], outputs)
     starts = [network.init(torch_generator(seed, split, kind, "start", row)) for row in range(rows)]
     params = {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
@@ -114,8 +124,8 @@ def _data(data: str, split: str, generator: torch.Generator) -> tuple[Tensor, Te
         chosen = torch.randperm(len(images), generator=generator)[:_SAMPLES]
         return images[chosen], labels[chosen]
     images = _characters((TRAIN, TUNE, TEST).index(split))
-    classes = torch.randperm(len(images), generator=generator)[:_CLASSES]
-    labels = torch.arange(_CLASSES).repeat_interleave(images.shape[1])
+    classes = torch.randperm(len(images), generator=generator)[: _OUTPUTS[data]]
+    labels = torch.arange(len(classes)).repeat_interleave(images.shape[1])
     return images[classes].flatten(0, 1), labels
 
 

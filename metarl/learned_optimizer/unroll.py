@@ -50,9 +50,7 @@ class RuleLoop(InnerLoop):
         theta = {name.removeprefix(THETA): value for name, value in params.items() if name.startswith(THETA)}
         memory = {name.removeprefix(MEMORY): value for name, value in state.items() if name.startswith(MEMORY)}
         values, flat = (torch.cat([each[name].flatten(1) for name in gradients], 1) for each in (state, gradients))
-        change, memory = self.rule.update(
-            theta, self.layout, memory, values, flat, int(state[COUNT][0]), self.total
-        )
+        change, memory = self.rule.update(theta, self.layout, memory, values, flat, int(state[COUNT][0]), self.total)
         made = zip(gradients, self.layout.split(values + change), strict=True)
         moved = {name: part.reshape(state[name].shape) for name, part in made}
         return {**moved, **{MEMORY + name: value for name, value in memory.items()}}
