@@ -26,7 +26,6 @@ from metarl.learned_optimizer.problems import TRAINED, UNSEEN
 from metarl.learned_optimizer.rules import RULES
 from metarl.learned_optimizer.training import meta_train
 
-_EVERY = 7  # updates between two lines, and two files
 _RECENT = 8  # unrolls of a kind whose mean a line shows
 UNTRAINED = "untrained"
 
@@ -51,11 +50,10 @@ def train(
     def report(theta: Params, updates: int, minutes: float, last: dict[str, float]) -> None:
         for kind, loss in last.items():
             ended[kind].append(loss)
-        if updates % _EVERY == 0:
-            recent = {kind: float(np.mean(losses[-_RECENT:])) for kind, losses in sorted(ended.items())}
-            shown = ", ".join(f"{kind} {loss:.2f}" for kind, loss in recent.items())
-            print(f"{updates} updates, {minutes:.1f} min; logarithm of the last loss: {shown}", flush=True)
-            save_checkpoint(out, theta, {"rule": rule, "updates": updates, "minutes": minutes})
+        recent = {kind: float(np.mean(losses[-_RECENT:])) for kind, losses in sorted(ended.items())}
+        shown = ", ".join(f"{kind} {loss:.2f}" for kind, loss in recent.items())
+        print(f"{updates} updates, {minutes:.1f} min; logarithm of the last loss: {shown}", flush=True)
+        save_checkpoint(out, theta, {"rule": rule, "updates": updates, "minutes": minutes})
 
     meta_train(RULES[rule](), config, report, None if start is None else load_rule(start)[1])
 
