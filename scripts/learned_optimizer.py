@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,7 @@ from metarl.learned_optimizer.rules import RULES
 from metarl.learned_optimizer.training import meta_train
 
 _RECENT = 8  # unrolls of a kind whose mean a line shows
-UNTRAINED = "untrained"
+UNTRAINED, TUNED = "untrained", ("adam", "adamw")
 
 
 def train(
@@ -76,37 +75,42 @@ def run_comparison(
     learned = [Contestant(name=name, rule=rule, theta=theta) for name in weights for rule, theta in [load_rule(name)]]
     rule = RULES["mlp"]()
     learned.append(Contestant(name=UNTRAINED, rule=rule, theta=rule.init(torch_generator(0, "rule"))))
-    found: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {"kinds": {}}
+    found: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {"tuning": {}, "losses": {}}
     for kind in kinds:
-        if kind in found["kinds"]:
-            continue
-        begun = time.monotonic()
-        tuned = tune(kind)
-        losses = compare(kind, [*learned, *tuned_contestants(tuned)], seeds)
-        found["kinds"][kind] = {"tuning": tuned, "losses": {name: each.tolist() for name, each in losses.items()}}
-        found["kinds"][kind]["seconds"] = time.monotonic() - begun
-        write_atomic(out, json.dumps(found, indent=1) + "\n")
-        print(terminal_lines({kind: found["kinds"][kind]}), flush=True)
+        if kind not in found["tuning"]:
+            found["tuning"][kind] = tune(kind)
+            write_atomic(out, json.dumps(found, indent=1) + "\n")
+            print(f"{kind}: {rates(found['tuning'][kind])}", flush=True)
+    for kind in kinds:
+        if kind not in found["losses"]:
+            made = compare(kind, [*learned, *tuned_contestants(found["tuning"][kind])], seeds)
+            found["losses"][kind] = {name: each.tolist() for name, each in made.items()}
+            write_atomic(out, json.dumps(found, indent=1) + "\n")
+            print(markdown({kind: found["losses"][kind]}, found["tuning"]), flush=True)
     found["milliseconds"] = step_times(weights)
     write_atomic(out, json.dumps(found, indent=1) + "\n")
-    print(terminal_lines(found["kinds"]))
+    print(markdown(found["losses"], found["tuning"]))
     print(json.dumps(found["milliseconds"], indent=1))
 
 
-def terminal_lines(kinds: dict[str, Any]) -> str:
+def rates(tuned: dict[str, dict[str, float]]) -> str:
+    """Return the learning rates that tuning found best, in words."""
+    return ", ".join(f"{name} {best_rate(by_rate):g}" for name, by_rate in tuned.items())
+
+
+def markdown(kinds: dict[str, Any], tuning: dict[str, Any]) -> str:
     """Return a Markdown table: mean losses by kind, and paired differences of the learned one from the tuned ones."""
-    names = list(next(iter(kinds.values()))["losses"])
+    names = list(next(iter(kinds.values())))
     lines = [f"| kind | {' | '.join(names)} | default − adam | default − adamw | ratio to the better |"]
     lines.append("|---" * (len(names) + 4) + "|")
     for kind, row in kinds.items():
-        losses = {name: np.array(each) for name, each in row["losses"].items()}
+        losses = {name: np.array(each) for name, each in row.items()}
         cells = [f"{losses[name].mean():.4f}" for name in names]
-        for other in ("adam", "adamw"):
+        for other in TUNED:
             apart = estimate(losses["default"] - losses[other])
             cells.append(f"{apart.value:+.4f} [{apart.interval.low:+.4f}, {apart.interval.high:+.4f}]")
-        ratios = [np.exp(np.log(losses["default"] / losses[other]).mean()) for other in ("adam", "adamw")]
-        rates = ", ".join(f"{name} {best_rate(row['tuning'][name]):g}" for name in ("adam", "adamw"))
-        lines.append(f"| {kind} ({rates}) | {' | '.join(cells)} | {max(ratios):.2f} |")
+        ratios = [np.exp(np.log(losses["default"] / losses[other]).mean()) for other in TUNED]
+        lines.append(f"| {kind} ({rates(tuning[kind])}) | {' | '.join(cells)} | {max(ratios):.2f} |")
     return "\n".join(lines)
 
 
