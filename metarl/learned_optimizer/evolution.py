@@ -35,7 +35,7 @@ class Perturbations:
     def perturbed(self, theta: Tensor, generator: torch.Generator) -> Tensor:
         """Return parameters ``(2 * pair, parameter)`` for the next part of the unroll: all above, then all below."""
         if self.latest is None or not self.reuse:
-            self.latest = self.sigma * torch.randn(self.pairs, len(theta), generator=generator)
+            self.latest = self.sigma * torch.randn(self.pairs, len(theta), generator=generator, dtype=theta.dtype)
             self.credited = self.latest if self.credited is None else self.credited + self.latest
         return torch.cat([theta + self.latest, theta - self.latest])
 

@@ -32,7 +32,7 @@ class MetaTraining:
     sigma: float = 0.05  # of evolution: standard deviation of perturbations
     reuse: bool = True  # of evolution: one perturbation throughout an unroll, or fresh ones for each part
     part: int = 50  # of evolution: steps of an unroll between two updates of the rule
-    learning_rate: float = 0.03  # falls linearly to a tenth
+    learning_rate: float = 0.003  # falls linearly to a tenth
     max_norm: float = 1.0  # of the gradient
     seed: int = 0
 

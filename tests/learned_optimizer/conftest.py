@@ -1,5 +1,7 @@
 """What the tests of learned optimisers share."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from metarl.learned_optimizer.rules import RULES
 
 
 @pytest.fixture(params=sorted(RULES))
-def weights(request: pytest.FixtureRequest, tmp_path) -> str:
+def weights(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A file of a rule before training, with every parameter moved a little so that all of them matter."""
     generator = torch_generator(0, "test")
     theta = RULES[request.param]().init(generator)
@@ -25,7 +27,7 @@ def model() -> nn.Module:
     """A module with parameters of one to four axes."""
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Unflatten(1, (1, 6)),
+        nn.Unflatten(1, (1, 6, 6)),
         nn.Conv2d(1, 4, 3),
         nn.ReLU(),
         nn.Flatten(),

@@ -48,7 +48,7 @@ def test_a_copy_goes_on_as_the_original(model: nn.Module, weights: str) -> None:
 
 def test_groups_scalars_halves_and_frozen_parameters(weights: str) -> None:
     scalar, frozen = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.ones(3), requires_grad=False)
-    half = nn.Parameter(torch.ones(2, 1, 3, dtype=torch.bfloat16))
+    half = nn.Parameter(torch.full((2, 1, 3), 0.01, dtype=torch.bfloat16))
     still = nn.Parameter(torch.ones(4, dtype=torch.float64))
     groups = [{"params": [scalar, frozen, half]}, {"params": [still], "lr": 0.0, "total_steps": 9}]
     made = LearnedOptimizer(groups, total_steps=5, weights=weights)
@@ -58,7 +58,7 @@ def test_groups_scalars_halves_and_frozen_parameters(weights: str) -> None:
         made.step()
     assert scalar.item() != 2
     assert half.dtype == torch.bfloat16
-    assert not torch.equal(half, torch.ones_like(half))
+    assert (half != torch.full_like(half, 0.01)).all()
     assert torch.equal(frozen, torch.ones(3))
     assert torch.equal(still, torch.ones(4, dtype=torch.float64))
     again = LearnedOptimizer(groups, total_steps=5, weights=weights)
