@@ -66,7 +66,7 @@ def run_comparison(
     """Tune Adam and AdamW on each kind, compare all on its test problems, and write a JSON file and a table.
 
     Args:
-        out: the JSON file; a kind that it holds already is not run again.
+        out: the JSON file; what it holds already is not run again, so remove it after training anew.
         weights: of the learned optimisers.
         kinds: of problems.
         seeds: of data, initial models and batches, for each size.
@@ -82,9 +82,10 @@ def run_comparison(
             write_atomic(out, json.dumps(found, indent=1) + "\n")
             print(f"{kind}: {rates(found['tuning'][kind])}", flush=True)
     for kind in kinds:
-        if kind not in found["losses"]:
-            made = compare(kind, [*learned, *tuned_contestants(found["tuning"][kind])], seeds)
-            found["losses"][kind] = {name: each.tolist() for name, each in made.items()}
+        known = found["losses"].setdefault(kind, {})
+        everyone = [*learned, *tuned_contestants(found["tuning"][kind])]
+        if missing := [each for each in everyone if each.name not in known]:
+            known |= {name: each.tolist() for name, each in compare(kind, missing, seeds).items()}
             write_atomic(out, json.dumps(found, indent=1) + "\n")
             print(markdown({kind: found["losses"][kind]}, found["tuning"]), flush=True)
     found["milliseconds"] = step_times(weights)
