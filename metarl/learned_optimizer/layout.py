@@ -39,7 +39,8 @@ class Layout:
 
     def split(self, flat: Tensor) -> Sequence[Tensor]:
         """Return the part ``(..., size)`` of each parameter, of numbers ``(..., n)``."""
-        return flat.split(self.sizes, -1)
+        parts: tuple[Tensor, ...] = flat.split(self.sizes, -1)
+        return parts
 
     def means(self, flat: Tensor) -> Tensor:
         """Return the mean over each parameter ``(..., parameter)``, of numbers ``(..., n)``."""

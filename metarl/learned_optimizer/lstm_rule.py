@@ -40,7 +40,7 @@ class LSTMRule:
         self, theta: Params, layout: Layout, state: State, values: Tensor, gradients: Tensor, step: int, total: int
     ) -> tuple[Tensor, State]:
         """Return what to add to the parameters ``(row, n)``, and the state; see ``Rule.update``."""
-        signal, made = scaled(gradients), {}
+        signal, made = scaled(gradients), State()
         for layer in _LAYERS:
             inputs = torch.cat([signal, state[f"{layer}.h"]], 1)
             weight = theta[f"{layer}.weight"] * inputs.shape[1] ** -0.5

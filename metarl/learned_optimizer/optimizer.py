@@ -85,7 +85,7 @@ class LearnedOptimizer(Optimizer):
             raise MetaRLError(f"LearnedOptimizer: {len(strange)} parameters are {strange[0]}; real numbers are wanted.")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # as torch's have it
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step of every parameter that has a gradient; return what ``closure`` did, if there is one.
 
         Raises:
