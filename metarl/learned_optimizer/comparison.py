@@ -13,7 +13,7 @@ from metarl.core.random import torch_generator
 from metarl.core.types import Params
 from metarl.learned_optimizer.adam_rule import DECAY, RATE, AdamRule
 from metarl.learned_optimizer.layout import layout_of
-from metarl.learned_optimizer.problems import TEST, TUNE, Problem, make_problem, sizes_of
+from metarl.learned_optimizer.problems import TEST, TUNE, FittingProblem, make_problem, sizes_of
 from metarl.learned_optimizer.unroll import THETA, Rule, RuleLoop
 
 RATES = tuple(float(f"{rate:.2g}") for rate in np.geomspace(1e-3, 0.2, 12))
@@ -30,7 +30,7 @@ class Contestant:
     theta: Params
 
 
-def final_losses(problem: Problem, rule: Rule, theta: Params, steps: int, generator: torch.Generator) -> Tensor:
+def final_losses(problem: FittingProblem, rule: Rule, theta: Params, steps: int, generator: torch.Generator) -> Tensor:
     """Return the loss over all samples after training, ``(copy, row)``.
 
     Args:

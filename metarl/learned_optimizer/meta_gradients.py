@@ -12,7 +12,7 @@ from metarl.core.errors import MetaRLError
 from metarl.core.types import Outputs, Params, State
 from metarl.learned_optimizer.evolution import Perturbations, as_params
 from metarl.learned_optimizer.layout import layout_of
-from metarl.learned_optimizer.problems import TRAIN, TRAINED, Problem, make_problem, sizes_of
+from metarl.learned_optimizer.problems import TRAIN, TRAINED, FittingProblem, make_problem, sizes_of
 from metarl.learned_optimizer.unroll import THETA, Rule, RuleLoop
 
 _NEGLIGIBLE = 0.002  # of a loss, below which little is gained
@@ -44,7 +44,7 @@ class MetaTraining:
             )
 
 
-def draw_problem(kind: str, config: MetaTraining, generator: torch.Generator) -> tuple[Problem, int]:
+def draw_problem(kind: str, config: MetaTraining, generator: torch.Generator) -> tuple[FittingProblem, int]:
     """Draw a problem to train on, and the number of steps."""
     low, high = (log(each) for each in config.horizons)
     u = torch.rand(2, generator=generator)
@@ -61,7 +61,7 @@ def logarithm(losses: Tensor, first: Tensor) -> Tensor:
 
 
 def unrolled_gradient(
-    rule: Rule, problem: Problem, theta: Params, total: int, generator: torch.Generator, whole: float
+    rule: Rule, problem: FittingProblem, theta: Params, total: int, generator: torch.Generator, whole: float
 ) -> tuple[Params, float]:
     """Return the gradient of a rule's parameters through a whole training of models, and the last loss's logarithm.
 
@@ -103,7 +103,7 @@ class Unroll:
     step: int = 0
     total: int = 0
     perturbations: Perturbations = field(init=False)
-    problem: Problem = field(init=False)
+    problem: FittingProblem = field(init=False)
     state: State = field(init=False)
     first: Tensor = field(init=False)  # logarithms of the losses before the first step
 

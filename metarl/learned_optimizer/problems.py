@@ -38,7 +38,7 @@ _SIZES = {  # split -> (width, depth, batch); Adam is tuned on the very sizes th
 
 
 @dataclass(frozen=True)
-class Problem:
+class FittingProblem:
     """A model to be fitted to several rows of data, each with an initial model of its own.
 
     ``inputs`` are ``(row, sample, *shape)`` and ``targets`` ``(row, sample)``: classes, or numbers if they are floats.
@@ -87,7 +87,7 @@ def sizes_of(split: str) -> tuple[tuple[int, int, int], ...]:
     return _SIZES[split]
 
 
-def make_problem(kind: str, split: str, size: tuple[int, int, int], rows: int, seed: int) -> Problem:
+def make_problem(kind: str, split: str, size: tuple[int, int, int], rows: int, seed: int) -> FittingProblem:
     """Make a problem of a kind, ``ARCHITECTURE-DATA``; splits share neither characters, functions nor initial models.
 
     Args:
@@ -104,7 +104,7 @@ def make_problem(kind: str, split: str, size: tuple[int, int, int], rows: int, s
     network = _network(architecture, tuple(inputs.shape[2:]), size[0], size[1], outputs)
     starts = [network.init(torch_generator(seed, split, kind, "start", row)) for row in range(rows)]
     params = {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
-    return Problem(kind, *size, inputs, targets, network, params)
+    return FittingProblem(kind, *size, inputs, targets, network, params)
 
 
 @cache
