@@ -27,7 +27,7 @@ class MetaTraining:
     method: Literal["gradient", "evolution"] = "gradient"  # through whole unrolls, or from losses alone
     kinds: tuple[str, ...] = TRAINED  # of problems, each in turn
     rows: int = 6  # data sets and initial models of each unroll; by evolution each has a pair of rules
-    horizons: tuple[int, int] = (60, 200)  # steps of an unroll, drawn log-uniformly
+    horizons: tuple[int, int] = (150, 210)  # steps of an unroll, drawn log-uniformly; shorter ones harm long trainings
     whole: float = 0.1  # weight of the losses on the way, beside that of the loss at the end
     sigma: float = 0.05  # of evolution: standard deviation of perturbations
     reuse: bool = True  # of evolution: one perturbation throughout an unroll, or fresh ones for each part
