@@ -17,9 +17,9 @@ from metarl.fewshot.backbone import Dense
 from metarl.fewshot.data.dataset import DataSpec
 from metarl.fewshot.data.episodes import Episodes, Support
 from metarl.fewshot.data.groups import Groups, Task
-from metarl.fewshot.learners.multitask import MultiTask, MultiTaskConfig
+from metarl.fewshot.learners.multitask import SharedTrunk, SharedTrunkConfig
 
-CONFIG = MultiTaskConfig(
+CONFIG = SharedTrunkConfig(
     groups=3, uncertainty=True, iterations=200, width=16, learning_rate=1e-2, steps=30, step_size=0.1
 )
 SPEC = EpisodeSpec(3, 5, 5)
@@ -33,7 +33,7 @@ def batch() -> Episodes:
     return Episodes(Support(x[:, :4], y[:, :4]), Support(x[:, 4:], y[:, 4:]), classes)
 
 
-def wide(learner: MultiTask) -> Params:
+def wide(learner: SharedTrunk) -> Params:
     random = torch.Generator().manual_seed(0)
     made = learner.init(random)
     return {name: value.double() + 0.2 * torch.randn(value.shape, generator=random) for name, value in made.items()}
@@ -73,7 +73,7 @@ def naive_gradients(terms: list[Tensor], leaves: Params) -> list[Params]:
 
 @pytest.mark.parametrize("pcgrad", [False, True])
 def test_loss_and_gradient_are_those_of_a_loop(pcgrad: bool) -> None:
-    learner = MultiTask(Dense((2, 5, 4)), 3, 7, replace(CONFIG, pcgrad=pcgrad))
+    learner = SharedTrunk(Dense((2, 5, 4)), 3, 7, replace(CONFIG, pcgrad=pcgrad))
     params, episodes = wide(learner), batch()
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
     terms = naive_terms(leaves, episodes, [[0, 1, 2], [3, 4], [5, 6]])
@@ -146,11 +146,11 @@ def test_tasks_with_labels_of_their_own_have_a_head_each(tmp_path: Path) -> None
 
 def test_bad_input_is_told_with_its_numbers() -> None:
     with pytest.raises(MetaRLError, match=r"8 tasks of 10 training classes: .* lower --config\.groups to 5"):
-        MultiTask(Dense((2, 4)), 2, 10, MultiTaskConfig())
+        SharedTrunk(Dense((2, 4)), 2, 10, SharedTrunkConfig())
     with pytest.raises(MetaRLError, match="tells classes apart"):
         FewShot("multitask", DataSpec((2,), outputs=1))
     with pytest.raises(MetaRLError, match="groups"):
-        MultiTaskConfig(groups=0)
-    learner = MultiTask(Dense((2, 4)), 2, 4, MultiTaskConfig(groups=2))
+        SharedTrunkConfig(groups=0)
+    learner = SharedTrunk(Dense((2, 4)), 2, 4, SharedTrunkConfig(groups=2))
     with pytest.raises(MetaRLError, match="have no classes"):
         learner.loss(learner.init(torch.Generator()), batch()._replace(classes=None))

@@ -25,7 +25,7 @@ _LOG_VARIANCE = _WEIGHTS + "log_variance"
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiTaskConfig(FineTuningConfig):
+class SharedTrunkConfig(FineTuningConfig):
     """The settings of multi-task training."""
 
     groups: int = 8  # tasks that training classes are divided into, in their order; tasks with labels stay as they are
@@ -35,7 +35,7 @@ class MultiTaskConfig(FineTuningConfig):
 
 
 @register_fewshot("multitask")
-class MultiTask(FineTuning):
+class SharedTrunk(FineTuning):
     """Multi-task learning: one trunk and a linear head for each training task; a new task gets a new head.
 
     The classes of each training task are told apart among themselves alone (Caruana 1997). Tasks that have labels of
@@ -50,11 +50,11 @@ class MultiTask(FineTuning):
     """
 
     training_only: ClassVar[tuple[str, ...]] = (HEAD, _WEIGHTS)
-    config_class = MultiTaskConfig
-    presets: ClassVar = {"short": MultiTaskConfig(iterations=3600)}
-    config: MultiTaskConfig
+    config_class = SharedTrunkConfig
+    presets: ClassVar = {"short": SharedTrunkConfig(iterations=3600)}
+    config: SharedTrunkConfig
 
-    def __init__(self, backbone: Backbone, way: int, train_classes: int, config: MultiTaskConfig) -> None:
+    def __init__(self, backbone: Backbone, way: int, train_classes: int, config: SharedTrunkConfig) -> None:
         super().__init__(backbone, way, train_classes, config)
         self.tasks = config.groups
         if train_classes < 2 * self.tasks:
@@ -65,7 +65,7 @@ class MultiTask(FineTuning):
         self.task_of = torch.arange(train_classes) * self.tasks // train_classes  # of each class
 
     @classmethod
-    def make(cls, config: MultiTaskConfig, data: DataSpec, way: int, backbone: Backbone) -> Self:  # type: ignore[override]  # a config of its own
+    def make(cls, config: SharedTrunkConfig, data: DataSpec, way: int, backbone: Backbone) -> Self:  # type: ignore[override]  # a config of its own
         config = replace(config, groups=data.tasks or config.groups)
         return cls(backbone, way, data.classes * max(1, data.tasks), config)
 
@@ -105,7 +105,7 @@ class MultiTask(FineTuning):
     def _targets(self, episodes: Episodes) -> Tensor:
         """Return the class of each sample among those of all training tasks, ``(task, sample)``."""
         if episodes.classes is None:
-            raise MetaRLError("MultiTask trains on which class a sample is of; these episodes have no classes.")
+            raise MetaRLError("SharedTrunk trains on which class a sample is of; these episodes have no classes.")
         which = torch.cat([part.targets for part in episodes[:2]], 1)
         classes = episodes.classes
         if episodes.tasks is not None:  # the same classes in all tasks, but of each its own head
