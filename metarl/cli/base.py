@@ -68,6 +68,8 @@ class MoreOfTraining:
     """torch threads of a process; more than one slows runs that share the cores"""
     checkpoint_seconds: Annotated[More[float], tyro.conf.arg(metavar="S")] = SECONDS_BETWEEN_CHECKPOINTS
     """seconds between checkpoints: how much work a kill can cost"""
+    processes: More[int | None] = None
+    """processes of this machine that share an iteration's tasks: the same numbers, sooner; torchrun starts some too"""
     blocks: More[int | None] = None
     """blocks into which tasks are cut for --processes, which decide on the numbers; 8 unless given"""
     ordered: More[bool] = True
@@ -99,8 +101,6 @@ class TrainCommand(Command):
     """cpu, cuda, ..."""
     jobs: Option[int | None] = None
     """seeds side by side; as many as the cores allow unless given"""
-    processes: Option[int | None] = None
-    """processes of this machine that share an iteration's tasks: the same numbers, sooner; torchrun starts some too"""
     quiet: Option[bool] = False
     """show no progress: bars on a terminal, elsewhere a line every half minute"""
     more: MoreOfTraining = field(default_factory=MoreOfTraining)
@@ -137,7 +137,7 @@ class TrainCommand(Command):
         from metarl.experiments.team import joined
         from metarl.version import __version__
 
-        blocks, shared = self.more.blocks, self.processes is not None or is_one_of_several()
+        blocks, shared = self.more.blocks, self.more.processes is not None or is_one_of_several()
 
         def make(first: bool) -> "RunFolder":
             self.check()
@@ -158,11 +158,11 @@ class TrainCommand(Command):
                 run = team.first_then_others(make)
                 parallel = team.parallel(run.blocks or BLOCKS, ordered=self.more.ordered)
                 self.train(run, next_step, TrainingOptions(team.device, **options, parallel=parallel))
-        elif self.processes in (None, 1):
+        elif self.more.processes in (None, 1):
             self.train(make(True), next_step, TrainingOptions(self.device, **options))
         else:
             self.check()
-            launch(shlex.split(command)[1:], self.processes or 1)
+            launch(shlex.split(command)[1:], self.more.processes or 1)
 
     def run_path(self, *parts: str | None) -> Path:
         """Return the run folder: ``--name``, or made of the given parts with the preset behind the first.
