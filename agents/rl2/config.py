@@ -128,7 +128,7 @@ PRESETS: dict[str, RL2Config] = {
         entropy_coef=0.0,
     ),
     "rule-grid": _RULE_GRID,
-    "rule-grid-transformer": replace(
+    "rule-attention": replace(
         _RULE_GRID,
         total_timesteps=8_000_000,
         tasks=128,
@@ -146,8 +146,8 @@ USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minu
     "tabular": ("TabularMDP", 52),
     "control": ("classic control, CartPole for one", 3.5),
     "locomotion": ("MuJoCo families", 25),
-    "ml1": ("Meta-World's ML1, in episodes of 150 steps", 37),
-    "pendulum": ("Pendulum with a hidden gravity and sign of the torque", 6),
-    "rule-grid": ("RuleGrid, whose rules are to be found", 23),
-    "rule-grid-transformer": ("RuleGrid by attention, on half as many steps", 23),
+    "ml1": ("ML1, in episodes of 150 steps", 37),
+    "pendulum": ("Pendulum of hidden gravity and sign", 6),
+    "rule-grid": ("RuleGrid", 23),
+    "rule-attention": ("RuleGrid, by attention", 23),
 }

@@ -88,10 +88,10 @@ TARGETS: dict[tuple[str, str, str], list[Target]] = {
         _figure("return episode 2", ">= 112.1", "multi-task's upper end, on as many steps")
     ],
     **{
-        (f"rl2-rule-grid{memory}", "metarl/RuleGrid-v0", "full"): [
+        (f"rl2-rule-{memory}", "metarl/RuleGrid-v0", "full"): [
             _figure("normalised episode 4", "> 0", "the best task-blind policy, try in turn")
         ]
-        for memory in ("", "-transformer")
+        for memory in ("grid", "attention")
     },
     ("rl2-locomotion", "metarl/HalfCheetahVel-v0", "pearl"): [
         _figure("return episode 2", ">= -123", _MULTITASK_VELOCITY)
@@ -172,7 +172,7 @@ FEWSHOT_TARGETS: dict[tuple[str, str], list[Target]] = {
 TUNED_ON: dict[str, str] = {
     **dict.fromkeys(("maml-trpo", "maml-promp"), "published recipe"),
     # By the returns of training.
-    **dict.fromkeys(("rl2-rule-grid", "rl2-rule-grid-transformer", "rl2-pendulum", "multitask-pendulum"), "train"),
+    **dict.fromkeys(("rl2-rule-grid", "rl2-rule-attention", "rl2-pendulum", "multitask-pendulum"), "train"),
     **dict.fromkeys(("maml-paper", "maml-paper-5-shot", "maml-paper-20-way"), "published recipe"),
     **dict.fromkeys(("prototypical-paper", "prototypical-paper-5-shot"), "published recipe"),
 }

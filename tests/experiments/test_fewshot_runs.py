@@ -364,7 +364,7 @@ def test_pictures_of_steps_have_a_point_for_each(runs: Path) -> None:
         ([], "usage: metarl fewshot"),
         (["teach"], "no command 'metarl fewshot teach'; choose one of train, evaluate, compare"),
         (["train"], "Missing from metarl fewshot train: LEARNER"),
-        (["train", "resnet"], "Few-shot learner 'resnet' is unknown. Known are anil, columns"),
+        (["train", "resnet"], "Few-shot learner 'resnet' is unknown. Known are alpaca, anil, columns"),
         (
             ["train", "maml", "--preset", "best"],
             "Learner 'maml' has no preset 'best'; choose one of default, short, sinusoid",

@@ -301,7 +301,7 @@ def test_what_cannot_be_adapted_to_is_refused() -> None:
             model.adapt(inputs, labels)
     with pytest.raises(MetaRLError, match="this learner was made for"):
         model.fit(FewShotDataset("s", {"train": classes("a", "b")}))
-    with pytest.raises(MetaRLError, match="Known are anil"):
+    with pytest.raises(MetaRLError, match="Known are alpaca, anil"):
         preset_config("transformer")
     with pytest.raises(MetaRLError, match="mann has a MANNConfig, not a GradientConfig"):
         FewShot("mann", DataSpec((28, 28)), preset_config("maml"))

@@ -98,7 +98,7 @@ def test_way_and_shot_may_vary_from_batch_to_batch() -> None:
 
 
 def test_a_batch_knows_its_classes_and_holds_others_without_labels() -> None:
-    support, query, chosen, more, _ = numbered((8,) * 5).draw(EpisodeSpec(3, 2, 2, unlabelled=3), 20, generator())
+    support, query, chosen, more, *_ = numbered((8,) * 5).draw(EpisodeSpec(3, 2, 2, unlabelled=3), 20, generator())
     assert more is not None
     assert more.shape == (20, 9, 2)
     assert chosen is not None

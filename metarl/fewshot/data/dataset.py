@@ -31,8 +31,10 @@ class DataSpec:
     outputs: int | None = None  # numbers to predict of a sample; None where there are classes
     encoder: str = ""  # turns raw items into samples; empty where samples are numbers already
     fitted: str = field(default="", repr=False)  # what the encoder was fitted to, in JSON
-    centre: float = 0.0  # mean of the numbers that training tasks have as labels, by which learners see them
-    spread: float = 1.0  # their standard deviation
+    centre: float = field(
+        default=0.0, repr=False
+    )  # mean of the numbers that training tasks have as labels, by which learners see them
+    spread: float = field(default=1.0, repr=False)  # their standard deviation
     tasks: int = field(default=0, repr=False, compare=False)  # with labels of their own to train on
 
     @property

@@ -25,7 +25,7 @@ USES = {  # the first word of a preset's name -> what it is for, and how long it
     DEFAULT: "a quarter to a half hour on Omniglot",
     "short": "for a look: 4 to 8 minutes on Omniglot",
     "sinusoid": "functions (--data sinusoid): 4 to 12 minutes",
-    "ratings": "users' ratings (--data movietweetings): 2 to 5 minutes",
+    "ratings": "users' ratings: 2 to 5 minutes",
     "paper": "the paper's length: hours on a CPU",
 }
 
