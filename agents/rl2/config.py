@@ -43,8 +43,8 @@ class RL2Config:
     max_grad_norm: Positive = 0.5  # norm to which greater gradients are scaled
 
     def __post_init__(self) -> None:
-        layers = between(0, len(self.head) + 1)
-        check_config(self, {"minibatches": between(1, self.tasks), "hypernetwork": layers})
+        check_config(self, {"minibatches": between(1, self.tasks)})
+        check_config(self, {"hypernetwork": between(0, len(self.head) + 1)})  # once head is known to be what it should
         check_memory(self.memory, self.width, self.memory_options)
 
 

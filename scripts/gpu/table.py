@@ -6,7 +6,7 @@ from typing import Any
 
 from gpu.plan import ROWS
 from metarl.core.errors import MetaRLError
-from results.report import insert_table, markdown
+from results.markdown import insert_table, markdown
 
 MARKER = "gpu"
 
