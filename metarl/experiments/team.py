@@ -58,6 +58,17 @@ class Team:
             raise MetaRLError("the first process has failed")
         return make(False)
 
+    def part(self) -> None:
+        """Wait until all have done their work, and end where that is all this process is there for.
+
+        It then ends at once: while one process still talks to the others' threads their teardown may abort it.
+        """
+        self._store.set(f"done{self.rank}", "")
+        for other in range(self.world):
+            _wait(self._store, [f"done{other}"], _WORK.total_seconds())
+        if self.rank and (os.environ.get(LAUNCHED) or "TORCHELASTIC_RUN_ID" in os.environ):
+            os._exit(0)
+
     def tell(self, error: BaseException) -> None:
         """Leave word of what has gone wrong in this process, unless another was first."""
         with suppress(Exception):  # the store may be gone with the process that holds it
@@ -102,6 +113,7 @@ def joined(facts: Mapping[str, Any], device: str, seconds: float = JOIN_SECONDS)
                 backend, store=distributed.PrefixStore("group", store), rank=rank, world_size=world, timeout=_WORK
             )
         yield team
+        team.part()
     except BaseException as error:
         team.tell(error)
         raise
