@@ -48,15 +48,20 @@ class Team:
         )
 
     def first_then_others(self, make: Callable[[bool], T]) -> T:
-        """Return what ``make(True)`` gives on the first process, and once it has ended what ``make(False)`` gives."""
+        """Return what ``make(True)`` gives on the first process, and once it has ended what ``make(False)`` gives.
+
+        The first one waits for the others, for what it removed meanwhile they would make anew.
+        """
         if self.rank == 0:
             made = make(True)
             self._store.set(_MADE, "yes")
-            return made
-        _wait(self._store, [_MADE], _WORK.total_seconds())
-        if self._store.get(_MADE) != b"yes":
-            raise MetaRLError("the first process has failed")
-        return make(False)
+        else:
+            _wait(self._store, [_MADE], _WORK.total_seconds())
+            if self._store.get(_MADE) != b"yes":
+                raise MetaRLError("the first process has failed")
+            made = make(False)
+        self.parallel(1).most(0)
+        return made
 
     def part(self) -> None:
         """Wait until all have done their work, and end where that is all this process is there for.
