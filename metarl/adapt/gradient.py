@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from metarl.core.errors import MetaRLError
-from metarl.core.parallel import TaskParallel, gradients_of
+from metarl.core.optimiser import gradients_of
+from metarl.core.parallel import TaskParallel
 from metarl.core.types import Outputs, Params, State
 
 STEP_SIZE = "step_size."

@@ -16,6 +16,13 @@ def linear_decay(value: float, final: float, progress: float) -> float:
     return value * (1 - (1 - final) * min(progress, 1.0))
 
 
+def gradients_of(value: Tensor, params: Params) -> Params:
+    """Return the gradient of a number, without parameters that have no part in it."""
+    found = torch.autograd.grad(value, list(params.values()), allow_unused=True)
+    # Not zeros where there is none: Adam would go on by what it remembers of earlier ones.
+    return {name: each for name, each in zip(params, found, strict=True) if each is not None}
+
+
 class Adam:
     """Adam (Kingma and Ba 2015) on copies of parameters, which ``step`` changes.
 
@@ -53,9 +60,7 @@ class Adam:
 
     def minimise(self, loss: Tensor) -> None:
         """Take one step down the gradient of a loss; parameters without a part in it stay."""
-        gradients = torch.autograd.grad(loss, list(self.params.values()), allow_unused=True)
-        # Not zeros where there is no gradient: Adam would go on by what it remembers of earlier ones.
-        self.step({n: value for n, value in zip(self.params, gradients, strict=True) if value is not None})
+        self.step(gradients_of(loss, self.params))
 
     def values(self) -> Params:
         """Return copies of the parameters as they are now."""

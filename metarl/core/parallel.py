@@ -16,6 +16,7 @@ from torch import Tensor, distributed
 
 from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.errors import MetaRLError
+from metarl.core.optimiser import gradients_of
 from metarl.core.types import Params
 
 BLOCKS = 8  # unless another number is given
@@ -203,13 +204,6 @@ class TaskParallel:
         if self._lost is not None:
             return self._lost(error)
         return MetaRLError(f"Another process of this training cannot be reached ({str(error).splitlines()[0]}).")
-
-
-def gradients_of(value: Tensor, params: Params) -> Params:
-    """Return the gradient of a number, without parameters that have no part in it."""
-    found = torch.autograd.grad(value, list(params.values()), allow_unused=True)
-    # Not zeros where there is none: Adam would go on by what it remembers of earlier ones.
-    return {name: each for name, each in zip(params, found, strict=True) if each is not None}
 
 
 def _added(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
