@@ -20,13 +20,14 @@ from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.core.errors import MetaRLError
 from metarl.core.process import prepare_process
 from metarl.evaluation.fewshot import FewShotEvaluation
-from metarl.evaluation.fewshot_trust import calibration, nearest_mean_of, scope_rows
+from metarl.evaluation.fewshot_trust import nearest_mean_of
 from metarl.evaluation.statistics import estimate
 from metarl.evaluation.tables import fewshot_rows
 from metarl.experiments.fewshot_run import FewShotRun
 from metarl.fewshot.data.names import DataName
 from metarl.fewshot.learners.registry import label
 from metarl.fewshot.measures import PERCENT
+from metarl.plotting.charts import Ranked, ranking_figure
 from metarl.plotting.fewshot.run_figures import ranking_of
 from metarl.plotting.fewshot.trust import reliability_figure, words_of_measure
 from metarl.version import __version__
@@ -91,7 +92,8 @@ class Compare(FewShotCompare, _Publishing):
         about = {"setting": made[0].figure, "measure": words_of_measure(made[0]), "split": made[0].split}
         about |= {"lower_is_better": made[0].of_errors, "against": reference.called}
         about["subject"] = DataName.parsed(made[0].dataset).place.replace("/", "-")
-        scored = [run for run in runs if any(run.fingerprint() == each.made_of for each in made)]
+        here = {each.made_of for each in made}
+        scored = [run for run in runs if run.fingerprint() in here]
         trained = {each.called: run for each, run in zip(made, scored, strict=False)}
         self.write(trained, command, rows, ranking_of(made), **about)
 
@@ -102,12 +104,8 @@ class Trust(FewShotTrust, _Publishing):
 
     def run(self, command: str) -> None:
         self.check(self.path)
-        prepare_process(self.more.threads)
-        run = self.open(self.path)
+        run, spec, made, scopes = self.measured()
         data = run.dataset()
-        spec = self.spec(data.split(self.split))
-        models = [run.trained(seed) for seed in run.seeds]
-        made = [calibration(model, data, spec, self.episodes, self.split) for model in models]
         before = PERCENT * np.array([[each.before.error] for each in made])
         after = PERCENT * np.array([[each.after.error] for each in made])
         name = label(run.learner, run.config)
@@ -127,13 +125,22 @@ class Trust(FewShotTrust, _Publishing):
         }
         named = f"{setting} calibration, {data.encoder}"
         self.write(runs, command, rows, picture, setting=named, against="as trained", **about)
-        scopes = scope_rows(models[0], data, spec, self.episodes, self.split)
+        if not scopes:  # of tasks with labels of their own
+            return
         size = {"seeds": 1, "repeats": self.episodes}
         for row in scopes:
             row.update(learner=row["score"], value=row["auroc"], **size)
         against = nearest_mean_of([row["score"] for row in scopes])
         about = {"subject": subject, "measure": "AUROC, %", "split": self.split, "against": against}
-        self.write(runs, command, scopes, picture, setting=f"{setting} out of scope, {data.encoder}", **about)
+        named = f"{setting} out of scope, {data.encoder}"
+        self.write(runs, command, scopes, ranking_of_rows(scopes, subject, named, "AUROC, %"), setting=named, **about)
+
+
+def ranking_of_rows(rows: Sequence[Mapping[str, Any]], subject: str, setting: str, measure: str) -> Figure:
+    """Draw the rows of a comparison, the best at the top."""
+    ranked = [Ranked(row["learner"], *(row[name] for name in ("value", "low", "high"))) for row in rows]
+    repeats = f"{rows[0]['repeats']} episodes, 95% intervals"
+    return ranking_figure(ranked, title=f"{setting} on {subject}", subtitle=repeats, x_label=measure)
 
 
 def _cells(name: str, values: np.ndarray) -> dict[str, float]:

@@ -3,11 +3,18 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from metarl.cli.base import results_folder, show, show_saved
 from metarl.cli.fewshot_scoring import FewShotScoring
 from metarl.cli.options import Option, RunPath
 from metarl.core.errors import MetaRLError
+
+if TYPE_CHECKING:  # they import torch
+    from metarl.evaluation.fewshot_trust import Calibration
+    from metarl.evaluation.rows import Row
+    from metarl.experiments.fewshot_run import FewShotRun
+    from metarl.fewshot.data.episodes import EpisodeSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,29 +32,12 @@ class FewShotTrust(FewShotScoring):
     def run(self, command: str) -> None:
         self.check(self.path)
         from metarl.core.files import write_atomic
-        from metarl.core.process import prepare_process
-        from metarl.evaluation.fewshot_trust import calibration, scope_rows
         from metarl.evaluation.rows import interval_text, number, terminal_table
-        from metarl.fewshot.data.episodes import Classes
-        from metarl.fewshot.data.other import is_named
         from metarl.plotting.fewshot.trust import reliability_figure
         from metarl.plotting.style import save_figure
 
-        prepare_process(self.more.threads)
-        run = self.open(self.path)
-        if [name for name in self.data if not is_named(name, run.dataset_name)] or self.normalise_target:
-            raise MetaRLError(
-                "fewshot trust is of a run's own data set; --data and --normalise-target are for evaluate."
-            )
-        dataset = run.dataset()
-        tasks = dataset.split(self.split)
-        spec = self.spec(tasks)
-        models = [run.trained(seed, self.more.device) for seed in run.seeds]
-        made = [calibration(model, dataset, spec, self.episodes, self.split) for model in models]
+        run, spec, made, scopes = self.measured()
         rows = [each.row for each in made]
-        scopes = []
-        if isinstance(tasks, Classes):
-            scopes = scope_rows(models[0], dataset, spec, self.episodes, self.split)
         content = {"command": command, "episode": asdict(spec), "calibration": rows, "out_of_scope": scopes}
         heads = ("seed", "temperature", "expected error", "after", "Brier", "after")
         cells = [[str(row["seed"]), *(number(value) for name, value in row.items() if name != "seed")] for row in rows]
@@ -65,3 +55,25 @@ class FewShotTrust(FewShotScoring):
             picture = file.with_suffix(".png")
             save_figure(reliability_figure(made[0], title=f"{run.learner} on {run.dataset_name}, {name}"), picture)
             show_saved([file, picture], as_json=self.more.json)
+
+    def measured(self) -> "tuple[FewShotRun, EpisodeSpec, list[Calibration], list[Row]]":
+        """Return the run, the scored episodes, each seed's calibration, and the rows of what is out of scope."""
+        from metarl.core.process import prepare_process
+        from metarl.evaluation.fewshot_trust import calibration, scope_rows
+        from metarl.fewshot.data.episodes import Classes
+        from metarl.fewshot.data.other import is_named
+
+        prepare_process(self.more.threads)
+        run = self.open(self.path)
+        if [name for name in self.data if not is_named(name, run.dataset_name)] or self.normalise_target:
+            raise MetaRLError(
+                "fewshot trust is of a run's own data set; --data and --normalise-target are for evaluate."
+            )
+        dataset = run.dataset()
+        tasks = dataset.split(self.split)
+        spec, told = self.spec(tasks), list[Any]()
+        models = [run.trained(seed, self.more.device) for seed in run.seeds]
+        made = [calibration(model, dataset, spec, self.episodes, self.split) for model in models]
+        if isinstance(tasks, Classes):
+            told = scope_rows(models[0], dataset, spec, self.episodes, self.split)
+        return run, spec, made, told

@@ -25,6 +25,7 @@ from metarl.plotting.style import (
     x_ticks,
 )
 
+_LETTERS, _LETTER = 36, 0.09  # longer names than so many letters widen a ranking, by so many inches each
 _FAR = 4  # a floor that would make the axis so many times as long is named at its end instead
 
 
@@ -58,6 +59,14 @@ def reach(low: Array, high: Array) -> list[float]:
     return [float(np.quantile(low, share)), float(np.quantile(high, 1 - share))]
 
 
+def draw_band(axes: Axes, x: Sequence[float], low: Array, high: Array, colour: Any, alpha: float) -> None:
+    """Draw the intervals of a line's points, of a single one as a bar: a band of one point has no width."""
+    if len(x) > 1:
+        axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0, zorder=2)
+    else:
+        axes.vlines(x, low, high, color=colour, alpha=0.45, linewidth=2.4, zorder=2)
+
+
 def lines_figure(
     lines: Mapping[str, Line], *, title: str, subtitle: str, x_label: str, y_label: str
 ) -> tuple[Figure, Axes]:
@@ -66,7 +75,7 @@ def lines_figure(
     ends, shown = {}, []
     for (name, line), colour in zip(lines.items(), agent_colours(len(lines)), strict=True):
         mean, low, high = bands(line.scores)
-        axes.fill_between(line.x, low, high, color=colour, alpha=0.18, linewidth=0)
+        draw_band(axes, line.x, low, high, colour, 0.18)
         style = (0, (2.5, 1.5)) if line.dashed else "-"
         marker = "o" if len(mean) <= FEW else ""
         axes.plot(line.x, mean, color=colour, linewidth=2, label=name, marker=marker, linestyle=style)
@@ -107,7 +116,8 @@ def ranking_figure(
     ordered = sorted(rows, key=lambda row: row.value, reverse=not lower_is_better)
     places = np.arange(len(rows))
     values, lows, highs = np.array([row[1:4] for row in ordered], dtype=np.float64).T
-    figure = new_figure(7.2, 1.6 + 0.38 * len(rows))
+    longest = max(len(row.name) for row in rows)
+    figure = new_figure(7.2 + _LETTER * max(0, longest - _LETTERS), 1.6 + 0.38 * len(rows))
     axes = figure.add_subplot()
     frame(axes, x_label)
     axes.hlines(places, lows, highs, color=AGENTS[0], linewidth=2.4, alpha=0.45)

@@ -17,7 +17,7 @@ from metarl.evaluation.rows import number
 from metarl.evaluation.scores import Evaluation, short_name
 from metarl.evaluation.statistics import Array
 from metarl.evaluation.tables import replicates, title
-from metarl.plotting.charts import Line, bands, lines_figure, reach
+from metarl.plotting.charts import Line, bands, draw_band, lines_figure, reach
 from metarl.plotting.paths import after_steps, draw_paths
 from metarl.plotting.style import (
     DASHES,
@@ -149,7 +149,7 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
     of_task = evaluation.returns.mean(axis=0) if few else np.empty((len(points), 0))  # (point, task)
     drawn = of_task[:, :MOST_TASKS]
     axes.plot(episodes, drawn, color=MUTED, linewidth=0.7, alpha=min(0.3, 12 / max(1, drawn.shape[1])), zorder=1)
-    axes.fill_between(episodes, low, high, color=colour, alpha=0.25, linewidth=0, zorder=2)
+    draw_band(axes, episodes, low, high, colour, 0.25)
     axes.plot(episodes, mean, color=colour, linewidth=2.4, zorder=3)
     if few:
         colours = step_colours(len(points)) if coloured else [colour] * len(points)
