@@ -13,7 +13,6 @@ from metarl.agents.pearl.replay import ContextReplay, TaskReplay
 from metarl.agents.pearl.sac import SAC
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.checkpoint import prefixed, with_prefix
-from metarl.core.errors import MetaRLError
 from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
@@ -147,13 +146,7 @@ class PEARL(Algorithm):
 
     def _learned_reward(self, part: Trajectory) -> Tensor:
         name = self.config.dense_reward
-        if name is None:
-            return part.reward
-        if name not in part.extras:
-            raise MetaRLError(
-                f"dense_reward={name!r}: {self.family.name} has no such extra, but {', '.join(part.extras) or 'none'}."
-            )
-        return part.extras[name]
+        return part.reward if name is None else part.extra(name, self.family.name)
 
     def training_state(self) -> dict[str, Tensor]:
         return {

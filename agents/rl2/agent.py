@@ -1,6 +1,7 @@
 """The agent RL²."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -65,7 +66,7 @@ class RL2(Algorithm):
         trajectory = self.collect()
         logged = self.update(trajectory, self.generator("order", self.iteration))
         # After the update, whose likelihood ratios are those of the parameters that collected.
-        self.params = self.learner.inputs.update_statistics(self.params, trajectory)
+        self.params = self.learner.update_statistics(self.params, trajectory)
         metrics = _returns(trajectory) | {f"train/{name}": value for name, value in logged.items()}
         if LOG_STD in self.params:
             metrics["train/std"] = float(self.params[LOG_STD].exp().mean())
@@ -73,8 +74,17 @@ class RL2(Algorithm):
 
     def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:
         """Train ``self.params`` on trials collected with them, and return what to log."""
-        self.params, logged = self.outer.update(self.params, trajectory, self.progress, generator, self.parallel)
+        learned = self._with_dense_reward(trajectory)
+        self.params, logged = self.outer.update(self.params, learned, self.progress, generator, self.parallel)
         return logged
+
+    def _with_dense_reward(self, trajectory: Trajectory) -> Trajectory:
+        """Return the trajectory with the rewards that PPO learns from: a curriculum from the dense one to the own."""
+        weight = 1 - self.progress / self.config.dense_until if self.config.dense_until else 0.0
+        if self.config.dense_reward is None or weight <= 0:
+            return trajectory
+        dense = trajectory.extra(self.config.dense_reward, self.family.name)
+        return replace(trajectory, reward=torch.lerp(trajectory.reward, dense, weight))
 
     def collect(self) -> Trajectory:
         """Collect whole trials of new training tasks, with their log-probabilities and values."""

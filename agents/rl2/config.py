@@ -30,6 +30,9 @@ class RL2Config:
     normalise_observations: bool = False  # whether observations are standardised by running statistics
     normalise_rewards: bool = True  # whether the memory sees standardised rewards, and PPO returns of deviation 1
 
+    dense_reward: str | None = None  # extra that PPO learns from at first, in the reward's place
+    dense_until: Fraction = 0.5  # share of the training at which its weight, falling linearly, has come to zero
+
     gamma: Discount = 0.95  # discount of a step
     gae_lambda: Fraction = 0.95  # λ of generalised advantage estimation
     learning_rate: Positive = 1e-3  # Adam's at the start

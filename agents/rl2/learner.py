@@ -82,6 +82,10 @@ class RL2Learner(MetaLearner):
     def prepare(self, params: Params) -> Params:
         return self.inputs.prepare(params)
 
+    def update_statistics(self, params: Params, trajectory: Trajectory) -> Params:
+        """Return ``params`` whose running statistics also count these trials."""
+        return self.inputs.update_statistics(params, trajectory)
+
     def policy_params(self, params: Params) -> Params:
         """Return the parameters that the policy's and the value's losses train."""
         return trained(params)
@@ -147,11 +151,17 @@ class RL2Learner(MetaLearner):
 
     def heads(self, params: Params, features: Tensor) -> Outputs:
         """Return distribution parameters and ``value`` for features ``(..., feature)``."""
-        return {**self.actions(params, features), "value": self.critic(params, features, "critic.")[..., 0]}
+        seen = self.head_inputs(params, features)
+        return {**self.actions(params, features), "value": self.critic(params, seen, "critic.")[..., 0]}
 
     def actions(self, params: Params, features: Tensor) -> Outputs:
         """Return the distribution parameters alone, for features ``(..., feature)``."""
-        return self.inputs.actions.outputs(self.actor(params, features, "actor."), params.get(LOG_STD))
+        seen = self.head_inputs(params, features)
+        return self.inputs.actions.outputs(self.actor(params, seen, "actor."), params.get(LOG_STD))
+
+    def head_inputs(self, params: Params, features: Tensor) -> Tensor:
+        """Return what the heads compute on, ``(..., feature)`` of the recorded features ``(..., feature)``."""
+        return features
 
     def distribution(self, outputs: Outputs) -> ActionDistribution:
         return distribution_of(outputs, self.config.squash)

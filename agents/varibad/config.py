@@ -1,7 +1,7 @@
 """Configuration of VariBAD and its presets."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from metarl.agents.rl2.config import RL2Config
 from metarl.core.config import Count, NonNegative, Positive, above, at_least, between, check_config, items
@@ -16,7 +16,10 @@ class VariBADConfig(RL2Config):
     epochs: Count = 8  # its policy is a small network on beliefs that are computed once, so an epoch costs little
 
     latent: Count = 5  # dimensions of the belief
+    normalise_beliefs: bool = False  # whether the heads see beliefs standardised by running statistics
     decoder: Annotated[tuple[int, ...], items(at_least(1))] = (64, 32)  # widths of the decoder's hidden layers
+    # Whether a reward is decoded from all of a transition, or, as where it only pays for places, from its end alone.
+    decoder_input: Literal["transition", "next_observation"] = "transition"
     vae_learning_rate: Positive = 2e-3  # Adam's step size for the belief
     vae_updates: Count = 6  # updates of the belief in an iteration
     vae_tasks: int = 32  # trials of such an update

@@ -62,11 +62,15 @@ class ELBO:
             of_rows = functional.linear(rows, weight[:, z.shape[-1] :])[:, None]
             return self._rest(params, torch.relu(of_z + of_rows), f"{DECODER}rest.")
 
-        reward = output(transitions)[..., 0]
+        n = self.learner.inputs.n_observation
+        before, after = transitions[..., :-n], transitions[..., -n:]
+        if self.config.decoder_input == "next_observation":
+            reward = output(torch.cat([torch.zeros_like(before), after], -1))[..., 0]
+        else:
+            reward = output(transitions)[..., 0]
         if not self.config.state_coef:
             return reward, reward.new_zeros(*reward.shape, 0)
-        n = self.learner.inputs.n_observation
-        without = torch.cat([transitions[..., :-n], torch.zeros_like(transitions[..., -n:])], -1)
+        without = torch.cat([before, torch.zeros_like(after)], -1)
         return reward, output(without)[..., 1:]
 
     def draw(self, trajectory: Trajectory, generator: torch.Generator) -> Drawn:

@@ -7,10 +7,12 @@ import gymnasium
 import torch
 from torch import Tensor
 
-from metarl.agents.rl2.learner import RL2Learner
+from metarl.agents.rl2.learner import FEATURES, RL2Learner
 from metarl.agents.varibad.config import VariBADConfig
 from metarl.core.errors import MetaRLError
 from metarl.core.networks import MLP
+from metarl.core.normalisation import Standardiser
+from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State
 
 _BELIEF = "belief."
@@ -47,13 +49,34 @@ class VariBADLearner(RL2Learner):
         return 2 * self.config.latent
 
     @cached_property
+    def standardiser(self) -> Standardiser:
+        """Return what standardises beliefs for the heads, if they are."""
+        return Standardiser("belief", (self.n_context,))
+
+    @cached_property
     def projection(self) -> MLP:
         """Return the linear map from what the memory says to the belief."""
         return MLP((self.config.width, 2 * self.config.latent), output_gain=0.1)
 
     def init(self, generator: torch.Generator) -> Params:
         params = super().init(generator)
-        return params | {_BELIEF + name: value for name, value in self.projection.init(generator).items()}
+        params |= {_BELIEF + name: value for name, value in self.projection.init(generator).items()}
+        return params | (self.standardiser.init() if self.config.normalise_beliefs else {})
+
+    def prepare(self, params: Params) -> Params:
+        return self.standardiser.prepare(super().prepare(params))
+
+    def update_statistics(self, params: Params, trajectory: Trajectory) -> Params:
+        """Return ``params`` whose running statistics also count these trials, with the beliefs that were recorded."""
+        beliefs = trajectory.record[FEATURES][..., : self.n_context]
+        return self.standardiser.update(super().update_statistics(params, trajectory), beliefs, trajectory.valid)
+
+    def head_inputs(self, params: Params, features: Tensor) -> Tensor:
+        """Return features whose beliefs are standardised, where they are."""
+        if not self.config.normalise_beliefs:
+            return features
+        belief, observation = features.tensor_split([self.n_context], -1)
+        return torch.cat([self.standardiser(params, belief), observation], -1)
 
     def policy_params(self, params: Params) -> Params:
         return {name: value for name, value in params.items() if name.startswith(_HEADS)}

@@ -44,7 +44,7 @@ class Algorithm(TrainingLoop):
     Args:
         family: a family, its id, or ``module:id``.
         config: of ``config_class``; its defaults unless given.
-        variant: the family's preset; its first unless given.
+        variant: the family's variant; its first unless given.
         seed: decides every random number.
         device: where parameters and, with the torch engine, environments are.
         compile: whether and how rollouts step as compiled functions; see ``RolloutContext``.
@@ -82,6 +82,10 @@ class Algorithm(TrainingLoop):
         self.run_id = ""  # of the run folder that it belongs to, whose checkpoints alone it then takes
         self.log_digest = ""  # of the rows that the run has logged so far
         self._unadapted: AdaptedPolicy | None = None
+
+    def __repr__(self) -> str:
+        steps = f", trained for {self.num_timesteps:,} steps" if self.num_timesteps else ""
+        return f"<{type(self).__name__} on {self.family.name}, seed {self.seed}{steps}>"
 
     @abstractmethod
     def build_learner(self) -> MetaLearner:

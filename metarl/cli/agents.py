@@ -62,7 +62,7 @@ class Train(TrainCommand):
     family: FamilyName
     """id, or module:id for one of your own"""
     variant: Option[str | None] = None
-    """the family's preset; its first unless given"""
+    """the family's variant; its first unless given"""
     timesteps: Option[int | None] = None
     """environment steps of training, in place of the preset's; a run that is resumed goes on to so many"""
     more: _MoreOfTraining = field(default_factory=_MoreOfTraining)
@@ -200,7 +200,7 @@ class Render(OwnCode):
     what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FAMILY")]
     """the folder of a run or a published result, whose agent plays before and after adaptation; or a family"""
     variant: Option[str | None] = None
-    """the family's preset; its first unless given"""
+    """the family's variant; its first unless given"""
     reference: Option[str] = "random"
     """without a run: random, or one of the family's own reference policies"""
     split: Option[str] = "test"

@@ -65,6 +65,16 @@ class Trajectory:
         """Return the undiscounted return of each episode, ``(task, env, episode)``."""
         return self.reward.masked_fill(~self.valid, 0).sum(-1)
 
+    def extra(self, name: str, family: str) -> Tensor:
+        """Return one of the extras, ``(task, env, episode, step, ...)``.
+
+        Raises:
+            MetaRLError: where the ``family`` that was played has none of this name.
+        """
+        if name not in self.extras:
+            raise MetaRLError(f"{family} has no extra {name!r}; it has {', '.join(self.extras) or 'none'}.")
+        return self.extras[name]
+
     def next_observation(self) -> Tensor:
         """Return the observation after each step, the final one after the last valid step."""
         following = self.observation[:, :, :, 1:]

@@ -190,7 +190,7 @@ def _draw_curve(axes: Axes, evaluation: Evaluation, *, coloured: bool = False) -
 
 
 def _caption(evaluation: Evaluation) -> str:
-    tasks = ", single tasks in grey" if len(evaluation.episodes) <= FEW else ""
+    tasks = ", single tasks in grey" if 1 < len(evaluation.episodes) <= FEW else ""
     return f"{replicates(evaluation)}: mean, 95% interval{tasks}"
 
 

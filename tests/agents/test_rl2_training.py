@@ -103,6 +103,18 @@ def test_a_config_out_of_range_names_the_field(wrong: dict[str, Any]) -> None:
         RL2Config(**wrong)
 
 
+def test_ppo_may_learn_from_a_dense_reward_at_first(ragged: Families, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = RL2("metarl/SparseSemicircle-v0", replace(SMALL, dense_reward="dense_reward", dense_until=0.5, episodes=2))
+    data = agent.collect()
+    for progress, weight in ((0.0, 1.0), (0.125, 0.75), (0.5, 0.0), (0.9, 0.0)):
+        monkeypatch.setattr(RL2, "progress", progress)
+        learned = agent._with_dense_reward(data).reward
+        torch.testing.assert_close(learned, (1 - weight) * data.reward + weight * data.extras["dense_reward"])
+    with pytest.raises(MetaRLError, match="has no extra 'shaped'; it has none"):
+        monkeypatch.setattr(RL2, "progress", 0.0)
+        RL2(ragged("gaussian"), replace(SMALL, dense_reward="shaped")).train_iteration()
+
+
 def test_options_of_a_memory_are_checked_with_its_width() -> None:
     assert RL2Config(width=10).width == 10
     with pytest.raises(MetaRLError, match=r"Memory 'elman' is unknown\. Known are external, gru"):

@@ -134,6 +134,32 @@ def test_padding_has_no_part_in_the_bound(ragged: Families) -> None:
     assert torch.equal(*losses)
 
 
+def test_a_reward_may_be_decoded_from_where_a_transition_ends_alone(ragged: Families) -> None:
+    elbo = ELBO(VariBAD(ragged("gaussian"), replace(SMALL, decoder_input="next_observation")).learner)
+    whole = ELBO(VariBAD(ragged("gaussian"), SMALL).learner)
+    generator = torch.Generator().manual_seed(0)
+    params = elbo.init(generator)
+    z, n = torch.randn(2, 1, 3, generator=generator), elbo.learner.inputs.n_observation
+    ends = torch.randn(2, 4, elbo._n_inputs, generator=generator)
+    others = torch.cat([torch.randn(ends[..., :-n].shape, generator=generator), ends[..., -n:]], -1)
+    assert torch.equal(elbo.decode(params, z, ends)[0], elbo.decode(params, z, others)[0])
+    assert not torch.allclose(whole.decode(params, z, ends)[0], whole.decode(params, z, others)[0])
+    assert not torch.allclose(elbo.decode(params, z, ends)[0], elbo.decode(params, z, ends + 1)[0])
+
+
+def test_heads_may_see_standardised_beliefs(ragged: Families) -> None:
+    agent = VariBAD(ragged("gaussian"), replace(SMALL, normalise_beliefs=True, tasks=64))
+    data = agent.collect()
+    agent.params = agent.learner.update_statistics(agent.params, data)
+    features = data.record["features"][data.valid]
+    seen, n = agent.learner.head_inputs(agent.params, features), agent.learner.n_context
+    torch.testing.assert_close(seen[:, :n].mean(0), torch.zeros(n), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen[:, :n].std(0, correction=0), torch.ones(n), atol=1e-2, rtol=0)
+    assert torch.equal(seen[:, n:], features[:, n:])
+    plain = VariBAD(ragged("gaussian"), SMALL)
+    assert torch.equal(plain.learner.head_inputs(plain.params, features), features)
+
+
 def test_drawn_steps_are_valid_and_differ_where_there_are_enough() -> None:
     valid = torch.tensor([[1, 1, 0, 1, 0, 1], [0, 0, 1, 0, 0, 0]]).bool()
     drawn = elbo_module._draw(valid, 4, torch.Generator().manual_seed(0))
