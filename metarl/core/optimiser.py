@@ -1,4 +1,4 @@
-"""Adam on a flat dict of parameters, resumed exactly."""
+"""Adam, and gradient descent, on a flat dict of parameters, resumed exactly."""
 
 from collections import defaultdict
 from functools import cached_property
@@ -41,7 +41,7 @@ class Adam:
         self._state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
 
     @cached_property
-    def _optimizer(self) -> torch.optim.Adam:
+    def _optimizer(self) -> torch.optim.Optimizer:
         # Made for the first step: what it imports takes three seconds, and agents that are scored take no step.
         made = torch.optim.Adam(self.params.values(), fused=True)
         made.state = self._state
@@ -81,3 +81,11 @@ class Adam:
             if f"step.{name}" in saved:
                 # Copies, for Adam writes to them.
                 self._state[value] = {slot: saved[f"{slot}.{name}"].to(value.device, copy=True) for slot in _SLOTS}
+
+
+class SGD(Adam):
+    """Gradient descent on copies of parameters, in Adam's place; it remembers nothing of earlier steps."""
+
+    @cached_property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.params.values(), lr=self.learning_rate)

@@ -20,7 +20,7 @@ class FewShotConfig:
     backbone: str | None = None  # module:Class of a torch.nn.Module of your own, made without arguments
     width: int = 64  # our own backbones: channels of the convolutions, or units of hidden layers
     strided: bool = False  # strided convolutions in place of pooling: a sixth of the work, and less learned from a task
-    learning_rate: float = 1e-3  # of the outer loop, Adam's
+    learning_rate: float = 1e-3  # of the outer loop
     final_learning_rate: float = 0.05  # the fraction of it that is left at the end, falling linearly
     max_norm: float | None = None  # scale a gradient with a greater norm down to it
     chunk: int | None = None  # tasks that are differentiated at once, where memory is short

@@ -93,7 +93,7 @@ class FewShot:
     def adam(self) -> Adam:
         """Return the optimiser, which is made when training begins."""
         if self._adam is None:
-            self._adam = Adam(self.params, self.config.learning_rate, self.config.max_norm)
+            self._adam = self.learner.optimiser(self.params, self.config.learning_rate, self.config.max_norm)
         return self._adam
 
     def fit(self, dataset: FewShotDataset, *, iterations: int | None = None, callback: Callback | None = None) -> Self:
@@ -292,7 +292,7 @@ class FewShot:
         if not weights_only:
             latest = with_prefix("latest", tensors) or model.params
             ordered = {name: latest[name].to(model.device) for name in model.params}
-            model._adam = Adam(ordered, config.learning_rate, config.max_norm)
+            model._adam = model.learner.optimiser(ordered, config.learning_rate, config.max_norm)
             model._adam.load_state_dict(with_prefix("training", tensors))
             model.least_error = float(about.get("least_error", "inf"))
         model.iteration, model.wall_seconds = saved["iteration"], saved["wall_seconds"]

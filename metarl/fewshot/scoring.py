@@ -85,7 +85,7 @@ def score(
         asked += [] if distinct is None else [distinct]
         # Adapting by gradient needs one; what comes out of it does not.
         with torch.no_grad():
-            points = learner.points(params, some.support)
+            points = learner.points(params, learner.presented(some))
             following = next(points, None)
             while following is not None:
                 (step, state), following = following, next(points, None)
@@ -141,7 +141,7 @@ def answered(
     for first in range(0, episodes, _AT_ONCE):
         some = _drawn(source, spec, episodes, seed, first, purpose)
         with torch.no_grad():
-            *_, (_, state) = learner.points(params, some.support)
+            *_, (_, state) = learner.points(params, learner.presented(some))
             yield learner.query(params, state, some.query.inputs), some.query.targets
 
 

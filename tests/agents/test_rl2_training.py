@@ -110,9 +110,10 @@ def test_ppo_may_learn_from_a_dense_reward_at_first(ragged: Families, monkeypatc
         monkeypatch.setattr(RL2, "progress", progress)
         learned = agent._with_dense_reward(data).reward
         torch.testing.assert_close(learned, (1 - weight) * data.reward + weight * data.extras["dense_reward"])
+    monkeypatch.setattr(RL2, "progress", 0.0)
+    without = RL2(ragged("gaussian"), replace(SMALL, dense_reward="shaped"))
     with pytest.raises(MetaRLError, match="has no extra 'shaped'; it has none"):
-        monkeypatch.setattr(RL2, "progress", 0.0)
-        RL2(ragged("gaussian"), replace(SMALL, dense_reward="shaped")).train_iteration()
+        without.train_iteration()
 
 
 def test_options_of_a_memory_are_checked_with_its_width() -> None:

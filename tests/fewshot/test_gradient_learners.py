@@ -13,6 +13,7 @@ from metarl.adapt import learned_update
 from metarl.adapt.gradient import COUNT, InnerLoop
 from metarl.core.errors import MetaRLError
 from metarl.core.optimiser import Adam
+from metarl.core.random import torch_generator
 from metarl.core.types import Params, State
 from metarl.fewshot.backbone import Conv4, Dense
 from metarl.fewshot.data.dataset import FewShotDataset
@@ -27,8 +28,10 @@ from metarl.fewshot.learners.finetuning import (
     FineTuningConfig,
     WholeFineTuning,
 )
-from metarl.fewshot.learners.gradient import FewShotMAML, FirstOrderMAML, GradientConfig, Reptile
+from metarl.fewshot.learners.gradient import FewShotMAML, FirstOrderMAML, GradientConfig
 from metarl.fewshot.learners.meta_lstm import MetaLSTM, MetaLSTMConfig
+from metarl.fewshot.learners.reptile import Reptile, ReptileConfig
+from metarl.fewshot.model import FewShot
 
 Learns = Callable[..., None]
 SHAPE = (28, 28)
@@ -161,7 +164,41 @@ def test_a_trace_holds_the_states_of_adapting_ever_longer(learner: type[FewShotM
 
 def test_reptile_has_no_loss_of_each_step() -> None:
     with pytest.raises(MetaRLError, match="without a query"):
-        Reptile(Dense((2, 8)), WAY, GradientConfig(each_step=True))
+        Reptile(Dense((2, 8)), WAY, ReptileConfig(each_step=True))
+
+
+def test_reptile_takes_adams_steps_on_minibatches_in_turn() -> None:
+    """Two tasks against torch's own Adam without a first moment, on samples chosen by hand."""
+    learner = Reptile(Dense((2, 8)), WAY, ReptileConfig(steps=4, step_size=0.01, batch=2 * WAY))
+    random = torch.Generator().manual_seed(0)
+    params = learner.init(random)
+    inputs, targets = torch.randn(2, 3 * WAY, 2, generator=random), torch.arange(WAY).repeat_interleave(3).expand(2, -1)
+    state = learner.adapt(params, learner.initial(params, 2), Support(inputs, targets))
+    by_shot = torch.arange(3 * WAY).reshape(WAY, 3).T.flatten()  # the first of each class, the second of each, ...
+    turns = by_shot.repeat(3).split(2 * WAY)[:4]
+    for task in range(2):
+        own = {name: value.clone().requires_grad_() for name, value in params.items()}
+        adam = torch.optim.Adam(own.values(), lr=0.01, betas=(0.0, 0.999))
+        for rows in turns:
+            logits = learner.query(own, {}, inputs[task, rows][None])["logits"][0]
+            adam.zero_grad()
+            functional.cross_entropy(logits, targets[task, rows]).backward()
+            adam.step()
+        for name, value in own.items():
+            torch.testing.assert_close(state[name][task], value.detach(), msg=name, rtol=1e-4, atol=1e-5)
+
+
+def test_reptiles_start_goes_a_share_of_the_way(drawn: FewShotDataset) -> None:
+    config = ReptileConfig(tasks=2, iterations=4, learning_rate=0.5, steps=2, width=4, episode=EpisodeSpec(3, 4, 1))
+    model = FewShot("reptile", drawn, config)
+    before = model.params
+    model.fit(drawn, iterations=1)
+    source = drawn.split("train")
+    episodes = source.draw(config.episode, 2, torch_generator(0, "fewshot", "train", 0))
+    learner = model.learner
+    state = learner.adapt(before, learner.initial(before, 2), episodes.support)
+    for name, value in model.params.items():
+        torch.testing.assert_close(value, torch.lerp(before[name], state[name].mean(0), 0.5), msg=name)
 
 
 # --- the learned update ---

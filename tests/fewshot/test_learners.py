@@ -19,10 +19,11 @@ from metarl.fewshot.data.dataset import DataSpec, FewShotDataset
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.learners.base import LOGITS
 from metarl.fewshot.learners.full_context import FullContextEmbeddings
-from metarl.fewshot.learners.gradient import ANIL, FewShotMAML, FirstOrderMAML, GradientConfig, MetaSGD, Reptile
+from metarl.fewshot.learners.gradient import ANIL, FewShotMAML, FirstOrderMAML, GradientConfig, MetaSGD
 from metarl.fewshot.learners.metric import Prototypical
 from metarl.fewshot.learners.pairs import Matching, Siamese
 from metarl.fewshot.learners.registry import learner_class, learner_names, preset_config
+from metarl.fewshot.learners.reptile import Reptile, ReptileConfig
 from metarl.fewshot.model import FewShot
 
 Learns = Callable[..., None]
@@ -195,7 +196,7 @@ def test_the_gradient_is_that_of_a_loop_over_tasks(
 
 def test_reptile_goes_towards_where_the_steps_lead(drawn: FewShotDataset) -> None:
     random = torch.Generator().manual_seed(0)
-    learner = Reptile(Conv4(SHAPE, width=4, blocks=2), 3, GradientConfig(steps=3, step_size=0.1))
+    learner = Reptile(Conv4(SHAPE, width=4, blocks=2), 3, ReptileConfig(steps=3, step_size=0.1, batch=4))
     params = learner.init(random)
     episodes = drawn.split("train").draw(EpisodeSpec(3, 2, 2), 4, random)
     found, _ = learner.gradient(params, episodes, chunk=3)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl.adapt.memory.base import Memory
+from metarl.adapt.memory.external import USAGE
 from metarl.adapt.memory.registry import make_memory, memory_names
 from metarl.core.errors import MetaRLError
 from metarl.core.optimiser import Adam
@@ -19,7 +20,14 @@ from metarl.fewshot.data.dataset import FewShotDataset
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.data.registry import equal_classes
 from metarl.fewshot.learners.base import accuracy
-from metarl.fewshot.learners.memory import MANNConfig, MemoryLearner, MemoryLearnerConfig, SNAILLearnerConfig, mixed
+from metarl.fewshot.learners.memory import (
+    MANN,
+    MANNConfig,
+    MemoryLearner,
+    MemoryLearnerConfig,
+    SNAILLearnerConfig,
+    mixed,
+)
 
 Learns = Callable[..., None]
 OPTIONS = {"transformer": ("layers=1", "heads=1"), "snail": ("layers=1",), "external": ("reads=1",)}
@@ -104,10 +112,11 @@ def test_samples_keep_their_labels_when_they_are_mixed() -> None:
     classes = torch.tensor([[7, 300, 12], [5, 6, 1]])
     targets = torch.tensor([[0, 0, 1, 1, 2, 2]] * 2)
     which = torch.arange(12).reshape(2, 6)
-    inputs, labels = mixed(Support(which, targets), classes)
+    episodes = Episodes(Support(which, targets), Support(which, targets), classes)
+    inputs, labels = mixed(episodes)
     assert inputs.sort(1).values.tolist() == which.tolist()
     assert torch.equal(targets.flatten()[inputs.flatten()], labels.flatten())
-    again, _ = mixed(Support(which, targets), classes)
+    again, _ = mixed(episodes)
     assert torch.equal(inputs, again)
 
 
@@ -117,7 +126,7 @@ def test_the_order_that_training_sees_says_nothing_of_labels() -> None:
     for shot in (1, 2):
         part = dataset.draw(EpisodeSpec(3, shot, 1), 6000, torch.Generator().manual_seed(0))
         assert part.classes is not None
-        labels = mixed(part.support, part.classes).targets.tolist()
+        labels = mixed(part).targets.tolist()
         first = [tuple(dict.fromkeys(row)) for row in labels]  # the order in which labels appear
         counts = [first.count(order) for order in permutations(range(3))]
         assert sum(counts) == 6000
@@ -126,12 +135,26 @@ def test_the_order_that_training_sees_says_nothing_of_labels() -> None:
     assert len(set(map(tuple, labels))) == 90  # all orders of three labels twice
 
 
+def test_a_memory_has_a_slot_for_every_sample_that_it_is_asked_to_hold(drawn: FewShotDataset) -> None:
+    backbone = Conv4((28, 28), width=8)
+    few, many = (MANN(backbone, 5, MANNConfig(embedding=16, memory_width=32, slots=slots)) for slots in (6, 26))
+    params = away(few.init(torch.Generator().manual_seed(0)))
+    for shot, slots in ((1, 6), (5, 26)):
+        episodes = drawn.split("test").draw(EpisodeSpec(5, shot, 1), 2, torch.Generator().manual_seed(0))
+        state = few.adapt(params, few.initial(params, 2), episodes.support)
+        assert state[USAGE].shape == (2, slots)
+    wide = many.adapt(params, many.initial(params, 2), episodes.support)
+    torch.testing.assert_close(state, wide)
+    found, wanted = (each.query(params, state, episodes.query.inputs)["logits"] for each in (few, many))
+    torch.testing.assert_close(found, wanted)
+
+
 def test_training_mixes_the_support_where_it_knows_the_classes(drawn: FewShotDataset) -> None:
     learner, params = made("snail")
     params = away(params)
     episodes = drawn.split("train").draw(EpisodeSpec(5, 1, 2), 4, torch.Generator().manual_seed(0))
     assert episodes.classes is not None
-    by_hand = Episodes(mixed(episodes.support, episodes.classes), episodes.query)
+    by_hand = Episodes(mixed(episodes), episodes.query)
     found, wanted, plain = (
         learner.loss(params, each)[0] for each in (episodes, by_hand, episodes._replace(classes=None))
     )

@@ -129,9 +129,9 @@ class ExternalMemory(Memory):
 
     def least_used(self, usage: Tensor) -> Tensor:
         """Return each head's slot, one-hot ``(task, head, slot)``, the least used one first (equation 6)."""
-        rank = usage + _FIRST * torch.arange(self.slots, device=usage.device)
+        rank = usage + _FIRST * torch.arange(usage.shape[1], device=usage.device)
         chosen = rank.topk(self.reads, largest=False).indices[..., None]
-        return (chosen == torch.arange(self.slots, device=usage.device)).to(torch.int64)
+        return (chosen == torch.arange(usage.shape[1], device=usage.device)).to(torch.int64)
 
 
 def _direction(x: Tensor) -> Tensor:

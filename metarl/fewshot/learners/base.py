@@ -11,6 +11,7 @@ from torch.nn import functional
 from metarl.adapt.gradient import meta_gradient
 from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
+from metarl.core.optimiser import Adam
 from metarl.core.parallel import TaskParallel
 from metarl.core.types import Outputs, Params, State
 from metarl.fewshot.backbone import BACKBONE, Backbone
@@ -49,6 +50,7 @@ class FewShotLearner(MetaLearner):
     presets: ClassVar[Mapping[str, Any]] = {}  # configs by name; "default" is config_class() unless given
     uses: ClassVar[Mapping[str, str]] = USES
     any_way: ClassVar[bool] = False  # whether parameters serve any number of classes
+    optimiser: ClassVar[type[Adam]] = Adam  # of the outer loop
     of_classes: ClassVar[bool] = True  # whether it can tell classes apart
     of_numbers: ClassVar[bool] = False  # whether it can predict numbers
     config: FewShotConfig
@@ -80,6 +82,10 @@ class FewShotLearner(MetaLearner):
     def adapt(self, params: Params, state: State, support: Support) -> State:
         """Return the state with the labelled samples taken in."""
 
+    def presented(self, episodes: Episodes) -> Support:
+        """Return the support as the learner takes it in, in training and when it is scored: as it was drawn."""
+        return episodes.support
+
     def points(self, params: Params, support: Support) -> Iterator[tuple[int, State]]:
         """Yield the states at which a learner is scored, with the steps taken, the last one fully adapted: here one."""
         yield 1, self.adapt(params, self.initial(params, len(support.targets)), support)
@@ -90,7 +96,7 @@ class FewShotLearner(MetaLearner):
 
     def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
         """Return what training minimises, ``(task,)``, and quantities to log of the same shape."""
-        state = self.adapt(params, self.initial(params, len(episodes.support.targets)), episodes.support)
+        state = self.adapt(params, self.initial(params, len(episodes.support.targets)), self.presented(episodes))
         if episodes.unlabelled is not None:
             state = self.refine(params, state, episodes.unlabelled)
         outputs = self.query(params, state, episodes.query.inputs)

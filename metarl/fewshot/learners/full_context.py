@@ -10,6 +10,8 @@ from metarl.core.checkpoint import prefixed, with_prefix
 from metarl.core.types import Params, State
 from metarl.fewshot.backbone import Backbone
 from metarl.fewshot.config import FewShotConfig
+from metarl.fewshot.data.episodes import Episodes, Support
+from metarl.fewshot.learners.memory import mixed
 from metarl.fewshot.learners.pairs import ENCODED, Matching
 from metarl.fewshot.learners.registry import register_fewshot
 
@@ -20,8 +22,8 @@ _FORWARD, _BACKWARD, _READING = "forward", "backward", "reading"
 class FullContextEmbeddings(Matching):
     """Matching networks with full context embeddings (Vinyals et al. 2016, appendices A.1 and A.2).
 
-    A bidirectional LSTM, the core's memory, passes over the support in the order of its samples; a query reads it in
-    ``reads`` rounds of attention. Each query is still by itself.
+    A bidirectional LSTM, the core's memory, passes over the support in the order of its samples, which is mixed in
+    training and when it is scored; a query reads it in ``reads`` rounds of attention. Each query is still by itself.
     """
 
     reads = 5
@@ -36,6 +38,9 @@ class FullContextEmbeddings(Matching):
         parts = ((_FORWARD, self.passing), (_BACKWARD, self.passing), (_READING, self.reading))
         made = [prefixed(name, memory.init(generator)) for name, memory in parts]
         return {**super().init(generator), **{name: value for part in made for name, value in part.items()}}
+
+    def presented(self, episodes: Episodes) -> Support:
+        return mixed(episodes)
 
     def embedded_support(self, params: Params, state: State) -> Tensor:
         encoded = state[ENCODED]

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from metarl.adapt.memory import snail
 from metarl.adapt.memory.base import Memory
-from metarl.adapt.memory.external import ExternalMemory, ExternalMemoryConfig
+from metarl.adapt.memory.external import ATTENTION, MATRIX, USAGE, ExternalMemory, ExternalMemoryConfig
 from metarl.adapt.memory.snail import SNAIL
 from metarl.adapt.memory.transformer import COUNT, Transformer
 from metarl.core.config import at_least
@@ -24,6 +24,7 @@ from metarl.fewshot.learners.base import HEAD, LOGITS, FewShotLearner, check_lab
 from metarl.fewshot.learners.registry import register_fewshot
 
 EMBEDDING = "embedding."
+_TAKEN = "samples"  # in a state: how many have been taken in
 _APART = 2654435761  # odd, so that different numbers times this stay different modulo 2³², and neighbours lie far apart
 
 
@@ -104,11 +105,8 @@ class MemoryLearner(FewShotLearner):
         read = self.memory.sequence(params, each, rows.flatten(0, 1)[:, None], one)[0][:, 0]
         return {LOGITS: self.head(params, read.unflatten(0, (n_tasks, n)), HEAD)}
 
-    def loss(self, params: Params, episodes: Episodes) -> tuple[Tensor, Outputs]:
-        """Return the loss of the queries after a support in mixed order, where the episodes name their classes."""
-        if episodes.classes is not None:
-            episodes = episodes._replace(support=mixed(episodes.support, episodes.classes))
-        return super().loss(params, episodes)
+    def presented(self, episodes: Episodes) -> Support:
+        return mixed(episodes)
 
     def _rows(self, params: Params, inputs: Tensor, label: Tensor) -> Tensor:
         """Return what the memory sees of samples ``(task, n, *shape)``."""
@@ -120,7 +118,7 @@ class MemoryLearner(FewShotLearner):
 class MANNConfig(MemoryLearnerConfig):
     """The settings of a memory-augmented network."""
 
-    slots: int = 6  # of the memory
+    slots: int = 6  # of the memory; more where a support has so many samples that these and a query need them
     reads: int = 1  # heads that read it; they share half of the width
     limits: ClassVar = {"slots": at_least(1), "reads": at_least(1)}
 
@@ -136,6 +134,20 @@ class MANN(MemoryLearner):
     def make_memory(self, n_inputs: int) -> Memory:
         config = ExternalMemoryConfig(reads=self.config.reads)
         return ExternalMemory(n_inputs, self.config.memory_width, self.config.slots, config)
+
+    def initial(self, params: Params, n_tasks: int) -> State:
+        memory = super().initial(params, n_tasks)
+        return {**memory, _TAKEN: torch.zeros(n_tasks, dtype=torch.int64, device=memory[USAGE].device)}
+
+    def adapt(self, params: Params, state: State, support: Support) -> State:
+        """Take in the samples in their order, in slots of their own: where there are too few, there will be more."""
+        memory = {name: value for name, value in state.items() if name != _TAKEN}
+        taken = state[_TAKEN] + support.targets.shape[1]
+        more = (int(taken.max()) + 1) * self.config.reads - memory[USAGE].shape[1]
+        if more > 0:
+            memory |= {name: functional.pad(memory[name], (0, more)) for name in (USAGE, ATTENTION)}
+            memory[MATRIX] = functional.pad(memory[MATRIX], (0, 0, 0, more))
+        return {**super().adapt(params, memory, support), _TAKEN: taken}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +173,8 @@ class SNAILLearner(MemoryLearner):
         return SNAIL(n_inputs, self.config.memory_width, self.config.capacity, config)
 
 
-def mixed(support: Support, classes: Tensor) -> Support:
-    """Return the samples in an order that says nothing of their labels, given the ``classes`` ``(task, way)``.
+def mixed(episodes: Episodes) -> Support:
+    """Return the support in an order that says nothing of its labels, where the episodes name their classes.
 
     A drawn support lies class by class, first 0, then 1: a memory trained on it could go by how many samples came
     before and never look at a label, and would fail on a support in another order. Nor may a learner draw an order.
@@ -170,7 +182,9 @@ def mixed(support: Support, classes: Tensor) -> Support:
     number made of their class in the data set and of how many of that class came before. Then every order of the labels
     is as likely as any other, because every labelling of the classes is.
     """
-    inputs, targets = support
+    (inputs, targets), classes = episodes.support, episodes.classes
+    if classes is None:
+        return episodes.support
     before = (targets[:, :, None] == targets[:, None]).tril(-1).sum(-1)
     key = classes.gather(1, targets) * targets.shape[1] + before
     for _ in range(2):

@@ -21,7 +21,7 @@ class MetaLSTMConfig(GradientConfig):
     width: int = 32
     learning_rate: float = 3e-3
     steps: int = 2
-    test_steps: int = 2
+    test_steps: int | None = 2
     update_width: int = 8  # units of the update for every element of a parameter; the paper has 20
     limits: ClassVar = {"update_width": at_least(1)}
 

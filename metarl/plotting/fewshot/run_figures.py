@@ -147,7 +147,7 @@ def _function(model: FewShot, made: FewShotEvaluation, episodes: Episodes) -> Fi
     (x, y), (grid, true) = episodes[:2]
     predicted, spread = {}, {}
     with torch.no_grad():
-        for step, state in model.learner.points(model.params, episodes.support):
+        for step, state in model.learner.points(model.params, model.learner.presented(episodes)):
             if step in _DRAWN or step == made.adaptations[-1]:
                 name = f"step {step}" if len(made.adaptations) > 1 else made.learner
                 outputs = model.learner.query(model.params, state, grid)
