@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.measure import Options, Row
@@ -22,26 +23,43 @@ _TRAININGS = {  # what is trained, for a few iterations
 
 
 def bench_processes(options: Options) -> list[Row]:
-    """Measure the seconds of an iteration's work; a block for each process, for the numbers are not compared here."""
+    """Measure the seconds of an iteration's work; a block for each process, for the numbers are not compared here.
+
+    What the machine allows is measured beside it: two separate trainings at once, which share nothing but its memory.
+    """
     rows = []
     for name, words in _TRAININGS.items():
-        taken: dict[int, list[float]] = {1: [], 2: []}
+        alone, shared, apart = [], [], []
         for _ in range(options.repeats):
-            for processes, times in taken.items():
-                more = ["--processes", "2", "--blocks", "2"] if processes == 2 else []
-                times.append(_seconds([*words, *more]))
-        ours, other = (statistics.median(taken[processes]) for processes in (2, 1))
-        rows.append(Row(f"{name}: two processes", ours, other, "one process", 1.6, "one thread each"))
+            alone += _seconds(words)
+            shared += _seconds([*words, "--processes", "2", "--blocks", "2"])
+            apart += _seconds(words, at_once=2)
+        one, two, beside = (statistics.median(times) for times in (alone, shared, apart))
+        note = f"one thread each; two separate trainings at once: {2 * one / beside:.2f}"
+        rows.append(Row(f"{name}: two processes", two, one, "one process", 1.6, note))
     return rows
 
 
-def _seconds(words: list[str]) -> float:
-    """Return the seconds of a training, without those of its start."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "metarl", *words, "--runs", folder, "--name", "run", "--quiet"]
-        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        with (Path(folder) / "run" / "seed-0" / "progress.csv").open(newline="") as file:
-            last = list(csv.DictReader(file))[-1]
+def _seconds(words: list[str], at_once: int = 1) -> list[float]:
+    """Return the seconds of trainings that run at once, without those of their starts."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        command = [sys.executable, "-m", "metarl", *words, "--runs", folder, "--quiet", "--name"]
+        names = [f"run-{k}" for k in range(at_once)]
+        started = [
+            stack.enter_context(subprocess.Popen([*command, name], env=environment, stdout=subprocess.DEVNULL))
+            for name in names
+        ]
+        for process in started:
+            if process.wait():
+                raise subprocess.CalledProcessError(process.returncode, process.args)
+        return [_logged(Path(folder) / name / "seed-0" / "progress.csv") for name in names]
+
+
+def _logged(path: Path) -> float:
+    """Return the seconds that a training's log has, without those of its start."""
+    with path.open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
     if "time/seconds" in last:
         return float(last["time/seconds"])
     return float(last["time/total_timesteps"]) / float(last["time/fps"])

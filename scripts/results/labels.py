@@ -48,10 +48,11 @@ def earned_label(
 ) -> str | None:
     """Return the label that a figure has earned.
 
-    "at N steps" where training stopped before the reference's budget, whatever it reached by then. "reproduced" where
-    the interval reaches the published figure, or passes it. Otherwise the target decides: "met" where the whole
-    interval satisfies it, "within noise" where the bound lies inside the interval, "below" where nothing of the
-    interval satisfies it. A published figure that is not reached, with no target beside it, is "below".
+    "reproduced" where the interval reaches the published figure, or passes it. Otherwise the target decides: "met" where
+    the whole interval satisfies it, "within noise" where the bound lies inside the interval, "below" where nothing of
+    the interval satisfies it. A published figure that is not reached, with no target beside it, is "below". Where
+    training stopped before the reference's budget nothing is reproduced or missed: the target's word is followed by "at
+    N steps", which stands alone where there is no target.
 
     Args:
         name: of the figure; it says whether less is better.
@@ -65,12 +66,12 @@ def earned_label(
     Returns:
         The label; None where there is neither a target nor a published figure.
     """
-    if budget is not None and steps < budget:
-        return f"at {steps} steps"
-    if published is not None:
+    early = budget is not None and steps < budget
+    if published is not None and not early:
         known = published_number(published)
         if low <= known if lower_is_better(name) else high >= known:
             return REPRODUCED
     if target is None:
-        return None if published is None else BELOW
-    return {2: MET, 1: NOISE, 0: BELOW}[satisfies(low, target) + satisfies(high, target)]
+        return f"at {steps} steps" if early else None if published is None else BELOW
+    word = {2: MET, 1: NOISE, 0: BELOW}[satisfies(low, target) + satisfies(high, target)]
+    return f"{word}, at {steps} steps" if early else word

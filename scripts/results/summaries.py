@@ -70,7 +70,7 @@ def entry(
         target: a bound such as ">= 0.98".
         basis: what that bound is, such as "98% of the optimum".
         published: what a paper printed, a number or words that begin with one.
-        budget: steps of the reference's training; a run that had fewer is labelled "at N steps".
+        budget: steps of the reference's training; a run that had fewer is labelled with its own steps.
     """
     low, high = score.interval
     return {

@@ -67,9 +67,10 @@ def test_errors_are_better_where_they_are_lower() -> None:
         (82.7, 82.8, {"target": ">= 84", "published": 84.9}, "below"),
         (82.7, 82.8, {"published": 84.9}, "below"),
         (98.0, 98.6, {"target": ">= 98", "published": "98.7, transductive"}, "met"),
-        # Too few steps, whatever was reached by then; as many as the reference's are enough.
-        (0.98, 0.99, {"target": ">= 0.5", "published": 0.5, "budget": 101}, "at 100 steps"),
-        (0.1, 0.2, {"target": ">= 0.5", "budget": 101}, "at 100 steps"),
+        # Too few steps to reproduce anything, whatever was reached by then; as many as the reference's are enough.
+        (0.98, 0.99, {"target": ">= 0.5", "published": 0.5, "budget": 101}, "met, at 100 steps"),
+        (0.1, 0.2, {"target": ">= 0.5", "budget": 101}, "below, at 100 steps"),
+        (0.98, 0.99, {"published": 0.5, "budget": 101}, "at 100 steps"),
         (0.98, 0.99, {"published": 0.5, "budget": 100}, "reproduced"),
         (0.98, 0.99, {"target": ">= 0.5", "budget": 99}, "met"),
         # Nothing to measure it against.
@@ -109,14 +110,15 @@ def test_published_labels_say_what_the_figures_have_shown(root: Path) -> None:
             number = float(known.split(",")[0]) if isinstance(known, str) else known
             assert low <= number if error else high >= number, result.name
             assert steps >= (each["budget"] or 0), result.name
-        elif said.startswith("at "):
-            assert said == f"at {steps} steps", result.name
+            continue
+        if said.endswith(" steps"):
+            assert said.endswith(f"at {steps} steps"), result.name
             assert steps < each["budget"], result.name
-        else:
+        if each["target"]:
             comparison, bound = each["target"].split()
             assert {comparison[0]} == ({"<"} if error else {">"}), result.name
             side = [(end <= float(bound)) if error else (end >= float(bound)) for end in (low, high)]
-            assert said == {2: "met", 1: "within noise", 0: "below"}[sum(side)], result.name
+            assert said.partition(",")[0] == {2: "met", 1: "within noise", 0: "below"}[sum(side)], result.name
 
 
 def test_published_figures_say_what_they_are_measured_against(root: Path) -> None:

@@ -166,7 +166,7 @@ def drop(*path: str | int) -> Callable[[dict[str, Any]], None]:
         (put(None, "figures", 0, "basis"), r"figures\[0\]\.basis=None"),
         (put(None, "figures", 0, "target"), r"figures\[0\]\.basis='best baseline' without a target"),
         (put(1.5, "figures", 0, "budget"), r"figures\[0\]\.budget holds 1.5"),
-        (put(3_000_000, "figures", 0, "budget"), "is labelled 'reproduced'; label it 'at 2000000 steps'"),
+        (put(3_000_000, "figures", 0, "budget"), "is labelled 'reproduced'; label it 'met, at 2000000 steps'"),
         (put("good", "figures", 0, "label"), "is labelled 'good'; label it 'reproduced'"),
         (put("at 2000000 steps", "figures", 0, "label"), "label it 'reproduced'"),
         (put("below", "figures", 0, "label"), "label it 'reproduced'"),
