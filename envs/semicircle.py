@@ -31,7 +31,7 @@ class SparseSemicircle(TorchFamily):
     | observation | position, ``(2,)`` |
     | action | displacement, clipped to ± .1 an axis |
     | reward | 1 - d where the goal is at most .2 away, else 0; d is the distance after the move |
-    | extras | ``dense_reward``, -d: what PEARL's actor and critic learn from |
+    | extras | ``dense_reward``, -d: what PEARL learns from; ``success``, whether the goal is at most .2 away |
     | termination | never |
 
     Variants: ``pearl``, as oyster has it: 100 angles cut 80/20, 20 steps; ``varibad``, as varibad has it: angles drawn
@@ -74,9 +74,10 @@ class SparseSemicircle(TorchFamily):
     ) -> tuple[State, Tensor, Tensor, dict[str, Tensor]]:
         position = state["position"] + action
         distance = torch.linalg.vector_norm(position - goal_at(task["angle"]), dim=-1)
-        reward = torch.where(distance <= _GOAL_RADIUS, 1 - distance, 0)
+        found = distance <= _GOAL_RADIUS
+        reward = torch.where(found, 1 - distance, 0)
         terminated = torch.zeros_like(distance, dtype=torch.bool)
-        return {"position": position}, reward, terminated, {"dense_reward": -distance}
+        return {"position": position}, reward, terminated, {"dense_reward": -distance, "success": found.float()}
 
     def observe(self, state: State, task: TaskTensors) -> Tensor:
         return state["position"]

@@ -98,6 +98,9 @@ class PEARL(Algorithm):
             batch = self.replay.sample(tasks, config.batch, generator)
             if self.by_trial:
                 context = self.contexts.first_episodes(tasks, config.prior_episodes, generator)
+                if config.failed_contexts:
+                    place, share = self.learner.rewards, config.failed_contexts
+                    context = context[0], self.contexts.failed(*context, place, share, generator)
             else:
                 context = self.contexts.transitions(tasks, config.context_size, generator)
             logged = self.outer.update(batch, *context, self.progress, generator, self.parallel)

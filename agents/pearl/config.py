@@ -31,6 +31,8 @@ class PEARLConfig:
     context: Literal["episodes", "transitions"] = "episodes"  # whole episodes of a trial, or transitions of exploration
     context_trials: Count = 3  # last trials of a task that contexts are drawn from
     context_size: Count = 100  # transitions of a context, where it is drawn from those of exploration episodes
+    # Share of contexts from which episodes with a reward are left out, so that failures alone come to say something.
+    failed_contexts: Fraction = 0.0
     dense_reward: str | None = None  # extra that actor and critics learn from; contexts hold the reward itself
 
     replay: Count = 10_000  # transitions kept of each task

@@ -69,6 +69,11 @@ class PEARLLearner(MetaLearner):
         return sum(self._element)
 
     @property
+    def rewards(self) -> int:
+        """Place of the reward among those numbers."""
+        return sum(self._element[:2]) - 1
+
+    @property
     def _element(self) -> tuple[int, int, int]:
         n = self.inputs.encoder.n_numbers
         return n, self.inputs.n_action + 1, n * self.config.next_observation

@@ -68,6 +68,23 @@ class ContextReplay:
         k = int(torch.randint(least, self.valid.shape[2] + 1, (), generator=generator))
         return self.elements[tasks, slot, :k].flatten(1, 2), self.valid[tasks, slot, :k].flatten(1)
 
+    def failed(self, elements: Tensor, member: Tensor, reward: int, share: float, generator: torch.Generator) -> Tensor:
+        """Return which elements belong to contexts of which a share is to hold nothing but episodes without a reward.
+
+        A context stays whole where all its episodes are rewarded.
+
+        Args:
+            elements: of ``first_episodes``, ``(m, n, width)``.
+            member: which belong to the contexts, ``(m, n)``.
+            reward: its place in an element.
+            share: of the contexts.
+            generator: draws which of them.
+        """
+        paid = (member & (elements[..., reward] != 0)).unflatten(1, (-1, self.valid.shape[3])).any(2)
+        without = member & ~paid.repeat_interleave(self.valid.shape[3], 1)
+        chosen = torch.rand(len(member), generator=generator).to(member.device) < share
+        return torch.where((chosen & without.any(1))[:, None], without, member)
+
     def transitions(self, tasks: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw ``n`` transitions of each task's trials with replacement; all of them belong to the context."""
         valid = self.valid[tasks].flatten(1)

@@ -28,6 +28,7 @@ from metarl.cli.fewshot_predict import FewShotPredict
 from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.cli.new_family import NewFamily
 from metarl.cli.options import none_without_braces
+from metarl.cli.report import Report
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import refused
 from metarl.experiments.place import follows
@@ -47,6 +48,7 @@ _COMMANDS: dict[str, type] = {
     "compare": Compare,
     "render": Render,
     "export": Export,
+    "report": Report,
     "fewshot": Command,  # a group, see below
     "agents": Agents,
     "families": Families,

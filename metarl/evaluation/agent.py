@@ -130,7 +130,7 @@ def score_agents(
         task_vectors=tasks.vector,
         steps=int(np.mean([agent.num_timesteps for agent in agents])),
         wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),
-        extra={name: float(np.mean([extra[name] for extra in extras])) for name in extras[0]},
+        extra={name: float(np.mean([each[name] for each in extras if name in each])) for name in extras[0]},
         trial=first.n_envs == 1,
         made_of=made_of,
     )
@@ -154,13 +154,18 @@ def adapted_to(agent: Algorithm, split: str = "test", task: int = 0, episodes: i
 
 
 def _success(curve: Curve) -> dict[str, float]:
-    """Return by point the share of episodes with a success in one of their steps, where the family tells of any."""
-    told = [
-        (trajectory.extras["success"] > 0).any(-1)
-        for trajectory in curve.trajectories
-        if "success" in trajectory.extras
-    ]
-    return {f"success_{episodes}": float(x.double().mean()) for episodes, x in zip(curve.episodes, told, strict=False)}
+    """Return by point the share of episodes with a success in one of their steps, and what those earn on average.
+
+    So search and precision are told apart. Nothing where the family tells of no success.
+    """
+    found: dict[str, float] = {}
+    for episodes, trajectory in zip(curve.episodes, curve.trajectories, strict=False):
+        if "success" in trajectory.extras:
+            done = ((trajectory.extras["success"] > 0) & trajectory.valid).any(-1)
+            found[f"success_{episodes}"] = float(done.double().mean())
+            if bool(done.any()):
+                found[f"return_with_success_{episodes}"] = float(trajectory.returns[done].double().mean())
+    return found
 
 
 def held_out(family: TaskFamily, split: str, n_tasks: int | None = None) -> Tasks:

@@ -20,6 +20,7 @@ SUFFIXES = (".gif", ".mp4")
 _GAP = 4  # pixels between pictures
 _HEAD = 32  # pixels of a line above them
 _SHORTEST = 2  # hundredths of a second that a GIF shows a picture for: browsers slow down what is faster
+_NARROWEST = 300  # pixels: a picture is not made smaller than half of that to fit into fewer bytes
 _PALETTE_FROM = 8  # pictures that a GIF's colours are chosen from
 
 
@@ -63,6 +64,31 @@ def save_video(path: str | os.PathLike[str], frames: Sequence[Frame], fps: float
     if not 0 < fps < math.inf:
         raise MetaRLError(f"{path}: fps={fps}; give the pictures a second, such as family.render_fps.")
     write_atomic(path, _gif(frames, fps) if suffix == ".gif" else _mp4(frames, fps))
+
+
+def encoded_within(most: int, frames: Sequence[Frame], fps: float) -> tuple[bytes, str]:
+    """Return a film of at most so many bytes, and its suffix: pictures get smaller, then fewer, until it fits.
+
+    It is an MP4 where that can be written here, else a GIF.
+    """
+    try:
+        suffix = check_video("film.mp4")
+    except MetaRLError:
+        suffix = ".gif"
+    encode, width = _mp4 if suffix == ".mp4" else _gif, frames[0].shape[1]
+    content = encode(frames, fps)
+    while len(content) > most and len(frames) > 2:
+        if width > _NARROWEST:
+            width //= 2
+        else:
+            frames, fps = frames[::2], fps / 2
+        content = encode([_narrowed(frame, width) for frame in frames], fps)
+    return content, suffix
+
+
+def _narrowed(frame: Frame, width: int) -> Frame:
+    size = width, max(1, round(frame.shape[0] * width / frame.shape[1]))
+    return np.array(Image.fromarray(frame).resize(size, Image.Resampling.BOX), dtype=np.uint8)
 
 
 def check_video(path: str | os.PathLike[str]) -> str:

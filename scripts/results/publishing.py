@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 
 from metarl.core.device import check_device
 from metarl.core.files import write_atomic
@@ -24,8 +23,8 @@ from metarl.experiments.logs import STEPS
 from metarl.experiments.run import Run
 from metarl.fewshot.data.episodes import EpisodeSpec
 from metarl.fewshot.learners.registry import label
-from metarl.plotting.curves import learning_figure
 from metarl.plotting.fewshot.run_figures import fewshot_figures
+from metarl.plotting.learning import learning_of
 from metarl.plotting.outcome import outcome_figures
 from metarl.plotting.style import save_figure
 from results.files import write_files, write_result
@@ -134,9 +133,9 @@ def write_fewshot_result(
     # What adapts at once has no curve by step; training has one.
     curve = drawn.pop("steps", None)
     table = "\n".join([*header, *rows]) + "\n"
-    folder = write_files(results, content, asdict(run.config), table, curve or _learning(run))
+    folder = write_files(results, content, asdict(run.config), table, curve or learning_of(run))
     if curve is not None:
-        drawn["learning"] = _learning(run)
+        drawn["learning"] = learning_of(run)
     for name, each in drawn.items():
         save_figure(each, folder / f"{name}.png")
     save_weights(folder, run)
@@ -155,15 +154,7 @@ def write_progress(run: Run, folder: Path) -> None:
         kept = logged[:: max(1, len(logged) // _ROWS)]
         rows += [{"seed": seed, "steps": row[STEPS], **{name: row[name] for name in returns}} for row in kept]
     write_atomic(folder / "learning.csv", csv_of_rows(rows))
-    save_figure(learning_figure(list(logs.values()), steps=STEPS, returns=returns), folder / "learning.png")
-
-
-def _learning(run: FewShotRun) -> Figure:
-    logs = [run.progress(seed) for seed in run.seeds]
-    with logs[0].open(newline="") as file:
-        columns = csv.DictReader(file).fieldnames or []
-    shown = "accuracy" if "train/accuracy" in columns else "loss"
-    return learning_figure(logs, steps=STEPS, returns=[f"train/{shown}"], labels=("iterations", shown))
+    save_figure(learning_of(run), folder / "learning.png")
 
 
 def machine(device: str) -> str:

@@ -153,6 +153,22 @@ def test_a_context_is_the_first_episodes_of_one_of_the_last_trials() -> None:
     assert set(elements.flatten().int().tolist()) == {100 * trial + i for trial in (1, 2) for i in three}
 
 
+def test_a_share_of_contexts_holds_nothing_but_failures() -> None:
+    """Of trials of two episodes of two steps: one is paid in the second episode, one in neither, one in both."""
+    contexts = ContextReplay(3, 1, 2, 2, 3, CPU)
+    reward = torch.tensor([[0.0, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 0]])
+    elements = torch.stack([torch.ones_like(reward), torch.ones_like(reward), reward], -1)
+    member = torch.tensor([[True] * 4, [True, True, True, False], [True] * 4])
+    generator = torch.Generator().manual_seed(0)
+    every = contexts.failed(elements, member, 2, 1.0, generator)
+    assert every.tolist() == [[True, True, False, False], [True, True, True, False], [True] * 4]
+    assert torch.equal(contexts.failed(elements, member, 2, 0.0, generator), member)
+    shares = [contexts.failed(elements, member, 2, 0.3, generator)[0].tolist() for _ in range(400)]
+    assert 90 < shares.count([True, True, False, False]) < 150
+    learner = PEARL("metarl/SparseSemicircle-v0", replace(SMALL, next_observation=True)).learner
+    assert (learner.rewards, learner.n_element) == (4, 7)
+
+
 def test_contexts_of_transitions_hold_exploration_and_the_replay_holds_all() -> None:
     """Pitfall 7: data with z from the posterior would tell the encoder what it has inferred before."""
     for context, n in (("transitions", SMALL.prior_episodes), ("episodes", 4)):

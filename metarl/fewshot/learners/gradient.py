@@ -97,7 +97,7 @@ class FewShotMAML(FewShotLearner):
     learn_step_sizes: ClassVar[bool] = False  # learn a step size for every parameter and step
     adapts: ClassVar[str] = ""  # how the names of the parameters that adapt begin
     of_numbers = True
-    config_class = GradientConfig
+    config_class: ClassVar[type[FewShotConfig]] = GradientConfig
     # As many iterations as one core of an AMD EPYC does in four minutes, so that learners can be compared.
     presets: ClassVar = {
         "short": GradientConfig(iterations=1250),

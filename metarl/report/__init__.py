@@ -1,0 +1,1 @@
+"""Reports: runs on one page of HTML, which needs nothing else."""
