@@ -43,6 +43,8 @@ if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.fewshot import FewShot as FewShot
     from metarl.fewshot import FewShotDataset as FewShotDataset
     from metarl.fewshot.learners.registry import register_fewshot as register_fewshot
+    from metarl.hub import load_from_hub as load_from_hub
+    from metarl.hub import push_to_hub as push_to_hub
     from metarl.plotting.video import grid as grid
     from metarl.plotting.video import save_video as save_video
     from metarl.rollout.logged_episodes import Episode as Episode
@@ -85,6 +87,7 @@ _LAZY = {  # module -> the names that are imported from it
     "family.views.sb3": "TaskVecEnv",
     "fewshot": "FewShot FewShotDataset",
     "fewshot.learners.registry": "register_fewshot",
+    "hub": "load_from_hub push_to_hub",
     "plotting.video": "grid save_video",
     "rollout.logged_episodes": "Episode",
     "tasks": "Choice Closed Dirichlet Disjoint Fresh Grid LogUniform Normal Ring Tasks TaskSpace Uniform",

@@ -113,6 +113,12 @@ def as_bytes(params: Params) -> dict[str, bytes]:
     return {name: value.detach().numpy().tobytes() for name, value in params.items()}
 
 
+def distance(mine: Tensor, other: bytes) -> float:
+    """The most that a number of a tensor is away from that of another, given by its bytes."""
+    theirs = torch.frombuffer(bytearray(other), dtype=mine.dtype).view_as(mine)
+    return float((mine.detach() - theirs).abs().max()) if mine.numel() else 0.0
+
+
 @pytest.mark.parametrize("name", [*AGENTS, *LEARNERS])
 def test_one_two_and_four_processes_give_the_same_parameters(name: str, together: Callable[..., list[Any]]) -> None:
     def job(shared: TaskParallel) -> Params:
@@ -124,6 +130,23 @@ def test_one_two_and_four_processes_give_the_same_parameters(name: str, together
             assert found == alone
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*AGENTS, *LEARNERS])
+def test_they_are_the_same_after_many_iterations(
+    name: str, together: Callable[..., list[Any]], record_property: Callable[[str, object], None]
+) -> None:
+    """Sums among processes are further apart by then, which is recorded: ``--junit-xml FILE`` writes it."""
+    alone = trained(name, parallel(8), 20)
+    for world in (2, 4):
+        for found in together(lambda shared: trained(name, shared, 20), world):
+            assert found == as_bytes(alone)
+    for iterations in (1, 20):
+        known = alone if iterations == 20 else trained(name, parallel(8), iterations)
+        found = together(lambda shared, n=iterations: trained(name, shared, n), 2, ordered=False)[0]
+        apart = [distance(value, found[key]) for key, value in known.items() if value.is_floating_point()]
+        record_property(f"distance {iterations}", max(apart))
+
+
 @pytest.mark.parametrize("name", ["maml-trpo", "rl2", "pearl", "prototypical"])
 def test_sums_among_processes_round_otherwise(name: str, together: Callable[..., list[Any]]) -> None:
     def job(shared: TaskParallel) -> Params:
@@ -132,8 +155,7 @@ def test_sums_among_processes_round_otherwise(name: str, together: Callable[...,
     alone, (one, other) = job(parallel(8)), together(job, 2, ordered=False)
     assert one == other
     for key, value in alone.items():
-        found = torch.frombuffer(bytearray(one[key]), dtype=value.dtype).view_as(value)
-        torch.testing.assert_close(found, value, rtol=0, atol=1e-6)
+        assert distance(value, one[key]) <= 1e-6, key
 
 
 def test_scores_and_all_that_is_kept_of_them_are_the_same(together: Callable[..., list[Any]]) -> None:

@@ -235,3 +235,19 @@ def test_two_agents_of_torchrun_are_two_machines(tmp_path: Path, root: Path, fre
     assert [each.returncode for each in both] == [0, 0], said
     assert sum("Trained " in out for out, _ in said) == 1  # the first process speaks for all
     assert parameters(tmp_path / "both") == parameters(tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_killed_training_anew_from_its_checkpoint(tmp_path: Path, root: Path) -> None:
+    main(train(tmp_path / "whole", "--blocks", "8", iterations=40))
+    program = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1", "-m", "metarl")
+    running = started(train(tmp_path / "killed", iterations=40), root, program)
+    checkpoint = tmp_path / "killed" / "seed-0" / "checkpoint.safetensors"
+    until = time.monotonic() + 1500
+    while time.monotonic() < until and not checkpoint.exists():
+        time.sleep(0.05)
+    os.kill(children(running.pid)[-1], signal.SIGKILL)
+    _, said = running.communicate(timeout=1500)
+    assert running.returncode == 0, said
+    assert "Traceback" not in said
+    assert parameters(tmp_path / "killed") == parameters(tmp_path / "whole")
