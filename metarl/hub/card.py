@@ -54,7 +54,10 @@ def learner_card(run: RunFolder, made: FewShotEvaluation, repo_id: str) -> str:
 def _result(task: str, data: str, config: str, split: str, name: str, score: Estimate) -> Any:
     from huggingface_hub import EvalResult
 
-    known: dict[str, Any] = {"metric_type": name.replace(" ", "_"), "metric_name": f"{name}, 95% {interval_text(score.interval)}"}
+    known: dict[str, Any] = {
+        "metric_type": name.replace(" ", "_"),
+        "metric_name": f"{name}, 95% {interval_text(score.interval)}",
+    }
     return EvalResult(
         task_type=task,
         dataset_type=data,

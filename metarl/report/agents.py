@@ -20,7 +20,7 @@ from metarl.plotting.outcome import outcome_figures
 from metarl.plotting.render import frames, render_run
 from metarl.plotting.video import encoded_within
 from metarl.report.differences import config_rows
-from metarl.report.page import Film, Listing, Part, Picture
+from metarl.report.page import Listing, Part, ShownFigure, ShownFilm
 
 _WORDS = {  # what is below a figure of an outcome
     "curve": "Return by how many episodes of its task the agent has had before the scored one.",
@@ -66,7 +66,7 @@ def _compared(runs: Sequence[Run], evaluations: list[Evaluation]) -> Part:
     configs = config_rows({each.agent: run.config for run, each in zip(runs, evaluations, strict=True)})
     listings = [Listing("Differences", separation_rows(evaluations), legend(*evaluations))]
     listings += [Listing("Fields of the configs that differ", configs)] if configs else []
-    return Part("Side by side", pictures=[Picture(comparison_figure(evaluations))], listings=listings)
+    return Part("Side by side", pictures=[ShownFigure(comparison_figure(evaluations))], listings=listings)
 
 
 def _part(run: Run, outcome: Outcome, films: bool, quiet: bool) -> Part:
@@ -79,8 +79,8 @@ def _part(run: Run, outcome: Outcome, films: bool, quiet: bool) -> Part:
         "trained for": f"{evaluation.steps:,} steps, {evaluation.wall_seconds / 60:.1f} minutes a seed",
         "folder": run.path,
     }
-    pictures = [Picture(learning_of(run), "While training.")] if run.keeps_evaluations else []
-    pictures += [Picture(figure, _WORDS[name]) for name, figure in outcome_figures(outcome).items()]
+    pictures = [ShownFigure(learning_of(run), "While training.")] if run.keeps_evaluations else []
+    pictures += [ShownFigure(figure, _WORDS[name]) for name, figure in outcome_figures(outcome).items()]
     usual = agent_class(run.agent).presets["default"]
     configs = config_rows({"of the default preset": usual, "of this run": run.config})
     listings = [Listing("Scores by episodes", evaluation.rows, legend(evaluation))]
@@ -113,7 +113,7 @@ def task_rows(run: Run, evaluation: Evaluation) -> list[Row]:
     return rows
 
 
-def _films(run: Run, split: str, quiet: bool) -> list[Film]:
+def _films(run: Run, split: str, quiet: bool) -> list[ShownFilm]:
     """Return a film of the first seed, or none where its family has no pictures here."""
     try:
         film = render_run(run, split, quiet=quiet)
@@ -122,4 +122,4 @@ def _films(run: Run, split: str, quiet: bool) -> list[Film]:
         warnings.warn(f"{run.path} without a film: {error}", stacklevel=2)
         return []
     content, suffix = encoded_within(_FILM, pictures, film.family.render_fps)
-    return [Film(content, suffix, f"Seed {run.seeds[0]} on the first tasks: {', then '.join(film.heads)}.")]
+    return [ShownFilm(content, suffix, f"Seed {run.seeds[0]} on the first tasks: {', then '.join(film.heads)}.")]

@@ -16,7 +16,7 @@ from metarl.plotting.fewshot.run_figures import fewshot_figures
 from metarl.plotting.fewshot.trust import reliability_figure, shots_figure
 from metarl.plotting.learning import learning_of
 from metarl.report.differences import config_rows
-from metarl.report.page import Listing, Part, Picture
+from metarl.report.page import Listing, Part, ShownFigure
 
 _WORDS = {  # what is below a figure of a run
     "steps": "The score by steps of adaptation.",
@@ -57,16 +57,20 @@ def fewshot_part(
         "trained for": f"{made.iterations:,} iterations, {made.wall_seconds / 60:.1f} minutes a seed",
         "folder": run.path,
     }
-    pictures = [Picture(learning_of(run), "While training.")] if run.keeps_evaluations else []
-    pictures += [Picture(figure, _WORDS[each]) for each, figure in fewshot_figures(run, made, device, dataset).items()]
+    pictures = [ShownFigure(learning_of(run), "While training.")] if run.keeps_evaluations else []
+    pictures += [
+        ShownFigure(figure, _WORDS[each]) for each, figure in fewshot_figures(run, made, device, dataset).items()
+    ]
     if shots:
         how = {"transductive": made.transductive, "normalise": made.normalised, "measure": made.measure, "quiet": quiet}
         curve = shots_curve(run, made.spec, shots, episodes, made.split, device, dataset=dataset, **how)
-        pictures.append(Picture(shots_figure(curve), "The score by how many labelled samples there are."))
+        pictures.append(ShownFigure(shots_figure(curve), "The score by how many labelled samples there are."))
     if calibrated and isinstance(dataset.split(made.split), Classes | Groups):
         found = calibration(run.trained(run.seeds[0], device), dataset, made.spec, calibrated, made.split)
         pictures.append(
-            Picture(reliability_figure(found, title=name), f"Calibration of seed {found.seed}, {calibrated} episodes.")
+            ShownFigure(
+                reliability_figure(found, title=name), f"Calibration of seed {found.seed}, {calibrated} episodes."
+            )
         )
     usual = learner_class(run.learner).presets["default"]
     configs = config_rows({"of the default preset": usual, "of this run": run.config})

@@ -26,7 +26,7 @@ _TYPES = {".gif": "image/gif", ".mp4": "video/mp4"}
 
 
 @dataclass(frozen=True)
-class Picture:
+class ShownFigure:
     """A figure with the words below it."""
 
     figure: Figure
@@ -34,7 +34,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Film:
+class ShownFilm:
     """An encoded film with the words below it."""
 
     content: bytes
@@ -64,8 +64,8 @@ class Part:
     summary: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     commands: Sequence[str] = ()  # that make it anew
-    pictures: Sequence[Picture] = ()
-    films: Sequence[Film] = ()
+    pictures: Sequence[ShownFigure] = ()
+    films: Sequence[ShownFilm] = ()
     listings: Sequence[Listing] = ()
 
 

@@ -15,7 +15,7 @@ from metarl.fewshot.config import FewShotConfig
 from metarl.plotting.style import INK, framed_figure
 from metarl.plotting.video import encoded_within
 from metarl.report.differences import config_rows
-from metarl.report.page import Film, Listing, Part, Picture, page, svg
+from metarl.report.page import Listing, Part, ShownFigure, ShownFilm, page, svg
 
 SMALL = ["--config.tasks", "2", "--config.total-timesteps", "500", "--quiet"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -76,7 +76,7 @@ def test_a_browser_opens_it_without_an_error(report: Path, tmp_path: Path, size:
 
 def test_what_is_written_is_escaped_and_its_colours_follow_the_page() -> None:
     rows = [{"name": "<b>", "return": 1.25, "known": None}, {"name": "c", "return": -3.0, "known": True}]
-    part = Part("a <i>", "s & t", {"f": "<u>"}, ["x --y '<z>'"], [Picture(drawn())], [], [Listing("l", rows)])
+    part = Part("a <i>", "s & t", {"f": "<u>"}, ["x --y '<z>'"], [ShownFigure(drawn())], [], [Listing("l", rows)])
     text = page("<title>", [part])
     for tag in ("<b>", "<i>", "<u>", "<z>"):
         assert tag not in text
@@ -107,7 +107,7 @@ def test_a_film_is_made_to_fit() -> None:
     frames = [noise.integers(0, 255, (400, 640, 3), dtype=np.uint8) for _ in range(12)]
     content, suffix = encoded_within(200_000, frames, 10)
     assert len(content) <= 200_000
-    assert Film(content, suffix).address.startswith("data:")
+    assert ShownFilm(content, suffix).address.startswith("data:")
     calm = [np.zeros((40, 64, 3), np.uint8)] * 3
     assert len(encoded_within(10**6, calm, 10)[0]) < 10**4
 
