@@ -23,9 +23,9 @@ from metarl.fewshot.learners.registry import register_fewshot
 class ReptileConfig(GradientConfig):
     """The settings of Reptile, after those of Nichol et al. 2018, appendix A, for Omniglot.
 
-    ``learning_rate`` is the share of the way that the start takes; it falls to none. Steps of .01 are for minutes: after
-    300 iterations and 10 steps 73% of five ways are right on validation tasks, 64 with .003, 59 with the paper's .001
-    (which has 100,000 iterations), 66 with .02.
+    ``learning_rate`` is the share of the way that the start takes; it falls to none. Steps of .01 are for minutes:
+    after 300 iterations and 10 steps 73% of five ways are right on validation tasks, 64 with .003, 59 with the paper's
+    .001 (which has 100,000 iterations), 66 with .02.
     """
 
     tasks: int = 5
