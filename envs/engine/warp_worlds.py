@@ -16,8 +16,9 @@ from torch import Tensor
 from metarl.core.errors import MetaRLError
 from metarl.envs.engine.model_fields import Fields, free_bytes
 from metarl.envs.engine.physics import Data, MujocoDeclaration
+from metarl.envs.engine.warp_contacts import align_with_capsules
 
-wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)  # else a line for each of a hundred modules
+wp.config.log_level = max(wp.config.log_level, wp.LOG_ERROR)  # else a line for each of a hundred modules
 
 CONTACTS = 32  # allowed for in each world unless a family says otherwise
 _HUGE = 1e10  # beyond which MuJoCo calls a position, a velocity or an acceleration unstable
@@ -186,6 +187,7 @@ def _model(family: MujocoDeclaration, n: int, varied: tuple[str, ...]) -> Any:
         model = mjw.put_model(family.model, batch_sizes=dict.fromkeys((*own, *_DERIVED) if own else (), n))
     except (NotImplementedError, ValueError) as error:
         raise MetaRLError(f"{family.name}: mujoco-warp cannot step it ({error}); use --engine mujoco.") from error
+    model.callback.contactfilter = align_with_capsules
     model.opt.warn_overflow = 0  # it is looked at afterwards; printing would not stop anything
     return model
 
