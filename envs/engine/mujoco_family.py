@@ -29,7 +29,7 @@ class MujocoFamily(MujocoDeclaration):
         if engine not in _ENGINES:
             near = did_you_mean(engine, _ENGINES)
             raise MetaRLError(f"{self.name} has no engine {shown(engine)}; choose {' or '.join(_ENGINES)}.{near}")
-        self.engine, self.exact, self.not_promised = engine, engine == _MUJOCO, ()
+        promises: tuple[str, ...] = ()
         if engine == _WARP:
             try:
                 from metarl.envs.engine.warp import NOT_PROMISED  # not before: it takes seconds, and is an extra
@@ -37,7 +37,8 @@ class MujocoFamily(MujocoDeclaration):
                 raise MetaRLError(
                     f"--engine warp needs mujoco-warp and warp-lang ({error}): pip install 'metarl-suite[warp]'."
                 ) from error
-            self.not_promised = NOT_PROMISED
+            promises = NOT_PROMISED
+        self.engine, self.exact, self.not_promised = engine, engine == _MUJOCO, promises
 
     def batch(
         self, tasks: Tasks, keys: Tensor, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32

@@ -147,14 +147,15 @@ def test_more_contacts_than_there_is_room_for() -> None:
 def test_rl2_trains_on_it_with_the_shapes_of_the_other_engine() -> None:
     from dataclasses import replace
 
-    from metarl.agents import RL2
+    from metarl.algorithm.registry import agent_class
 
+    rl2 = agent_class("rl2")
     shapes = {}
     for engine in ("mujoco", "warp"):
         family = make_family(CHEETAH, "pearl", engine)
         family.horizon = 10
-        config = replace(RL2.presets["default"], tasks=N, episodes=2)
-        agent: Any = RL2(family, config, seed=0)
+        config = replace(rl2.presets["default"], tasks=N, episodes=2)
+        agent: Any = rl2(family, config, seed=0)
         before = {name: value.clone() for name, value in agent.params.items()}
         agent.learn(2 * N * 2 * family.horizon)
         assert agent.num_timesteps == 2 * N * 2 * family.horizon

@@ -40,6 +40,12 @@ class Cheetah(HalfCheetah):
         return {self.varied: np.stack([value] * len(task["x"]))}
 
 
+class Inverse(Cheetah):
+    """A cheetah whose model compares forward with inverse dynamics."""
+
+    flags = mujoco.mjtEnableBit.mjENBL_FWDINV.value
+
+
 def warp_batch(family: Any, n: int = N, dtype: torch.dtype = torch.float32) -> Any:
     pytest.importorskip("mujoco_warp", reason="the extra warp is not installed")
     family.use_engine("warp")
@@ -64,10 +70,8 @@ def test_warp_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_model_with_what_warp_lacks() -> None:
-    family = Cheetah()
-    family.flags = mujoco.mjtEnableBit.mjENBL_FWDINV.value
     with pytest.raises(MetaRLError, match=r"cannot step it \(mjENBL_FWDINV is unsupported.\); use --engine mujoco"):
-        warp_batch(family)
+        warp_batch(Inverse())
 
 
 @pytest.mark.parametrize("name", ["opt.impratio", "body_contype"])
@@ -118,11 +122,11 @@ def test_fields_are_warps_own_memory_and_only_what_tasks_vary_is_kept_by_world()
 
 def test_a_run_keeps_its_engine_and_is_not_resumed(tmp_path: Path) -> None:
     pytest.importorskip("mujoco_warp", reason="the extra warp is not installed")
-    from metarl.agents import RL2
+    from metarl.algorithm.registry import agent_class
     from metarl.experiments.options import TrainingOptions
     from metarl.experiments.run import Run
 
-    config = RL2.presets["default"]
+    config = agent_class("rl2").presets["default"]
     path, of = tmp_path / "run", ("rl2", CHEETAH, None, config)
     Run.create(path, *of, engine="warp")
     run = Run.open(path)
