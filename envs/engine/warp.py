@@ -138,7 +138,9 @@ class WarpBatch:
 
     def __getstate__(self) -> NoReturn:
         """Raise: a GPU's memory is not pickled."""
-        raise MetaRLError("Environments of the warp engine are not pickled or copied; make them where they are stepped.")
+        raise MetaRLError(
+            "Environments of the warp engine are not pickled or copied; make them where they are stepped."
+        )
 
 
 def _without(value: Any, stopped: Tensor, dtype: torch.dtype) -> Tensor:

@@ -27,6 +27,7 @@ class EngineComparison:
 
     distances: dict[str, float]  # by what was compared; relative where numbers are above 1
     tolerance: float  # that they are to keep
+    paths: dict[int, float]  # by control steps that each engine took by itself: the largest distance of an observation
     told: tuple[str, ...]  # what was measured, in words
 
 

@@ -1,6 +1,5 @@
 """The warp engine on a CPU: MuJoCo's numbers within a tolerance, worlds that know nothing of each other, training."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from metarl.core.errors import MetaRLError
 from metarl.core.random import stream_keys
 from metarl.family import make_family
 from metarl.family.checks.check import check_family
+from metarl.family.views.vector import TaskVectorEnv
 from metarl.tasks import Tasks
 
 # Kernels are compiled for each model: about a minute the first time, seconds from warp's cache.
@@ -23,11 +23,10 @@ CHEETAH, HOPPER, ANT = ("metarl/HalfCheetahVel-v0", "metarl/HopperRandParams-v0"
 
 
 @pytest.fixture(autouse=True)
-def with_warp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def with_warp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """MuJoCo writes what it warns of into the working folder."""
     pytest.importorskip("mujoco_warp", reason="the extra warp is not installed")
     monkeypatch.chdir(tmp_path)
-    yield
 
 
 def batch_of(name: str, variant: str | None = None, contacts: int | None = None, n: int = N) -> Any:
@@ -40,6 +39,11 @@ def actions_for(batch: Any, steps: int) -> torch.Tensor:
     """Small enough for a hopper to stand for some steps."""
     shape = (steps, batch.num_envs, *batch.action_space.shape)
     return 0.4 * torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 0.2
+
+
+def played(batch: Any, actions: torch.Tensor) -> None:
+    for action in actions:
+        batch.step(action)
 
 
 def same(one: Any, other: Any, rows: torch.Tensor) -> bool:
@@ -136,26 +140,41 @@ def test_an_episode_that_has_ended_waits_for_its_reset() -> None:
     assert not batch.step(actions_for(batch, 1)[0]).terminated[1]
 
 
+def test_a_vector_environment_restarts_its_worlds_one_by_one() -> None:
+    envs = TaskVectorEnv(make_family(HOPPER, engine="warp"), N, evaluation=True)
+    seen, _ = envs.reset(seed=0)
+    ended = np.zeros(N, dtype=bool)
+    for t in range(12):
+        was, (seen, rewards, terminated, truncated, _) = (
+            ended,
+            envs.step(np.full((N, 3), (-1.0, 1.0)[t % 2], np.float32)),
+        )
+        assert np.isfinite(seen).all()
+        assert not rewards[was].any()  # the step that begins anew
+        ended = terminated | truncated
+        if was.any():
+            return
+    pytest.fail("no hopper fell")
+
+
 def test_more_contacts_than_there_is_room_for() -> None:
     batch = batch_of(CHEETAH, contacts=1)
     batch.reset()
     with pytest.raises(MetaRLError, match=r"had more contacts than the 1 a world .* set contacts = 2 in the family"):
-        for action in actions_for(batch, 20):
-            batch.step(action)
+        played(batch, actions_for(batch, 20))
 
 
 def test_rl2_trains_on_it_with_the_shapes_of_the_other_engine() -> None:
     from dataclasses import replace
 
-    from metarl.algorithm.registry import agent_class
+    from metarl.agents.rl2 import RL2
 
-    rl2 = agent_class("rl2")
     shapes = {}
     for engine in ("mujoco", "warp"):
         family = make_family(CHEETAH, "pearl", engine)
         family.horizon = 10
-        config = replace(rl2.presets["default"], tasks=N, episodes=2)
-        agent: Any = rl2(family, config, seed=0)
+        config = replace(RL2.presets["default"], tasks=N, episodes=2, minibatches=1)
+        agent: Any = RL2(family, config, seed=0)
         before = {name: value.clone() for name, value in agent.params.items()}
         agent.learn(2 * N * 2 * family.horizon)
         assert agent.num_timesteps == 2 * N * 2 * family.horizon

@@ -92,7 +92,9 @@ def test_a_field_that_warp_has_not() -> None:
 def test_too_many_worlds_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mujoco_warp", reason="the extra warp is not installed")
     monkeypatch.setattr("metarl.envs.engine.warp_worlds.free_bytes", lambda: 1 << 20)
-    with pytest.raises(MetaRLError, match=r"^64 worlds of .* take at least .* GiB are free on cpu; make at most \d+ at"):
+    with pytest.raises(
+        MetaRLError, match=r"^64 worlds of .* take at least .* GiB are free on cpu; make at most \d+ at"
+    ):
         warp_batch(make_family(CHEETAH), 64)
 
 
