@@ -48,6 +48,7 @@ class WarpBatch:
         self._worlds = Worlds(family, n, tuple(fields), self.device)
         self._data = self._worlds.fields
         self.task = tasks.tensors(self.device, torch.float64)
+        self._task = tasks.tensors(self.device, dtype)
         self._next = {name: np.array(value) for name, value in tasks.values.items()}  # from the next reset on
         self._waiting = np.ones(n, dtype=bool)
         self.clock = Clock(n, self.horizon, self.device)
@@ -88,16 +89,18 @@ class WarpBatch:
         where = torch.from_numpy(ids).to(self.device)
         for name, value in new.items():
             self.task[name][where] = torch.from_numpy(value).to(self.device)
-        self._task = {name: value.to(self.dtype) for name, value in self.task.items()}
+            self._task[name] = self.task[name].to(self.dtype)
         self._worlds.write(self.family.physics(new), where)
         self._waiting[ids] = False
 
     def reset(self, episode: int | Tensor = 0, rows: Tensor | None = None) -> Tensor:
         """Start an episode in all environments, or where ``rows`` is true, and return the observations of all."""
+        rows = None if rows is None else rows.to(self.device)
         self._worlds.check_room()
         self._begin_tasks(rows)
-        self.clock.restart(episode, rows)
-        u = uniforms(self.keys, Domain.RESET, self.clock.episode, 1, self.family.draws[0], dtype=torch.float64)[:, 0]
+        self.clock.restart(episode.to(self.device) if isinstance(episode, Tensor) else episode, rows)
+        keys, n = self.keys.to(self.device), self.family.draws[0]
+        u = uniforms(keys, Domain.RESET, self.clock.episode, 1, n, dtype=torch.float64)[:, 0]
         self._worlds.begin(*self.family.start(self.task, u), rows)
         fresh = torch.ones_like(self._ended) if rows is None else rows
         self._ended = self._ended & ~fresh

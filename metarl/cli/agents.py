@@ -58,7 +58,12 @@ class _MoreOfTraining(MoreOfTraining):
 class Train(TrainCommand):
     """Train an agent on a task family."""
 
-    file_fields: ClassVar[dict[str, str | None]] = {"agent": None, "family": None, "variant": "--variant"}
+    file_fields: ClassVar[dict[str, str | None]] = {
+        "agent": None,
+        "family": None,
+        "variant": "--variant",
+        "engine": "--engine",
+    }
     agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
     """one that metarl agents lists, or module:Class of your own"""
     family: FamilyName
