@@ -1,6 +1,6 @@
 """The warp engine: worlds of one MuJoCo model on a GPU, each with a task of its own, beside the policy that acts."""
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -146,7 +146,7 @@ class WarpBatch:
         )
 
 
-def _without(value: Any, stopped: Tensor, dtype: torch.dtype) -> Tensor:
+def _without(value: Tensor, stopped: Tensor, dtype: torch.dtype) -> Tensor:
     """Return an extra with 0 where an environment is held: what is computed there is not of a step that was taken."""
     value = value.to(dtype) if value.is_floating_point() else value
     return value.masked_fill(stopped.reshape(-1, *[1] * (value.ndim - 1)), 0)

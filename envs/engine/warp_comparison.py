@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
@@ -59,11 +58,10 @@ def compare_with_mujoco(family: MujocoDeclaration, tasks: Tasks, keys: Tensor, a
 
 def put_to_state_of(usual: MujocoBatch, warp: WarpBatch) -> None:
     """Put worlds to the positions, velocities and remembered fields of MuJoCo's simulations."""
-    state = {name: _tensor(usual._data[name]) for name in ("qpos", "qvel")}
-    for name, value in state.items():
-        warp._data[name].copy_(value)
-    for name, value in usual._before.items():
-        warp._before[name].copy_(_tensor(value))
+    places = (("qpos", "qvel"), usual._data, warp._data), (usual._before, usual._before, warp._before)
+    for names, there, here in places:
+        for name in names:
+            here[name].copy_(torch.from_numpy(there[name]))
 
 
 def distance(one: Tensor, other: Tensor, rows: Tensor | None = None) -> float:
@@ -91,7 +89,3 @@ def _both(usual: MujocoBatch, warp: WarpBatch, action: Tensor) -> tuple[Step, St
     """Take a step in both, and return both outcomes on the CPU."""
     outcome: Step = tree_map(lambda value: value.cpu(), warp.step(action))
     return usual.step(action), outcome
-
-
-def _tensor(value: NDArray[np.float64]) -> Tensor:
-    return torch.from_numpy(value).float()

@@ -142,7 +142,8 @@ class Worlds:
         array = getattr(self._data, name, None)
         if not isinstance(array, wp.array) or wp.to_torch(array).numel() != self.n * int(np.prod(shape)):
             raise MetaRLError(f"{self.family.name} reads {name!r}, which mujoco-warp has not; use --engine mujoco.")
-        return wp.to_torch(array).view(self.n, *shape)
+        tensor: Tensor = wp.to_torch(array).view(self.n, *shape)
+        return tensor
 
     def _of_world(self, name: str) -> Tensor:
         """Return a field of the model, of each world its own."""
@@ -153,7 +154,8 @@ class Worlds:
         if array.shape[0] != self.n:  # an option: put_model has one for all worlds
             array = wp.array(np.repeat(array.numpy(), self.n, 0), dtype=array.dtype)
             setattr(owner, field, array)
-        return wp.to_torch(array)
+        tensor: Tensor = wp.to_torch(array)
+        return tensor
 
     @contextmanager
     def _here(self) -> Iterator[None]:
@@ -207,7 +209,7 @@ def _bytes(data: Any) -> int:
     """Return the bytes of all arrays of a dataclass."""
     values = [getattr(data, field.name) for field in dataclasses.fields(data)]
     nested = sum(_bytes(value) for value in values if dataclasses.is_dataclass(value))
-    return nested + sum(value.capacity for value in values if isinstance(value, wp.array))
+    return nested + sum(int(value.capacity) for value in values if isinstance(value, wp.array))
 
 
 def _put(place: Tensor, value: Tensor, rows: Tensor | None) -> None:

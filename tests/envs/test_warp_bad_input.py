@@ -12,13 +12,17 @@ import torch
 
 from metarl.core.errors import MetaRLError
 from metarl.core.random import stream_keys
+from metarl.envs import FAMILIES
 from metarl.envs.engine.arrays import Array
+from metarl.envs.engine.mujoco_family import MujocoFamily
 from metarl.envs.engine.physics import TaskArrays
 from metarl.envs.half_cheetah import HalfCheetah
-from metarl.family import make_family
+from metarl.family import family_class, make_family
 from metarl.tasks import Tasks, TaskSpace, Uniform
 
 CHEETAH = "metarl/HalfCheetahVel-v0"
+HUMANOID = "metarl/HumanoidDir-v0"
+MUJOCO = [name for name in FAMILIES if issubclass(family_class(name), MujocoFamily) and name != HUMANOID]
 N = 2
 
 
@@ -72,6 +76,8 @@ def test_warp_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_with_what_warp_lacks() -> None:
     with pytest.raises(MetaRLError, match=r"cannot step it \(mjENBL_FWDINV is unsupported.\); use --engine mujoco"):
         warp_batch(Inverse())
+    with pytest.raises(MetaRLError, match=r"HumanoidDir.*mjSOL_PGS is unsupported.*use --engine mujoco"):
+        warp_batch(make_family(HUMANOID))
 
 
 @pytest.mark.parametrize("name", ["opt.impratio", "body_contype"])
@@ -120,6 +126,15 @@ def test_fields_are_warps_own_memory_and_only_what_tasks_vary_is_kept_by_world()
     sloped = warp_batch(make_family("metarl/Slope-v0"), 3)
     assert sloped._worlds._model.opt.gravity.shape[0] == 3
     assert sloped._worlds._own["opt.gravity"].data_ptr() == sloped._worlds._model.opt.gravity.ptr
+
+
+@pytest.mark.parametrize("name", MUJOCO)
+def test_every_other_family_of_ours_can_be_put_on_it(name: str) -> None:
+    batch = warp_batch(make_family(name))
+    assert set(batch._worlds.fields) == set(batch.family.fields)
+    shapes = {key: value.shape[1:] for key, value in batch._worlds.fields.items()}
+    usual = mujoco.MjData(batch.family.model)
+    assert shapes == {key: np.shape(getattr(usual, key)) for key in shapes}
 
 
 def test_a_run_keeps_its_engine_and_is_not_resumed(tmp_path: Path) -> None:
