@@ -1,7 +1,8 @@
 """Measure in nine minutes what waits for a GPU: ``python scripts/gpu_rows.py --minutes 9 --output FOLDER``.
 
 Rows run in order of value, each in a process of its own that is killed at its bound, and each writes its JSON with
-every number that it has. ``--publish FOLDER`` puts the numbers that were brought back into docs/gpu.md. Without a GPU
+every number that it has. ``--publish FOLDER`` puts the numbers that were brought back into docs/gpu.md. That of the
+warp engine is a second command, ``--only warp``, with a folder of its own: what it needs comes later. Without a GPU
 the same command, with ``--device cpu --scale 0.01``, runs at a hundredth of the sizes.
 """
 
@@ -12,7 +13,7 @@ from typing import Annotated
 import tyro
 
 from gpu.installed import check_installed
-from gpu.plan import ROWS, Place, run_rows
+from gpu.plan import ROWS, WARP_ROWS, Place, run_rows
 from gpu.record import DONE
 from metarl.core.errors import MetaRLError
 
@@ -36,16 +37,17 @@ def main(
         minutes: for all rows together.
         device: such as cuda.
         scale: of all sizes; 0.01 where a CPU stands in for the GPU.
-        only: a row's name; may be given several times.
+        only: a row's name; may be given several times. All but the warp engine's unless given.
         plan: print the rows and their bounds, and run nothing.
         publish_from: a folder that a run has written; its numbers go to the page, and nothing is run.
-        page: the file with the markers <!-- gpu:begin --> and <!-- gpu:end -->.
+        page: the file with the markers <!-- gpu:begin --> and <!-- gpu:end -->, and those of gpu-warp.
     """
     try:
-        unknown = set(only) - {row.name for row in ROWS}
+        every = {row.name: row for row in (*ROWS, *WARP_ROWS)}
+        unknown = set(only) - set(every)
         if unknown:
-            raise MetaRLError(f"{sorted(unknown)} are no rows; choose from {', '.join(row.name for row in ROWS)}.")
-        rows = [row for row in ROWS if not only or row.name in only]
+            raise MetaRLError(f"{sorted(unknown)} are no rows; choose from {', '.join(every)}.")
+        rows = [row for name, row in every.items() if name in only] if only else list(ROWS)
         if plan:
             for row in rows:
                 print(f"{row.name}: {row.title}, at most {row.seconds:g} s")

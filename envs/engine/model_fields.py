@@ -70,14 +70,14 @@ def check_fits_memory(family: MujocoDeclaration, n: int) -> None:
     each = _BYTES * numbers
     if family.contact_forces:
         each += data.nbuffer + _ARENA
-    if n * each > (there := _free_bytes()):
+    if n * each > (there := free_bytes()):
         raise MetaRLError(
             f"{n:,} simulations of {family.name} take {n * each / 2**30:.1f} GiB, {there / 2**30:.1f} GiB are free; "
             f"make at most {there // each:,} at once."
         )
 
 
-def _free_bytes() -> int:
+def free_bytes() -> int:
     """Return the bytes that can be had without swapping where the system says so, else all that there are."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

@@ -49,6 +49,7 @@ class MujocoDeclaration(TaskFamily):
     frame_skip: int = 5  # physics steps in a control step
     reads: tuple[str, ...] = ()  # fields that observe and outcome read, beside qpos and qvel
     remembers: tuple[str, ...] = ("qpos",)  # fields of which outcome is also given the value before the step
+    contacts: int | None = None  # for which the warp engine has room in each world, its own number unless given
     contact_forces: bool = False  # whether cfrc_ext, which MuJoCo leaves at zero, is computed after every control step
     draws: tuple[int, int] = (0, 0)  # uniforms in (0, 1) that a reset needs; a step needs none
     camera: Camera = Camera()  # from where pictures are taken

@@ -1,7 +1,7 @@
 """The commands ``metarl agents | train | compare | render``."""
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -50,13 +50,20 @@ class _MoreOfTraining(MoreOfTraining):
     """rollouts of the torch engine as compiled steps, on a GPU as CUDA graphs; on a CPU that gains nothing"""
     env_workers: More[int | None] = None
     """processes that step the environments of a GymnasiumFamily; as many as it declares unless given"""
+    engine: More[str | None] = None
+    """what steps a MuJoCo family: mujoco on the CPU unless given, or warp on the device; needs the extra warp"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(TrainCommand):
     """Train an agent on a task family."""
 
-    file_fields: ClassVar[dict[str, str | None]] = {"agent": None, "family": None, "variant": "--variant"}
+    file_fields: ClassVar[dict[str, str | None]] = {
+        "agent": None,
+        "family": None,
+        "variant": "--variant",
+        "engine": "--engine",
+    }
     agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
     """one that metarl agents lists, or module:Class of your own"""
     family: FamilyName
@@ -110,6 +117,7 @@ class Train(TrainCommand):
             length=self.timesteps,
             init_from=self.more.init_from,
             blocks=blocks,
+            engine=self.more.engine,
         )
 
 
@@ -125,6 +133,8 @@ class _MoreOfScoring(MoreOfScoring):
     """module:Class of your own memory or encoder, where its config names one"""
     env_workers: More[int | None] = None
     """processes that step the environments of a GymnasiumFamily; as many as it declares unless given"""
+    engine: More[str | None] = None
+    """mujoco or warp, in place of what a MuJoCo family was stepped by in training"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +152,8 @@ class OwnCode(ScoreCommand):
         """Open the run or the published result in a folder."""
         from metarl.evaluation.published import open_run
 
-        return open_run(path, family=self.more.family, agent=self.more.agent, trust=self.more.trust)
+        run = open_run(path, family=self.more.family, agent=self.more.agent, trust=self.more.trust)
+        return run if self.more.engine is None else replace(run, engine=self.more.engine)
 
 
 @dataclass(frozen=True, kw_only=True)

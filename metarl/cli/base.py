@@ -196,6 +196,8 @@ class TrainCommand(Command):
                 raise
             began = any(run.checkpoint(seed).exists() for seed in run.seeds)
             words = f"Saved; continue with: {_resuming(run.command)}" if began else "Nothing had been trained yet."
+            if began and not run.resumable:
+                words = f"Saved; its engine cannot be resumed, begin anew from its weights: --init-from {run.path}."
             raise Interrupted(error.number, words) from None
         if follows():
             return

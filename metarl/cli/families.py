@@ -35,6 +35,8 @@ class Check(Command):
     """id, or module:id for one of your own"""
     variant: Option[str | None] = None
     """one variant; all unless given"""
+    engine: Option[str | None] = None
+    """another engine, warp, to compare with the usual one; nothing else is checked then"""
     json: Option[bool] = False
     """print the problems as JSON"""
 
@@ -42,7 +44,8 @@ class Check(Command):
         from metarl.family.checks.check import check_family, check_variants
 
         one = self.variant is not None
-        reports = [check_family(self.family, self.variant)] if one else check_variants(self.family)
+        options = (self.family, self.variant, self.engine)
+        reports = [check_family(*options)] if one else check_variants(self.family, self.engine)
         show(self.json, [{**asdict(each), "ok": each.ok} for each in reports], "\n".join(map(str, reports)))
         if not all(report.ok for report in reports):
             raise SystemExit(1)

@@ -78,7 +78,7 @@ class PublishedRun(_Published, Run):
         )
 
     def family(self) -> TaskFamily:
-        family = make_family(self.family_name, self.variant)
+        family = make_family(self.family_name, self.variant, self.engine)
         split = self.about_training(self.seeds[0])["split"]
         if split != family.splits.hash:
             raise MetaRLError(

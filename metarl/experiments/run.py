@@ -51,6 +51,7 @@ class Run(RunFolder):
     id: str = ""
     blocks: int | None = None
     init_from: str = ""  # where the weights that training starts from were taken from
+    engine: str = ""  # of the family; its usual one unless given
 
     @classmethod
     def create(
@@ -68,6 +69,7 @@ class Run(RunFolder):
         length: int | None = None,
         blocks: int | None = None,
         init_from: Path | None = None,
+        engine: str | None = None,
     ) -> "Run":
         """Make the folder, or with ``resume`` open the one that is there, which must be of the same making.
 
@@ -87,13 +89,17 @@ class Run(RunFolder):
             init_from: a run, a published result or a file, whose weights training starts from.
             blocks: into which task rows are cut, so that several processes may share them; a run that is resumed has
                 those that it was made with.
+            engine: of the family; its usual one unless given.
         """
-        made = make_family(family, variant)
+        made = make_family(family, variant, engine)
         check_seeds(chosen := (0,) if seeds is None else tuple(seeds))
-        run = cls(path, agent, family, made.variant, config, chosen, command, new_id(), blocks, str(init_from or ""))
+        facts = (new_id(), blocks, str(init_from or ""), engine or "")
+        run = cls(path, agent, family, made.variant, config, chosen, command, *facts)
         if resume and cls.is_at(path):
             saved = cls.open(path, family=family, agent=agent, trust=plugin_names(config))
             run.check_same(saved, ("agent", "variant", *(["init_from"] if init_from else [])))
+            if engine and engine != saved.engine:
+                raise MetaRLError(f"{path} was not trained with --engine {engine}; resume it with its own command.")
             saved.family()  # raises where its split has changed since
             return continued(saved, config, () if seeds is None else seeds, length)
         if length is not None:
@@ -114,7 +120,8 @@ class Run(RunFolder):
             if initial is not None:  # a copy, for the run that it is of may go on
                 write_atomic(path / _INITIAL, initial)
             about = {"agent": agent, "family": family, "variant": made.variant, "split": split.hash}
-            run.write_about(about | ({"init_from": run.init_from} if run.init_from else {}))
+            more = {"init_from": run.init_from, "engine": run.engine}
+            run.write_about(about | {name: value for name, value in more.items() if value})
         return run
 
     @classmethod
@@ -158,7 +165,8 @@ class Run(RunFolder):
             )
         config = config_from(config_class, about["config"])
         facts = (about["agent"], about["family"], about["variant"], config, tuple(about["seeds"]), about["command"])
-        return cls(path, *facts, about["id"], about.get("blocks"), about.get("init_from", ""))
+        more = (about.get("blocks"), about.get("init_from", ""), about.get("engine", ""))
+        return cls(path, *facts, about["id"], *more)
 
     @property
     def budget(self) -> int:
@@ -171,7 +179,7 @@ class Run(RunFolder):
 
     def family(self) -> TaskFamily:
         """Make the family; raises where its split is no longer the one that the run was trained with."""
-        family = make_family(self.family_name, self.variant)
+        family = make_family(self.family_name, self.variant, self.engine)
         saved = Split.load(self.path / _SPLITS, family.tasks)
         if saved.hash != family.splits.hash:
             raise MetaRLError(
@@ -179,6 +187,10 @@ class Run(RunFolder):
                 "family has changed. Train anew, or go back to its version."
             )
         return family
+
+    @property
+    def resumable(self) -> bool:
+        return self.family().exact
 
     def new_model(self, seed: int, device: str = "cpu") -> Algorithm:
         """Make one seed's agent as it was before training."""
@@ -214,6 +226,11 @@ class Run(RunFolder):
     def _train(
         self, model: Algorithm, logger: Logger, saver: CheckpointSaver, report: Report, options: TrainingOptions
     ) -> None:
+        if not self.resumable and 0 < model.num_timesteps < self.budget:
+            raise MetaRLError(
+                f"the engine {self.engine} does not give equal numbers again, so that a training cannot be resumed "
+                f"exactly; go on from its weights in a new run: --init-from {self.path} --name NAME."
+            )
         model.rollouts.compile = options.compile
         if options.env_workers is not None:
             model.family.use_workers(options.env_workers)

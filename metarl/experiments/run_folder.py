@@ -159,6 +159,11 @@ class RunFolder(ABC):
     def new_model(self, seed: int, device: str = "cpu") -> Any:
         """Make one seed's agent or few-shot learner as it was before training."""
 
+    @property
+    def resumable(self) -> bool:
+        """Return whether a training that was stopped can go on as if it had not been."""
+        return True
+
     @abstractmethod
     def trained(self, seed: int, device: str = "cpu") -> Any:
         """Load one seed's agent or few-shot learner from its checkpoint."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -18,6 +19,16 @@ from metarl.rollout.batch import Batch
 from metarl.tasks import Fresh, Split, SplitRule, Task, Tasks, TaskSpace
 
 _DEFAULT_VARIANT = "default"
+
+
+@dataclass(frozen=True)
+class EngineComparison:
+    """How far a family's engine is from the usual one."""
+
+    distances: dict[str, float]  # by what was compared; relative where numbers are above 1
+    tolerance: float  # that they are to keep
+    paths: dict[int, float]  # by control steps that each engine took by itself: the largest distance of an observation
+    told: tuple[str, ...]  # what was measured, in words
 
 
 class TaskFamily(ABC):
@@ -44,6 +55,8 @@ class TaskFamily(ABC):
     exact_optimum: bool = False  # whether nothing earns more than the optimum on average: scores then end at 1
     render_fps: int = 30  # pictures a second in a video
     not_promised: tuple[str, ...] = ()  # what the engine cannot promise, in words, as the check tells it
+    engine: str = ""  # what steps it, where it can be chosen: see use_engine
+    exact: bool = True  # whether the engine gives the same numbers again, so that a training can be resumed
 
     def __init__(self, variant: str | None = None) -> None:
         known = dict(self.presets) or {_DEFAULT_VARIANT: {}}
@@ -123,6 +136,21 @@ class TaskFamily(ABC):
             f"--env-workers {workers}: only families of Gymnasium environments (GymnasiumFamily) are stepped in "
             f"processes, {self.name} is not; leave it out."
         )
+
+    def use_engine(self, engine: str) -> None:
+        """Step environments by this engine from now on; raises where it is none of the family's."""
+        raise MetaRLError(
+            f"--engine {engine}: only families of one MuJoCo model (MujocoFamily) have several engines, {self.name} "
+            "has not; leave it out."
+        )
+
+    def compare_engines(self, tasks: Tasks, keys: Tensor, actions: Tensor) -> EngineComparison:
+        """Compare the chosen engine with the usual one on actions ``(step, environment, ...)``.
+
+        Raises:
+            MetaRLError: there is no other engine to compare with.
+        """
+        raise MetaRLError(f"{self.name} is on its usual engine; choose another with --engine.")
 
     def reference_policies(self) -> dict[str, ReferencePolicy]:
         """Return reference policies by name; ``floor`` and ``optimum`` name two of them."""

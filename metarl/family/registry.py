@@ -57,17 +57,28 @@ def family_class(family_id: str) -> type[TaskFamily]:
         raise
 
 
-def make_family(family: "str | TaskFamily | gymnasium.Env[Any, Any]", variant: str | None = None) -> TaskFamily:
+def make_family(
+    family: "str | TaskFamily | gymnasium.Env[Any, Any]", variant: str | None = None, engine: str | None = None
+) -> TaskFamily:
     """Return a family in one of its variants, the first unless given.
 
     Args:
         family: an id, ``module:id``, or a family, which is returned itself where the variant is its own; or an
             environment of a family.
         variant: the name of one of its presets.
+        engine: what steps it, where there are several; a family that is given changes to it.
 
     Raises:
-        MetaRLError: there is no such family or variant, or it is an environment of no family, which has no tasks.
+        MetaRLError: there is no such family, variant or engine, or it is an environment of no family, which has no
+            tasks.
     """
+    made = _made(family, variant)
+    if engine:
+        made.use_engine(engine)
+    return made
+
+
+def _made(family: "str | TaskFamily | gymnasium.Env[Any, Any]", variant: str | None) -> TaskFamily:
     if isinstance(family, gymnasium.Env):
         own = getattr(family.unwrapped, "family", None)
         family = own if isinstance(own, TaskFamily) else family

@@ -1,9 +1,12 @@
 """Packages to carry to a machine without a network: ``python -m gpu.needs`` prints ``name==version`` lines.
 
+``python -m gpu.needs mujoco-warp`` prints what that package needs beyond those, itself among them.
+
 The requirements of the package and of pytest, and theirs, in the versions of this environment, without what is there
 and without what no row imports.
 """
 
+import sys
 from collections.abc import Iterator
 from importlib.metadata import distribution
 
@@ -26,10 +29,10 @@ _PLACE = {
 }
 
 
-def needs() -> dict[str, str]:
-    """Return the versions by name of everything but the package itself."""
+def needs(*roots: str) -> dict[str, str]:
+    """Return the versions by name of everything but the package itself, or of what ``roots`` need beyond that."""
     found: dict[str, str] = {}
-    waiting = [(name, frozenset[str]()) for name in _ROOTS]
+    waiting = [(name, frozenset[str]()) for name in roots or _ROOTS]
     seen = set(waiting)
     while waiting:
         name, extras = waiting.pop()
@@ -38,8 +41,8 @@ def needs() -> dict[str, str]:
                 seen.add(each)
                 waiting.append(each)
         found[name] = distribution(name).version
-    del found[_ROOTS[0]]
-    return dict(sorted(found.items()))
+    there = needs() if roots else _ROOTS[:1]
+    return {name: version for name, version in sorted(found.items()) if name not in there}
 
 
 def _required(name: str, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -54,4 +57,4 @@ def _required(name: str, extras: frozenset[str]) -> Iterator[tuple[str, frozense
 
 
 if __name__ == "__main__":
-    print("\n".join(f"{name}=={version}" for name, version in needs().items()))
+    print("\n".join(f"{name}=={version}" for name, version in needs(*sys.argv[1:]).items()))

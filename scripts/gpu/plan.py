@@ -46,6 +46,17 @@ ROWS: tuple[Row, ...] = (
     Row("jax", "A jitted JAX PPO-GRU at the bandit's sizes", 45, "gpu.speed:jax"),
 )
 
+# A second command: what it needs is carried in several transfers.
+WARP_ROWS: tuple[Row, ...] = (
+    Row(
+        "warp",
+        "HalfCheetahVel on the warp engine, 4,096 worlds, a task in each",
+        500,
+        "gpu.warp:measure",
+        "500,000 control steps/s",
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Place:

@@ -4,21 +4,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gpu.plan import ROWS
+from gpu.plan import ROWS, WARP_ROWS
 from metarl.core.errors import MetaRLError
 from results.markdown import insert_table, markdown
 
-MARKER = "gpu"
+MARKER, WARP_MARKER = "gpu", "gpu-warp"
 
 
 def publish(folder: Path, page: Path) -> bool:
     """Put the records of a folder into a page, and return whether it changed."""
-    return insert_table(page, MARKER, table(read(folder)))
+    records = read(folder)
+    of_warp = {record.get("row") for record in records} <= {row.name for row in WARP_ROWS}
+    return insert_table(page, WARP_MARKER if of_warp else MARKER, table(records))
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """Read the records of a folder in the order of the rows; raises where there is none."""
-    files = [folder / f"{row.name}.json" for row in ROWS]
+    files = [folder / f"{row.name}.json" for row in (*ROWS, *WARP_ROWS)]
     try:
         found = [json.loads(file.read_text()) for file in files if file.is_file()]
     except ValueError as error:

@@ -108,6 +108,7 @@ def test_the_rows_fit_their_time_and_their_files(gpu: Any) -> None:
     assert sum(row.seconds for row in rows) <= 9 * 60 - 5
     assert [row.name for row in rows] == ["tests", "point", "trpo", "gridnavi", "bandit", "fewshot", "jax"]
     assert len(rows) + 1 <= 8  # a file each, and the log
+    assert sum(row.seconds for row in gpu.plan.WARP_ROWS) <= 9 * 60 - 5
     assert len(rows) * gpu.plan._LOGGED <= gpu.record.MOST_BYTES
     for row in rows:
         module, _, function = row.function.partition(":")
@@ -248,6 +249,17 @@ def test_what_was_brought_back_is_published(gpu: Any, tmp_path: Path) -> None:
         gpu.table.publish(folder, page)
 
 
+def test_the_warp_engines_row_has_a_table_of_its_own(gpu: Any, tmp_path: Path) -> None:
+    page, folder = tmp_path / "gpu.md", tmp_path / "back"
+    page.write_text("<!-- gpu:begin -->\nothers\n<!-- gpu:end -->\n<!-- gpu-warp:begin -->\n<!-- gpu-warp:end -->\n")
+    folder.mkdir()
+    (folder / "warp.json").write_text(json.dumps(record_of(row="warp", title="Warp")))
+    assert gpu.table.publish(folder, page)
+    others, own = page.read_text().split("<!-- gpu-warp:begin -->")
+    assert "others" in others
+    assert "| Warp (target: 100 million) |" in own
+
+
 def test_the_bandit_is_compared_with_its_peer(gpu: Any) -> None:
     def rate(row: str, value: float) -> dict[str, Any]:
         number = {"name": "steps a second", "value": value, "unit": "steps/s", "note": ""}
@@ -278,13 +290,20 @@ def test_the_command_line(root: Path) -> None:
     assert "['nothing'] are no rows; choose from tests, point" in wrong.stderr
 
 
+def test_what_is_carried_for_the_warp_engine_beyond_the_rest(gpu: Any) -> None:
+    pytest.importorskip("mujoco_warp", reason="the extra warp is not installed")
+    beyond = gpu.needs.needs("mujoco-warp")
+    assert {"mujoco-warp", "warp-lang"} <= set(beyond)
+    assert not set(beyond) & {*gpu.needs.needs(), *gpu.needs.THERE}
+
+
 def test_what_is_carried(gpu: Any, root: Path) -> None:
     needs = gpu.needs.needs()
     assert {"gymnasium", "mujoco", "mujoco-core", "stable-baselines3", "tyro", "rich", "pytest", "pillow"} <= set(needs)
     assert not {"metarl-suite", *gpu.needs.THERE, *gpu.needs.LEFT_OUT, "contourpy", "grpcio"} & set(needs)
     subprocess.run(["bash", "-n", str(root / "scripts" / "gpu_prepare.sh")], check=True)
     for word, expected in (
-        ("--wrong", "error: --wrong is unknown; there are --check and a folder\n"),
+        ("--wrong", "error: --wrong is unknown; there are --check, --warp and a folder\n"),
         ("/elsewhere", "error: /elsewhere is outside of the tree; name a folder in it\n"),
     ):
         command = ["bash", str(root / "scripts" / "gpu_prepare.sh"), word]

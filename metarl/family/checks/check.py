@@ -10,6 +10,7 @@ from metarl.core.errors import MetaRLError, NoGraphicsError
 from metarl.family.base import TaskFamily
 from metarl.family.checks.behaviour import BEHAVIOUR, SPLITS
 from metarl.family.checks.declaration import DECLARATION
+from metarl.family.checks.engine import ENGINE
 from metarl.family.checks.functions import DEVICE, FUNCTIONS, PURITY
 from metarl.family.checks.play import Checks, Subject
 from metarl.family.checks.views import VIEWS
@@ -23,6 +24,8 @@ STAGES: tuple[Checks, ...] = (
     PURITY,
     {**DEVICE, **BEHAVIOUR, **VIEWS},
 )
+
+OF_ENGINE: tuple[Checks, ...] = (FUNCTIONS, ENGINE)  # where the engine was chosen; the rest is the declaration's
 
 GIVEN_SHAPES = (*FUNCTIONS, *PURITY, *DEVICE)  # checks that call reset, step and observe themselves
 
@@ -48,6 +51,7 @@ class Report:
     skipped: list[str] = field(default_factory=list)  # not run, since they stand on one that found a problem
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what this machine cannot check, and why
+    measured: list[str] = field(default_factory=list)  # what a check has measured, whether or not it is a problem
     not_promised: list[str] = field(default_factory=list)  # what the engine cannot promise, whatever the checks found
 
     @property
@@ -60,14 +64,15 @@ class Report:
         later = f", {len(self.skipped)} left for later" if self.skipped else ""
         lines = [f"{self.family}: {verdict} ({len(self.checks)} checks{later})"]
         lines += [f"  {problem}" for problem in self.problems] + [f"  not checked here: {note}" for note in self.notes]
+        lines += [f"  measured: {each}" for each in self.measured]
         lines += [f"  not promised: {each}" for each in self.not_promised]
         return "\n".join(lines)
 
 
-def check_family(family: str | TaskFamily, variant: str | None = None) -> Report:
-    """Check one variant of a family, and return a report.
+def check_family(family: str | TaskFamily, variant: str | None = None, engine: str | None = None) -> Report:
+    """Check one variant of a family, or only how it fares on another ``engine``, and return a report.
 
-    Raises only where there is no such family or variant; whatever the family itself raises becomes a problem.
+    Raises only where there is no such family, variant or engine; whatever the family itself raises becomes a problem.
     """
     report = Report("")
     if isinstance(family, str):
@@ -82,19 +87,21 @@ def check_family(family: str | TaskFamily, variant: str | None = None) -> Report
             return report
     else:
         family = make_family(family, variant)
+    if engine:
+        family.use_engine(engine)
     report.family, report.not_promised = family.name, list(family.not_promised)
-    _run(family, report)
+    _run(family, report, OF_ENGINE if engine else STAGES)
     return report
 
 
-def check_variants(family: str) -> list[Report]:
+def check_variants(family: str, engine: str | None = None) -> list[Report]:
     """Check every variant of a family."""
-    return [check_family(family, variant) for variant in family_class(family).variants()]
+    return [check_family(family, variant, engine) for variant in family_class(family).variants()]
 
 
-def _run(family: TaskFamily, report: Report) -> None:
+def _run(family: TaskFamily, report: Report, stages: tuple[Checks, ...]) -> None:
     subject, raised = Subject(family), set[str]()
-    for checks in STAGES:
+    for checks in stages:
         if report.problems:
             report.skipped += checks
             continue
@@ -112,6 +119,7 @@ def _run(family: TaskFamily, report: Report) -> None:
                 if place not in raised:  # the same mistake stops many checks; once is enough
                     report.problems.append(problem)
                 raised.add(place)
+    report.measured = subject.measured
 
 
 def _from_exception(check: str, error: Exception, cls: type[TaskFamily], shapes: str) -> Problem:

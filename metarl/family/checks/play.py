@@ -58,6 +58,7 @@ class Subject:
 
     def __init__(self, family: TaskFamily) -> None:
         self.family = family
+        self.measured: list[str] = []  # by checks that measure
 
     @cached_property
     def tasks(self) -> Tasks:

@@ -74,6 +74,9 @@ class _WithTask(TaskFamily):
     def use_workers(self, workers: int) -> None:
         self.inner.use_workers(workers)
 
+    def use_engine(self, engine: str) -> None:
+        self.inner.use_engine(engine)
+
     def batch(
         self, tasks: Tasks, keys: Tensor, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Batch:
