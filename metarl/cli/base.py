@@ -15,7 +15,7 @@ from metarl.cli.options import More, Option, Seeds
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import using
 from metarl.experiments.options import SECONDS_BETWEEN_CHECKPOINTS, TrainingOptions
-from metarl.experiments.place import JOIN_SECONDS, follows, is_one_of_several, is_restarted, own_device
+from metarl.experiments.place import JOIN_SECONDS, follows, is_one_of_several, own_device, restarts
 from metarl.experiments.signals import Interrupted
 
 if TYPE_CHECKING:  # they take long to import
@@ -141,7 +141,7 @@ class TrainCommand(Command):
 
         def make(first: bool) -> "RunFolder":
             self.check()
-            resume, overwrite = self.resume or is_restarted() or not first, self.overwrite and first
+            resume, overwrite = self.resume or restarts() > 0 or not first, self.overwrite and first
             of_new = blocks or (BLOCKS if shared else None)
             run = self.make(command, resume=resume, overwrite=overwrite, blocks=of_new)
             if of_new and run.blocks != (blocks or run.blocks or BLOCKS):

@@ -11,9 +11,9 @@ def is_one_of_several() -> bool:
     return all(name in os.environ for name in _TOLD)
 
 
-def is_restarted() -> bool:
-    """Return whether torchrun has started the processes anew, after a failure."""
-    return is_one_of_several() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def restarts() -> int:
+    """Return how often torchrun has started the processes anew, after failures."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) if is_one_of_several() else 0
 
 
 def follows() -> bool:

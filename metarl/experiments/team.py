@@ -18,7 +18,7 @@ from torch import distributed
 from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError, shown
 from metarl.core.parallel import TaskParallel
-from metarl.experiments.place import JOIN_SECONDS
+from metarl.experiments.place import JOIN_SECONDS, restarts
 
 LAUNCHED = "METARL_LAUNCHED"  # in the environment of processes that ``launch`` starts
 FAILED = "failed"  # in the store: what went wrong first, in words
@@ -137,7 +137,8 @@ def _met(world: int, seconds: float) -> tuple[Any, int]:
             f"The {world} processes did not all come to {place} within {seconds:g} seconds "
             f"({str(error).splitlines()[0]:.80}); start all of them, with this address, or wait longer: --join-seconds."
         ) from error
-    return distributed.PrefixStore("metarl", store), rank
+    # torchrun keeps the store when it starts all anew: what was said before must not be heard again.
+    return distributed.PrefixStore(f"metarl{restarts() or ''}", store), rank
 
 
 def _introduce(store: Any, rank: int, world: int, facts: Mapping[str, Any], device: str, seconds: float) -> None:
