@@ -37,8 +37,9 @@ class MujocoDeclaration(TaskFamily):
     """The declaration of a ``MujocoFamily``: its model, and functions on arrays, without an engine or random numbers.
 
     A subclass names its model and defines ``start``, ``observe`` and ``outcome``, and ``physics`` where tasks vary the
-    model, all on float64 arrays whose first axis is the environment (see ``metarl.envs.engine.arrays``). The
-    observation space, unbounded, and the action space, the actuators' range, follow.
+    model, all on float64 arrays whose first axis is the environment (see ``metarl.envs.engine.arrays``); on the warp
+    engine they are torch's, float32 in ``observe`` and ``outcome``, but in ``physics`` NumPy's. The observation space,
+    unbounded, and the action space, the actuators' range, follow.
 
     Fields of MuJoCo's data are as ``mj_step`` leaves them: ``qpos`` and ``qvel`` at the end of a control step, all that
     is derived from them (``xpos``, ``cinert``, ...) one physics step behind, as in Gymnasium; after a reset all are

@@ -25,7 +25,7 @@ STAGES: tuple[Checks, ...] = (
     {**DEVICE, **BEHAVIOUR, **VIEWS},
 )
 
-OF_ENGINE: tuple[Checks, ...] = (FUNCTIONS, ENGINE)  # where the engine was chosen; the rest is the declaration's
+OF_ENGINE: tuple[Checks, ...] = (FUNCTIONS, ENGINE)  # on another engine; the rest is the declaration's
 
 GIVEN_SHAPES = (*FUNCTIONS, *PURITY, *DEVICE)  # checks that call reset, step and observe themselves
 
@@ -90,7 +90,7 @@ def check_family(family: str | TaskFamily, variant: str | None = None, engine: s
     if engine:
         family.use_engine(engine)
     report.family, report.not_promised = family.name, list(family.not_promised)
-    _run(family, report, OF_ENGINE if engine else STAGES)
+    _run(family, report, STAGES if family.engine == type(family).engine else OF_ENGINE)
     return report
 
 
