@@ -26,9 +26,9 @@ def split_config(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     rest, options, values = [], [], None
     for word in arguments:
         if word.startswith(_OWN):
-            name, given, value = word.removeprefix(_OWN).replace("-", "_").partition("=")
-            values = [word.partition("=")[2]] if given else []
-            options.append((name, values))
+            name, given, value = word.removeprefix(_OWN).partition("=")
+            values = [value] if given else []
+            options.append((name.replace("-", "_"), values))
         elif values is None or word.startswith("--"):
             values = None
             rest.append(word)
@@ -99,10 +99,9 @@ class SuiteRun(Command):
             train_entry(entry, cells, seeds, command, jobs, quiet=self.quiet)
         except Interrupted as error:
             raise Interrupted(error.number, "Saved; the same command goes on.") from None
-        own_words = "".join(f" --family {name}" for name in own) + f" --agent {self.agent}" * (":" in self.agent)
-        print(
-            f"Trained {entry.folder}. Score it: metarl suite score {entry.folder}{own_words}{' --unofficial' * bool(own)}"
-        )
+        own_words = [f"--family {name}" for name in own] + [f"--agent {self.agent}"] * (":" in self.agent)
+        words = " ".join([f"metarl suite score {entry.folder}", *own_words, *["--unofficial"] * bool(own)])
+        print(f"Trained {entry.folder}. Score it: {words}")
 
     def _plan(self, entry: "Entry", cells: "Sequence[Cell]", seeds: Sequence[int], jobs: int) -> None:
         from metarl.suite.tables import plan_table

@@ -96,15 +96,20 @@ def changed_config(config: T, options: Sequence[str]) -> T:
     A field of a config within it is named as ``ppo.gamma``, and a tuple's values are separated by commas. Raises naming
     what the config does not know, or may not have.
     """
-    for name, value in map(_option, options):
-        field, _, inner = name.partition(".")
+    changes: dict[str, Any] = {}
+    inner: dict[str, list[str]] = {}
+    for option in options:
+        name, value = _option(option)
+        field, _, rest = name.partition(".")
         _check_fields(type(config), [field])
-        now = getattr(config, field)
-        if inner:
-            value = changed_config(now, [f"{inner}={value!r}"])
-        elif isinstance(now, tuple) and not isinstance(value, tuple):
-            value = (value,)
-        config = replace(config, **{field: value})  # type: ignore[type-var]  # a dataclass
+        if rest:
+            inner.setdefault(field, []).append(f"{rest}={option.partition('=')[2]}")
+        else:
+            changes[field] = (
+                (value,) if isinstance(getattr(config, field), tuple) and not isinstance(value, tuple) else value
+            )
+    changes |= {field: changed_config(getattr(config, field), some) for field, some in inner.items()}
+    config = replace(config, **changes)  # type: ignore[type-var]  # a dataclass
     check_config(config)
     return config
 

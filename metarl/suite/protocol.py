@@ -27,10 +27,10 @@ AGENTS = (
     "oracle",
 )  # of the leaderboard
 SCORE = (
-    "Floor and optimum replay the starts and the random streams of the scored episodes. A family's score is (mean "
-    "return of the trial's scored episodes - floor) / (optimum - floor), a ratio of means over tasks, exploration noise "
-    "on; the last is that of the last episodes, between two adaptations. Over families: the interquartile mean of seeds "
-    "x families, with a bootstrap that resamples the seeds of each family."
+    "Floor and optimum replay the starts and the random streams of the scored episodes. The score of a family is (mean "
+    "return of the scored episodes of the trial - floor) / (optimum - floor), a ratio of means over tasks, exploration "
+    "noise on; the last is that of the last episodes, between two adaptations. Over families: the interquartile mean "
+    "over seeds and families, with a bootstrap that resamples the seeds of each family."
 )
 FLOOR_AGENT, OPTIMUM_AGENT = "multitask", "oracle"  # where a family has no reference policies
 
@@ -150,8 +150,8 @@ def chosen_cells(tier: int, names: Sequence[str] = ()) -> list[Cell]:
     for name in names:
         if name not in known and name not in by_id:
             raise MetaRLError(
-                f"{name} is no family of protocol {VERSION}; choose of {', '.join(known)}, or give a family of your own "
-                f"as module:id, which is unofficial.{did_you_mean(name, known)}"
+                f"{name} is no family of protocol {VERSION}; choose of {', '.join(known)}, or give a family of your "
+                f"own as module:id, which is unofficial.{did_you_mean(name, known)}"
             )
     cells = [known.get(name) or by_id[name] for name in names] or tier_cells(tier)
     if names and (absent := [cell for cell in cells if cell in missing(cells)]):

@@ -19,7 +19,7 @@ _PPO = "default n_envs=128 ppo.n_steps=64 ppo.batch_size=2048 ppo.n_epochs=6"
 _SB3 = dict.fromkeys(("PointNavigation", "SparseSemicircle", "GridNavi", "BernoulliBandit", "RuleGrid"), _PPO)
 _SB3 |= {"TabularMDP": _PPO, "Pendulum": "pendulum"}
 _LOCOMOTION = ("HalfCheetahVel", "HalfCheetahDir", "AntDir", "Walker2dRandParams")
-_METAWORLD = ("ML1-reach-v3", "ML10-v3")
+_METAWORLD = ("ML1-reach", "ML10")
 _PEARL = "cheetah tasks=10 updates=100"
 # Agent -> family -> its preset, and what differs from it; where there is none, the first preset.
 RECIPES: dict[str, dict[str, str]] = {
@@ -56,6 +56,8 @@ RECIPES: dict[str, dict[str, str]] = {
         **dict.fromkeys(_LOCOMOTION, "locomotion tasks=32"),
         **dict.fromkeys(_METAWORLD, "ml1"),
     },
+    # A hypernetwork makes a matrix from wide memories for every step and trial, so here all is narrow.
+    "rl2-hypernetwork": {"RuleGrid": "rule-grid tasks=96 width=32 embedding=64 head=32"},
     "varibad": {
         "PointNavigation": f"default {_SHORT} episodes=2 entropy_coef=0.01",
         "SparseSemicircle": f"semicircle {_SHORT} episodes=5",
@@ -69,14 +71,14 @@ RECIPES: dict[str, dict[str, str]] = {
     },
     "pearl": {
         "PointNavigation": "point updates=100",
-        "SparseSemicircle": "semicircle",
+        "SparseSemicircle": "semicircle updates=400",
         "GridNavi": "default train_tasks=21 tasks=20 posterior_episodes=3 updates=20",
         "BernoulliBandit": "default train_tasks=500 tasks=200 prior_episodes=5 posterior_episodes=95 updates=50",
         "RuleGrid": "default train_tasks=500 tasks=40 posterior_episodes=3 updates=40 gamma=0.98",
         "Pendulum": "default tasks=10 posterior_episodes=1 updates=50 gamma=0.95 reward_scale=0.1 tune_alpha=True",
         "TabularMDP": "default train_tasks=500 tasks=100 posterior_episodes=9 updates=50 gamma=0.99",
         **dict.fromkeys(_LOCOMOTION, _PEARL),
-        "HalfCheetahDir": f"{_PEARL} train_tasks=2 tasks=2 meta_batch=4",
+        "HalfCheetahDir": f"{_PEARL} train_tasks=2 tasks=2 meta_batch=2",
         **dict.fromkeys(_METAWORLD, _PEARL),
     },
     "multitask": _SB3,
@@ -99,12 +101,13 @@ def recipe(entry: str, cell: Cell, options: Sequence[str] = ()) -> Any:
     """
     name, own = VARIANTS.get(entry, (entry, ""))
     presets = agent_class(name).presets
-    preset, *changes = RECIPES.get(name, {}).get(cell.name, next(iter(presets))).split()
-    # Before the changes, for schedules are as long as the training unless somebody says so.
-    config = changed_config(presets[preset], [f"total_timesteps={cell.steps}"])
-    config = changed_config(config, [*changes, *own.split(), *options])
+    made = {**RECIPES.get(name, {}), **RECIPES.get(entry, {})}.get(cell.name, next(iter(presets)))
+    preset, *changes = made.split()
+    first = f"total_timesteps={cell.steps}"
+    config = changed_config(presets[preset], [first, *changes, *own.split(), *options])
     if config.total_timesteps != cell.steps:
         raise MetaRLError(
-            f"total_timesteps={config.total_timesteps:,}: protocol {VERSION} trains {cell.steps:,} steps on {cell.name}."
+            f"total_timesteps={config.total_timesteps:,}: protocol {VERSION} trains for {cell.steps:,} steps on "
+            f"{cell.name}."
         )
     return config

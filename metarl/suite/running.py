@@ -16,7 +16,7 @@ from metarl.experiments.training import train_parts
 from metarl.suite.protocol import Cell
 from metarl.suite.recipes import agent_of, recipe
 
-_MEASURED = 3.0  # seconds of training that a forecast is made of
+_MEASURED = 2.0  # seconds of a core that a forecast is made of, after the first iteration
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,11 @@ class Entry:
         return plugin_names(recipe(self.agent, cell, self.options))
 
     def _measured(self, cell: Cell) -> float:
-        """Return the steps a second of training here, from a few seconds of it."""
+        """Return the steps a second of a core here, from a few seconds of training."""
         agent = agent_class(agent_of(self.agent))(cell.make_family(), recipe(self.agent, cell, self.options))
-        agent.learn(cell.steps, _Until(_MEASURED))
-        return agent.num_timesteps / agent.wall_seconds
+        clock = _Clock(_MEASURED)
+        agent.learn(cell.steps, clock)
+        return clock.rate
 
 
 def train_entry(
@@ -118,12 +119,21 @@ def _only(command: str, cell: Cell) -> str:
     return shlex.join([*kept, "--family", cell.family if not cell.official else cell.name])
 
 
-class _Until(BaseCallback):
-    """Ends a training after some seconds."""
+class _Clock(BaseCallback):
+    """Ends a training once it knows its rate: iterations take long at first, and others may use the cores too."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._end = time.monotonic() + seconds
+        self._seconds, self._marks = seconds, list[tuple[int, float]]()
+
+    @property
+    def rate(self) -> float:
+        """The steps a second of one core, from the second iteration on."""
+        (first, began), (last, ended) = self._marks[0], self._marks[-1]
+        return (last - first) / max(ended - began, 1e-9) if last > first else last / max(ended, 1e-9)
+
+    def _on_rollout_end(self) -> None:
+        self._marks.append((self.num_timesteps, time.process_time()))
 
     def _on_step(self) -> bool:
-        return time.monotonic() < self._end
+        return len(self._marks) < 2 or self._marks[-1][1] - self._marks[0][1] < self._seconds

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,7 @@ def score_run(run: Run, cell: Cell, *, quiet: bool = True) -> tuple[CellScore, E
         raise MetaRLError(f"{run.path} has no seed that is trained to its {cell.steps:,} steps; resume it.")
     run = replace(run, seeds=seeds)
     agents = [run.trained(seed) for seed in seeds]
-    n = episodes_at_once(agents[0], cell.episodes)
-    if cell.before % n:
-        raise MetaRLError(
-            f"{run.path} adapts to {n} episodes at a time, and on {cell.name} the first {cell.before} are not scored; "
-            "train it with a number that divides both."
-        )
+    n = episodes_at_once(agents[0], gcd(cell.episodes, cell.before))
     tasks = held_out(run.family(), cell.split)
     points = cell.episodes // n
     evaluation, _ = score_agents(

@@ -67,7 +67,8 @@ def plan_table(rows: list[tuple[str, int, str, float, float, bool]], jobs: int, 
     ]
     left = sum(row[4] for row in rows)
     each = max((row[4] for row in rows), default=0.0)
-    words = f"{number(left / 60, 1)} core minutes are left, about {number(max(left / jobs, each) / 60, 1)} with --jobs {jobs}."
+    together = number(max(left / jobs, each) / 60, 1)
+    words = f"{number(left / 60, 1)} core minutes are left, about {together} with --jobs {jobs}."
     headers = ("family", "seed", "state", "minutes", "left", "speed")
     return Group(terminal_table(headers, cells, title=str(folder)), Text(words))
 
