@@ -28,7 +28,7 @@ from metarl.cli.fewshot_predict import FewShotPredict
 from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.cli.new_family import NewFamily
 from metarl.cli.options import none_without_braces
-from metarl.cli.suite import SuiteCompare, SuiteRun, SuiteScore, split_config
+from metarl.cli.suite import SuiteCompare, SuitePublish, SuiteRun, SuiteScore, SuiteVerify, split_config
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import refused
 from metarl.experiments.place import follows
@@ -42,7 +42,13 @@ _FEWSHOT: dict[str, type] = {
     "predict": FewShotPredict,
     "trust": FewShotTrust,
 }
-_SUITE: dict[str, type] = {"run": SuiteRun, "score": SuiteScore, "compare": SuiteCompare}
+_SUITE: dict[str, type] = {
+    "run": SuiteRun,
+    "score": SuiteScore,
+    "compare": SuiteCompare,
+    "publish": SuitePublish,
+    "verify": SuiteVerify,
+}
 _GROUPS = {
     "fewshot": (
         _FEWSHOT,

@@ -1,4 +1,4 @@
-"""The commands ``metarl suite run | score | compare``."""
+"""The commands ``metarl suite run | score | compare | publish | verify``."""
 
 import json
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from metarl.core.errors import MetaRLError
 from metarl.experiments.signals import Interrupted
 
 if TYPE_CHECKING:  # they take long to import
+    from metarl.experiments.run import Run
     from metarl.suite.protocol import Cell
     from metarl.suite.running import Entry
 
@@ -106,7 +107,7 @@ class SuiteRun(Command):
     def _plan(self, entry: "Entry", cells: "Sequence[Cell]", seeds: Sequence[int], jobs: int) -> None:
         from metarl.suite.tables import plan_table
 
-        rows = []
+        rows: list[tuple[str, int, str, float, float, bool]] = []
         for seed in seeds:
             for cell in cells:
                 known = next((row for row in rows if row[0] == cell.name and row[5]), None)
@@ -133,21 +134,18 @@ class SuiteScore(OwnCode):
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
         from metarl.suite.scores_file import SCORES, EntryScores
-        from metarl.suite.scoring import cell_of, runs_at, score_run
+        from metarl.suite.scoring import cell_of, score_run
         from metarl.suite.tables import entry_table
 
-        if not self.paths:
-            raise MetaRLError("Name the folder of an entry: metarl suite score runs/suite/AGENT")
+        runs = opened(self)
         prepare_process(self.more.threads)
-        more = self.more
-        runs = runs_at(self.paths, family=more.family, agent=more.agent, trust=more.trust)
         cells = [cell_of(run, unofficial=self.unofficial) for run in runs]
         scored = [score_run(run, cell, quiet=self.quiet)[0] for run, cell in zip(runs, cells, strict=True)]
         folder = runs[0].path.parent
         scores = EntryScores(agent=self.name or folder.name, cells=tuple(scored))
         scores.save(output := self.output or folder / SCORES)
-        show(more.json, json.loads(scores.to_json()), entry_table(scores))
-        show_saved([output], as_json=more.json)
+        show(self.more.json, json.loads(scores.to_json()), entry_table(scores))
+        show_saved([output], as_json=self.more.json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +163,63 @@ class SuiteCompare(Command):
 
         if len(self.paths) != 2:
             raise MetaRLError(f"{len(self.paths)} files of scores were named; metarl suite compare takes two.")
-        found = compare(*(EntryScores.load(path) for path in self.paths))
+        found = compare(EntryScores.load(self.paths[0]), EntryScores.load(self.paths[1]))
         content = {
             "families": dict(zip(found.families, found.by_family, strict=True)),
             "improvement": asdict(found.improvement),
             "iqm_difference": asdict(found.difference),
         }
         show(self.json, content, comparison_table(found))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuitePublish(OwnCode):
+    """Score runs and write them as entries of the leaderboard, with their weights; then make results."""
+
+    paths: RunPaths
+    """folders of runs, or that of an entry, which holds them"""
+    name: Option[str | None] = None
+    """what the entry is called; its folder's name unless given"""
+    results: Option[Path] = Path("results")
+    """the folder of results"""
+
+    def run(self, command: str) -> None:
+        from metarl.core.process import prepare_process
+        from metarl.suite.entries import publish
+
+        runs = opened(self)
+        prepare_process(self.more.threads)
+        name = self.name or runs[0].path.parent.name
+        folders = [publish(run, name, self.results, quiet=self.quiet) for run in runs]
+        show(self.more.json, [str(folder) for folder in folders], "\n".join(f"Wrote {folder}" for folder in folders))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteVerify(OwnCode):
+    """Score the weights of entries again, and compare with what was published; exit code 1 where one differs."""
+
+    paths: RunPaths
+    """entries, such as results/suite/rl2/GridNavi, or folders that hold some"""
+
+    def run(self, command: str) -> None:
+        from metarl.core.process import prepare_process
+        from metarl.suite.entries import verify
+        from metarl.suite.tables import verdicts_table
+
+        runs = opened(self)
+        prepare_process(self.more.threads)
+        verdicts = verify(runs, quiet=self.quiet)
+        content = [{**each._asdict(), "holds": each.holds} for each in verdicts]
+        show(self.more.json, content, verdicts_table(verdicts))
+        if not all(each.holds for each in verdicts):
+            raise SystemExit(1)
+
+
+def opened(command: SuiteScore | SuitePublish | SuiteVerify) -> list["Run"]:
+    """Open the runs that a command names."""
+    from metarl.suite.scoring import runs_at
+
+    if not command.paths:
+        raise MetaRLError("Name the folder of an entry, such as runs/suite/rl2.")
+    more = command.more
+    return runs_at(command.paths, family=more.family, agent=more.agent, trust=more.trust)

@@ -35,12 +35,13 @@ class CellScore:
     seeds: tuple[int, ...]
     mean: tuple[float, ...]  # (seed,) over the scored episodes of the trial
     last: tuple[float, ...]  # (seed,) of the last episodes
+    interval: tuple[float, float]  # of the mean, the wider of both 95% intervals over seeds and tasks
     seen: tuple[int, ...]  # (point,) episodes of interaction before each point of the curve
     curve: tuple[float, ...]  # (point,) mean over seeds
     wall_seconds: float  # of training, mean over seeds
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "mean", "last", "seen", "curve"):
+        for name in ("seeds", "mean", "last", "interval", "seen", "curve"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
@@ -98,8 +99,7 @@ def score_run(run: Run, cell: Cell, *, quiet: bool = True) -> tuple[CellScore, E
     )
     if cell.by_agents:
         ends = [_played(run, name, tasks, cell, points, n) for name in (FLOOR_AGENT, OPTIMUM_AGENT)]
-        names = {"floor_name": FLOOR_AGENT, "optimum_name": OPTIMUM_AGENT}
-        evaluation = replace(evaluation, floor=ends[0], optimum=ends[1], **names)
+        evaluation = replace(evaluation, floor=ends[0], optimum=ends[1])
     return _cell_score(evaluation, cell, cell.before // n), evaluation
 
 
@@ -107,7 +107,11 @@ def _cell_score(evaluation: Evaluation, cell: Cell, first: int) -> CellScore:
     """Return the scores of an evaluation, whose points count from ``first`` on."""
     known = evaluation.references
     assert known is not None  # every cell has both
-    scored, last = slice(first, None), slice(len(evaluation.episodes) - 1, None)
+    end = len(evaluation.episodes) - 1
+    scored, last = slice(first, None), slice(end, None)
+    whole = evaluation.mean_of(first, end).normalised
+    if whole is None:
+        raise MetaRLError(f"On {cell.name} {cell.optimum} earns no more than {cell.floor}; train it again.")
     return CellScore(
         family=cell.family,
         variant=cell.variant,
@@ -119,6 +123,7 @@ def _cell_score(evaluation: Evaluation, cell: Cell, first: int) -> CellScore:
         seeds=evaluation.seeds,
         mean=_by_seed(evaluation.returns, *known, scored),
         last=_by_seed(evaluation.returns, *known, last),
+        interval=whole.interval,
         seen=evaluation.episodes,
         curve=tuple(map(float, normalised_score(evaluation.returns.swapaxes(0, 1), *known))),
         wall_seconds=evaluation.wall_seconds,
@@ -159,7 +164,7 @@ def _played(run: Run, name: str, tasks: Tasks, cell: Cell, points: int, n_envs: 
         )
         for agent in agents
     ]
-    return np.mean([curve.returns for curve in curves], axis=0)
+    return np.asarray(np.mean([curve.returns for curve in curves], axis=0))
 
 
 def runs_at(paths: Sequence[Path], **named: Any) -> list[Run]:

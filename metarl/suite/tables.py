@@ -1,5 +1,6 @@
 """The scores of entries for the terminal, 80 columns wide."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from rich.text import Text
 
 from metarl.evaluation.rows import interval_text, number, terminal_table
 from metarl.evaluation.scores import short_name
+from metarl.suite.entries import Verdict
 from metarl.suite.protocol import SEEDS, VERSION, tier_cells
 from metarl.suite.scores_file import Aggregate, Comparison, EntryScores
 
@@ -17,7 +19,8 @@ def entry_table(scores: EntryScores) -> RenderableType:
     rows = []
     for cell in scores.cells:
         name = short_name(cell.family) + " (unofficial)" * (not cell.official)
-        rows.append((name, str(len(cell.seeds)), *map(_mean_and_range, (cell.mean, cell.last))))
+        means = [number(float(np.mean(each)), 3) for each in (cell.mean, cell.last)]
+        rows.append((name, str(len(cell.seeds)), f"{means[0]} {interval_text(cell.interval, 3)}", means[1]))
     parts = []
     if scores.official:
         first = {cell.family for cell in tier_cells(1)}
@@ -27,8 +30,8 @@ def entry_table(scores: EntryScores) -> RenderableType:
         fewest = min(len(cell.seeds) for cell in scores.official)
         parts.append(f"A full entry has {SEEDS} seeds; here some family has {fewest}." * (fewest < SEEDS))
     parts.append(
-        "0 is the floor, 1 the optimum. Trial: the mean over a trial's episodes. In brackets stand the least and the "
-        "greatest seed; of an IQM a 95% bootstrap interval over seeds."
+        "0 is the floor, 1 the optimum. Trial: the mean over a trial's episodes. In brackets stands a 95% interval, of "
+        "a family over seeds and tasks, of an IQM over seeds."
     )
     title = f"{scores.agent}, protocol {VERSION} ({scores.hash})"
     table = terminal_table(("family", "seeds", "trial", "last"), rows, title=title)
@@ -53,6 +56,12 @@ def comparison_table(found: Comparison) -> RenderableType:
     return Group(terminal_table(("family", *names, "P"), rows), Text(words + alone))
 
 
+def verdicts_table(verdicts: Sequence[Verdict]) -> RenderableType:
+    """Make the table of entries that were scored again."""
+    rows = [(each.entry, number(each.published, 3), number(each.anew, 3), each.words) for each in verdicts]
+    return terminal_table(("entry", "published", "anew", "which is"), rows)
+
+
 def plan_table(rows: list[tuple[str, int, str, float, float, bool]], jobs: int, folder: Path) -> RenderableType:
     """Make the table of a dry run.
 
@@ -71,11 +80,6 @@ def plan_table(rows: list[tuple[str, int, str, float, float, bool]], jobs: int, 
     words = f"{number(left / 60, 1)} core minutes are left, about {together} with --jobs {jobs}."
     headers = ("family", "seed", "state", "minutes", "left", "speed")
     return Group(terminal_table(headers, cells, title=str(folder)), Text(words))
-
-
-def _mean_and_range(values: tuple[float, ...]) -> str:
-    ends = f" {interval_text((min(values), max(values)), 3)}" if len(values) > 1 else ""
-    return f"{number(float(np.mean(values)), 3)}{ends}"
 
 
 def _told(found: Aggregate) -> str:
