@@ -18,7 +18,7 @@ from metarl.evaluation.scores import Evaluation
 from metarl.evaluation.sums import record_sums
 from metarl.evaluation.weights import remove_weights, save_weights
 from metarl.experiments.run import Run
-from metarl.suite.protocol import AGENTS, SEEDS, VERSION, protocol_hash, tier_cells
+from metarl.suite.protocol import AGENTS, SEEDS, TIERS, VERSION, protocol_hash, tier_cells
 from metarl.suite.scores_file import EntryScores
 from metarl.suite.scoring import CellScore, cell_of, score_run
 from metarl.version import __version__
@@ -94,8 +94,10 @@ def leaderboard(results: Path) -> str:
     names = list(dict.fromkeys([*AGENTS, *(each.agent for each in entries)]))
     known = {each.agent: {cell.family: cell for cell in each.official} for each in entries}
     parts = []
-    for tier in (1, 2):
+    for tier in TIERS:
         cells = tier_cells(tier)
+        if not cells:
+            continue
         lines = [f"| agent | {' | '.join(cell.name for cell in cells)} | IQM |", "|" + " --- |" * (len(cells) + 2)]
         for name in names:
             mine = [known.get(name, {}).get(cell.family) for cell in cells]

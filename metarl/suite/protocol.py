@@ -16,6 +16,7 @@ from metarl.family import TaskFamily, make_family
 
 VERSION = "v1"
 SEEDS = 3  # of a full entry
+TIERS = (1, 2)
 AGENTS = (
     "maml",
     "rl2",
@@ -153,6 +154,8 @@ def chosen_cells(tier: int, names: Sequence[str] = ()) -> list[Cell]:
                 f"own as module:id, which is unofficial.{did_you_mean(name, known)}"
             )
     cells = [known.get(name) or by_id[name] for name in names] or tier_cells(tier)
+    if tier not in TIERS:
+        raise MetaRLError(f"--tier {tier}: protocol {VERSION} has {' and '.join(map(str, TIERS))}.")
     if names and (absent := [cell for cell in cells if cell in missing(cells)]):
         raise MetaRLError(f"{absent[0].family} needs {absent[0].needs}; see docs/meta_world.md.")
     return [cell for cell in cells if cell not in missing(cells)]
