@@ -106,8 +106,9 @@ def leaderboard(results: Path) -> str:
             if len(kept) == len(cells):
                 iqm = EntryScores(agent=name, cells=kept).iqm()
                 total = number(iqm.value, 3) + (f" {interval_text(iqm.interval, 3)}" if iqm.interval else "")
-            shown = [*map(_shown, mine), total]
-            lines.append(f"| {name} | {' | '.join(shown)} |".replace("|  |", "| |"))
+            lines.append(
+                f"| {name} |" + "".join(f" {cell} |" if cell else " |" for cell in (*map(_shown, mine), total))
+            )
         parts.append(f"### Tier {tier}\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 

@@ -119,8 +119,14 @@ CELLS: tuple[Cell, ...] = (
     _cell("HalfCheetahDir", "pearl", "443d910e323d3145", tasks=2, episodes=4, steps=2_000_000, tier=2),
     _cell("AntDir", "pearl", "a37a560631c541bc", episodes=4, steps=1_000_000, tier=2),
     _cell("Walker2dRandParams", "pearl", "b3277caff11b0a61", tasks=10, episodes=4, steps=1_000_000, tier=2),
-    _cell("ML1-reach-v3", "v2", "2ed4862cd90f09ea", tasks=50, episodes=12, before=10, steps=500_000, tier=2, needs="metaworld"),
-    _cell("ML10-v3", "v2", "67a205b354776bd5", tasks=250, episodes=12, before=10, steps=1_000_000, tier=2, needs="metaworld"),
+    _cell(
+        "ML1-reach-v3", "v2", "2ed4862cd90f09ea",
+        tasks=50, episodes=12, before=10, steps=500_000, tier=2, needs="metaworld",
+    ),
+    _cell(
+        "ML10-v3", "v2", "67a205b354776bd5",
+        tasks=250, episodes=12, before=10, steps=1_000_000, tier=2, needs="metaworld",
+    ),
 )  # fmt: skip
 
 

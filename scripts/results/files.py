@@ -2,9 +2,9 @@
 
 ``results/AGENT/FAMILY[-VARIANT]/`` and ``results/fewshot/LEARNER/DATASET/`` hold config.json, curve.csv, curve.png and
 summary.json each, and the weights of every seed (``weights.py``), which those published earlier lack;
-``results/comparisons/`` holds what ``comparisons.py`` says, ``results/suite/`` what ``metarl.suite.entries`` does. ``schema.py`` has the schema of summary.json,
-``summaries.py`` makes one of an evaluation; ``report.py`` makes the tables that people read. ``sums.py`` keeps
-checksums of all files.
+``results/comparisons/`` holds what ``comparisons.py`` says, ``results/suite/`` what ``metarl.suite.entries`` does.
+``schema.py`` has the schema of summary.json, ``summaries.py`` makes one of an evaluation; ``report.py`` makes the
+tables that people read. ``sums.py`` keeps checksums of all files.
 """
 
 import json
