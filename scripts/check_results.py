@@ -1,4 +1,4 @@
-"""Check every result in results/ against the schema; write results/README.md and the tables in README.md."""
+"""Check every result in results/ against the schema; write results/README.md and the tables in README.md and docs/."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,8 @@ from metarl.core.errors import MetaRLError
 from metarl.envs import FAMILIES
 from metarl.evaluation.sums import record_sums
 from metarl.family.listing import families, families_markdown
+from metarl.suite.entries import leaderboard
+from metarl.suite.protocol import protocol_table
 from results.comparisons import comparisons_table
 from results.files import load_results
 from results.markdown import insert_table
@@ -44,6 +46,10 @@ def main(
         changed = {results / "README.md": write_results_readme(results, write=not check), readme: False}
         for name, table in tables.items():
             changed[readme] |= insert_table(readme, name, table, write=not check)
+        made = {"suite": ("protocol", protocol_table()), "leaderboard": ("leaderboard", leaderboard(results))}
+        for page, (name, table) in made.items():
+            if (path := readme.parent / "docs" / f"{page}.md").exists():
+                changed[path] = insert_table(path, name, table, write=not check)
     except MetaRLError as error:
         print(error, file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import field, make_dataclass
+from dataclasses import field, make_dataclass, replace
 from functools import reduce
 from io import StringIO
 from itertools import pairwise
@@ -29,6 +29,7 @@ from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.cli.new_family import NewFamily
 from metarl.cli.options import none_without_braces
 from metarl.cli.report import Report
+from metarl.cli.suite import SuiteCompare, SuitePublish, SuiteRun, SuiteScore, SuiteVerify, split_config
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import refused
 from metarl.experiments.place import follows
@@ -42,6 +43,20 @@ _FEWSHOT: dict[str, type] = {
     "predict": FewShotPredict,
     "trust": FewShotTrust,
 }
+_SUITE: dict[str, type] = {
+    "run": SuiteRun,
+    "score": SuiteScore,
+    "compare": SuiteCompare,
+    "publish": SuitePublish,
+    "verify": SuiteVerify,
+}
+_GROUPS = {
+    "fewshot": (
+        _FEWSHOT,
+        "Supervised few-shot learning: train, evaluate and compare learners, predict by them, and measure trust.",
+    ),
+    "suite": (_SUITE, "The benchmark: train an agent as its protocol says, score it, and compare two."),
+}
 _COMMANDS: dict[str, type] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -49,7 +64,8 @@ _COMMANDS: dict[str, type] = {
     "render": Render,
     "export": Export,
     "report": Report,
-    "fewshot": Command,  # a group, see below
+    "fewshot": Command,  # a group, as is suite
+    "suite": Command,
     "agents": Agents,
     "families": Families,
     "check": Check,
@@ -94,16 +110,19 @@ def _silence() -> None:
 
 def _parsed(arguments: list[str]) -> Any:
     """Return the command that the arguments name, its fields as they say; raises MetaRLError where they are wrong."""
-    if arguments in ([], ["fewshot"]):
+    if arguments == [] or (len(arguments) == 1 and arguments[0] in _GROUPS):
         arguments = [*arguments, "--help"]
-    few_shot = arguments[0] == "fewshot"
-    group, rest = (_FEWSHOT, arguments[1:]) if few_shot else (_COMMANDS, arguments)
-    file, config = None, None
+    of_group = arguments[0] in _GROUPS
+    group, rest = (_GROUPS[arguments[0]][0], arguments[1:]) if of_group else (_COMMANDS, arguments)
+    file, config, options = None, None, list[str]()
     if rest[:1] == ["train"]:
         file, rest = config_file_of(rest)
+    if arguments[:2] == ["suite", "run"]:
+        rest, options = split_config(rest)
+        arguments = ["suite", *rest]
     if file is not None:
         rest, config = from_config_file(group["train"], file, rest)
-        arguments = [*arguments[:few_shot], *rest]
+        arguments = [*arguments[:of_group], *rest]
     if len(rest) > 1 and rest[0] == "train" and not rest[1].startswith("-"):
         group = {**group, "train": _with_config(group["train"], rest[1], rest, config)}
     if rest and not rest[0].startswith("-") and rest[0] not in group:
@@ -111,7 +130,10 @@ def _parsed(arguments: list[str]) -> Any:
             f"There is no command {shlex.join(['metarl', *arguments[: len(arguments) - len(rest) + 1]])!r}; choose one "
             f"of {', '.join(group)}.{did_you_mean(rest[0], group)}"
         )
-    tree = _tree({**_COMMANDS, "fewshot": _group(group)} if few_shot else {**group, "fewshot": _group(_FEWSHOT)})
+    groups = {name: _group(commands, words) for name, (commands, words) in _GROUPS.items()}
+    if of_group:
+        groups[arguments[0]] = _group(group, _GROUPS[arguments[0]][1])
+    tree = _tree({**(_COMMANDS if of_group else group), **groups})
     said = StringIO()
     try:
         with redirect_stderr(said), none_without_braces():
@@ -124,7 +146,8 @@ def _parsed(arguments: list[str]) -> Any:
         parts = "\n".join("" if set(line) <= set("─-╰╯") else line for line in lines).split("\n\n")
         words = [" ".join(part.split()) for part in parts if "Argument helptext" not in part]
         raise MetaRLError("; ".join(part.removesuffix(".") for part in words if part) + ".") from None
-    return getattr(chosen, "command", chosen)
+    chosen = getattr(chosen, "command", chosen)
+    return replace(chosen, options=tuple(options)) if options else chosen
 
 
 def _with_config(command: type[TrainCommand], name: str, arguments: Sequence[str], config: Any = None) -> type:
@@ -148,12 +171,10 @@ def _tree(commands: dict[str, type]) -> Any:
     return reduce(or_, (Annotated[each, tyro.conf.subcommand(name)] for name, each in commands.items()))
 
 
-def _group(commands: dict[str, type]) -> type:
+def _group(commands: dict[str, type], words: str) -> type:
     """Return a command that has commands of its own."""
-    made = make_dataclass("FewShot", [("command", Annotated[_tree(commands), tyro.conf.arg(name="")])])
-    made.__doc__ = (
-        "Supervised few-shot learning: train, evaluate and compare learners, predict by them, and measure trust."
-    )
+    made = make_dataclass("Group", [("command", Annotated[_tree(commands), tyro.conf.arg(name="")])])
+    made.__doc__ = words
     return made
 
 

@@ -2,9 +2,9 @@
 
 import ast
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -83,21 +83,52 @@ def check_config(config: Any, limits: Mapping[str, Limit] = MappingProxyType({})
 
 def options_config(config_class: type[T], options: Sequence[str]) -> T:
     """Return a config made of ``"field=value"`` options; raises naming what it does not know, or may not have."""
-    given: dict[str, Any] = {}
+    given = dict(map(_option, options))
+    _check_fields(config_class, given)
+    config = config_class(**given)
+    check_config(config)
+    return config
+
+
+def changed_config(config: T, options: Sequence[str]) -> T:
+    """Return a config with ``"field=value"`` options changed, of which later ones win.
+
+    A field of a config within it is named as ``ppo.gamma``, and a tuple's values are separated by commas. Raises naming
+    what the config does not know, or may not have.
+    """
+    changes: dict[str, Any] = {}
+    inner: dict[str, list[str]] = {}
     for option in options:
-        name, _, text = option.partition("=")
-        given[name.strip()] = text.strip()
-        with suppress(ValueError, SyntaxError):  # else it is a word
-            given[name.strip()] = ast.literal_eval(text.strip())
-    known = [each.name for each in fields(config_class)]  # type: ignore[arg-type]  # a dataclass
-    if unknown := sorted(set(given) - set(known)):
+        name, value = _option(option)
+        field, _, rest = name.partition(".")
+        _check_fields(type(config), [field])
+        if rest:
+            inner.setdefault(field, []).append(f"{rest}={option.partition('=')[2]}")
+        else:
+            changes[field] = (
+                (value,) if isinstance(getattr(config, field), tuple) and not isinstance(value, tuple) else value
+            )
+    changes |= {field: changed_config(getattr(config, field), some) for field, some in inner.items()}
+    config = replace(config, **changes)  # type: ignore[type-var]  # a dataclass
+    check_config(config)
+    return config
+
+
+def _option(option: str) -> tuple[str, Any]:
+    """Return the name and the value of ``"name=value"``."""
+    name, _, text = option.partition("=")
+    with suppress(ValueError, SyntaxError):  # else it is a word
+        return name.strip(), ast.literal_eval(text.strip())
+    return name.strip(), text.strip()
+
+
+def _check_fields(config_class: type, names: Iterable[str]) -> None:
+    known = [each.name for each in fields(config_class)]
+    if unknown := sorted(set(names) - set(known)):
         raise MetaRLError(
             f"{config_class.__name__} has no {', '.join(map(repr, unknown))}; give field=value, where field is one of "
             f"{', '.join(known) or 'none: it has no options'}."
         )
-    config = config_class(**given)
-    check_config(config)
-    return config
 
 
 def _within(limit: Limit, value: Any) -> bool:

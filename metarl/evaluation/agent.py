@@ -60,6 +60,7 @@ def score_agents(
     split: str,
     *,
     points: int | None = None,
+    n_envs: int | None = None,
     device: str = "cpu",
     deterministic: bool = True,
     ablation: str | None = None,
@@ -74,6 +75,7 @@ def score_agents(
         tasks: of the split.
         split: that they are of; every evaluation plays the same random streams there.
         points: of the adaptation curve; the agents' own number unless given.
+        n_envs: episodes of a point, side by side; as many as the agents adapt to unless given.
         device: to play on.
         deterministic: whether extra episodes without exploration noise are scored too.
         ablation: the driver's; it stands behind the agent's name, as in "rl2-wiped".
@@ -83,6 +85,7 @@ def score_agents(
     """
     first, curves, extras = agents[0], [], []
     points = first.evaluation_points if points is None else points
+    n_envs = first.n_envs if n_envs is None else n_envs
     total = max(1, points * math.ceil(len(tasks) / CHUNK))
     names = {i: f"seed {agent.seed}" for i, agent in enumerate(agents)}
     with Reporter(names, total, "points", quiet=quiet) as reporter:
@@ -93,7 +96,7 @@ def score_agents(
                 agent.family,  # an oracle's shows it the task
                 tasks,
                 points=points,
-                n_envs=agent.n_envs,
+                n_envs=n_envs,
                 part=split,
                 device=device,
                 deterministic=deterministic,
@@ -105,7 +108,7 @@ def score_agents(
             curves.append(curve)
             extras.append(agent.describe(curve.states) | _success(curve))
     family, episodes = first.family, range(len(curves[0].episodes))
-    place: dict[str, Any] = {"part": split, "n_envs": first.n_envs, "device": device, "parallel": parallel}
+    place: dict[str, Any] = {"part": split, "n_envs": n_envs, "device": device, "parallel": parallel}
     floor, optimum = (
         reference_returns(family, name, tasks, episodes=episodes, **place) for name in (family.floor, family.optimum)
     )
@@ -131,7 +134,7 @@ def score_agents(
         steps=int(np.mean([agent.num_timesteps for agent in agents])),
         wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),
         extra={name: float(np.mean([each[name] for each in extras if name in each])) for name in extras[0]},
-        trial=first.n_envs == 1,
+        trial=n_envs == 1,
         made_of=made_of,
     )
     return evaluation, curves

@@ -21,12 +21,14 @@ class _Part:
     """One of the things that are done side by side, such as the training of a seed."""
 
     name: str
+    total: int
     done: int = 0
     begun: tuple[int, float] | None = None  # what had been done when it was first heard of, and that moment
     words: str = ""
 
-    def line(self, total: int, unit: str) -> str:
+    def line(self, unit: str) -> str:
         """Return how far it is, its rate and the time to go, in one line."""
+        total = self.total
         words = [f"{self.done:,} of {total:,} {unit} ({100 * self.done // max(total, 1)}%)"]
         done, began = self.begun or (self.done, time.monotonic())
         rate = (self.done - done) / max(time.monotonic() - began, 1e-9)
@@ -44,17 +46,24 @@ class Reporter:
 
     Args:
         names: of the parts, by their keys, such as the seeds.
-        total: how much each part has to do.
+        total: how much each part has to do; or of each part by its key.
         unit: what is counted, in the plural.
         quiet: whether nothing is shown.
         summary: whether the lines end with one for each part, however short the work was.
     """
 
     def __init__(
-        self, names: Mapping[int, str], total: int, unit: str, *, quiet: bool = False, summary: bool = False
+        self,
+        names: Mapping[int, str],
+        total: int | Mapping[int, int],
+        unit: str,
+        *,
+        quiet: bool = False,
+        summary: bool = False,
     ) -> None:
-        self._parts = {key: _Part(name) for key, name in names.items()}
-        self._total, self._unit, self._summary = total, unit, summary
+        totals = dict.fromkeys(names, total) if isinstance(total, int) else total
+        self._parts = {key: _Part(name, totals[key]) for key, name in names.items()}
+        self._unit, self._summary = unit, summary
         self._said, self._ended = False, threading.Event()
         console = Console(stderr=True)
         shown = console.is_terminal and not quiet
@@ -64,7 +73,7 @@ class Reporter:
 
     def __call__(self, key: int, done: int, words: str = "") -> None:
         part = self._parts[key]
-        part.done, part.words = min(done, self._total), words
+        part.done, part.words = min(done, part.total), words
         part.begun = part.begun or (part.done, time.monotonic())
         if self._bars is not None:
             self._bars.update(self._tasks[key], completed=part.done, words=words)
@@ -72,7 +81,7 @@ class Reporter:
     def __enter__(self) -> Self:
         if self._bars is not None:
             self._tasks = {
-                key: self._bars.add_task(part.name, total=self._total, words="") for key, part in self._parts.items()
+                key: self._bars.add_task(part.name, total=part.total, words="") for key, part in self._parts.items()
             }
             self._bars.start()
         if self._thread is not None:
@@ -96,12 +105,12 @@ class Reporter:
             wait = EVERY
             self._said = True
             # Of parts that wait for their turn there is nothing to say, unless nothing has begun.
-            parts = [part for part in self._parts.values() if part.begun and part.done < self._total]
+            parts = [part for part in self._parts.values() if part.begun and part.done < part.total]
             self._print(parts or list(self._parts.values())[:1])
 
     def _print(self, parts: list[_Part]) -> None:
         with suppress(OSError, ValueError):  # work goes on where nobody listens
-            sys.stderr.write("".join(part.line(self._total, self._unit) + "\n" for part in parts))
+            sys.stderr.write("".join(part.line(self._unit) + "\n" for part in parts))
             sys.stderr.flush()
 
 

@@ -2,9 +2,9 @@
 
 ``results/AGENT/FAMILY[-VARIANT]/`` and ``results/fewshot/LEARNER/DATASET/`` hold config.json, curve.csv, curve.png and
 summary.json each, and the weights of every seed (``weights.py``), which those published earlier lack;
-``results/comparisons/`` holds what ``comparisons.py`` says. ``schema.py`` has the schema of summary.json,
-``summaries.py`` makes one of an evaluation; ``report.py`` makes the tables that people read. ``sums.py`` keeps
-checksums of all files.
+``results/comparisons/`` holds what ``comparisons.py`` says, ``results/suite/`` what ``metarl.suite.entries`` does.
+``schema.py`` has the schema of summary.json, ``summaries.py`` makes one of an evaluation; ``report.py`` makes the
+tables that people read. ``sums.py`` keeps checksums of all files.
 """
 
 import json
@@ -24,6 +24,7 @@ from metarl.evaluation.sums import check_sums
 from metarl.evaluation.weights import remove_weights, weights_files
 from metarl.plotting.curves import curve_figure
 from metarl.plotting.style import save_figure
+from metarl.suite.entries import FOLDER as SUITE
 from results.comparisons import FOLDER
 from results.curve_files import COLUMNS, check_fewshot_curve, read_curve
 from results.schema import Summary, check_summary
@@ -94,11 +95,12 @@ def load_results(results_dir: str | Path) -> list[Result]:
     """Return all results below a folder, checked, by family, variant, split and score; raises all faults in one."""
     root = Path(results_dir)
     folders = [path for path in (*root.glob("*/*"), *root.glob("fewshot/*/*")) if path.is_dir()]
-    folders = [path for path in folders if path.parent not in (root / "fewshot", root / FOLDER)]
+    apart = (root / "fewshot", root / FOLDER, root / SUITE)  # those of the suite are metarl.suite.entries' own
+    folders = [path for path in folders if path.parent not in apart]
     faults = [
         f"{path} lies outside AGENT/FAMILY[-VARIANT]/ and fewshot/LEARNER/DATASET/; move it there"
         for path in sorted(root.rglob("summary.json"))
-        if path.parent not in folders
+        if path.parent not in folders and root / SUITE not in path.parents
     ]
     faults += check_sums(root)
     results = []

@@ -1,0 +1,155 @@
+"""Entries of the leaderboard: ``results/suite/NAME/FAMILY/``, from which anybody can score the weights again.
+
+Each holds config.json, curve.csv, the weights of every seed and summary.json: scores, command, version and hash.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
+from metarl.evaluation.rows import Row, csv_of_rows, interval_text, number
+from metarl.evaluation.scores import Evaluation
+from metarl.evaluation.sums import record_sums
+from metarl.evaluation.weights import remove_weights, save_weights
+from metarl.experiments.run import Run
+from metarl.suite.protocol import AGENTS, SEEDS, TIERS, VERSION, protocol_hash, tier_cells
+from metarl.suite.scores_file import EntryScores
+from metarl.suite.scoring import CellScore, cell_of, score_run
+from metarl.version import __version__
+
+FOLDER = "suite"  # in the folder of results
+
+
+class Verdict(NamedTuple):
+    """What came of scoring an entry's weights again."""
+
+    entry: str
+    published: float
+    anew: float
+    words: str  # "the same", "inside its interval" or "OUTSIDE its interval"
+
+    @property
+    def holds(self) -> bool:
+        """Return whether the score is what was published, or differs by no more than its interval allows."""
+        return not self.words.startswith("OUTSIDE")
+
+
+def publish(run: Run, name: str, results: Path, *, quiet: bool = True) -> Path:
+    """Score a run and write it as an entry; returns the folder. Raises where it is no part of the protocol.
+
+    Args:
+        run: whose seeds that are trained to their end take part.
+        name: of the entry.
+        results: the folder of results.
+        quiet: whether no progress is shown.
+    """
+    cell = cell_of(run)
+    score, evaluation = score_run(run, cell, quiet=quiet)
+    folder = results / FOLDER / name / cell.name
+    remove_weights(folder)
+    config = json.dumps(asdict(run.config), indent=2, sort_keys=True)
+    write_atomic(folder / "config.json", config + "\n")
+    write_atomic(folder / "curve.csv", _curve_csv(evaluation))
+    save_weights(folder, replace(run, seeds=score.seeds))
+    facts = {"agent": name, "command": run.command, "version": __version__}
+    content = {**facts, "protocol": VERSION, "hash": protocol_hash(), "cell": asdict(score)}
+    write_atomic(folder / "summary.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+    record_sums(results, folder)
+    return folder
+
+
+def load_entries(results: Path) -> list[EntryScores]:
+    """Return the scores of all entries, those of the protocol's agents first; raises where one is damaged."""
+    found: dict[str, list[CellScore]] = {}
+    order = {name: i for i, name in enumerate(AGENTS)}
+    for file in sorted((results / FOLDER).glob("*/*/summary.json")):
+        found.setdefault(file.parent.parent.name, []).append(_score_in(file))
+    names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
+    return [EntryScores(agent=name, cells=tuple(found[name])) for name in names]
+
+
+def verify(runs: Sequence[Run], *, quiet: bool = True) -> list[Verdict]:
+    """Score the weights of entries again, which ``runs_at`` opens."""
+    verdicts = []
+    for run in runs:
+        published = _score_in(run.path / "summary.json")
+        anew, _ = score_run(run, cell_of(run), quiet=quiet)
+        before, after = float(np.mean(published.mean)), float(np.mean(anew.mean))
+        inside = published.interval[0] <= after <= published.interval[1]
+        same = anew.mean == published.mean and anew.last == published.last
+        words = "the same" if same else f"{'inside' if inside else 'OUTSIDE'} its interval"
+        verdicts.append(Verdict(f"{run.path.parent.name}/{run.path.name}", before, after, words))
+    return verdicts
+
+
+def leaderboard(results: Path) -> str:
+    """Return the leaderboard in Markdown, a table a tier; the cells of what has not been run are empty."""
+    entries = load_entries(results)
+    names = list(dict.fromkeys([*AGENTS, *(each.agent for each in entries)]))
+    known = {each.agent: {cell.family: cell for cell in each.official} for each in entries}
+    parts = []
+    for tier in TIERS:
+        cells = tier_cells(tier)
+        if not cells:
+            continue
+        lines = [f"| agent | {' | '.join(cell.name for cell in cells)} | IQM |", "|" + " --- |" * (len(cells) + 2)]
+        for name in names:
+            mine = [known.get(name, {}).get(cell.family) for cell in cells]
+            kept = tuple(each for each in mine if each is not None)
+            total = ""
+            if len(kept) == len(cells):
+                iqm = EntryScores(agent=name, cells=kept).iqm()
+                total = number(iqm.value, 3) + (f" {interval_text(iqm.interval, 3)}" if iqm.interval else "")
+            lines.append(
+                f"| {name} |" + "".join(f" {cell} |" if cell else " |" for cell in (*map(_shown, mine), total))
+            )
+        parts.append(f"### Tier {tier}\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _shown(score: CellScore | None) -> str:
+    if score is None:
+        return ""
+    seeds = "" if len(score.seeds) >= SEEDS else f", {len(score.seeds)} seed{'s' * (len(score.seeds) > 1)}"
+    mean, last = (number(float(np.mean(each)), 3) for each in (score.mean, score.last))
+    return f"{mean} {interval_text(score.interval, 3)} ({last}{seeds})"
+
+
+def _score_in(file: Path) -> CellScore:
+    """Return the score that an entry's summary holds; raises where it is damaged, or of another protocol."""
+    try:
+        content = json.loads(file.read_text())
+        made = CellScore(**{field.name: content["cell"][field.name] for field in fields(CellScore)})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MetaRLError(f"{file} is no entry of the suite ({error!r}); restore or publish it.") from error
+    if content.get("hash") != protocol_hash():
+        raise MetaRLError(
+            f"{file} is of protocol {content.get('protocol')} with hash {content.get('hash')}, and this is {VERSION} "
+            f"with {protocol_hash()}; publish it again."
+        )
+    return made
+
+
+def _curve_csv(evaluation: Evaluation) -> str:
+    """Return one row a seed and point: what it earned beside floor and optimum, as means over tasks."""
+    known = evaluation.references
+    assert known is not None  # every cell has both
+    floor, optimum = (array.mean(axis=1) for array in known)
+    rows: list[Row] = [
+        {
+            "seed": seed,
+            "episodes": episodes,
+            "return": float(evaluation.returns[i, j].mean()),
+            "floor": float(floor[j]),
+            "optimum": float(optimum[j]),
+        }
+        for i, seed in enumerate(evaluation.seeds)
+        for j, episodes in enumerate(evaluation.episodes)
+    ]
+    return csv_of_rows(rows)
