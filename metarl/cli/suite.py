@@ -158,18 +158,18 @@ class SuiteCompare(Command):
     """print the comparison as JSON"""
 
     def run(self, command: str) -> None:
-        from metarl.suite.scores_file import EntryScores, compare
-        from metarl.suite.tables import comparison_table
+        from metarl.suite.scores_file import EntryScores, compare_entries
+        from metarl.suite.tables import pair_table
 
         if len(self.paths) != 2:
             raise MetaRLError(f"{len(self.paths)} files of scores were named; metarl suite compare takes two.")
-        found = compare(EntryScores.load(self.paths[0]), EntryScores.load(self.paths[1]))
+        found = compare_entries(EntryScores.load(self.paths[0]), EntryScores.load(self.paths[1]))
         content = {
             "families": dict(zip(found.families, found.by_family, strict=True)),
             "improvement": asdict(found.improvement),
             "iqm_difference": asdict(found.difference),
         }
-        show(self.json, content, comparison_table(found))
+        show(self.json, content, pair_table(found))
 
 
 @dataclass(frozen=True, kw_only=True)

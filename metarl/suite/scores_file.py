@@ -120,7 +120,7 @@ class Comparison:
     difference: Aggregate  # of the interquartile means, first - second
 
 
-def compare(first: EntryScores, second: EntryScores, what: str = "mean") -> Comparison:
+def compare_entries(first: EntryScores, second: EntryScores, what: str = "mean") -> Comparison:
     """Compare two entries on the official families that both have; raises where there are none."""
     theirs = {cell.family for cell in second.official}
     families = tuple(cell.family for cell in first.official if cell.family in theirs)

@@ -38,7 +38,7 @@ def entry_table(scores: EntryScores) -> RenderableType:
     return Group(table, Text(" ".join(filter(None, parts))))
 
 
-def comparison_table(found: Comparison) -> RenderableType:
+def pair_table(found: Comparison) -> RenderableType:
     """Make the table of two entries: who is probably ahead on each family, and over all of them."""
     rows = []
     for i, family in enumerate(found.families):
