@@ -124,15 +124,22 @@ class RL2Learner(MetaLearner):
 
     def replay(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Outputs, State]:
         features, state = self.features(params, state, trajectory)
-        return self.heads(params, features), state
+        axes = features.shape[1:4]
+        outputs = self.heads(params, features.flatten(1, 3).transpose(0, 1))
+        return {name: value.transpose(0, 1).unflatten(1, axes) for name, value in outputs.items()}, state
 
     def features(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
-        """Return what the heads see at every step, ``(task, 1, episode, step, feature)``, and the state at the end."""
+        """Return what the heads see at every step, ``(task, 1, episode, step, feature)``, and the state at the end.
+
+        They lie in memory step by step, as a GRU puts them out.
+        """
         self.check_n_envs(trajectory)
         trajectory = trajectory.filled()
         before, state = self.remember(params, state, trajectory)
         seen = self.inputs.observation(params, trajectory.observation)
-        return torch.cat([self.context(params, before), seen], -1), state
+        axes = before.shape[1:4]
+        parts = (each.flatten(1, 3).transpose(0, 1) for each in (self.context(params, before), seen))
+        return torch.cat(list(parts), -1).transpose(0, 1).unflatten(1, axes), state
 
     def remember(self, params: Params, state: State, trajectory: Trajectory) -> tuple[Tensor, State]:
         """Return what the memory says before every step, ``(task, 1, episode, step, width)``, and the state at the end.

@@ -6,7 +6,6 @@ of the array API standard (``namespace(x).concat``, ``cos``, ``where``, ...) tak
 
 from typing import Any, TypeAlias
 
-import array_api_compat.numpy
 import numpy as np
 from array_api_compat import array_namespace
 
@@ -15,8 +14,8 @@ Array: TypeAlias = Any  # a NumPy array or a torch tensor; there is no common ty
 
 def namespace(array: Array) -> Any:
     """Return the functions of the array API standard (https://data-apis.org/array-api) for arrays of this kind."""
-    # array_namespace takes as long as ten operations on small arrays.
-    return array_api_compat.numpy if isinstance(array, np.ndarray) else array_namespace(array)
+    # NumPy 2 has them itself; array_namespace takes as long as ten operations on small arrays.
+    return np if isinstance(array, np.ndarray) else array_namespace(array)
 
 
 def join(*parts: Array) -> Array:

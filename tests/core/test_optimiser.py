@@ -94,13 +94,14 @@ def test_a_resume_before_the_first_step_is_a_start() -> None:
     assert same(trained(resumed, range(3)).values(), trained(Adam(params(), 0.03), range(3)).values())
 
 
-def test_what_is_restored_and_takes_no_step_imports_no_compiler() -> None:
+def test_neither_a_restored_state_nor_a_step_imports_torchs_compiler() -> None:
     code = """
 import sys, torch
 from metarl.core.optimiser import Adam
 adam = Adam({"w": torch.ones(2)}, 0.1)
 adam.load_state_dict({f"{slot}.w": torch.zeros(2) for slot in ("exp_avg", "exp_avg_sq")} | {"step.w": torch.ones(())})
 assert set(adam.state_dict()) == {"exp_avg.w", "exp_avg_sq.w", "step.w"}
+adam.minimise(adam.params["w"].sum())
 print("torch._dynamo" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

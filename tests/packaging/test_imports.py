@@ -69,6 +69,33 @@ print(*lazy & set(sys.modules))
     assert (result.returncode, result.stdout.split()) == (0, []), result.stderr
 
 
+# What takes long to import, and is for pictures, statistics and compiling.
+LATE = ("matplotlib", "moviepy", "pandas", "scipy", "sympy", "torch._dynamo", "numpy.f2py")
+START = {
+    "families": ("families --json", (*LATE, "stable_baselines3", "tensorboard")),
+    "train": ("train rl2 metarl/GridNavi-v0 --timesteps 1000 --quiet --runs runs", (*LATE, "mujoco", "glfw")),
+}
+
+
+@pytest.mark.parametrize("command", START)
+def test_a_command_starts_without_what_it_needs_late_or_never(command: str, tmp_path: Path) -> None:
+    line, late = START[command]
+    code = f"""
+import os, sys
+def tell(*_):
+    print("loaded:", *set({late!r}) & set(sys.modules), flush=True)
+    os._exit(0)
+if {command == "train"}:
+    from metarl.agents.rl2.agent import RL2
+    RL2.train_iteration = tell  # where the first iteration starts
+from metarl.cli.main import main
+main({line!r}.split())
+tell()
+"""
+    result = run_python(code, tmp_path)
+    assert result.stdout.splitlines()[-1].split() == ["loaded:"], result.stdout[-500:] + result.stderr
+
+
 def test_a_class_goes_to_a_spawned_process_and_back() -> None:
     cls = resolve_name(FAMILY)
     assert b"metarl.envs.navigation" in pickle.dumps(cls)  # by name, so the child imports metarl.envs by itself

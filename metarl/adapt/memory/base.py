@@ -95,21 +95,25 @@ class Memory(ABC):
         Returns:
             ``(task, step, width)``, and the state.
         """
-        first = self.read(params, state)[:, None]
         count = valid.sum(1)
+        if count.min() == x.shape[1]:
+            return self.whole(params, state, x)
+        first = self.read(params, state)[:, None]
         longest = int(count.max())
         if longest == 0:
             return first.expand(-1, x.shape[1], -1), state
-        whole = longest == x.shape[1] and bool(valid.all())
-        if not whole:
-            # A stable sort by "is padding" moves the valid inputs to the front, in their order.
-            order = (~valid).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
-            x = x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
-            # Zero times NaN is NaN, in a gradient too.
-            x = x.masked_fill((torch.arange(longest, device=x.device) >= count[:, None])[..., None], 0)
+        # A stable sort by "is padding" moves the valid inputs to the front, in their order.
+        order = (~valid).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
+        x = x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
+        # Zero times NaN is NaN, in a gradient too.
+        x = x.masked_fill((torch.arange(longest, device=x.device) >= count[:, None])[..., None], 0)
         after, state = self.sequence(params, state, x, count)
         before = torch.cat([first, after], 1)
-        if whole:
-            return before[:, :-1], state
         seen = valid.cumsum(1) - valid.long()  # inputs before this one
         return before.gather(1, seen[..., None].expand(-1, -1, self.width)), state
+
+    def whole(self, params: Params, state: State, x: Tensor) -> tuple[Tensor, State]:
+        """Return what ``replay`` does where all inputs are valid."""
+        lengths = torch.full((len(x),), x.shape[1], device=x.device)
+        after, end = self.sequence(params, state, x, lengths)
+        return torch.cat([self.read(params, state)[:, None], after[:, :-1]], 1), end

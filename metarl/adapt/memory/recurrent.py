@@ -38,9 +38,13 @@ class GRU(Memory):
         return state[HIDDEN]
 
     def sequence(self, params: Params, state: State, x: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
-        after = gru_sequence(x.transpose(0, 1), state[HIDDEN], *self._weights(params)).transpose(0, 1)
+        after = gru_sequence(x.transpose(0, 1), state[HIDDEN], *self._weights(params))[1].transpose(0, 1)
         last = after[torch.arange(len(after), device=after.device), (lengths - 1).clamp(min=0)]
         return after, {HIDDEN: torch.where((lengths > 0)[:, None], last, state[HIDDEN])}
+
+    def whole(self, params: Params, state: State, x: Tensor) -> tuple[Tensor, State]:
+        before, after = gru_sequence(x.transpose(0, 1), state[HIDDEN], *self._weights(params))
+        return before.transpose(0, 1), {HIDDEN: after[-1]}
 
     @staticmethod
     def _weights(params: Params) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -68,3 +72,6 @@ class LSTM(GRU):
 
     def sequence(self, params: Params, state: State, x: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
         return Memory.sequence(self, params, state, x, lengths)
+
+    def whole(self, params: Params, state: State, x: Tensor) -> tuple[Tensor, State]:
+        return Memory.whole(self, params, state, x)
