@@ -59,7 +59,7 @@ class Adam:
         # As a function, for the class imports torch's compiler, which takes longer than all of metarl.
         adam(
             list(params.values()),
-            [value.grad for value in params.values()],
+            [value.grad for value in params.values() if value.grad is not None],
             mean,
             square,
             [],
