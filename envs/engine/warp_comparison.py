@@ -31,16 +31,17 @@ def compare_with_mujoco(family: MujocoDeclaration, tasks: Tasks, keys: Tensor, a
     """
     usual = MujocoBatch(family, tasks, keys, "cpu", torch.float32)
     warp = WarpBatch(family, tasks, keys, actions.device, torch.float32)
-    start = distance(usual.reset(), warp.reset().cpu())
+    start = float(distances(usual.reset(), warp.reset().cpu()).max())
     paths = _free(usual, warp, actions)
     largest = {"observation": start, "reward": 0.0}
     usual.reset(1), warp.reset(1)
-    episodes, differ, clock = 0, 0, 1
+    episodes, differ, beyond, clock = 0, 0, 0, 1
     for t in range(_STEPS):
         put_to_state_of(usual, warp)
         one, other = _both(usual, warp, actions[t % len(actions)])
-        for name in largest:
-            largest[name] = max(largest[name], distance(getattr(one, name), getattr(other, name)))
+        gaps = {name: distances(getattr(one, name), getattr(other, name)) for name in largest}
+        largest = {name: max(value, float(gaps[name].max())) for name, value in largest.items()}
+        beyond += int(torch.stack(list(gaps.values())).gt(_TOLERANCE).any(0).sum())
         ends = [step.terminated | step.truncated for step in (one, other)]
         over, clock = ends[0] | ends[1], clock + 1
         episodes, differ = episodes + int(over.sum()), differ + int((ends[0] ^ ends[1]).sum())
@@ -49,6 +50,7 @@ def compare_with_mujoco(family: MujocoDeclaration, tasks: Tasks, keys: Tensor, a
     told = (
         f"{_STEPS} control steps of {len(tasks)} worlds, each from MuJoCo's own state before it: "
         + ", ".join(f"{name} within {value:.1e}" for name, value in largest.items())
+        + f"; {beyond} of {_STEPS * len(tasks)} beyond {_TOLERANCE:g}"
         + f" ({episodes} episodes ended, {differ} of them in one engine alone)",
         "left to themselves from the same starts, the largest distance of an observation: "
         + ", ".join(f"{gap:.1e} after {t}" for t, gap in paths.items()),
@@ -64,12 +66,10 @@ def put_to_state_of(usual: MujocoBatch, warp: WarpBatch) -> None:
             here[name].copy_(torch.from_numpy(there[name]))
 
 
-def distance(one: Tensor, other: Tensor, rows: Tensor | None = None) -> float:
-    """Return the largest distance in rows, relative where numbers are above 1; infinite where one is no number."""
-    if rows is not None:
-        one, other = one[rows], other[rows]
+def distances(one: Tensor, other: Tensor) -> Tensor:
+    """Return each world's largest distance, relative where numbers are above 1; infinite where one is no number."""
     gap = (one.double() - other.double()).abs() / one.abs().double().clamp(min=1.0)
-    return float(gap.nan_to_num(nan=np.inf).max()) if gap.numel() else 0.0
+    return gap.nan_to_num(nan=np.inf).reshape(len(gap), -1).amax(1)
 
 
 def _free(usual: MujocoBatch, warp: WarpBatch, actions: Tensor) -> dict[int, float]:
@@ -81,7 +81,7 @@ def _free(usual: MujocoBatch, warp: WarpBatch, actions: Tensor) -> dict[int, flo
         if not on.any():
             break
         if t + 1 in _FREE:
-            found[t + 1] = distance(one.observation, other.observation, on)
+            found[t + 1] = float(distances(one.observation, other.observation)[on].max())
     return found
 
 

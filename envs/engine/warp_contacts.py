@@ -1,7 +1,7 @@
 """Contacts of capsules with a plane, on mujoco-warp, with the directions of friction that MuJoCo gives them.
 
-MuJoCo lays the first direction along the capsule. mujoco-warp 4.0 does so only where the capsule leans by less than 60°
-(google-deepmind/mujoco issue 2774). A pyramid of friction is not round, so its directions matter.
+MuJoCo lays the first direction along the capsule. mujoco-warp 4.0 does so only where the capsule is at less than 60° to
+the plane (google-deepmind/mujoco issue 2774). A pyramid of friction is not round, so its directions matter.
 """
 
 from typing import Any

@@ -5,14 +5,13 @@ import time
 import torch
 
 from gpu.record import Job, Record, attempt
-from metarl.core.random import stream_keys
+from metarl.core.random import gymnasium_keys, stream_keys
 from metarl.family import make_family
-from metarl.family.checks.play import some_actions
+from metarl.family.checks.play import N_ENVS, Subject, some_actions
 
 _WORLDS, _MORE = 4_096, 16_384
 _STEPS = 100  # control steps that are timed
 _REPEATS = 3
-_COMPARED = 8  # worlds
 # The one that has a figure to reach comes first; the last is what a step of contact forces costs.
 _FAMILIES = (
     ("metarl/HalfCheetahVel-v0", _WORLDS),
@@ -25,7 +24,7 @@ _FAMILIES = (
 def measure(job: Job, record: Record) -> None:
     """Measure control steps a second of families with a task in every world, and the distance from the C engine."""
     for name, worlds in _FAMILIES:
-        n = job.size(worlds, _COMPARED)
+        n = job.size(worlds, N_ENVS)
         what = f"{name.split('/')[1].split('-')[0]}, {n:,} worlds"
         with attempt(record, what):
             _rate(name, n, what, job, record)
@@ -58,10 +57,9 @@ def _rate(name: str, n: int, what: str, job: Job, record: Record) -> None:
 
 
 def _distance(name: str, job: Job, record: Record) -> None:
-    family = make_family(name, engine="warp")
-    tasks, keys = family.tasks.sample(stream_keys(_COMPARED, 0)), stream_keys(_COMPARED, 1)
-    actions = some_actions(family.action_space, 50, _COMPARED)
-    found = family.compare_engines(tasks, keys, actions.to(job.device))
+    subject = Subject(make_family(name, engine="warp"))  # as `metarl check` and the table of docs/warp.md have them
+    keys, actions = gymnasium_keys(0, N_ENVS), subject.actions.to(job.device)
+    found = subject.family.compare_engines(subject.tasks, keys, actions)
     for part, value in found.distances.items():
         record.number(f"{name}: {part}", value, "from MuJoCo's own", f"at most {found.tolerance:g}")
     if torch.cuda.is_available():
