@@ -67,6 +67,8 @@ class SuiteRun(Command):
     """list what would be trained, what is done and how long the rest takes here"""
     quiet: Option[bool] = False
     """show no progress"""
+    json: Option[bool] = False
+    """print what was done, or a dry run, as JSON"""
     options: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
 
     def run(self, command: str) -> None:
@@ -91,7 +93,7 @@ class SuiteRun(Command):
         entry = Entry(self.agent, entry_folder(self.agent, self.name, self.runs), self.options)
         jobs = self.jobs or len(os.sched_getaffinity(0))
         absent = [] if self.family else missing(tier_cells(self.tier))
-        if absent and not self.quiet:
+        if absent and not self.quiet and not self.json:
             print(f"Left out, for {absent[0].needs} is not installed: {', '.join(cell.name for cell in absent)}.")
         if self.dry_run:
             self._plan(entry, cells, seeds, jobs)
@@ -102,7 +104,8 @@ class SuiteRun(Command):
             raise Interrupted(error.number, "Saved; the same command goes on.") from None
         own_words = [f"--family {name}" for name in own] + [f"--agent {self.agent}"] * (":" in self.agent)
         words = " ".join([f"metarl suite score {entry.folder}", *own_words, *["--unofficial"] * bool(own)])
-        print(f"Trained {entry.folder}. Score it: {words}")
+        done = {"entry": str(entry.folder), "families": [cell.family for cell in cells], "seeds": list(seeds)}
+        show(self.json, done, f"Trained {entry.folder}. Score it: {words}")
 
     def _plan(self, entry: "Entry", cells: "Sequence[Cell]", seeds: Sequence[int], jobs: int) -> None:
         from metarl.suite.tables import plan_table
@@ -115,7 +118,7 @@ class SuiteRun(Command):
                 state = "done" if not left else "begun" if left < whole else "to do"
                 rows.append((cell.name, seed, state, whole, left, now))
         names = ("family", "seed", "state", "seconds", "left", "measured")
-        show(False, [dict(zip(names, row, strict=True)) for row in rows], plan_table(rows, jobs, entry.folder))
+        show(self.json, [dict(zip(names, row, strict=True)) for row in rows], plan_table(rows, jobs, entry.folder))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,11 +166,18 @@ def test_help_names_every_command(command: Callable[..., Said]) -> None:
     assert command("--version").out.strip() == __version__
 
 
-@pytest.mark.parametrize("name", [*_COMMANDS, "fewshot train", "fewshot evaluate", "fewshot compare"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *_COMMANDS,
+        *(f"fewshot {name}" for name in ("train", "evaluate", "compare")),
+        *(f"suite {name}" for name in ("run", "score", "compare", "publish", "verify")),
+    ],
+)
 def test_every_command_has_help(name: str, command: Callable[..., Said]) -> None:
     said = command(*name.split(), "--help")
-    if name == "fewshot":
-        assert "train" in said.out
+    if name in ("fewshot", "suite"):
+        assert "compare" in said.out
         return
     assert said.code == 0
     assert "--json" in said.out
