@@ -20,7 +20,9 @@ def inputs(steps: int, n: int, d: int, h: int, seed: int = 0) -> list[Tensor]:
 def gradients(out: Tensor, leaves: list[Tensor]) -> list[Tensor]:
     """Of a sum in which every output of every step has a weight of its own."""
     weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=out.dtype)
-    return list(torch.autograd.grad((out * weight).sum(), leaves, retain_graph=True, allow_unused=True, materialize_grads=True))
+    return list(
+        torch.autograd.grad((out * weight).sum(), leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
+    )
 
 
 def same(ours: Tensor, theirs: Tensor, leaves: list[Tensor]) -> None:

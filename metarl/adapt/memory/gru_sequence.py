@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
 _BLOCK = 1024  # sequences × steps whose derivatives are computed at once: what a cache holds
 
 
@@ -58,7 +57,18 @@ class _Sequence(torch.autograd.Function):
         w_state, w_new = torch.cat([inner, both]), 2 * torch.cat([w_x[2 * h :], b_x[2 * h :, None]], 1)
         gates = x.new_empty(steps, 4 * h, n)  # inner, reset, update, new: the first is twice what reset multiplies
         m, r, z, c = gates.split(h, 1)
-        every = (seen[:-1], seen[:-1, h:], seen[:-1, :h], seen[1:, :h], gates[:, : 3 * h], gates[:, h : 3 * h], m, r, z, c)
+        every = (
+            seen[:-1],
+            seen[:-1, h:],
+            seen[:-1, :h],
+            seen[1:, :h],
+            gates[:, : 3 * h],
+            gates[:, h : 3 * h],
+            m,
+            r,
+            z,
+            c,
+        )
         for all_t, x_t, before, after, mrz, rz, m_t, r_t, z_t, c_t in zip(*(v.unbind(0) for v in every), strict=True):
             torch.mm(w_state, all_t, out=mrz)
             torch.mm(w_new, x_t, out=c_t)
