@@ -1,5 +1,8 @@
-"""Families of Gymnasium's environments against Gymnasium's own vectors: steps of Pendulum-v1 with random actions."""
+"""Others' software: Gymnasium's own vectors against our families of its environments, and RL² in JAX against ours."""
 
+import os
+import sys
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium
@@ -7,6 +10,7 @@ import numpy as np
 import torch
 
 from bench.measure import Options, Row, in_turn
+from metarl.agents.rl2 import RL2
 from metarl.core.random import stream_keys
 from metarl.envs.engine.gymnasium import GymnasiumFamily
 from metarl.tasks import TaskSpace, Uniform
@@ -23,8 +27,24 @@ class _Pendulum(GymnasiumFamily):
 
 
 def bench_others(options: Options) -> list[Row]:
-    """Measure steps of a family's batch against those of Gymnasium's vector with the same environments and workers."""
-    return [_against_gymnasium(n, workers, options) for n, workers in _SIZES]
+    """Measure steps of a family's batch and of Gymnasium's vector with the same environments, and RL² in JAX."""
+    return [_against_gymnasium(n, workers, options) for n, workers in _SIZES] + _against_jax(options)
+
+
+def _against_jax(options: Options) -> list[Row]:
+    """Measure an iteration of RL² on the bandit, collecting and training; nothing where JAX is not installed."""
+    if find_spec("jax") is None:
+        print("RL² against JAX is left out: JAX is not installed.", file=sys.stderr)
+        return []
+    if options.threads == 1:  # read when JAX is imported
+        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    from bench.peer_jax_bandit import jax_iteration
+
+    agent = RL2("metarl/BernoulliBandit-v0", RL2.presets["bandit"])
+    trials, pulls = agent.config.tasks, agent.episodes
+    ours, other = in_turn(options.repeats, agent.train_iteration, jax_iteration(trials))
+    note = f"{trials * pulls / ours:,.0f} and {trials * pulls / other:,.0f} steps/s"
+    return [Row(f"RL² on a bandit, {trials} trials × {pulls} pulls", ours, other, "jitted JAX, same sizes", 1.0, note)]
 
 
 def _against_gymnasium(n: int, workers: int, options: Options) -> Row:

@@ -33,26 +33,37 @@ def jax_bandit(
         left: seconds that there still are.
         progress: is called about every second with steps a second, seconds, iterations and the mean return of a trial.
     """
+    iteration = jax_iteration(trials)
     trials -= trials % _MINIBATCHES
-    key = jax.random.PRNGKey(0)
-    carry = _start(_init(key)), jnp.zeros((), int), key
-    iteration = jax.jit(lambda carry: _iteration(carry, trials), donate_argnums=0)
     started = time.perf_counter()
-    carry, earned = iteration(carry)
-    earned.block_until_ready()
+    earned = iteration()
     compiling = time.perf_counter() - started
     started, done, reported = time.perf_counter(), 0, 0.0
     while not done or (left() > 0 and time.perf_counter() - started < most):
-        carry, earned = iteration(carry)
-        earned.block_until_ready()
+        earned = iteration()
         done += 1
         seconds = time.perf_counter() - started
         if seconds - reported > 1 or done == 1:
             reported = seconds
-            progress(done * trials * _PULLS / seconds, seconds, done, float(earned))
+            progress(done * trials * _PULLS / seconds, seconds, done, earned)
     seconds = time.perf_counter() - started
-    progress(done * trials * _PULLS / seconds, seconds, done, float(earned))
+    progress(done * trials * _PULLS / seconds, seconds, done, earned)
     return str(jax.devices()[0].platform), compiling
+
+
+def jax_iteration(trials: int) -> Callable[[], float]:
+    """Return a function that trains on so many new trials and returns their mean return; the first call compiles."""
+    trials -= trials % _MINIBATCHES
+    key = jax.random.PRNGKey(0)
+    carry = _start(_init(key)), jnp.zeros((), int), key
+    compiled = jax.jit(lambda carry: _iteration(carry, trials), donate_argnums=0)
+
+    def iteration() -> float:
+        nonlocal carry
+        carry, earned = compiled(carry)
+        return float(earned)  # waits for it
+
+    return iteration
 
 
 def _init(key: Any) -> Tree:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
 _BLOCK = 1024  # sequences × steps whose derivatives are computed at once: what a cache holds
 
 
