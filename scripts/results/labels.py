@@ -48,11 +48,11 @@ def earned_label(
 ) -> str | None:
     """Return the label that a figure has earned.
 
-    "reproduced" where the interval reaches the published figure, or passes it. Otherwise the target decides: "met" where
-    the whole interval satisfies it, "within noise" where the bound lies inside the interval, "below" where nothing of
-    the interval satisfies it. A published figure that is not reached, with no target beside it, is "below". Where
-    training stopped before the reference's budget nothing is reproduced or missed: the target's word is followed by "at
-    N steps", which stands alone where there is no target.
+    "reproduced" where the interval reaches the published figure, or passes it. Otherwise the target decides: "met"
+    where the whole interval satisfies it, "within noise" where the bound lies inside the interval, "below" where
+    nothing of the interval satisfies it. A published figure that is not reached, with no target beside it, is "below".
+    Where training stopped before the reference's budget nothing is reproduced or missed: the target's word is followed
+    by "at N steps", which stands alone where there is no target.
 
     Args:
         name: of the figure; it says whether less is better.

@@ -48,10 +48,11 @@ def tables(results_dir: Path, results: Sequence[Result]) -> dict[str, dict[str, 
 
 def insert_tables(root: Path, made: dict[str, dict[str, str]], *, write: bool = True) -> dict[Path, bool]:
     """Put the tables between their markers; returns for each page whether it changed, or would."""
-    return {
-        root / page: any([insert_table(root / page, marker, table, write=write) for marker, table in of_page.items()])
-        for page, of_page in made.items()
-    }
+    changed = {}
+    for page, of_page in made.items():
+        inserted = [insert_table(root / page, marker, table, write=write) for marker, table in of_page.items()]
+        changed[root / page] = any(inserted)
+    return changed
 
 
 def headlines(results: Sequence[Result]) -> list[Result]:

@@ -1,8 +1,8 @@
 """Hooks of mkdocs: the site holds what its pages link to, wherever in the repository that lies.
 
 Pages are written to be read in the repository, so their links leave docs/: ``../results/README.md``,
-``../examples/family.py``. Such a file becomes a page or a picture of the site at its own path in the repository, and the
-link is turned to it. Links to what is not there are left as they are; a strict build refuses them.
+``../examples/family.py``. Such a file becomes a page or a picture of the site, at the path that it has in the
+repository, and the link is turned to it. Links to what is not there are left as they are; a strict build refuses them.
 """
 
 import os
@@ -40,7 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001  # mkdocs names it
     """Turn the links that leave docs/ to where the site has the files."""
     here = _path(page.file.src_uri).parent
 
