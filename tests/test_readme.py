@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl.cli.main import main
+from metarl.cli.main import main, parsed
+from metarl.core.errors import MetaRLError
 
 # The same commands on less work.
 SMALL = {
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SNIPPET = re.compile(
     r'--8<-- "(examples/\w+\.py)"\n'
 )  # which the site replaces by the example; test_examples.py runs it
+HELP = ("--help", "--version")  # which end the program
 APART = {"export.md", "register_a_mujoco_family.md"}  # have tests of their own below
 
 
@@ -90,6 +92,25 @@ def test_the_pages_run(
         shown = capsys.readouterr().out
         assert "current" in shown
         assert shown.endswith("True\n")
+
+
+def test_commands_of_the_pages_are_understood(root: Path) -> None:
+    lines = [
+        line.partition(" #")[0].strip()
+        for page in sorted((root / "docs").glob("**/*.md"))
+        if page.parent.name != "gallery"  # which is generated
+        for block in blocks(root, "(?:sh|bash|)", page)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    commands = dict.fromkeys(line for line in lines if line.startswith("metarl ") and not line.endswith(HELP))
+    assert len(commands) > 50
+    wrong = []
+    for line in commands:
+        try:
+            parsed(shlex.split(line)[1:])
+        except MetaRLError as error:
+            wrong.append(f"{line}: {error}")
+    assert wrong == []
 
 
 def test_the_readme_is_short(root: Path) -> None:
