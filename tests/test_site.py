@@ -36,7 +36,8 @@ def test_it_has_a_docstring_and_so_has_all_that_it_offers(name: str) -> None:
     assert (inspect.getdoc(described) or "").strip()
     if not inspect.isclass(described):
         return
-    for member, value in vars(described).items():
+    own = [base for base in reversed(described.mro()) if base.__module__.startswith("metarl")]
+    for member, value in {name: value for base in own for name, value in vars(base).items()}.items():
         if not member.startswith("_") and (inspect.isroutine(value) or isinstance(value, property | classmethod)):
             assert any((getattr(vars(base).get(member), "__doc__", None) or "").strip() for base in described.mro()), (
                 member
