@@ -1,4 +1,4 @@
-"""The tables that people read, in Markdown: results/README.md and the generated parts of the project's README."""
+"""The tables that people read, in Markdown: results/README.md and the generated parts of README.md and docs/."""
 
 import math
 import re
