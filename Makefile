@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install train quick test learning slow check format format-check lint types typeview results gallery clean
+.PHONY: help install train quick test learning slow check format format-check lint types typeview results gallery docs dist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -55,14 +55,25 @@ lint: install
 types: install typeview
 	$(BIN)/mypy
 
-results: install  ## check results/ and write its README.md
+results: install  ## check results/, write its README.md and the tables of README.md and docs/
 	$(BIN)/python scripts/check_results.py
 
 gallery: install  ## draw and describe every task family in docs/gallery
 	$(BIN)/python scripts/gallery.py
 
+docs: install typeview  ## build the documentation as a site, in site/; warnings and dead links fail
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --config-file scripts/site/mkdocs.yml
+
+dist: install  ## build wheel and source distribution in dist/, check them, and try the wheel in an environment of its own
+	rm -rf build dist
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[release]'
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	scripts/try_wheel.sh $(BIN)/python
+
 clean:  ## remove what was generated, except the virtual environment and runs/
-	rm -rf build dist *.egg-info .typeview .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .typeview .mypy_cache .pytest_cache .ruff_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Static checkers read folders, not package-dir; this is the package as they should see it.

@@ -44,7 +44,7 @@ class _Publishing:
     note: str = ""
     """what a reader must know beside the table"""
     headline: bool = False
-    """show it in the project's README too"""
+    """show it in docs/few_shot.md too"""
 
     def write(
         self,

@@ -1,4 +1,8 @@
-"""The README is true: its code runs, its commands work in their order, and its generated tables are up to date."""
+"""README and docs are true: their code runs, commands work in their order, and generated tables are up to date.
+
+Of a page of docs/ every block of ``python`` is run, one after the other; blocks of ``py`` need what a test has not (a
+simulator that is no dependency, a run of the reader's own) and are compiled.
+"""
 
 import re
 import shlex
@@ -9,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl.cli.main import main
+from metarl.cli.main import main, parsed
+from metarl.core.errors import MetaRLError
 
 # The same commands on less work.
 SMALL = {
     # Seeds in turn, for each process of its own begins by importing torch; test_training.py has them side by side.
     "train": ["--config.total-timesteps", "4000", "--config.tasks", "2", "--config.episodes", "2", "--jobs", "1"],
     "train rl2": ["--config.total-timesteps", "240", "--config.tasks", "4"],
-    "train oracle": ["--config.total-timesteps", "600", "--config.sac.learning-starts", "500"],
     "evaluate": ["--tasks", "6", "--points", "2"],
     "fewshot train": ["--iterations", "2", "--config.tasks", "1"],
     "fewshot evaluate": ["--episodes", "20"],
@@ -25,10 +29,20 @@ SMALL = {
 
 
 MOST_LINES = 25
+MOST_LINES_OF_README = 250
+ROOT = Path(__file__).resolve().parents[1]
+SNIPPET = re.compile(
+    r'--8<-- "(examples/\w+\.py)"\n'
+)  # which the site replaces by the example; test_examples.py runs it
+HELP = ("--help", "--version")  # which end the program
+APART = {"export.md", "register_a_mujoco_family.md"}  # have tests of their own below
 
 
-def blocks(root: Path, language: str, file: str = "README.md") -> list[str]:
+def blocks(root: Path, language: str, file: str | Path = "README.md") -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (root / file).read_text(), re.DOTALL)
+
+
+PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if blocks(ROOT, "(?:python|py)", page))
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +72,49 @@ def test_python_blocks_run_one_after_the_other(root: Path, folder: Path) -> None
 
 
 @pytest.mark.usefixtures("installed_families_only")
-@pytest.mark.parametrize(
-    "page", ["adapting_by_memory", "adapting_by_inference", "few_shot", "register_a_family", "evaluating_in_python"]
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_pages_run(
-    root: Path, folder: Path, page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path, folder: Path, page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for code in blocks(root, "py", page):
+        compile(code, page.name, "exec")
+    if page.name in APART:
+        return
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)  # where Python looks first when a script lies there
     names = {"__name__": "__main__"}
-    for code in blocks(root, "python", f"docs/{page}.md"):
-        exec(compile(code, page, "exec"), names)
-    if page == "register_a_family":
+    for code in blocks(root, "python", page):
+        if example := SNIPPET.fullmatch(code):
+            assert (root / example[1]).is_file()
+            continue
+        exec(compile(code, page.name, "exec"), names)
+    if page.stem == "register_a_family":
         shown = capsys.readouterr().out
         assert "current" in shown
         assert shown.endswith("True\n")
+
+
+def test_commands_of_the_pages_are_understood(root: Path) -> None:
+    lines = [
+        line.partition(" #")[0].strip()
+        for page in sorted((root / "docs").glob("**/*.md"))
+        if page.parent.name != "gallery"  # which is generated
+        for block in blocks(root, "(?:sh|bash|)", page)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    commands = dict.fromkeys(line for line in lines if line.startswith("metarl ") and not line.endswith(HELP))
+    assert len(commands) > 50
+    wrong = []
+    for line in commands:
+        try:
+            parsed(shlex.split(line)[1:])
+        except MetaRLError as error:
+            wrong.append(f"{line}: {error}")
+    assert wrong == []
+
+
+def test_the_readme_is_short(root: Path) -> None:
+    assert len((root / "README.md").read_text().splitlines()) <= MOST_LINES_OF_README
 
 
 def test_the_page_on_export_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +147,7 @@ def test_commands_work_in_their_order(root: Path, folder: Path, monkeypatch: pyt
     other = [[*(word.replace("demo", "other") for word in commands[first])], ["metarl", "evaluate", "runs/other"]]
     for command in [*commands[: first + 1], *other, *commands[first + 1 :]]:
         main([*command[1:], *SMALL.get(" ".join(command[1:3]), SMALL.get(command[1], []))])
-    for name in ("demo", "boat", "grid", "oracle"):
+    for name in ("demo", "boat", "grid"):
         assert (folder / "runs" / name / "evaluation-test.json").exists()
 
 

@@ -148,6 +148,7 @@ class MujocoDeclaration(TaskFamily):
 
     @cached_property
     def action_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
+        """Return the control ranges of the model's actuators."""
         low, high = self.model.actuator_ctrlrange.astype(np.float32).T
         return Box(low, high, dtype=np.float32)
 

@@ -6,6 +6,7 @@ from metarl.core.registry import Registry
 
 agents_by_name: Registry[Algorithm] = Registry(Algorithm, "agent", AGENTS)
 register_agent = agents_by_name.register
+"""Return a class decorator that makes an agent known under a name: ``@register_agent("my-agent")``."""
 
 
 def agent_names() -> list[str]:

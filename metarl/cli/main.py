@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
                 print(__version__)
             else:
-                _parsed(given).run(shlex.join(["metarl", *given]))
+                parsed(given).run(shlex.join(["metarl", *given]))
     except (MetaRLError, OSError) as error:
         words = str(refused(error) if isinstance(error, OSError) else error)
         # On one line also where an argument with line ends stands in it.
@@ -108,7 +108,7 @@ def _silence() -> None:
         os.dup2(nowhere, stream)
 
 
-def _parsed(arguments: list[str]) -> Any:
+def parsed(arguments: list[str]) -> Any:
     """Return the command that the arguments name, its fields as they say; raises MetaRLError where they are wrong."""
     if arguments == [] or (len(arguments) == 1 and arguments[0] in _GROUPS):
         arguments = [*arguments, "--help"]

@@ -1,4 +1,4 @@
-"""The list of families, from which the README's table, the console's and the JSON are made."""
+"""The list of families, from which the table in docs/, the console's and the JSON are made."""
 
 import json
 from collections import defaultdict
@@ -72,7 +72,7 @@ def families_rows(listed: Sequence[FamilyInfo]) -> list[dict[str, str]]:
 
 
 def families_markdown(listed: Sequence[FamilyInfo] | None = None) -> str:
-    """Return the README's table; what a family's variants share stands in the row of the first only."""
+    """Return the table of docs/families.md; what a family's variants share stands in the row of the first only."""
     rows = families_rows(families() if listed is None else listed)
     if not rows:
         return "No families are installed.\n"

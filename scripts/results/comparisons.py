@@ -10,7 +10,7 @@
 the learner ``against``, on the same ``repeats`` (episodes or tasks), each with its 95% interval; the row of that
 learner has none, which is null. ``configs`` are those of the learners that were trained, ``commands`` all that it
 takes. ``note`` says what a reader must know, such as who looked at the test split before;
-``headline`` whether the project's README shows it.
+``headline`` whether docs/few_shot.md shows it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The tables that people read, in Markdown: results/README.md and the generated parts of the project's README."""
+"""The tables that people read, in Markdown: results/README.md and the generated parts of README.md and docs/."""
 
 import math
 import re
@@ -84,17 +84,17 @@ def results_table(results: Sequence[Result]) -> str:
 
 def figures_table(results: Sequence[Result]) -> str:
     """Return the table of all agents' figures, one a row, with their targets and what they have shown."""
+    return headlines_table([result for result in results if not _is_fewshot(result)])
+
+
+def headlines_table(results: Sequence[Result]) -> str:
+    """Return the table of the figures of agents and few-shot learners alike, in the order of the results."""
     rows = [
         [_agent(result.summary), _family(result.summary), *_figure(each)]
         for result in results
-        if not _is_fewshot(result)
         for each in result.summary["figures"]
     ]
-    if not rows:
-        return "No figures yet.\n"
-    return markdown(["agent", "family", *_FIGURE], rows) + _footnote(
-        [each for each in results if not _is_fewshot(each)]
-    )
+    return markdown(["agent", "family", *_FIGURE], rows) + _footnote(results) if rows else "No figures yet.\n"
 
 
 def learners_table(results: Sequence[Result]) -> str:

@@ -1,4 +1,4 @@
-"""The list of families: one source for the README's table, the console's and the JSON."""
+"""The list of families: one source for the table in docs/, the console's and the JSON."""
 
 import json
 from dataclasses import asdict

@@ -12,6 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from metarl.version import __version__
+
 FOLDERS = {"metarl": "metarl", "envs": "metarl.envs", "agents": "metarl.agents"}  # folder -> import name
 
 
@@ -40,6 +42,14 @@ def test_constraints_pin_every_direct_dependency_within_its_range(root: Path, py
     assert set(pins) == {canonicalize_name(requirement.name) for requirement in declared}
     for requirement in declared:
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def test_the_version_is_the_same_wherever_people_read_it(root: Path, pyproject: dict[str, Any]) -> None:
+    assert pyproject["project"]["dynamic"] == ["version"]
+    assert pyproject["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "metarl.version.__version__"}
+    released = re.findall(r"^## \[(\d.*?)\] - ", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[0] == __version__
+    assert f"\nversion: {__version__}\n" in (root / "CITATION.cff").read_text()
 
 
 def test_distribution_and_import_names_differ() -> None:

@@ -18,6 +18,7 @@ from metarl.evaluation.rows import number
 from metarl.evaluation.sums import record_sums
 from results.files import FILES, check_result, extras, load_results, write_result
 from results.markdown import insert_table, markdown
+from results.pages import HEADLINES, headlines, tables
 from results.report import figures_table, learners_table, results_table, write_results_readme
 from results.schema import check_summary
 from results.summaries import figure, summary
@@ -29,11 +30,7 @@ FACTS = {
     "version": "0.1.0",
     "tuned_on": "val",
 }
-TABLES = "\n\n".join(
-    f"<!-- {name}:begin -->\n{old}<!-- {name}:end -->"
-    for name, old in (("families", ""), ("results", "old\n"), ("figures", ""), ("fewshot", ""), ("comparisons", ""))
-)
-README = f"# metarl\n\n{TABLES}\n\nThe end.\n"
+README = "# metarl\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nThe end.\n"
 
 
 @pytest.fixture(scope="module")
@@ -438,40 +435,58 @@ def main() -> Callable[..., int]:
     return runpy.run_path(str(ROOT / "scripts" / "check_results.py"))["main"]
 
 
-def test_the_script_checks_then_writes(results: Path, main, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = results.parent / "README.md"
-    readme.write_text(README)
-    assert main(results, readme, check=True) == 1
+@pytest.fixture
+def pages(results: Path, tmp_path: Path) -> Path:
+    """A root with every page that has generated tables, before they are written."""
+    for page, made in tables(results, load_results(results)).items():
+        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / page).write_text("\n".join(f"<!-- {name}:begin -->\n<!-- {name}:end -->" for name in made))
+    return tmp_path
+
+
+def contents(pages: Path) -> list[str]:
+    return [page.read_text() for page in (pages / "README.md", *sorted((pages / "docs").rglob("*.md")))]
+
+
+def test_the_script_checks_then_writes(results: Path, pages: Path, main, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(pages)
+    assert main(results, pages, check=True) == 1
     assert "out of date" in capsys.readouterr().out
-    assert readme.read_text() == README
-    assert main(results, readme) == 0
-    assert main(results, readme, check=True) == 0
-    assert results_table(load_results(results)) in readme.read_text()
-    assert "| `metarl/PointNavigation-v0` |" in readme.read_text()
+    assert contents(pages) == before
+    assert main(results, pages) == 0
+    assert main(results, pages, check=True) == 0
+    agents = pages / "docs" / "agents"
+    assert "| maml | PointNavigation" in (agents / "maml.md").read_text()
+    assert "| finetune |" not in (agents / "maml.md").read_text()
+    assert "| finetune | PointNavigation" in (agents / "baselines.md").read_text()
+    assert "| `maml` | `trpo` | MAML-TRPO as in the literature | 40 | 32 |" in (agents / "maml.md").read_text()
+    assert "| `metarl/PointNavigation-v0` |" in (pages / "docs" / "families.md").read_text()
     assert results_table(load_results(results)) in (results / "README.md").read_text()
 
 
-def test_the_script_refuses_a_faulty_result_and_writes_nothing(results: Path, main, capsys) -> None:
-    readme = results.parent / "README.md"
-    readme.write_text(README)
+def test_the_headlines_are_figures_that_there_are() -> None:
+    shown = headlines(load_results(ROOT / "results"))
+    assert [(each.name, *(figure["name"] for figure in each.summary["figures"])) for each in shown] == [*HEADLINES]
+
+
+def test_the_script_refuses_a_faulty_result_and_writes_nothing(results: Path, pages: Path, main, capsys) -> None:
+    before = contents(pages)
     edit(put("reproduced", "figures", 1, "label"))(results / "maml" / "PointNavigation-maml")
-    assert main(results, readme) == 1
+    assert main(results, pages) == 1
     assert "label it 'below'" in capsys.readouterr().err
-    assert readme.read_text() == README
+    assert contents(pages) == before
     assert not (results / "README.md").exists()
 
 
-def test_the_script_accepts_a_change_only_when_told_to(results: Path, main, capsys) -> None:
-    readme = results.parent / "README.md"
-    readme.write_text(README)
+def test_the_script_accepts_a_change_only_when_told_to(results: Path, pages: Path, main, capsys) -> None:
     record_sums(results)
     picture = next(results.glob("*/*/curve.png"))
     picture.write_bytes(picture.read_bytes() + b" ")
-    assert main(results, readme) == 1
-    assert main(results, readme, check=True, accept=True) == 1
+    assert main(results, pages) == 1
+    assert main(results, pages, check=True, accept=True) == 1
     assert "--accept" in capsys.readouterr().err
-    assert main(results, readme, accept=True) == 0
-    assert main(results, readme, check=True) == 0
+    assert main(results, pages, accept=True) == 0
+    assert main(results, pages, check=True) == 0
 
 
 def test_a_curve_that_is_no_text_is_named(results: Path) -> None:
@@ -483,18 +498,8 @@ def test_a_curve_that_is_no_text_is_named(results: Path) -> None:
             check_result(folder, results)
 
 
-def test_the_script_runs_from_the_command_line(results: Path) -> None:
-    readme = results.parent / "README.md"
-    readme.write_text(README)
-    command = [
-        sys.executable,
-        ROOT / "scripts" / "check_results.py",
-        "--results",
-        results,
-        "--readme",
-        readme,
-        "--check",
-    ]
+def test_the_script_runs_from_the_command_line(results: Path, pages: Path) -> None:
+    command = [sys.executable, ROOT / "scripts" / "check_results.py", "--results", results, "--root", pages, "--check"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )

@@ -10,6 +10,7 @@ from metarl.core.registry import Registry
 
 memories_by_name: Registry[Memory] = Registry(Memory, "memory", MEMORIES, package=memory)
 register_memory = memories_by_name.register
+"""Return a class decorator that makes a memory known under a name: ``@register_memory("averages")``."""
 
 
 def memory_names() -> list[str]:

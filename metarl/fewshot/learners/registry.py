@@ -17,6 +17,7 @@ learners_by_name: Registry[FewShotLearner] = Registry(
     FewShotLearner, "fewshot", LEARNERS, "few-shot learner", package=learners, named=True
 )
 register_fewshot = learners_by_name.register
+"""Return a class decorator that makes a few-shot learner known under a name: ``@register_fewshot("nearest")``."""
 
 
 def learner_names() -> list[str]:
