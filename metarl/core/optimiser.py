@@ -41,9 +41,11 @@ class Adam:
     def step(self, gradients: Params) -> None:
         """Take one step down the gradients, scaled to ``max_norm`` where their norm is greater; what has none stays."""
         named = {name: value for name, value in self.params.items() if name in gradients}
+        given = []
         for name, value in named.items():
             # The fused step reads memory in order: a transposed gradient would be taken for another without a word.
-            value.grad = gradients[name].contiguous()
+            given.append(gradients[name].contiguous())
+            value.grad = given[-1]  # where the clipping looks for it
             if name not in self._state:
                 like = value.detach()
                 new = torch.zeros_like(like), torch.zeros_like(like), torch.zeros((), device=like.device)
@@ -56,7 +58,7 @@ class Adam:
         with torch.no_grad():
             adam(
                 values,
-                [value.grad for value in values],
+                given,
                 mean,
                 square,
                 [],
