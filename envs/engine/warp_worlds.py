@@ -51,7 +51,7 @@ class Worlds:
         self.family, self.n, self.device = family, n, device
         self._graph: Any = None
         with self._here():
-            check_fits_memory(family, n, device)
+            check_worlds_fit(family, n, device)
             self._model, self._data = _model(family, n, varied), _data(family, n)
             usual = mujoco.MjData(family.model)
             self.fields: Data = {name: self._shared(name, np.shape(getattr(usual, name))) for name in family.fields}
@@ -171,7 +171,7 @@ class Worlds:
         return wp.stream_from_torch(torch.cuda.current_stream(self.device))
 
 
-def check_fits_memory(family: MujocoDeclaration, n: int, device: torch.device) -> None:
+def check_worlds_fit(family: MujocoDeclaration, n: int, device: torch.device) -> None:
     """Raise a MetaRLError where the data of n worlds take more memory than is free."""
     one, two = (_bytes(_data(family, k)) for k in (1, 2))
     each, there = two - one, free_bytes() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]

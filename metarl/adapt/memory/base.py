@@ -95,13 +95,13 @@ class Memory(ABC):
         Returns:
             ``(task, step, width)``, and the state.
         """
-        count = valid.sum(1)
-        if count.min() == x.shape[1]:
-            return self.whole(params, state, x)
         first = self.read(params, state)[:, None]
+        count = valid.sum(1)
         longest = int(count.max())
         if longest == 0:
             return first.expand(-1, x.shape[1], -1), state
+        if count.min() == x.shape[1]:
+            return self.whole(params, state, x)
         # A stable sort by "is padding" moves the valid inputs to the front, in their order.
         order = (~valid).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
         x = x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
