@@ -154,6 +154,7 @@ class MujocoDeclaration(TaskFamily):
 
     @cached_property
     def observation_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
+        """Return the space of what the family observes at the initial state of its model."""
         self._check_fields()
         data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, data)
