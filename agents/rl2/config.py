@@ -117,19 +117,8 @@ PRESETS: dict[str, RL2Config] = {
         normalise_observations=True,
         entropy_coef=0.002,
     ),
-    # A gravity and a sign of the torque are found within an episode, which attention learns in fewer steps than a GRU.
-    "pendulum": RL2Config(
-        total_timesteps=1_500_000,
-        tasks=32,
-        episodes=1,
-        memory="transformer",
-        memory_options=("layers=1",),
-        gamma=0.95,
-        normalise_observations=True,
-        epochs=10,
-        minibatches=4,
-        entropy_coef=0.0,
-    ),
+    # Wide noise at the start, or a seed may settle for a balance of the pendulum that no gravity upsets.
+    "pendulum": RL2Config(total_timesteps=1_500_000, tasks=16, initial_std=1.0),
     "rule-grid": _RULE_GRID,
     "rule-attention": replace(
         _RULE_GRID,
