@@ -48,7 +48,7 @@ def main(
     warnings.simplefilter("error", UnfinishedRun)
     try:
         if FewShotRun.is_at(run):
-            folder = publish_learner(FewShotRun.open(run, family=family), results, tuned=tuned_on, device=device)
+            folder = publish_learner(FewShotRun.open(run), results, tuned=tuned_on, device=device)
         else:
             folder = publish_agent(
                 Run.open(run, family=family),
