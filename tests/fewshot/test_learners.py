@@ -298,7 +298,7 @@ def small(learner: str) -> Any:
     if learner == "maml":
         return replace(made, iterations=40, learning_rate=1e-2, tasks=4)
     if learner == "reptile":
-        return replace(made, width=16, learning_rate=1e-2, tasks=2, test_steps=5)
+        return replace(made, width=16, learning_rate=1.0, tasks=3, test_steps=10)
     if learner in ("prototypical", "matching", "matching-fce", "relation", "siamese"):
         return replace(made, episode=EpisodeSpec(5, 1, 4))
     if learner.startswith("finetune"):
