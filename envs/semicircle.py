@@ -77,7 +77,12 @@ class SparseSemicircle(TorchFamily):
         found = distance <= _GOAL_RADIUS
         reward = torch.where(found, 1 - distance, 0)
         terminated = torch.zeros_like(distance, dtype=torch.bool)
-        return {"position": position}, reward, terminated, {"dense_reward": -distance, "success": found.float()}
+        return (
+            {"position": position},
+            reward,
+            terminated,
+            {"dense_reward": -distance, "success": found.to(distance.dtype)},
+        )
 
     def observe(self, state: State, task: TaskTensors) -> Tensor:
         return state["position"]

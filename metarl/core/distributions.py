@@ -133,12 +133,12 @@ class Categorical(ActionDistribution):
     @cached_property
     def log_probs(self) -> Tensor:
         """Return normalised log-probabilities ``(..., k)``."""
-        # Class by class: along the last axis, a handful of numbers each time, it takes eight times as long.
-        return torch.log_softmax(self.logits.movedim(-1, 0).contiguous(), 0).movedim(0, -1)
+        return _normalised(self.logits)
 
     def sample(self, noise: Tensor) -> Tensor:
         # The inverse distribution function of one uniform; the last class takes what rounding leaves over.
-        below = self.log_probs.exp().cumsum(-1)[..., :-1] < noise
+        # Torch's compiler, which traces this function, does not know the lock of a cached property.
+        below = _normalised(self.logits).exp().cumsum(-1)[..., :-1] < noise
         return below.sum(-1)
 
     def mode(self) -> Tensor:
@@ -158,6 +158,11 @@ class Categorical(ActionDistribution):
     def fisher(self, tangents: Outputs) -> Outputs:
         probs, tangent = self.log_probs.exp(), tangents["logits"]
         return {"logits": probs * (tangent - (probs * tangent).sum(-1, keepdim=True))}
+
+
+def _normalised(logits: Tensor) -> Tensor:
+    # Class by class: along the last axis, a handful of numbers each time, it takes eight times as long.
+    return torch.log_softmax(logits.movedim(-1, 0).contiguous(), 0).movedim(0, -1)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from metarl.fewshot.backbone import BACKBONE, Backbone
 from metarl.fewshot.config import FewShotConfig
 from metarl.fewshot.data.episodes import Episodes, EpisodeSpec, Support
 from metarl.fewshot.learners.base import HEAD, LOGITS, FewShotLearner, check_labels
+from metarl.fewshot.learners.pairs import LABELS
 from metarl.fewshot.learners.registry import register_fewshot
 
 EMBEDDING = "embedding."
-_TAKEN = "samples"  # in a state: how many have been taken in
 _APART = 2654435761  # odd, so that different numbers times this stay different modulo 2³², and neighbours lie far apart
 
 
@@ -137,17 +137,17 @@ class MANN(MemoryLearner):
 
     def initial(self, params: Params, n_tasks: int) -> State:
         memory = super().initial(params, n_tasks)
-        return {**memory, _TAKEN: torch.zeros(n_tasks, dtype=torch.int64, device=memory[USAGE].device)}
+        return {**memory, LABELS: torch.zeros(n_tasks, 0, dtype=torch.int64, device=memory[USAGE].device)}
 
     def adapt(self, params: Params, state: State, support: Support) -> State:
         """Take in the samples in their order, in slots of their own: where there are too few, there will be more."""
-        memory = {name: value for name, value in state.items() if name != _TAKEN}
-        taken = state[_TAKEN] + support.targets.shape[1]
-        more = (int(taken.max()) + 1) * self.config.reads - memory[USAGE].shape[1]
+        memory = {name: value for name, value in state.items() if name != LABELS}
+        labels = torch.cat([state[LABELS], support.targets], 1)
+        more = (labels.shape[1] + 1) * self.config.reads - memory[USAGE].shape[1]
         if more > 0:
             memory |= {name: functional.pad(memory[name], (0, more)) for name in (USAGE, ATTENTION)}
             memory[MATRIX] = functional.pad(memory[MATRIX], (0, 0, 0, more))
-        return {**super().adapt(params, memory, support), _TAKEN: taken}
+        return {**super().adapt(params, memory, support), LABELS: labels}
 
 
 @dataclass(frozen=True, kw_only=True)
