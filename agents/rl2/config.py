@@ -141,5 +141,5 @@ USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minu
     "ml1": ("ML1, in episodes of 150 steps", 37),
     "pendulum": ("Pendulum of hidden gravity and sign", 6),
     "rule-grid": ("RuleGrid", 23),
-    "rule-attention": ("RuleGrid, by attention", 23),
+    "rule-attention": ("RuleGrid, by attention", 48),
 }
