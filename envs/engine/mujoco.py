@@ -15,8 +15,9 @@ from metarl.core.device import check_device
 from metarl.core.errors import MetaRLError
 from metarl.core.random import Domain, uniforms
 from metarl.envs.engine.clock import Clock
-from metarl.envs.engine.model_fields import check_fields, check_fits_memory, write_fields
+from metarl.envs.engine.model_fields import check_fits_memory, write_fields
 from metarl.envs.engine.physics import MujocoDeclaration
+from metarl.envs.engine.task_changes import TaskChanges
 from metarl.rollout.batch import Step
 from metarl.tasks import Tasks
 
@@ -29,7 +30,7 @@ _UNSTABLE = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWA
 _MUJOCOS = ("_simulations", "_data", "_controls", "_warnings", "_scratch", "_forces")
 
 
-class MujocoBatch:
+class MujocoBatch(TaskChanges):
     """A batch of environments of a ``MujocoFamily``, one for each task and key ``(environment, 2)``.
 
     Physics runs in float64 on the CPU, on as many threads as torch has; what a step returns has ``dtype`` and lies on
@@ -83,19 +84,6 @@ class MujocoBatch:
     def state(self) -> dict[str, Tensor]:
         """Positions and velocities, from which pictures are drawn; views that change with the next step."""
         return {name: torch.from_numpy(self._data[name]) for name in ("qpos", "qvel")}
-
-    def set_tasks(self, tasks: Tasks, rows: Tensor) -> None:
-        """Give the environments where ``rows`` ``(environment,)`` is true the task of that row, from their next reset.
-
-        Raises:
-            MetaRLError: the model cannot be as a task says; nothing has then changed.
-        """
-        ids = np.flatnonzero(rows.cpu().numpy())
-        new = {name: value[ids] for name, value in tasks.values.items()}
-        check_fields(self.family, self.family.physics(new), len(ids))
-        for name, value in self._next.items():
-            value[ids] = new[name]
-        self._waiting[ids] = True
 
     def _begin_tasks(self, ids: NDArray[np.int64]) -> None:
         """Begin the tasks that these environments wait for: write the fields of the model that they set."""

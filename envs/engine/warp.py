@@ -12,6 +12,7 @@ from metarl.core.random import Domain, uniforms
 from metarl.envs.engine.clock import Clock
 from metarl.envs.engine.model_fields import check_fields
 from metarl.envs.engine.physics import MujocoDeclaration
+from metarl.envs.engine.task_changes import TaskChanges
 from metarl.envs.engine.warp_worlds import Worlds
 from metarl.rollout.batch import Step
 from metarl.tasks import Tasks
@@ -23,7 +24,7 @@ NOT_PROMISED = (
 )
 
 
-class WarpBatch:
+class WarpBatch(TaskChanges):
     """A batch of environments of a ``MujocoFamily`` on mujoco-warp, one for each task and key ``(environment, 2)``.
 
     Physics runs in float32 where the tensors lie; on a GPU a control step is one CUDA graph, and nothing is read from
@@ -65,19 +66,6 @@ class WarpBatch:
     def state(self) -> dict[str, Tensor]:
         """Positions and velocities, from which pictures are drawn; views that change with the next step."""
         return {name: self._data[name] for name in ("qpos", "qvel")}
-
-    def set_tasks(self, tasks: Tasks, rows: Tensor) -> None:
-        """Give the environments where ``rows`` ``(environment,)`` is true the task of that row, from their next reset.
-
-        Raises:
-            MetaRLError: the model cannot be as a task says; nothing has then changed.
-        """
-        ids = np.flatnonzero(rows.cpu().numpy())
-        new = {name: value[ids] for name, value in tasks.values.items()}
-        check_fields(self.family, self.family.physics(new), len(ids))
-        for name, value in self._next.items():
-            value[ids] = new[name]
-        self._waiting[ids] = True
 
     def _begin_tasks(self, rows: Tensor | None) -> None:
         """Begin the tasks that these environments wait for: write the fields of the model that they set."""
