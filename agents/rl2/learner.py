@@ -159,12 +159,11 @@ class RL2Learner(MetaLearner):
     def heads(self, params: Params, features: Tensor) -> Outputs:
         """Return distribution parameters and ``value`` for features ``(..., feature)``."""
         seen = self.head_inputs(params, features)
-        return {**self.actions(params, features), "value": self.critic(params, seen, "critic.")[..., 0]}
+        return {**self._of_actor(params, seen), "value": self.critic(params, seen, "critic.")[..., 0]}
 
     def actions(self, params: Params, features: Tensor) -> Outputs:
         """Return the distribution parameters alone, for features ``(..., feature)``."""
-        seen = self.head_inputs(params, features)
-        return self.inputs.actions.outputs(self.actor(params, seen, "actor."), params.get(LOG_STD))
+        return self._of_actor(params, self.head_inputs(params, features))
 
     def head_inputs(self, params: Params, features: Tensor) -> Tensor:
         """Return what the heads compute on, ``(..., feature)`` of the recorded features ``(..., feature)``."""
@@ -176,6 +175,9 @@ class RL2Learner(MetaLearner):
     def belief(self, params: Params, state: State) -> Tensor:
         """Return what the memory says, ``(task, width)``."""
         return self.memory.read(params, state)
+
+    def _of_actor(self, params: Params, seen: Tensor) -> Outputs:
+        return self.inputs.actions.outputs(self.actor(params, seen, "actor."), params.get(LOG_STD))
 
     def _features_now(self, params: Params, state: State, observation: Tensor) -> Tensor:
         context = self.context(params, self.memory.read(params, state))
