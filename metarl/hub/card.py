@@ -1,6 +1,5 @@
 """The card of a model on the Hub: what it is, its scores as metadata, and how to use it."""
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,8 +78,7 @@ def _card(
         library_name="metarl", model_name=repo_id.rpartition("/")[2], tags=["metarl", *tags], eval_results=results
     )
     scores = "\n".join(f"- {each.metric_name}: {number(each.metric_value)}" for each in results)
-    reproduced = run.command or shlex.join(["metarl", "train"])
     return (
         f"---\n{data}\n---\n\n# {heading}\n\n{words}\n\n{scores}\n\n{_USE.format(name=name, repo_id=repo_id)}\n"
-        f"It was trained with metarl {__version__} by\n\n```bash\n{reproduced}\n```\n"
+        f"It was trained with metarl {__version__} by\n\n```bash\n{run.command}\n```\n"
     )

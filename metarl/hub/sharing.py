@@ -21,8 +21,7 @@ from metarl.experiments.fewshot_run import FewShotRun
 from metarl.experiments.run import Run
 from metarl.fewshot.model import FewShot
 from metarl.hub.card import agent_card, learner_card
-from metarl.plotting.render import frames, render_run
-from metarl.plotting.video import encoded_within
+from metarl.plotting.render import encoded_film
 
 _FILM = 4_000_000  # bytes at most
 
@@ -122,11 +121,9 @@ def load_from_hub(
 
 def _film(run: Run, split: str, folder: Path) -> None:
     try:
-        film = render_run(run, split)
-        pictures = frames(film)
+        content, suffix, _ = encoded_film(run, split, _FILM)
     except MetaRLError:  # without pictures here
         return
-    content, suffix = encoded_within(_FILM, pictures, film.family.render_fps)
     write_atomic(folder / f"replay{suffix}", content)
 
 

@@ -17,7 +17,7 @@ from metarl.experiments.run import Run
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import RandomPolicy, privileged_params
 from metarl.family.views.trials import Snapshot, ViewBatch, check_render_mode, to_numpy
-from metarl.plotting.video import Frame, grid, headed
+from metarl.plotting.video import Frame, encoded_within, grid, headed
 from metarl.rollout.batch import Step
 from metarl.rollout.rollout import rollout
 from metarl.tasks import Tasks
@@ -125,6 +125,17 @@ def frames(film: Film, steps: int | None = None, *, quiet: bool = True) -> list[
                 pictures.append(headed(grid(last), head))
                 reporter(0, len(pictures))
     return pictures
+
+
+def encoded_film(run: Run, split: str, most: int, *, quiet: bool = True) -> tuple[bytes, str, str]:
+    """Return a run's first seed before and after adaptation as a film of at most so many bytes.
+
+    Returns:
+        the film, its suffix, and words for what it shows. Raises MetaRLError where the family has no pictures here.
+    """
+    film = render_run(run, split, quiet=quiet)
+    content, suffix = encoded_within(most, frames(film, quiet=quiet), film.family.render_fps)
+    return content, suffix, f"Seed {run.seeds[0]} on the first tasks: {', then '.join(film.heads)}."
 
 
 def _tasks(family: TaskFamily, split: str, n: int) -> Tasks:

@@ -17,8 +17,7 @@ from metarl.experiments.run import Run
 from metarl.plotting.curves import comparison_figure
 from metarl.plotting.learning import learning_of
 from metarl.plotting.outcome import outcome_figures
-from metarl.plotting.render import frames, render_run
-from metarl.plotting.video import encoded_within
+from metarl.plotting.render import encoded_film
 from metarl.report.differences import config_rows
 from metarl.report.page import Listing, Part, ShownFigure, ShownFilm
 
@@ -116,10 +115,7 @@ def task_rows(run: Run, evaluation: Evaluation) -> list[Row]:
 def _films(run: Run, split: str, quiet: bool) -> list[ShownFilm]:
     """Return a film of the first seed, or none where its family has no pictures here."""
     try:
-        film = render_run(run, split, quiet=quiet)
-        pictures = frames(film, quiet=quiet)
+        return [ShownFilm(*encoded_film(run, split, _FILM, quiet=quiet))]
     except MetaRLError as error:
         warnings.warn(f"{run.path} without a film: {error}", stacklevel=2)
         return []
-    content, suffix = encoded_within(_FILM, pictures, film.family.render_fps)
-    return [ShownFilm(content, suffix, f"Seed {run.seeds[0]} on the first tasks: {', then '.join(film.heads)}.")]
