@@ -79,7 +79,7 @@ def score_run(run: Run, cell: Cell, *, quiet: bool = True) -> tuple[CellScore, E
         cell: that it is of.
         quiet: whether no progress is shown.
     """
-    seeds = tuple(seed for seed in run.seeds if isinstance(run, PublishedRun) or is_done(run, seed))
+    seeds = _done_seeds(run)
     if not seeds:
         raise MetaRLError(f"{run.path} has no seed that is trained to its {cell.steps:,} steps; resume it.")
     run = replace(run, seeds=seeds)
@@ -130,6 +130,11 @@ def _cell_score(evaluation: Evaluation, cell: Cell, first: int) -> CellScore:
     )
 
 
+def _done_seeds(run: Run) -> tuple[int, ...]:
+    """Return the seeds that are trained to their end, as all that are published are."""
+    return tuple(seed for seed in run.seeds if isinstance(run, PublishedRun) or is_done(run, seed))
+
+
 def _by_seed(returns: Array, floor: Array, optimum: Array, points: slice) -> tuple[float, ...]:
     """Return the normalised score of each seed over some points."""
     ends = [array[points].mean(axis=0) for array in (floor, optimum)]
@@ -146,8 +151,7 @@ def _played(run: Run, name: str, tasks: Tasks, cell: Cell, points: int, n_envs: 
         )
     reference = open_run(path, family=run.family_name)
     cell_of(reference, unofficial=True)
-    seeds = [seed for seed in reference.seeds if isinstance(reference, PublishedRun) or is_done(reference, seed)]
-    agents = [reference.trained(seed) for seed in seeds]
+    agents = [reference.trained(seed) for seed in _done_seeds(reference)]
     if not agents:
         raise MetaRLError(f"{path} is not trained to its end; go on with metarl suite run {name}.")
     curves = [
