@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install train quick test learning slow check format format-check lint types typeview results gallery docs dist clean
+.PHONY: help install train quick test learning slow check format format-check lint types typeview results gallery zoo docs dist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ results: install  ## check results/, write its README.md and the tables of READM
 
 gallery: install  ## draw and describe every task family in docs/gallery
 	$(BIN)/python scripts/gallery.py
+
+zoo: install  ## score the weights of the zoo again: inside what was published
+	$(BIN)/metarl zoo --verify
 
 docs: install typeview  ## build the documentation as a site, in site/; warnings and dead links fail
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

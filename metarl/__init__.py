@@ -60,6 +60,7 @@ if TYPE_CHECKING:  # the same names as in _LAZY, for type checkers and editors
     from metarl.tasks import Tasks as Tasks
     from metarl.tasks import TaskSpace as TaskSpace
     from metarl.tasks import Uniform as Uniform
+    from metarl.zoo import load as load
 
 _LAZY = {  # module -> the names that are imported from it
     "adapt.memory.base": "Memory",
@@ -91,6 +92,7 @@ _LAZY = {  # module -> the names that are imported from it
     "plotting.video": "grid save_video",
     "rollout.logged_episodes": "Episode",
     "tasks": "Choice Closed Dirichlet Disjoint Fresh Grid LogUniform Normal Ring Tasks TaskSpace Uniform",
+    "zoo": "load",
 }
 _MODULES = {name: f"metarl.{module}" for module, names in _LAZY.items() for name in names.split()}
 __all__ = ["MetaRLError", "__version__", *_MODULES]

@@ -30,6 +30,7 @@ from metarl.cli.new_family import NewFamily
 from metarl.cli.options import none_without_braces
 from metarl.cli.report import Report
 from metarl.cli.suite import SuiteCompare, SuitePublish, SuiteRun, SuiteScore, SuiteVerify, split_config
+from metarl.cli.zoo import Enjoy, Zoo
 from metarl.core.errors import MetaRLError, did_you_mean
 from metarl.core.files import refused
 from metarl.experiments.place import follows
@@ -66,6 +67,8 @@ _COMMANDS: dict[str, type] = {
     "report": Report,
     "fewshot": Command,  # a group, as is suite
     "suite": Command,
+    "zoo": Zoo,
+    "enjoy": Enjoy,
     "agents": Agents,
     "families": Families,
     "check": Check,

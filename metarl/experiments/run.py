@@ -202,12 +202,6 @@ class Run(RunFolder):
         """Load one seed's agent from its checkpoint."""
         return self.new_model(seed, device).restore(self.trained_checkpoint(seed))
 
-    def chosen_seed(self, seed: int | None) -> int:
-        """Return a seed of the run, its first unless given; raise where it has none such."""
-        if seed is not None and seed not in self.seeds:
-            raise MetaRLError(f"{self.path} has no seed {seed}; choose one of {', '.join(map(str, self.seeds))}.")
-        return self.seeds[0] if seed is None else seed
-
     def about_training(self, seed: int) -> dict[str, Any]:
         """Return what one seed's checkpoint says of itself; raises where it is another run's or seed's."""
         about = load_checkpoint(self.trained_checkpoint(seed))[1]

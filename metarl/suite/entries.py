@@ -34,6 +34,13 @@ class Verdict(NamedTuple):
     anew: float
     words: str  # "the same", "inside its interval" or "OUTSIDE its interval"
 
+    @classmethod
+    def of(cls, entry: str, published: float, anew: float, interval: Sequence[float]) -> "Verdict":
+        """Compare a new score with the published one, which has this interval."""
+        inside = interval[0] <= anew <= interval[1]
+        words = "the same" if anew == published else f"{'inside' if inside else 'OUTSIDE'} its interval"
+        return cls(entry, published, anew, words)
+
     @property
     def holds(self) -> bool:
         """Return whether the score is what was published, or differs by no more than its interval allows."""
@@ -80,11 +87,8 @@ def verify(runs: Sequence[Run], *, quiet: bool = True) -> list[Verdict]:
     for run in runs:
         published = _score_in(run.path / "summary.json")
         anew, _ = score_run(run, cell_of(run), quiet=quiet)
-        before, after = float(np.mean(published.mean)), float(np.mean(anew.mean))
-        inside = published.interval[0] <= after <= published.interval[1]
-        same = anew.mean == published.mean and anew.last == published.last
-        words = "the same" if same else f"{'inside' if inside else 'OUTSIDE'} its interval"
-        verdicts.append(Verdict(f"{run.path.parent.name}/{run.path.name}", before, after, words))
+        name, scores = f"{run.path.parent.name}/{run.path.name}", (published.mean, anew.mean)
+        verdicts.append(Verdict.of(name, *(float(np.mean(each)) for each in scores), published.interval))
     return verdicts
 
 

@@ -105,7 +105,7 @@ CELLS: tuple[Cell, ...] = (
     ),
     _cell(
         "RuleGrid", "full", "a8fe3a5f6dce33eb",
-        episodes=4, steps=5_000_000, floor="try in turn", optimum="knows the rules", tier=1,
+        episodes=4, steps=5_000_000, floor="random", optimum="knows the rules", tier=1,
     ),
     _cell(
         "Pendulum", "reversed", "3f090eb882be257f",

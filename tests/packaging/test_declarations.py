@@ -29,8 +29,10 @@ def test_every_folder_with_code_is_a_listed_package(root: Path, pyproject: dict[
             found.append(".".join([package, *path.relative_to(root / folder).parts]))
             assert (path / "__init__.py").is_file(), f"{path} holds modules but no __init__.py"
     setuptools = pyproject["tool"]["setuptools"]
+    found.append("metarl.results")  # data alone: the zoo
     assert sorted(setuptools["packages"]) == sorted(found), "mend [tool.setuptools] packages in pyproject.toml"
-    assert setuptools["package-dir"] == {"metarl.envs": "envs", "metarl.agents": "agents"}
+    folders = {"metarl.envs": "envs", "metarl.agents": "agents", "metarl.results": "results"}
+    assert setuptools["package-dir"] == folders
 
 
 def test_constraints_pin_every_direct_dependency_within_its_range(root: Path, pyproject: dict[str, Any]) -> None:

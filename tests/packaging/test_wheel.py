@@ -1,5 +1,6 @@
 """The wheel works outside the repository, beside a project that has folders of the same names."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import metarl
+
 pytestmark = pytest.mark.xdist_group("wheel")  # one worker builds it, once
-SOURCES = ["pyproject.toml", "README.md", "LICENSE", "metarl", "envs", "agents"]
+SOURCES = ["pyproject.toml", "README.md", "LICENSE", "metarl", "envs", "agents", "results"]
+MOST_BYTES = 20 * 2**20  # of a wheel with the zoo
 
 
 def run(*command: str | Path, folder: Path, **environment: str) -> str:
@@ -28,7 +32,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SOURCES:
         source = root / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.png"))
         else:
             shutil.copy(source, folder / name)
     # Without build isolation, which would need the network.
@@ -67,6 +71,7 @@ def test_wheel_holds_one_package_and_all_its_modules(root: Path, wheel: Path) ->
     assert {name for name in names if name.endswith(".py")} == expected
     assert "metarl/py.typed" in names
     assert f"{metadata}/licenses/LICENSE" in names
+    assert wheel.stat().st_size <= MOST_BYTES
 
 
 def test_imports_come_from_the_wheel(site: Path, project: Path) -> None:
@@ -87,3 +92,14 @@ def test_the_command_lists_the_families(site: Path, project: Path) -> None:
     # As JSON, for a table cuts long names.
     listing = run(site / "bin" / "metarl", "families", "--json", folder=project, PYTHONPATH=str(site))
     assert [family for family in FAMILIES if family not in listing] == []
+
+
+def test_the_zoo_comes_with_the_wheel(site: Path, project: Path) -> None:
+    from metarl.zoo import zoo_entries
+
+    listed = json.loads(run(site / "bin" / "metarl", "zoo", "--json", folder=project, PYTHONPATH=str(site)))
+    assert [each["name"] for each in listed] == [entry.name for entry in zoo_entries()]
+    code = "import sys, metarl; print(type(metarl.load(sys.argv[1])).__name__)"
+    name = zoo_entries()[0].name
+    made = run(sys.executable, "-c", code, name, folder=project, PYTHONPATH=str(site)).strip()
+    assert made == type(metarl.load(name)).__name__
