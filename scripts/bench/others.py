@@ -32,19 +32,23 @@ def bench_others(options: Options) -> list[Row]:
 
 
 def _against_jax(options: Options) -> list[Row]:
-    """Measure an iteration of RL² on the bandit, collecting and training; nothing where JAX is not installed."""
+    """Measure an iteration of RL², collecting and training; nothing where JAX is not installed."""
     if find_spec("jax") is None:
         print("RL² against JAX is left out: JAX is not installed.", file=sys.stderr)
         return []
     if options.threads == 1:  # read when JAX is imported
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    from bench.peer_jax_bandit import jax_iteration
+    from bench.peer_jax import BANDIT, GRIDNAVI, jax_iteration
 
-    agent = RL2("metarl/BernoulliBandit-v0", RL2.presets["bandit"])
-    trials, pulls = agent.config.tasks, agent.episodes
-    ours, other = in_turn(options.repeats, agent.train_iteration, jax_iteration(trials))
-    note = f"{trials * pulls / ours:,.0f} and {trials * pulls / other:,.0f} steps/s"
-    return [Row(f"RL² on a bandit, {trials} trials × {pulls} pulls", ours, other, "jitted JAX, same sizes", 1.0, note)]
+    rows = []
+    for game, family, preset in ((BANDIT, "BernoulliBandit", "bandit"), (GRIDNAVI, "GridNavi", "default")):
+        agent = RL2(f"metarl/{family}-v0", RL2.presets[preset])
+        trials = agent.config.tasks
+        ours, other = in_turn(options.repeats, agent.train_iteration, jax_iteration(game, trials))
+        note = f"{trials * game.steps / ours:,.0f} and {trials * game.steps / other:,.0f} steps/s"
+        name = f"RL² on {family}, {trials} trials × {game.steps} steps"
+        rows.append(Row(name, ours, other, "jitted JAX, same sizes", 1.0, note))
+    return rows
 
 
 def _against_gymnasium(n: int, workers: int, options: Options) -> Row:
