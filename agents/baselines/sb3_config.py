@@ -94,6 +94,7 @@ PRESETS: dict[str, SB3Config] = {
     "long": SB3Config(total_timesteps=10_000_000),
     # As many steps as RL²'s preset of that name.
     "pendulum": SB3Config(total_timesteps=1_500_000, n_envs=32, ppo=PPOConfig(learning_rate=1e-3, gamma=0.95)),
+    "ml1": SB3Config(total_timesteps=500_000, n_envs=16),
     # Tried on HalfCheetahVel: narrow networks and an update for every four steps, which one CPU thread keeps up with.
     "sac": SB3Config(
         algorithm="sac",
@@ -107,5 +108,6 @@ USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minu
     "default": ("small families, by PPO", 3),
     "long": ("MuJoCo families, by PPO", 45),
     "pendulum": ("Pendulum, by PPO", 7),
+    "ml1": ("ML1, in episodes of 150 steps, by PPO", 13),
     "sac": ("half-cheetahs, by SAC", 24),
 }

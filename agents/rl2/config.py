@@ -68,6 +68,16 @@ _RULE_GRID = RL2Config(
     total_timesteps=15_000_000, tasks=256, width=128, embedding=128, head=(128,), gamma=0.98, entropy_coef=0.03
 )
 
+# Meta-World's ML1 on one core, which steps 700 times a second: few trials in an iteration, many updates.
+_ML1 = RL2Config(
+    total_timesteps=1_000_000,
+    tasks=16,
+    episodes=2,
+    gamma=0.97,
+    normalise_observations=True,
+    entropy_coef=0.002,
+)
+
 PRESETS: dict[str, RL2Config] = {
     "default": RL2Config(),
     "bandit": _BANDIT,
@@ -108,15 +118,9 @@ PRESETS: dict[str, RL2Config] = {
         learning_rate=7e-4,
         entropy_coef=0.001,
     ),
-    # Meta-World's ML1 on one core, which steps 700 times a second: few trials in an iteration, many updates.
-    "ml1": RL2Config(
-        total_timesteps=1_000_000,
-        tasks=16,
-        episodes=2,
-        gamma=0.97,
-        normalise_observations=True,
-        entropy_coef=0.002,
-    ),
+    "ml1": _ML1,
+    # Its reward tells the distance to the goal at every step, so that there is all to learn in a single episode.
+    "ml1-reach": replace(_ML1, total_timesteps=1_500_000, episodes=1, gamma=0.95),
     # Wide noise at the start, or a seed may settle for a balance of the pendulum that no gravity upsets.
     "pendulum": RL2Config(total_timesteps=1_500_000, tasks=16, initial_std=1.0),
     "rule-grid": _RULE_GRID,
@@ -139,6 +143,7 @@ USES: dict[str, tuple[str, float]] = {  # preset -> what it is for, and the minu
     "control": ("classic control, CartPole for one", 3.5),
     "locomotion": ("MuJoCo families", 25),
     "ml1": ("ML1, in episodes of 150 steps", 37),
+    "ml1-reach": ("ML1's reach, in episodes of 150 steps", 28),
     "pendulum": ("Pendulum of hidden gravity and sign", 6),
     "rule-grid": ("RuleGrid", 23),
     "rule-attention": ("RuleGrid, by attention", 48),

@@ -11,7 +11,7 @@ from metarl.algorithm.adapted_policy import AdaptedPolicy
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError
 from metarl.core.parallel import TaskParallel
-from metarl.evaluation.driver import CHUNK, Curve, adaptation_curve
+from metarl.evaluation.driver import Curve, adaptation_curve, chunk_of
 from metarl.evaluation.references import reference_returns
 from metarl.evaluation.scores import Evaluation
 from metarl.experiments.progress import Reporter
@@ -86,7 +86,7 @@ def score_agents(
     first, curves, extras = agents[0], [], []
     points = first.evaluation_points if points is None else points
     n_envs = first.n_envs if n_envs is None else n_envs
-    total = max(1, points * math.ceil(len(tasks) / CHUNK))
+    total = max(1, points * math.ceil(len(tasks) / chunk_of(first.family, n_envs)))
     names = {i: f"seed {agent.seed}" for i, agent in enumerate(agents)}
     with Reporter(names, total, "points", quiet=quiet) as reporter:
         for i, agent in enumerate(agents):

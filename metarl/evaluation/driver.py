@@ -53,6 +53,11 @@ def evaluation_keys(family: TaskFamily, part: str, n_tasks: int, n_envs: int = 1
     return env_keys(n_tasks, n_envs, "evaluate", family.name, part)
 
 
+def chunk_of(family: TaskFamily, n_envs: int) -> int:
+    """Return how many tasks are played at once: as many environments as the family says, and of light ones many."""
+    return CHUNK if family.most_envs is None else min(CHUNK, max(1, family.most_envs // n_envs))
+
+
 @torch.no_grad()
 def adaptation_curve(
     learner: MetaLearner,
@@ -67,7 +72,7 @@ def adaptation_curve(
     device: torch.device | str = "cpu",
     deterministic: bool = True,
     ablation: str | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     context: RolloutContext | None = None,
     report: Callable[[int, str], None] | None = None,
     parallel: TaskParallel | None = None,
@@ -84,14 +89,15 @@ def adaptation_curve(
         keys: other random streams ``(task * env, 2)``, for what is no evaluation of a part.
         ablation: "wiped": an online learner's state goes back to ``initial`` before every episode. "shuffled": any
             other adapts to the episodes of another task: that half of the chunk away, for neighbours may be alike.
-        chunk: tasks played at once. Every task has random streams of its own, so it bounds memory and changes nothing
-            but which tasks are shuffled.
+        chunk: tasks played at once, ``chunk_of`` unless given. Every task has random streams of its own, so it bounds
+            memory and changes nothing but which tasks are shuffled.
         context: an agent's own; one for this curve unless given.
         report: is called after each point of each chunk with how many there were, and the mean return in words.
         parallel: shares the chunks among processes, each of which returns the whole curve; one process unless given.
     """
     if points < 1:
         raise MetaRLError(f"points={points}: a curve has at least one, before any adaptation.")
+    chunk = chunk_of(family, n_envs) if chunk is None else chunk
     if chunk < 1:
         raise MetaRLError(f"chunk={chunk}: play at least one task at a time.")
     _check_ablation(ablation, learner, [min(chunk, len(tasks) - first) for first in range(0, len(tasks), chunk)])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from metarl.core.errors import MetaRLError
 from metarl.core.parallel import TaskParallel
 from metarl.core.types import Params
-from metarl.evaluation.driver import CHUNK, adaptation_curve, evaluation_keys, mean_returns
+from metarl.evaluation.driver import adaptation_curve, chunk_of, evaluation_keys, mean_returns
 from metarl.evaluation.scores import Evaluation
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import privileged_params
@@ -47,9 +47,10 @@ def reference_returns(
         return None
     learner = family.reference_policies()[reference]
     keys = evaluation_keys(family, part, len(tasks), n_envs)
-    parts, firsts, shared = [], range(0, len(tasks), CHUNK), parallel or TaskParallel()
+    chunk = chunk_of(family, n_envs)
+    parts, firsts, shared = [], range(0, len(tasks), chunk), parallel or TaskParallel()
     for first in [first for chunks in shared.rows(len(firsts)) for first in firsts[chunks]]:
-        some = tasks[first : first + CHUNK].repeat(n_envs)
+        some = tasks[first : first + chunk].repeat(n_envs)
         batch = family.batch(some, keys[first * n_envs : first * n_envs + len(some)], device)
         params = privileged_params_on(device)(some)
         start = learner.initial(params, len(some))

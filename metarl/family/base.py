@@ -53,6 +53,7 @@ class TaskFamily(ABC):
     floor: str | None = None  # the best task-blind reference policy, by its name in reference_policies()
     optimum: str | None = None  # the optimal reference policy, by its name in reference_policies()
     exact_optimum: bool = False  # whether nothing earns more than the optimum on average: scores then end at 1
+    most_envs: int | None = None  # at once in an evaluation, where each takes much memory; any number unless given
     render_fps: int = 30  # pictures a second in a video
     not_promised: tuple[str, ...] = ()  # what the engine cannot promise, in words, as the check tells it
     engine: str = ""  # what steps it, where it can be chosen: see use_engine

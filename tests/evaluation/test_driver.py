@@ -12,10 +12,11 @@ from metarl.core.learner import MetaLearner
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State
 from metarl.evaluation import driver
-from metarl.evaluation.driver import Curve, adaptation_curve
+from metarl.evaluation.driver import Curve, adaptation_curve, chunk_of
 from metarl.family import make_family
 from metarl.family.policy_returns import policy_returns
 from metarl.family.reference_policies import privileged_params
+from metarl.family.views.observed import with_task
 
 FAMILY = make_family("metarl/BernoulliBandit-v0", "k5")
 TASKS = FAMILY.splits.test[:23]
@@ -41,6 +42,19 @@ def test_chunks_change_nothing(learner: MetaLearner, chunk: int) -> None:
         torch.testing.assert_close(mine.reward, there.reward)
     for mine, there in zip(parts.states, whole.states, strict=True):
         torch.testing.assert_close(mine, there)
+
+
+def test_a_family_of_heavy_environments_is_played_in_parts(
+    learner: MetaLearner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, batch = [], FAMILY.batch
+    monkeypatch.setattr(FAMILY, "batch", lambda tasks, *rest: made.append(len(tasks)) or batch(tasks, *rest))
+    whole = curve_of(learner, points=3)
+    monkeypatch.setattr(type(FAMILY), "most_envs", 10)
+    parts = curve_of(learner, points=3)
+    assert made == [23, 10, 10, 3]
+    np.testing.assert_array_equal(parts.returns, whole.returns)
+    assert chunk_of(with_task(FAMILY), 30) == 1  # a task at the least
 
 
 def test_chunks_keep_the_lanes_of_a_task_together() -> None:

@@ -21,7 +21,7 @@ from metarl.tasks import Split, Task, Tasks
 
 _SAME = (
     *("id", "variant", "presets", "paper", "tasks", "ood", "split", "default_task", "action_space", "horizon"),
-    *("episodes_per_trial", "floor", "optimum", "exact_optimum", "render_fps"),
+    *("episodes_per_trial", "floor", "optimum", "exact_optimum", "most_envs", "render_fps"),
 )
 
 
