@@ -14,6 +14,7 @@ from metarl.evaluation.fewshot import evaluate_fewshot_run, setting_of
 from metarl.evaluation.published import PublishedFewShotRun, PublishedRun
 from metarl.evaluation.rows import interval_text, number
 from metarl.evaluation.weights import weights_files
+from metarl.experiments.run import chosen_seed
 from metarl.fewshot.model import FewShot
 from metarl.suite.entries import FOLDER, Verdict, verify
 
@@ -106,4 +107,4 @@ def load(name: str, *, seed: int | None = None, device: str = "cpu") -> Algorith
         MetaRLError: where there is no such entry or seed.
     """
     run = zoo_entries([name])[0].open()
-    return run.trained(run.chosen_seed(seed), device)
+    return run.trained(chosen_seed(run, seed), device)

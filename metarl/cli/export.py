@@ -31,11 +31,12 @@ class Export(OwnCode):
         from metarl.algorithm.export import check_export
         from metarl.core.process import prepare_process
         from metarl.evaluation.agent import adapted_to
+        from metarl.experiments.run import chosen_seed
 
         check_export(self.output)
         prepare_process(self.more.threads)
         run = self.open(self.path)
-        agent = run.trained(run.chosen_seed(self.seed), self.more.device)
+        agent = run.trained(chosen_seed(run, self.seed), self.more.device)
         policy = adapted_to(agent, self.split, self.task, self.episodes)
         policy.export(self.output)
         done = {"policy": str(self.output), "episodes": policy.episodes}

@@ -212,8 +212,7 @@ class SuiteVerify(OwnCode):
         runs = opened(self)
         prepare_process(self.more.threads)
         verdicts = verify(runs, quiet=self.quiet)
-        content = [{**each._asdict(), "holds": each.holds} for each in verdicts]
-        show(self.more.json, content, verdicts_table(verdicts))
+        show(self.more.json, [each.facts for each in verdicts], verdicts_table(verdicts))
         if not all(each.holds for each in verdicts):
             raise SystemExit(1)
 

@@ -35,8 +35,7 @@ class Zoo(ScoreCommand):
             show(self.more.json, content, terminal_table(("name", "seeds", "published score"), rows))
             return
         verdicts = [each.scored_again(quiet=self.quiet) for each in entries]
-        content = [{**each._asdict(), "holds": each.holds} for each in verdicts]
-        show(self.more.json, content, verdicts_table(verdicts))
+        show(self.more.json, [each.facts for each in verdicts], verdicts_table(verdicts))
         if not all(each.holds for each in verdicts):
             raise SystemExit(1)
 

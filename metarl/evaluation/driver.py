@@ -115,6 +115,7 @@ def adaptation_curve(
         mine = params(some) if callable(params) else params
         play = _Play(learner, mine, batch, len(some), n_envs, deterministic, ablation, kept, done, report)
         parts.append(play.curve(points, max(0, KEPT - first)))
+        del batch, play  # before the next part is made, which can have the same simulators then
     if shared.world > 1:
         parts = [_curve(tensors, points, n_envs) for tensors in shared.gather([_tensors(x) for x in parts], "curves")]
     return parts[0] if len(parts) == 1 else _joined(parts)

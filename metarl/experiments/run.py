@@ -252,3 +252,10 @@ class _Checkpoints(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._saver.save()
+
+
+def chosen_seed(run: RunFolder, seed: int | None) -> int:
+    """Return a seed of a run, its first unless given; raise where it has none such."""
+    if seed is not None and seed not in run.seeds:
+        raise MetaRLError(f"{run.path} has no seed {seed}; choose one of {', '.join(map(str, run.seeds))}.")
+    return run.seeds[0] if seed is None else seed

@@ -118,12 +118,6 @@ class RunFolder(ABC):
         """Return the path of one seed's checkpoint, which need not be there yet."""
         return self.seed_folder(seed) / _CHECKPOINT
 
-    def chosen_seed(self, seed: int | None) -> int:
-        """Return a seed of the run, its first unless given; raise where it has none such."""
-        if seed is not None and seed not in self.seeds:
-            raise MetaRLError(f"{self.path} has no seed {seed}; choose one of {', '.join(map(str, self.seeds))}.")
-        return self.seeds[0] if seed is None else seed
-
     def trained_checkpoint(self, seed: int) -> Path:
         """Return the path of one seed's checkpoint; raises where it is not there yet."""
         if not (path := self.checkpoint(seed)).exists():

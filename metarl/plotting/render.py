@@ -13,7 +13,7 @@ from metarl.core.types import Params
 from metarl.evaluation.agent import held_out
 from metarl.evaluation.driver import evaluation_keys
 from metarl.experiments.progress import Reporter
-from metarl.experiments.run import Run
+from metarl.experiments.run import Run, chosen_seed
 from metarl.family.base import TaskFamily
 from metarl.family.reference_policies import RandomPolicy, privileged_params
 from metarl.family.views.trials import Snapshot, ViewBatch, check_render_mode, to_numpy
@@ -40,7 +40,7 @@ def render_run(
     run: Run, split: str = "test", n_tasks: int = 4, points: int = 2, seed: int | None = None, *, quiet: bool = True
 ) -> Film:
     """Play the agent of one seed of a run, before any adaptation and after each of ``points - 1``."""
-    agent = run.trained(run.chosen_seed(seed))
+    agent = run.trained(chosen_seed(run, seed))
     tasks = _tasks(agent.family, split, n_tasks)
     return render_policy(
         agent.learner, agent.params, agent.family, tasks, points, agent.n_envs, part=split, quiet=quiet

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,11 @@ class Verdict(NamedTuple):
     def holds(self) -> bool:
         """Return whether the score is what was published, or differs by no more than its interval allows."""
         return not self.words.startswith("OUTSIDE")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return it as JSON shows it."""
+        return {**self._asdict(), "holds": self.holds}
 
 
 def publish(run: Run, name: str, results: Path, *, quiet: bool = True) -> Path:
@@ -87,8 +92,8 @@ def verify(runs: Sequence[Run], *, quiet: bool = True) -> list[Verdict]:
     for run in runs:
         published = _score_in(run.path / "summary.json")
         anew, _ = score_run(run, cell_of(run), quiet=quiet)
-        name, scores = f"{run.path.parent.name}/{run.path.name}", (published.mean, anew.mean)
-        verdicts.append(Verdict.of(name, *(float(np.mean(each)) for each in scores), published.interval))
+        before, after = (float(np.mean(each)) for each in (published.mean, anew.mean))
+        verdicts.append(Verdict.of(f"{run.path.parent.name}/{run.path.name}", before, after, published.interval))
     return verdicts
 
 
