@@ -47,7 +47,7 @@ class GymnasiumFamily(TaskFamily):
 
     env: ClassVar[str | type[Env]] = ""  # an id of gymnasium.make, or a class; not needed beside make_env
     extras: tuple[str, ...] = ()  # numbers of info that are recorded with every step, such as "is_success"
-    most_envs = 256  # a simulator of Meta-World's takes 16 MB
+    most_envs = 256
     workers: int = 0  # processes that step the environments; 0 steps them here, the better choice for quick ones
     not_promised = (
         "the same numbers bit for bit on another machine or with another version of the simulator: it is not ours",
