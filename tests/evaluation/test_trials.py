@@ -15,7 +15,7 @@ from rich.console import Console
 
 from metarl.cli.main import main
 from metarl.core.errors import MetaRLError
-from metarl.evaluation import packing, references
+from metarl.evaluation import driver, packing
 from metarl.evaluation import scores_csv as csv_module
 from metarl.evaluation.comparison import comparison_csv, comparison_table, separation_rows
 from metarl.evaluation.outcome import evaluate_run, save_outcome, saved_or_new_outcome
@@ -336,7 +336,7 @@ def test_references_of_very_many_tasks_are_played_in_parts(monkeypatch: pytest.M
     family = make_family(BANDIT, "k5")
     tasks = family.splits.test[:50]
     whole = reference_returns(family, "random", tasks, episodes=(0, 3, 4))
-    monkeypatch.setattr(references, "CHUNK", 20)
+    monkeypatch.setattr(driver, "CHUNK", 20)
     np.testing.assert_array_equal(reference_returns(family, "random", tasks, episodes=(0, 3, 4)), whole)
     assert whole is not None
     assert whole.shape == (3, 50)
