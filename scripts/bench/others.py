@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import Any
 
@@ -36,8 +38,26 @@ def _against_jax(options: Options) -> list[Row]:
     if find_spec("jax") is None:
         print("RL² against JAX is left out: JAX is not installed.", file=sys.stderr)
         return []
-    if options.threads == 1:  # read when JAX is imported
-        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    with _on_one_core() if options.threads == 1 else nullcontext():
+        return _jax_rows(options)
+
+
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    """Keep JAX on one thread of one core: told to take a single thread, it takes a second core all the same."""
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # read at its import
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _jax_rows(options: Options) -> list[Row]:
     from bench.peer_jax import BANDIT, GRIDNAVI, jax_iteration
 
     rows = []
