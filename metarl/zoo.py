@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from metarl.algorithm.algorithm import Algorithm
 from metarl.core.errors import MetaRLError, did_you_mean
@@ -43,9 +44,13 @@ class ZooEntry:
         return tuple(weights_files(self.path))
 
     @property
+    def _summary(self) -> Any:
+        return json.loads((self.path / "summary.json").read_text())
+
+    @property
     def score(self) -> str:
         """Return its published score with the 95% interval, in words."""
-        summary = json.loads((self.path / "summary.json").read_text())
+        summary = self._summary
         if self.is_learner:
             figure = summary["figures"][0]
             ends = interval_text((figure["low"], figure["high"]), 1)
@@ -62,12 +67,13 @@ class ZooEntry:
         run = self.open()
         if isinstance(run, PublishedRun):
             return verify([run], quiet=quiet)[0]
-        summary = json.loads((self.path / "summary.json").read_text())
+        summary = self._summary
         figure = summary["figures"][0]
         spec = setting_of(figure["name"], functions="mse" in figure["name"])
         made = evaluate_fewshot_run(run, spec, summary["fewshot"]["episodes"], quiet=quiet)
         anew = made.at(made.adaptations[-1]).value
-        return Verdict.of(self.name, figure["value"], anew, (figure["low"], figure["high"]))
+        before, interval = figure["value"], (figure["low"], figure["high"])
+        return Verdict.of(self.name, before, anew, interval, same=anew == before)
 
 
 def zoo_folder() -> Path:

@@ -35,7 +35,9 @@ def test_an_entry_scores_as_it_was_published(entry: ZooEntry, data: Callable[[st
 def test_how_a_new_score_compares_decides_on_the_exit_code(
     anew: float, words: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ZooEntry, "scored_again", lambda self, **_: Verdict.of(self.name, 0.5, anew, (0.4, 0.7)))
+    monkeypatch.setattr(
+        ZooEntry, "scored_again", lambda self, **_: Verdict.of(self.name, 0.5, anew, (0.4, 0.7), same=anew == 0.5)
+    )
     ended = 0
     try:
         main(["zoo", ENTRIES[0].name, "--verify"])

@@ -16,6 +16,7 @@ from metarl.experiments.signals import Interrupted
 
 if TYPE_CHECKING:  # they take long to import
     from metarl.experiments.run import Run
+    from metarl.suite.entries import Verdict
     from metarl.suite.protocol import Cell
     from metarl.suite.running import Entry
 
@@ -207,14 +208,19 @@ class SuiteVerify(OwnCode):
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
         from metarl.suite.entries import verify
-        from metarl.suite.tables import verdicts_table
 
         runs = opened(self)
         prepare_process(self.more.threads)
-        verdicts = verify(runs, quiet=self.quiet)
-        show(self.more.json, [each.facts for each in verdicts], verdicts_table(verdicts))
-        if not all(each.holds for each in verdicts):
-            raise SystemExit(1)
+        show_verdicts(verify(runs, quiet=self.quiet), as_json=self.more.json)
+
+
+def show_verdicts(verdicts: "Sequence[Verdict]", *, as_json: bool) -> None:
+    """Show how entries score again; end with exit code 1 where one is outside its interval."""
+    from metarl.suite.tables import verdicts_table
+
+    show(as_json, [each.facts for each in verdicts], verdicts_table(verdicts))
+    if not all(each.holds for each in verdicts):
+        raise SystemExit(1)
 
 
 def opened(command: SuiteScore | SuitePublish | SuiteVerify) -> list["Run"]:

@@ -9,6 +9,7 @@ import tyro
 from metarl.cli.agents import Render
 from metarl.cli.base import ScoreCommand, show
 from metarl.cli.options import Option
+from metarl.cli.suite import show_verdicts
 from metarl.core.errors import MetaRLError
 
 
@@ -24,7 +25,6 @@ class Zoo(ScoreCommand):
     def run(self, command: str) -> None:
         from metarl.core.process import prepare_process
         from metarl.evaluation.rows import terminal_table
-        from metarl.suite.tables import verdicts_table
         from metarl.zoo import zoo_entries
 
         entries = zoo_entries(self.names)
@@ -34,10 +34,7 @@ class Zoo(ScoreCommand):
             content = [dict(zip(("name", "seeds", "score"), row, strict=True)) for row in rows]
             show(self.more.json, content, terminal_table(("name", "seeds", "published score"), rows))
             return
-        verdicts = [each.scored_again(quiet=self.quiet) for each in entries]
-        show(self.more.json, [each.facts for each in verdicts], verdicts_table(verdicts))
-        if not all(each.holds for each in verdicts):
-            raise SystemExit(1)
+        show_verdicts([each.scored_again(quiet=self.quiet) for each in entries], as_json=self.more.json)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,10 +35,10 @@ class Verdict(NamedTuple):
     words: str  # "the same", "inside its interval" or "OUTSIDE its interval"
 
     @classmethod
-    def of(cls, entry: str, published: float, anew: float, interval: Sequence[float]) -> "Verdict":
-        """Compare a new score with the published one, which has this interval."""
+    def of(cls, entry: str, published: float, anew: float, interval: Sequence[float], *, same: bool) -> "Verdict":
+        """Compare a new score with the published one, which has this interval; ``same`` is all that was scored."""
         inside = interval[0] <= anew <= interval[1]
-        words = "the same" if anew == published else f"{'inside' if inside else 'OUTSIDE'} its interval"
+        words = "the same" if same else f"{'inside' if inside else 'OUTSIDE'} its interval"
         return cls(entry, published, anew, words)
 
     @property
@@ -93,7 +93,9 @@ def verify(runs: Sequence[Run], *, quiet: bool = True) -> list[Verdict]:
         published = _score_in(run.path / "summary.json")
         anew, _ = score_run(run, cell_of(run), quiet=quiet)
         before, after = (float(np.mean(each)) for each in (published.mean, anew.mean))
-        verdicts.append(Verdict.of(f"{run.path.parent.name}/{run.path.name}", before, after, published.interval))
+        same = anew.mean == published.mean and anew.last == published.last
+        name = f"{run.path.parent.name}/{run.path.name}"
+        verdicts.append(Verdict.of(name, before, after, published.interval, same=same))
     return verdicts
 
 
