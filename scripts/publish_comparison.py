@@ -2,10 +2,12 @@
 
 ``python scripts/publish_comparison.py compare runs/A runs/B --baselines all --shot 1`` takes the options of
 ``metarl fewshot compare``, and ``... trust runs/A --way 10 --shot 5`` those of ``metarl fewshot trust``.
+``... super-learner runs/A runs/B`` scores a super learner of each run's learner and the baselines.
 """
 
 import shlex
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +22,9 @@ from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.core.errors import MetaRLError
 from metarl.core.process import prepare_process
 from metarl.evaluation.fewshot import FewShotEvaluation
+from metarl.evaluation.fewshot_super_learner import TaskStream, rows_of, stream_of
 from metarl.evaluation.fewshot_trust import nearest_mean_of
+from metarl.evaluation.published import open_fewshot_run
 from metarl.evaluation.statistics import estimate
 from metarl.evaluation.tables import fewshot_rows
 from metarl.experiments.fewshot_run import FewShotRun
@@ -136,6 +140,41 @@ class Trust(FewShotTrust, _Publishing):
         self.write(runs, command, scopes, ranking_of_rows(scopes, subject, named, "AUROC, %"), setting=named, **about)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SuperLearners(_Publishing):
+    """Publish a super learner beside its base learners, on the tasks of each run and on all together, shots pooled."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """folders of few-shot learners trained on classes, each on a data set of its own"""
+    shots: tuple[int, ...] = (1, 2, 5, 10, 20)
+    """labelled samples of each class"""
+    way: int = 5
+    """classes of an episode"""
+    training: int = 40
+    """episodes of each number of shots by which the gate is learned"""
+    episodes: int = 100
+    """of each that are scored"""
+
+    def run(self, command: str) -> None:
+        warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")  # that small folds lack samples
+        if not self.runs:
+            raise MetaRLError("Name run folders: python scripts/publish_comparison.py super-learner RUN RUN ...")
+        runs = [open_fewshot_run(path) for path in self.runs]
+        made = [(stream_of(run, self.shots, self.training, self.episodes, self.way), run) for run in runs]
+        for some in [*([each] for each in made), *([made] if len(made) > 1 else [])]:
+            self._publish([stream for stream, _ in some], [run for _, run in some], command)
+
+    def _publish(self, streams: list[TaskStream], runs: list[FewShotRun], command: str) -> None:
+        """Publish the scores on the tasks of some streams."""
+        rows = rows_of(streams)
+        subject, setting = str(rows[0]["data"]), f"{', '.join(map(str, self.shots))} shots pooled"
+        measures = {"ROC-AUC" if stream.scored[0].asked.shape[-1] == 2 else "accuracy" for stream in streams}
+        about = {"subject": subject, "setting": setting, "split": "test", "against": rows[0]["against"]}
+        about["measure"] = f"{' or '.join(sorted(measures))}, %"
+        trained = {f"meta-learned on {run.dataset_name}": run for run in runs}
+        self.write(trained, command, rows, ranking_of_rows(rows, subject, setting, about["measure"]), **about)
+
+
 def ranking_of_rows(rows: Sequence[Mapping[str, Any]], subject: str, setting: str, measure: str) -> Figure:
     """Draw the rows of a comparison, the best at the top."""
     ranked = [Ranked(row["learner"], *(row[name] for name in ("value", "low", "high"))) for row in rows]
@@ -152,7 +191,11 @@ def _cells(name: str, values: np.ndarray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    commands = Annotated[Compare, tyro.conf.subcommand("compare")] | Annotated[Trust, tyro.conf.subcommand("trust")]
+    commands = (
+        Annotated[Compare, tyro.conf.subcommand("compare")]
+        | Annotated[Trust, tyro.conf.subcommand("trust")]
+        | Annotated[SuperLearners, tyro.conf.subcommand("super-learner")]
+    )
     try:
         tyro.cli(commands).run(f"python scripts/publish_comparison.py {shlex.join(sys.argv[1:])}")
     except MetaRLError as error:

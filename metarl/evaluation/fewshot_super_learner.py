@@ -167,19 +167,16 @@ def rows_of(streams: Sequence[TaskStream]) -> list[Row]:
 
     Which one is best is known afterwards only: no fixed choice could have been better.
     """
-    scores, shots = scores_of(streams), np.concatenate([stream.shots for stream in streams])
+    scores = scores_of(streams)
     best = max(streams[0].members, key=lambda name: scores[name].mean())
     rows: list[Row] = []
     for name, values in scores.items():
+        score = estimate(values[None], bounds=Interval(0, PERCENT))
         apart = estimate((values - scores[best])[None], bounds=Interval(-PERCENT, PERCENT))
-        ends = {"difference_low": apart.interval[0], "difference_high": apart.interval[1]}
-        each = {f"shots_{shot}": float(values[shots == shot].mean()) for shot in np.unique(shots)}
-        row: Row = {
-            "data": " + ".join(stream.name for stream in streams),
-            "learner": name,
-            "value": float(values.mean()),
-        }
-        rows.append({**row, "above": best, "difference": apart.value, **ends, "tasks": len(values), **each})
+        row: Row = {"data": "+".join(stream.name for stream in streams), "learner": name, "against": best}
+        row |= {"value": score.value, "low": score.interval[0], "high": score.interval[1]}
+        row |= {"difference": apart.value, "difference_low": apart.interval[0], "difference_high": apart.interval[1]}
+        rows.append({**row, "repeats": len(values), "seeds": 1})
     return rows
 
 
