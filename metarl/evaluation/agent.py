@@ -61,6 +61,7 @@ def score_agents(
     *,
     points: int | None = None,
     n_envs: int | None = None,
+    ends: tuple[str, str] | None = None,
     device: str = "cpu",
     deterministic: bool = True,
     ablation: str | None = None,
@@ -76,6 +77,7 @@ def score_agents(
         split: that they are of; every evaluation plays the same random streams there.
         points: of the adaptation curve; the agents' own number unless given.
         n_envs: episodes of a point, side by side; as many as the agents adapt to unless given.
+        ends: the reference policies that are floor and optimum; the family's own unless given.
         device: to play on.
         deterministic: whether extra episodes without exploration noise are scored too.
         ablation: the driver's; it stands behind the agent's name, as in "rl2-wiped".
@@ -109,9 +111,8 @@ def score_agents(
             extras.append(agent.describe(curve.states) | _success(curve))
     family, episodes = first.family, range(len(curves[0].episodes))
     place: dict[str, Any] = {"part": split, "n_envs": n_envs, "device": device, "parallel": parallel}
-    floor, optimum = (
-        reference_returns(family, name, tasks, episodes=episodes, **place) for name in (family.floor, family.optimum)
-    )
+    names_of_ends = (family.floor, family.optimum) if ends is None else ends
+    floor, optimum = (reference_returns(family, name, tasks, episodes=episodes, **place) for name in names_of_ends)
     noiseless = [curve.deterministic for curve in curves if curve.deterministic is not None]
     label = first.label(first.config)
     evaluation = Evaluation(
@@ -128,8 +129,8 @@ def score_agents(
         floor=floor,
         optimum=optimum,
         exact_optimum=family.exact_optimum,
-        floor_name=family.floor or "",
-        optimum_name=family.optimum or "",
+        floor_name=names_of_ends[0] or "",
+        optimum_name=names_of_ends[1] or "",
         task_vectors=tasks.vector,
         steps=int(np.mean([agent.num_timesteps for agent in agents])),
         wall_seconds=float(np.mean([agent.wall_seconds for agent in agents])),

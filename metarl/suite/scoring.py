@@ -93,6 +93,7 @@ def score_run(run: Run, cell: Cell, *, quiet: bool = True) -> tuple[CellScore, E
         cell.split,
         points=points,
         n_envs=n,
+        ends=None if cell.by_agents else (cell.floor, cell.optimum),
         deterministic=False,
         made_of=run.fingerprint(),
         quiet=quiet,

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metarl.cli.main import main
 from metarl.cli.suite import split_config
 from metarl.core.errors import MetaRLError
+from metarl.evaluation.published import open_run
 from metarl.suite import protocol
 from metarl.suite.entries import leaderboard, load_entries
 from metarl.suite.scores_file import EntryScores
+from metarl.suite.scoring import score_run
 
 pytestmark = pytest.mark.usefixtures("installed_families_only")
 
@@ -106,6 +109,25 @@ def test_one_seed_twice_is_the_same_to_the_last_digit_and_a_run_goes_on(suite: C
     found = json.loads(suite("compare", "runs/suite/a", "runs/suite/b", "--json")[1])
     assert set(found["families"]) == {"metarl/GridNavi-v0", "metarl/Pendulum-v0"}
     assert suite("compare", "runs/suite/a")[0] == 2
+
+
+def test_the_protocols_floor_decides_on_a_score_where_it_is_not_the_familys(
+    suite: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = protocol.cell_for("metarl/GridNavi-v0")
+    assert kept is not None
+    assert kept.floor == kept.make_family().floor == "sweep"
+    above_sweep = trained(suite, "a", "--family", "GridNavi").cells[0].curve
+    monkeypatch.setattr(protocol, "CELLS", (replace(kept, floor="random"),))
+    above_random = trained(suite, "a").cells[0].curve
+    run, cell = open_run(Path("runs/suite/a/GridNavi")), protocol.CELLS[0]
+    score, made = score_run(run, cell)
+    assert made.references is not None
+    floor, optimum = (ends.mean(1) for ends in made.references)
+    returns = made.returns[0].mean(1)
+    np.testing.assert_allclose(above_random, (returns - floor) / (optimum - floor), rtol=1e-6)
+    assert score.curve == above_random
+    assert max(above_sweep) < min(above_random)  # a sweep of the grid earns more than a random walk
 
 
 def test_a_dry_run_says_what_is_done_and_how_long_the_rest_takes(suite: Command) -> None:
