@@ -95,8 +95,10 @@ def zoo_entries(names: Sequence[str] = (), folder: Path | None = None) -> list[Z
     known = {entry.name: entry for entry in (ZooEntry(file.parent) for file in files) if entry.seeds}
     for name in names:
         if name not in known:
-            listed = ", ".join(known) or f"none: {folder} has no weights"
-            raise MetaRLError(f"{name} is not in the zoo, which has {listed}.{did_you_mean(name, known)}")
+            has = (
+                f"whose {len(known)} entries metarl zoo lists" if known else f"which is empty: {folder} has no weights"
+            )
+            raise MetaRLError(f"{name} is not in the zoo, {has}.{did_you_mean(name, known)}")
     return [known[name] for name in names] if names else list(known.values())
 
 

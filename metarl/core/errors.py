@@ -28,14 +28,17 @@ def shown(value: Any) -> str:
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return " Did you mean X?" with the known name that is nearest to the given one, or nothing where none is near.
 
-    Ids such as ``me/Maze-v0`` are compared without their namespace and version, and case plays no part.
+    Ids such as ``me/Maze-v0`` are compared without their namespace and version, and case plays no part; of several that
+    are then the same, as ``maml/Maze`` and ``rl2/Maze`` are, the one that is nearest as a whole is meant.
     """
 
     def plain(text: str) -> str:
         return re.sub(r"^.*/(?=.)|-v\d+$", "", text).lower()
 
-    names = {plain(each): each for each in known}
+    names: dict[str, list[str]] = {}
+    for each in known:
+        names.setdefault(plain(each), []).append(each)
     given = plain(str(name))
     begins = [each for each in names if len(given) > 2 and each.startswith(given)]
     found = (begins or get_close_matches(given, names, n=1))[:1]
-    return f" Did you mean {names[found[0]]}?" if found else ""
+    return f" Did you mean {get_close_matches(str(name), names[found[0]], n=1, cutoff=0)[0]}?" if found else ""
