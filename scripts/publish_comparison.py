@@ -20,11 +20,13 @@ from matplotlib.figure import Figure
 from metarl.cli.fewshot_compare import FewShotCompare
 from metarl.cli.fewshot_trust import FewShotTrust
 from metarl.core.errors import MetaRLError
+from metarl.core.files import write_atomic
 from metarl.core.process import prepare_process
 from metarl.evaluation.fewshot import FewShotEvaluation
 from metarl.evaluation.fewshot_super_learner import TaskStream, rows_of, stream_of
 from metarl.evaluation.fewshot_trust import nearest_mean_of
 from metarl.evaluation.published import open_fewshot_run
+from metarl.evaluation.rows import Row, csv_of_rows
 from metarl.evaluation.statistics import estimate
 from metarl.evaluation.tables import fewshot_rows
 from metarl.experiments.fewshot_run import FewShotRun
@@ -154,6 +156,8 @@ class SuperLearners(_Publishing):
     """episodes of each number of shots by which the gate is learned"""
     episodes: int = 100
     """of each that are scored"""
+    output: Path = Path("super_learner.csv")
+    """the table as CSV, which has the scores by number of shots too"""
 
     def run(self, command: str) -> None:
         warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")  # that small folds lack samples
@@ -161,11 +165,14 @@ class SuperLearners(_Publishing):
             raise MetaRLError("Name run folders: python scripts/publish_comparison.py super-learner RUN RUN ...")
         runs = [open_fewshot_run(path) for path in self.runs]
         made = [(stream_of(run, self.shots, self.training, self.episodes, self.way), run) for run in runs]
+        rows: list[Row] = []
         for some in [*([each] for each in made), *([made] if len(made) > 1 else [])]:
-            self._publish([stream for stream, _ in some], [run for _, run in some], command)
+            rows += self._publish([stream for stream, _ in some], [run for _, run in some], command)
+        names = list(dict.fromkeys(name for row in rows for name in row))  # shots may differ
+        write_atomic(self.output, csv_of_rows([{name: row.get(name) for name in names} for row in rows]))
 
-    def _publish(self, streams: list[TaskStream], runs: list[FewShotRun], command: str) -> None:
-        """Publish the scores on the tasks of some streams."""
+    def _publish(self, streams: list[TaskStream], runs: list[FewShotRun], command: str) -> list[Row]:
+        """Publish the scores on the tasks of some streams, and return them."""
         rows = rows_of(streams)
         subject, setting = str(rows[0]["data"]), f"{', '.join(map(str, self.shots))} shots pooled"
         measures = {"ROC-AUC" if stream.scored[0].asked.shape[-1] == 2 else "accuracy" for stream in streams}
@@ -173,6 +180,7 @@ class SuperLearners(_Publishing):
         about["measure"] = f"{' or '.join(sorted(measures))}, %"
         trained = {f"meta-learned on {run.dataset_name}": run for run in runs}
         self.write(trained, command, rows, ranking_of_rows(rows, subject, setting, about["measure"]), **about)
+        return rows
 
 
 def ranking_of_rows(rows: Sequence[Mapping[str, Any]], subject: str, setting: str, measure: str) -> Figure:

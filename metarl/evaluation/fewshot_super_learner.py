@@ -167,7 +167,7 @@ def rows_of(streams: Sequence[TaskStream]) -> list[Row]:
 
     Which one is best is known afterwards only: no fixed choice could have been better.
     """
-    scores = scores_of(streams)
+    scores, shots = scores_of(streams), np.concatenate([stream.shots for stream in streams])
     best = max(streams[0].members, key=lambda name: scores[name].mean())
     rows: list[Row] = []
     for name, values in scores.items():
@@ -176,7 +176,8 @@ def rows_of(streams: Sequence[TaskStream]) -> list[Row]:
         row: Row = {"data": "+".join(stream.name for stream in streams), "learner": name, "against": best}
         row |= {"value": score.value, "low": score.interval[0], "high": score.interval[1]}
         row |= {"difference": apart.value, "difference_low": apart.interval[0], "difference_high": apart.interval[1]}
-        rows.append({**row, "repeats": len(values), "seeds": 1})
+        each = {f"shots_{shot}": float(values[shots == shot].mean()) for shot in np.unique(shots)}
+        rows.append({**row, "repeats": len(values), "seeds": 1, **each})
     return rows
 
 

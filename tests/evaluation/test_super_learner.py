@@ -68,6 +68,7 @@ def test_rows_have_the_difference_from_the_best_base_learner(stream: TaskStream)
     assert by_name[best]["difference"] == by_name[best]["difference_low"] == 0
     apart = scores[SUPER] - scores[best]
     assert by_name[SUPER]["difference"] == pytest.approx(apart.mean())
+    assert by_name[SUPER]["shots_3"] == pytest.approx(scores[SUPER][5:10].mean())
     assert by_name[SUPER]["low"] < by_name[SUPER]["value"] < by_name[SUPER]["high"]
     right = [(task.asked[0].argmax(1) == task.targets).mean() for task in stream.scored]
     np.testing.assert_allclose(scores["nearest-mean"], 100 * np.array(right))
