@@ -12,13 +12,16 @@ from pathlib import Path
 from bench.measure import Options, Row
 
 _POINT = "metarl/PointNavigation-v0"
-_TRAININGS = {  # what is trained, for a few iterations
+_GRID = ["train", "rl2", "metarl/GridNavi-v0"]
+_CHEETAH = ["train", "rl2", "metarl/HalfCheetahVel-v0", "--preset", "locomotion"]
+# What is trained, for a few iterations; memories also on more trials, for steps of few trials take as long as of many.
+_TRAININGS = {
     "MAML-TRPO, 20 tasks": ["train", "maml", _POINT, "--preset", "trpo", "--timesteps", "400000"],
-    "RL² on GridNavi, 128 trials": ["train", "rl2", "metarl/GridNavi-v0", "--timesteps", "80000"],
+    "RL² on GridNavi, 128 trials": [*_GRID, "--timesteps", "80000"],
+    "RL² on GridNavi, 1,024 trials": [*_GRID, "--config.tasks", "1024", "--timesteps", "500000"],
     "few-shot MAML, 8 tasks": ["fewshot", "train", "maml", "--iterations", "60"],
-    "RL² on HalfCheetahVel, 64 trials": [
-        *("train", "rl2", "metarl/HalfCheetahVel-v0", "--preset", "locomotion", "--timesteps", "100000")
-    ],
+    "RL² on HalfCheetahVel, 64 trials": [*_CHEETAH, "--timesteps", "100000"],
+    "RL² on HalfCheetahVel, 256 trials": [*_CHEETAH, "--config.tasks", "256", "--timesteps", "300000"],
 }
 
 
