@@ -141,7 +141,7 @@ class SuiteScore(OwnCode):
         from metarl.suite.scoring import cell_of, score_run
         from metarl.suite.tables import entry_table
 
-        runs = opened(self)
+        runs = _finished(self)
         prepare_process(self.more.threads)
         cells = [cell_of(run, unofficial=self.unofficial) for run in runs]
         scored = [score_run(run, cell, quiet=self.quiet)[0] for run, cell in zip(runs, cells, strict=True)]
@@ -191,7 +191,7 @@ class SuitePublish(OwnCode):
         from metarl.core.process import prepare_process
         from metarl.suite.entries import publish
 
-        runs = opened(self)
+        runs = _finished(self)
         prepare_process(self.more.threads)
         name = self.name or runs[0].path.parent.name
         folders = [publish(run, name, self.results, quiet=self.quiet) for run in runs]
@@ -231,3 +231,13 @@ def opened(command: SuiteScore | SuitePublish | SuiteVerify) -> list["Run"]:
         raise MetaRLError("Name the folder of an entry, such as runs/suite/rl2.")
     more = command.more
     return runs_at(command.paths, family=more.family, agent=more.agent, trust=more.trust)
+
+
+def _finished(command: SuiteScore | SuitePublish) -> list["Run"]:
+    """Open the runs that a command names, without those that are still to be trained, and say which they are."""
+    from metarl.suite.scoring import finished
+
+    done, begun = finished(opened(command))
+    if begun and not command.quiet and not command.more.json:
+        print(f"Left out, for no seed is trained to its end: {', '.join(run.path.name for run in begun)}.")
+    return done

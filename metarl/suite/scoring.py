@@ -178,6 +178,14 @@ def runs_at(paths: Sequence[Path], **named: Any) -> list[Run]:
     return [open_run(folder, **named) for folder in folders]
 
 
+def finished(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Return the runs that have a seed trained to its end, and those that have none; raises where all are such."""
+    done = [run for run in runs if _done_seeds(run)]
+    if not done:
+        raise MetaRLError(f"{runs[0].path} has no seed that is trained to its end; go on with {runs[0].command}.")
+    return done, [run for run in runs if run not in done]
+
+
 def _within(path: Path) -> list[Path]:
     found = sorted(each for each in (path.iterdir() if path.is_dir() else ()) if each.is_dir() and _holds_run(each))
     if not found:

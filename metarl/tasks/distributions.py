@@ -1,13 +1,15 @@
 """Distributions of task parameters, each given by its inverse distribution function.
 
 A parameter is a pure function of uniforms, so a frozen task set depends on no library's sampler, whose stream changes
-by version.
+by version. Powers and angles are libm's, value by value: NumPy's last digit depends on whether the processor has
+AVX-512, and the hash of a task set must not.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
+from functools import partial
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -34,7 +36,7 @@ class Distribution(ABC):
     @property
     def draws(self) -> int:
         """Return how many uniforms one value takes."""
-        return prod(self.shape)
+        return math.prod(self.shape)
 
     @abstractmethod
     def quantile(self, u: Array) -> Array:
@@ -53,6 +55,11 @@ class Distribution(ABC):
 def _within(value: Array, low: float, high: float) -> bool:
     slack = _ROUNDING * max(abs(low), abs(high), 1.0)
     return bool(np.all((value >= low - slack) & (value <= high + slack)))
+
+
+def _by_libm(function: Callable[[float], float], values: Array) -> Array:
+    """Return a function's value of each element, alike on every processor."""
+    return np.array([function(value) for value in values.ravel().tolist()]).reshape(values.shape)
 
 
 def _shape_of(shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -114,7 +121,8 @@ class LogUniform(Uniform):
             )
 
     def quantile(self, u: Array) -> Array:
-        return (self.low * (self.high / self.low) ** u).reshape(len(u), *self.shape)
+        factor = _by_libm(partial(math.pow, self.high / self.low), u)
+        return (self.low * factor).reshape(len(u), *self.shape)
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ class Ring(Distribution):
         # Areas, not radii, are uniform: a disc's radius is high * sqrt(u).
         radius = np.sqrt(self.low**2 + (self.high**2 - self.low**2) * u[:, 0])
         angle = 2 * np.pi * u[:, 1]
-        return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        return np.stack([radius * _by_libm(math.cos, angle), radius * _by_libm(math.sin, angle)], axis=1)
 
     def contains(self, value: Array) -> bool:
         return _within(np.asarray(np.linalg.norm(value)), self.low, self.high)

@@ -173,9 +173,14 @@ def test_what_is_outside_the_protocol_is_refused_by_name(suite: Command, monkeyp
 
 def test_an_entry_is_verified_by_its_weights_and_stands_on_the_leaderboard(suite: Command) -> None:
     scores = trained(suite, "rl2")
-    shutil.rmtree("runs/suite/rl2/Pendulum")
-    code, said = suite("publish", "runs/suite/rl2", "--quiet")
+    (checkpoint,) = Path("runs/suite/rl2/Pendulum").rglob("checkpoint.safetensors")
+    checkpoint.unlink()  # as of a run that has only begun
+    code, said = suite("publish", "runs/suite/rl2")
     assert code == 0, said
+    assert "Left out, for no seed is trained to its end: Pendulum." in said
+    code, said = suite("score", "runs/suite/rl2/Pendulum")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "has no seed that is trained to its end; go on with metarl suite run rl2" in said
     entry = Path("results/suite/rl2/GridNavi")
     assert sorted(file.name for file in entry.iterdir()) == [
         "config.json",
