@@ -15,8 +15,8 @@ from metarl.suite.protocol import VERSION, Cell
 VARIANTS = {"rl2-hypernetwork": ("rl2", "hypernetwork=1")}
 
 # Without wide noise, a bonus for it and a short horizon, PPO settles on one ray of the sparse semicircle.
-_SEARCH = "episodes=5 gamma=0.9 entropy_coef=0.01 initial_std=1.0 final_learning_rate=0.1"
-_BELIEF = "epochs=4 normalise_beliefs=True head=128,128"  # of VariBAD
+_SEARCH = "episodes=5 gamma=0.9 entropy_coef=0.01 initial_std=1.0"
+_BELIEF = "normalise_beliefs=True head=128,128"  # of VariBAD
 _SHORT = "tasks=128 epochs=4 vae_updates=3"  # of VariBAD, for a fifth of the time
 # Of MAML and fine-tuning on the Pendulum: many updates on few tasks, noise narrow from the first episode on.
 _EPISODE = "episodes=1 tasks=8 gamma=0.95 gae_lambda=0.9 epochs=8 learning_rate=2e-3 initial_std=0.7"
@@ -53,7 +53,7 @@ RECIPES: dict[str, dict[str, str]] = {
     },
     "rl2": {
         "PointNavigation": "default episodes=10 tasks=24 entropy_coef=0.01",
-        "SparseSemicircle": f"default {_SEARCH} tasks=32",
+        "SparseSemicircle": f"default {_SEARCH} tasks=32 final_learning_rate=0.1",
         "GridNavi": "default",
         "BernoulliBandit": "bandit tasks=256",
         "RuleGrid": "rule-grid tasks=96",
@@ -66,13 +66,13 @@ RECIPES: dict[str, dict[str, str]] = {
     "rl2-hypernetwork": {"RuleGrid": "rule-grid tasks=96 width=32 embedding=64 head=32"},
     "varibad": {
         "PointNavigation": "default tasks=32 epochs=4 vae_updates=10 episodes=4 entropy_coef=0.01",
-        "SparseSemicircle": f"semicircle {_SEARCH} final_learning_rate=0.02 {_BELIEF} tasks=64 vae_updates=8 "
+        "SparseSemicircle": f"semicircle {_SEARCH} {_BELIEF} tasks=64 epochs=4 vae_updates=8 "
         "decoder_input=next_observation",
-        "GridNavi": f"default {_BELIEF} vae_updates=10 latent=10",
-        "BernoulliBandit": f"default {_BELIEF} tasks=128 vae_updates=12 latent=10 head=64,64 embedding=0 gamma=0.99 "
-        "gae_lambda=0.85 learning_rate=2e-3 entropy_coef=0.04",
-        "RuleGrid": f"default {_SHORT} tasks=96 width=128 embedding=128 head=128 gamma=0.98",
-        "Pendulum": f"default {_BELIEF} tasks=16 vae_updates=12 vae_tasks=16 normalise_observations=True "
+        "GridNavi": f"default {_BELIEF} epochs=4 vae_updates=10 latent=10",
+        "BernoulliBandit": f"default {_BELIEF} tasks=128 epochs=4 vae_updates=12 latent=10 head=64,64 embedding=0 "
+        "gamma=0.99 gae_lambda=0.85 learning_rate=2e-3 entropy_coef=0.04",
+        "RuleGrid": f"default {_BELIEF} epochs=4 vae_updates=8 latent=16 width=128 embedding=128 gamma=0.98",
+        "Pendulum": f"default {_BELIEF} tasks=16 epochs=8 vae_updates=20 vae_tasks=16 normalise_observations=True "
         "state_coef=10.0 initial_std=1.0",
         "TabularMDP": f"default {_SHORT} gamma=0.99 width=128 state_coef=1.0",
         **dict.fromkeys(_LOCOMOTION, f"default {_SHORT} tasks=32 episodes=2 normalise_observations=True gamma=0.97"),
