@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ def save_weights(folder: Path, run: RunFolder) -> None:
             )
 
 
-def remove_weights(folder: Path) -> None:
-    """Remove the weights of what was published here before."""
-    for file in weights_files(folder).values() if folder.is_dir() else ():
-        file.unlink()
+def remove_weights(folder: Path, but: Collection[int] = ()) -> None:
+    """Remove the weights of what was published here before, but for some seeds."""
+    for seed, file in weights_files(folder).items() if folder.is_dir() else ():
+        if seed not in but:
+            file.unlink()
 
 
 def is_published(folder: Path) -> bool:

@@ -4,6 +4,7 @@ Each holds config.json, curve.csv, the weights of every seed and summary.json: s
 """
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 
 from metarl.core.errors import MetaRLError
 from metarl.core.files import write_atomic
+from metarl.core.plugins import plugin_names
+from metarl.evaluation.published import PublishedRun
 from metarl.evaluation.rows import Row, csv_of_rows, interval_text, number
 from metarl.evaluation.scores import Evaluation
 from metarl.evaluation.sums import record_sums
@@ -20,7 +23,7 @@ from metarl.evaluation.weights import remove_weights, save_weights
 from metarl.experiments.run import Run
 from metarl.suite.protocol import AGENTS, SEEDS, TIERS, VERSION, protocol_hash, tier_cells
 from metarl.suite.scores_file import EntryScores
-from metarl.suite.scoring import CellScore, cell_of, score_run
+from metarl.suite.scoring import CellScore, cell_of, done_seeds, score_run
 from metarl.version import __version__
 
 FOLDER = "suite"  # in the folder of results
@@ -55,6 +58,8 @@ class Verdict(NamedTuple):
 def publish(run: Run, name: str, results: Path, *, quiet: bool = True) -> Path:
     """Score a run and write it as an entry; returns the folder. Raises where it is no part of the protocol.
 
+    An entry of the same config keeps the seeds that the run has not, so that they may be trained one after the other.
+
     Args:
         run: whose seeds that are trained to their end take part.
         name: of the entry.
@@ -62,18 +67,44 @@ def publish(run: Run, name: str, results: Path, *, quiet: bool = True) -> Path:
         quiet: whether no progress is shown.
     """
     cell = cell_of(run)
-    score, evaluation = score_run(run, cell, quiet=quiet)
     folder = results / FOLDER / name / cell.name
-    remove_weights(folder)
+    earlier, own = _published(folder, run), done_seeds(run)
+    score, evaluation = score_run(run, cell, more=earlier, quiet=quiet)
+    remove_weights(folder, but=set(score.seeds) - set(own))
     config = json.dumps(asdict(run.config), indent=2, sort_keys=True)
     write_atomic(folder / "config.json", config + "\n")
     write_atomic(folder / "curve.csv", _curve_csv(evaluation))
-    save_weights(folder, replace(run, seeds=score.seeds))
-    facts = {"agent": name, "command": run.command, "version": __version__}
+    save_weights(folder, replace(run, seeds=own))
+    facts = {"agent": name, "command": _with_seeds(run.command, score.seeds), "version": __version__}
     content = {**facts, "protocol": VERSION, "hash": protocol_hash(), "cell": asdict(score)}
     write_atomic(folder / "summary.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
     record_sums(results, folder)
     return folder
+
+
+def _published(folder: Path, run: Run) -> PublishedRun | None:
+    """Return what is published of the same agent and config by this protocol, if anything is."""
+    try:
+        _score_in(folder / "summary.json")
+        found = PublishedRun.open(folder, family=run.family_name, agent=run.agent, trust=plugin_names(run.config))
+    except MetaRLError:  # there is nothing, or it is damaged, or of another protocol: it is written anew
+        return None
+    same = (found.agent, found.variant, found.config) == (run.agent, run.variant, run.config)
+    return found if same else None
+
+
+def _with_seeds(command: str, seeds: Sequence[int]) -> str:
+    """Return the command that trains all of these seeds."""
+    words = shlex.split(command)
+    if "--seed" in words:
+        at = end = words.index("--seed")
+        end += 1
+        while end < len(words) and words[end].isdigit():
+            end += 1
+        words[at:end] = []
+    else:
+        at = len(words)
+    return shlex.join([*words[:at], "--seed", *map(str, seeds), *words[at:]])
 
 
 def load_entries(results: Path) -> list[EntryScores]:

@@ -71,19 +71,24 @@ def cell_of(run: Run, *, unofficial: bool = False) -> Cell:
     return cell
 
 
-def score_run(run: Run, cell: Cell, *, quiet: bool = True) -> tuple[CellScore, Evaluation]:
+def score_run(
+    run: Run, cell: Cell, *, more: PublishedRun | None = None, quiet: bool = True
+) -> tuple[CellScore, Evaluation]:
     """Score the seeds of a run that are trained to their end; raises where there are none.
 
     Args:
         run: of an agent, its own or a published one.
         cell: that it is of.
+        more: a published result of the same config, whose other seeds are scored with them.
         quiet: whether no progress is shown.
     """
-    seeds = _done_seeds(run)
+    seeds = done_seeds(run)
     if not seeds:
         raise MetaRLError(f"{run.path} has no seed that is trained to its {cell.steps:,} steps; resume it.")
+    held = dict.fromkeys(more.seeds, more) if more is not None else {}
+    holders: dict[int, Run] = {**held, **dict.fromkeys(seeds, run)}
+    agents = [holder.trained(seed) for seed, holder in sorted(holders.items())]
     run = replace(run, seeds=seeds)
-    agents = [run.trained(seed) for seed in seeds]
     n = episodes_at_once(agents[0], gcd(cell.episodes, cell.before))
     tasks = held_out(run.family(), cell.split)
     points = cell.episodes // n
@@ -131,7 +136,7 @@ def _cell_score(evaluation: Evaluation, cell: Cell, first: int) -> CellScore:
     )
 
 
-def _done_seeds(run: Run) -> tuple[int, ...]:
+def done_seeds(run: Run) -> tuple[int, ...]:
     """Return the seeds that are trained to their end, as all that are published are."""
     return tuple(seed for seed in run.seeds if isinstance(run, PublishedRun) or is_done(run, seed))
 
@@ -152,7 +157,7 @@ def _played(run: Run, name: str, tasks: Tasks, cell: Cell, points: int, n_envs: 
         )
     reference = open_run(path, family=run.family_name)
     cell_of(reference, unofficial=True)
-    agents = [reference.trained(seed) for seed in _done_seeds(reference)]
+    agents = [reference.trained(seed) for seed in done_seeds(reference)]
     if not agents:
         raise MetaRLError(f"{path} is not trained to its end; go on with metarl suite run {name}.")
     curves = [
@@ -180,7 +185,7 @@ def runs_at(paths: Sequence[Path], **named: Any) -> list[Run]:
 
 def finished(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """Return the runs that have a seed trained to its end, and those that have none; raises where all are such."""
-    done = [run for run in runs if _done_seeds(run)]
+    done = [run for run in runs if done_seeds(run)]
     if not done:
         raise MetaRLError(f"{runs[0].path} has no seed that is trained to its end; go on with {runs[0].command}.")
     return done, [run for run in runs if run not in done]

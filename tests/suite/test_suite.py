@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,7 +191,7 @@ def test_an_entry_is_verified_by_its_weights_and_stands_on_the_leaderboard(suite
     ]
     summary = json.loads((entry / "summary.json").read_text())
     assert summary["command"].startswith("metarl suite run rl2 --name rl2")
-    assert summary["command"].endswith("--family GridNavi")
+    assert summary["command"].endswith("--family GridNavi --seed 0")
     code, said = suite("verify", "results/suite/rl2", "--quiet")
     assert code == 0, said
     assert "the same" in said
@@ -210,6 +211,30 @@ def test_an_entry_is_verified_by_its_weights_and_stands_on_the_leaderboard(suite
     code, said = suite("verify", "results/suite/rl2", "--quiet")
     assert code == 1
     assert "OUTSIDE its interval" in said
+
+
+def test_seeds_may_be_trained_and_published_one_after_the_other(suite: Command) -> None:
+    def published(*words: str) -> dict[str, Any]:
+        folders = ["--name", "a", "--family", "GridNavi"]
+        for code, said in (
+            suite("run", "rl2", *folders, "--jobs", "1", *SMALL, *words),
+            suite("publish", f"{words[words.index('--runs') + 1]}/a", "--quiet"),
+        ):
+            assert code == 0, said
+        return dict(json.loads(Path("results/suite/a/GridNavi/summary.json").read_text()))
+
+    first = published("--runs", "first")
+    both = published("--runs", "second", "--seed", "2", "1")
+    assert both["cell"]["seeds"] == [0, 1, 2]
+    assert both["cell"]["mean"][0] == first["cell"]["mean"][0]
+    assert "--runs second --seed 0 1 2 --family GridNavi" in both["command"]
+    weights = sorted(Path("results/suite/a/GridNavi").glob("*.safetensors"))
+    assert [file.name for file in weights] == [f"weights-{seed}.safetensors" for seed in range(3)]
+    code, said = suite("verify", "results/suite/a", "--quiet")
+    assert (code, "the same" in said) == (0, True), said
+    other = published("--runs", "third", "--seed", "1", "--config.gamma", "0.9")  # another config begins anew
+    assert other["cell"]["seeds"] == [1]
+    assert [file.name for file in Path("results/suite/a/GridNavi").glob("*.safetensors")] == ["weights-1.safetensors"]
 
 
 def test_a_strangers_agent_takes_part_from_a_folder_outside(suite: Command, root: Path) -> None:
