@@ -71,7 +71,7 @@ RECIPES: dict[str, dict[str, str]] = {
         "GridNavi": f"default {_BELIEF} epochs=4 vae_updates=10 latent=10",
         "BernoulliBandit": f"default {_BELIEF} tasks=128 epochs=4 vae_updates=12 latent=10 head=64,64 embedding=0 "
         "gamma=0.99 gae_lambda=0.85 learning_rate=2e-3 entropy_coef=0.04",
-        "RuleGrid": f"default {_BELIEF} epochs=4 vae_updates=8 latent=16 width=128 embedding=128 gamma=0.98",
+        "RuleGrid": f"default {_SHORT} tasks=96 width=128 embedding=128 head=128 gamma=0.98",
         "Pendulum": f"default {_BELIEF} tasks=16 epochs=8 vae_updates=20 vae_tasks=16 normalise_observations=True "
         "state_coef=10.0 initial_std=1.0",
         "TabularMDP": f"default {_SHORT} gamma=0.99 width=128 state_coef=1.0",
