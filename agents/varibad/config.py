@@ -38,10 +38,11 @@ class VariBADConfig(RL2Config):
 
 PRESETS: dict[str, VariBADConfig] = {
     "default": VariBADConfig(),
-    # A horizon of 20 steps, wide noise with a bonus for it and small batches make PPO search the arc: with a gamma of .99,
-    # an entropy of .001 and noise of .6 it settled on one ray, and came to 69 in the third episode. How much of the arc it
-    # keeps searching as the noise falls differs from run to run. On val: 85 and 76 by this; of one seed 79 with a gamma of
-    # .9 and 66 with .97, while training; 70 with 64 trials an iteration; 60 to 80 on the way to 30 million steps.
+    # A horizon of 20 steps, wide noise with a bonus for it and small batches make PPO search the arc: with a
+    # gamma of .99, an entropy of .001 and noise of .6 it settled on one ray, and came to 69 in the third
+    # episode. How much of the arc it keeps searching as the noise falls differs from run to run. On val: 85 and
+    # 76 by this; of one seed 79 with a gamma of .9 and 66 with .97, while training; 70 with 64 trials an
+    # iteration; 60 to 80 on the way to 30 million.
     "semicircle": VariBADConfig(
         total_timesteps=12_000_000,
         tasks=32,
