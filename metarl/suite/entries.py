@@ -22,6 +22,7 @@ from metarl.evaluation.sums import record_sums
 from metarl.evaluation.weights import remove_weights, save_weights
 from metarl.experiments.run import Run
 from metarl.suite.protocol import AGENTS, SEEDS, TIERS, VERSION, protocol_hash, tier_cells
+from metarl.suite.running import cut_option
 from metarl.suite.scores_file import EntryScores
 from metarl.suite.scoring import CellScore, cell_of, done_seeds, score_run
 from metarl.version import __version__
@@ -95,16 +96,8 @@ def _published(folder: Path, run: Run) -> PublishedRun | None:
 
 def _with_seeds(command: str, seeds: Sequence[int]) -> str:
     """Return the command that trains all of these seeds."""
-    words = shlex.split(command)
-    if "--seed" in words:
-        at = end = words.index("--seed")
-        end += 1
-        while end < len(words) and words[end].isdigit():
-            end += 1
-        words[at:end] = []
-    else:
-        at = len(words)
-    return shlex.join([*words[:at], "--seed", *map(str, seeds), *words[at:]])
+    before, behind = cut_option(shlex.split(command), "--seed")
+    return shlex.join([*before, "--seed", *map(str, seeds), *behind])
 
 
 def load_entries(results: Path) -> list[EntryScores]:

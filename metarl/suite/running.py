@@ -108,11 +108,21 @@ def entry_folder(agent: str, name: str | None, runs: Path) -> Path:
     return runs / made
 
 
+def cut_option(words: Sequence[str], option: str) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the words of a command before an option and those behind all its values; without it, all and none."""
+    if option not in words:
+        return words, []
+    at = words.index(option)
+    end = next((i for i in range(at + 1, len(words)) if words[i].startswith("--")), len(words))
+    return words[:at], words[end:]
+
+
 def _only(command: str, cell: Cell) -> str:
     """Return a command that runs this cell alone."""
-    words, kept = iter(shlex.split(command)), []
+    before, behind = cut_option(shlex.split(command), "--family")
+    words, kept = iter([*before, *behind]), []
     for word in words:
-        if word in ("--tier", "--family"):
+        if word == "--tier":
             next(words, None)
         elif word != "--dry-run":
             kept.append(word)

@@ -1,8 +1,8 @@
 """Distributions of task parameters, each given by its inverse distribution function.
 
 A parameter is a pure function of uniforms, so a frozen task set depends on no library's sampler, whose stream changes
-by version. Powers and angles are libm's, value by value: NumPy's last digit depends on whether the processor has
-AVX-512, and the hash of a task set must not.
+by version. Powers and angles are libm's, value by value: the last digit of NumPy's powers depends on whether the
+processor has AVX-512, and the hash of a task set must not.
 """
 
 import math

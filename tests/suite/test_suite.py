@@ -148,6 +148,14 @@ def test_a_dry_run_says_what_is_done_and_how_long_the_rest_takes(suite: Command)
     assert not Path("runs/suite/rl2/Pendulum").exists()
 
 
+def test_each_of_several_families_keeps_a_command_of_its_own(suite: Command) -> None:
+    code, said = suite("run", "rl2", "--family", "GridNavi", "Pendulum", "--jobs", "1", *SMALL)
+    assert code == 0, said
+    for name in ("GridNavi", "Pendulum"):
+        command = open_run(Path("runs/suite/rl2", name)).command
+        assert command == f"metarl suite run rl2 --jobs 1 {' '.join(SMALL)} --family {name}"
+
+
 def test_what_is_outside_the_protocol_is_refused_by_name(suite: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     code, said = suite("run", "rl2", "--timesteps", "5", *SMALL)
     assert (code, said.count("\n")) == (2, 1)

@@ -177,7 +177,7 @@ def test_numpys_numbers_are_numbers() -> None:
 
 
 def test_powers_and_angles_are_those_of_every_processor() -> None:
-    # NumPy's own differ in the last digit where there is AVX-512.
+    # The last digit of NumPy's own powers is another where there is AVX-512.
     u = np.random.default_rng(0).random((10_000, 2))
     expected = [0.5 * math.pow(4.0, x) for x in u[:, 0].tolist()]
     assert LogUniform(0.5, 2.0).quantile(u[:, :1]).tolist() == expected
