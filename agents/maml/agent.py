@@ -13,6 +13,7 @@ from metarl.agents.maml.outer import Blocks, MetaBatch, collect
 from metarl.agents.maml.ppo import PPO
 from metarl.agents.maml.trpo import TRPO
 from metarl.algorithm.algorithm import Algorithm
+from metarl.core.normalisation import trained
 from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params, State
@@ -51,17 +52,20 @@ class MAML(Algorithm):
     @cached_property
     def outer(self) -> PPO | TRPO:
         """The outer loop's optimiser, made when training begins."""
-        return (PPO if self.config.outer == "ppo" else TRPO)(self.learner, self.params)
+        return (PPO if self.config.outer == "ppo" else TRPO)(self.learner, trained(self.params))
 
     def train_iteration(self) -> tuple[int, dict[str, float]]:
         n_tasks, n_envs = self.config.tasks, self.config.episodes
         tasks = self.family.splits.train(stream_keys(n_tasks, self.seed, "task", self.iteration))
         keys = stream_keys(n_tasks * n_envs, self.seed, "train", self.iteration)
         data = Blocks(n_tasks, {rows.start: self._collect(tasks, keys, rows) for rows in self.parallel.rows(n_tasks)})
-        self.params, logged = self.outer.update(data, self.progress, self.parallel)
-        played = [list(enumerate(part.trajectories)) for part in data.parts.values()]
+        played = [part.trajectories for part in data.parts.values()]
+        kept = self.learner.update_baseline(self.params, played, self.parallel)
+        values, logged = self.outer.update(data, self.progress, self.parallel)
+        self.params = {**values, **kept}
         every = self.parallel.rejoin(
-            [{f"{what}{k}": x for k, t in each for what, x in _summary(t).items()} for each in played], "returns"
+            [{f"{what}{k}": x for k, t in enumerate(each) for what, x in _summary(t).items()} for each in played],
+            "returns",
         )
         steps = sum(int(value.sum()) for name, value in every.items() if name.startswith(_STEPS))
         metrics = {

@@ -19,6 +19,9 @@ class MAMLConfig:
     episodes: Count = 20  # episodes of each task and adaptation step, side by side
     gamma: Discount = 0.99  # discount of rewards
     gae_lambda: Fraction = 1.0  # trace of generalised advantage estimation; 1 for returns minus the baseline
+    # What the linear baseline is fitted to: the episodes that a task adapts to, or where these are few, all tasks of
+    # the last iterations, over whose spread advantages are then taken.
+    baseline: Literal["task", "shared"] = "task"
 
     encoder: str = plugin_field("", ENCODERS)  # module:Name that makes a torch module for an observation's shape
     hidden: tuple[Count, ...] = (64, 64)  # widths of the policy's hidden layers
@@ -43,6 +46,7 @@ class MAMLConfig:
     final_learning_rate: Fraction = 0.05  # ppo: fraction of the step size left at the end, falling linearly
     clip: Positive = 0.2  # ppo: clipping range of the likelihood ratio (Schulman et al. 2017, equation 7)
     epochs: Count = 2  # ppo: gradient steps of a meta-iteration
+    entropy_coef: NonNegative = 0.0  # ppo: weight of the entropy of the policies that the outer loss is taken of
     inner_kl: NonNegative = 0.0  # ppo: penalty on KL(collected || new) before each adaptation (ProMP)
 
     max_kl: Positive = 0.01  # trpo: bound on the mean KL of a step
@@ -56,6 +60,10 @@ class MAMLConfig:
         check_config(self, {"curvature_fraction": Limit("1/n for every n-th state", _is_one_over_n)})
         if self.outer == "trpo" and self.outer_steps != "last":
             raise MetaRLError("MAMLConfig(outer='trpo') bounds the KL of the last adaptation; set outer_steps='last'.")
+        if self.outer == "trpo" and self.entropy_coef:
+            raise MetaRLError(
+                f"MAMLConfig(outer='trpo', entropy_coef={self.entropy_coef}): that is PPO's; set it to 0."
+            )
         if self.curvature_fraction < 1 and self.inner == "dice":
             raise MetaRLError(
                 f"MAMLConfig(curvature_fraction={self.curvature_fraction}) leaves out steps, and DiCE needs them all; "

@@ -1,5 +1,6 @@
 """The learner of MAML-RL: a policy that adapts by policy-gradient steps on its own trajectories."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +20,12 @@ from metarl.core.advantages import (
     next_value_finite_horizon,
     normalised_advantage,
 )
+from metarl.core.baseline import SharedBaseline
 from metarl.core.distributions import ActionDistribution, distribution_of
 from metarl.core.encoders import ObservationEncoder
 from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
+from metarl.core.parallel import TaskParallel
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Outputs, Params, State
 
@@ -49,6 +52,8 @@ class MAMLLearner(MetaLearner):
             (self.encoder.n_features, *config.hidden, self.actions.size), config.activation, config.output_gain
         )
         self.action_noise = self.actions.noise
+        # On images a baseline knows the time alone.
+        self.baseline = SharedBaseline(0 if self.encoder.is_image else self.encoder.n_numbers)
         self.inner = InnerLoop(
             steps=max(config.inner_steps, 1),
             step_size=config.inner_lr,
@@ -68,7 +73,7 @@ class MAMLLearner(MetaLearner):
         if self.config.learn_std_shift and self.config.inner_steps and self.actions.axes:
             params[SHIFT] = torch.zeros(self.config.inner_steps, self.actions.axes)
             params[SHIFT][0] = self.config.initial_std_shift
-        return params
+        return params | self.baseline.init() if self.config.baseline == "shared" else params
 
     def initial(self, params: Params, n_tasks: int) -> State:
         return self.inner.start(params, n_tasks)
@@ -82,7 +87,7 @@ class MAMLLearner(MetaLearner):
         return distribution_of(outputs)
 
     def adapt(self, params: Params, state: State, support: Trajectory) -> State:
-        return self.adapt_and_replay(params, state, self.with_advantage(support))[0]
+        return self.adapt_and_replay(params, state, self.with_advantage(params, support))[0]
 
     def adapt_and_replay(self, params: Params, state: State, support: Trajectory) -> tuple[State, Outputs]:
         """Take an inner step on a support with its advantage; also return the policy's outputs on it before the step.
@@ -110,23 +115,40 @@ class MAMLLearner(MetaLearner):
             new[LOG_STD] = new[LOG_STD] + self._std_shift(params, state[COUNT])
         return new, outputs
 
-    def with_advantage(self, trajectory: Trajectory) -> Trajectory:
-        """Add ``record["advantage"]``: generalised advantages over a linear baseline, normalised per task.
-
-        On images the baseline knows the time alone.
-        """
+    def with_advantage(self, params: Params, trajectory: Trajectory) -> Trajectory:
+        """Add ``record["advantage"]``: generalised advantages over the baseline, normalised."""
         if "advantage" in trajectory.record:
             return trajectory
-        trajectory = trajectory.filled()
-        valid, gamma = trajectory.valid, self.config.gamma
-        seen = trajectory.observation
-        known = replace(trajectory, observation=seen[..., :0]) if self.encoder.is_image else trajectory
+        config, trajectory = self.config, trajectory.filled()
+        valid, shared = trajectory.valid, config.baseline == "shared"
+        known = self._known_to_the_baseline(trajectory)
         with torch.no_grad():
-            value = linear_baseline(known, discounted_returns(trajectory.reward, valid, gamma))
+            if shared:
+                value = self.baseline.value(params, known)
+            else:
+                value = linear_baseline(known, discounted_returns(trajectory.reward, valid, config.gamma))
             following = next_value_finite_horizon(value, valid)
-            advantage = generalised_advantage(trajectory.reward, value, following, valid, gamma, self.config.gae_lambda)
-            record = {**trajectory.record, "advantage": normalised_advantage(advantage, valid)}
-        return replace(trajectory, record=record)
+            advantage = generalised_advantage(
+                trajectory.reward, value, following, valid, config.gamma, config.gae_lambda
+            )
+            scaled = self.baseline.scaled(params, advantage) if shared else normalised_advantage(advantage, valid)
+        return replace(trajectory, record={**trajectory.record, "advantage": scaled})
+
+    def update_baseline(self, params: Params, blocks: Sequence[Sequence[Trajectory]], parallel: TaskParallel) -> Params:
+        """Return the buffers of a shared baseline after a meta-iteration's ``blocks`` of trajectories; else nothing."""
+        if self.config.baseline != "shared":
+            return {}
+        gamma = self.config.gamma
+        parts = [
+            self.baseline.sums(params, self._known_to_the_baseline(part), part.record["advantage"], gamma)
+            for block in blocks
+            for part in [Trajectory.concatenate(block, axis="task")]
+        ]
+        return self.baseline.update(params, parts, parallel)
+
+    def _known_to_the_baseline(self, trajectory: Trajectory) -> Trajectory:
+        seen = trajectory.observation
+        return replace(trajectory, observation=seen[..., :0]) if self.encoder.is_image else trajectory
 
     def _std_shift(self, params: Params, count: Tensor) -> Tensor | float:
         """Return the learned shift of log std at step ``count`` ``(task,)``; 0 beyond the steps of training."""

@@ -59,7 +59,7 @@ def collect(learner: MAMLLearner, params: Params, batch: Batch, context: Rollout
     trajectories = []
     for k in range(learner.config.inner_steps + 1):
         trajectory, _ = rollout(learner, params, state, batch, n_envs=n_envs, first_episode=k, context=context)
-        trajectories.append(learner.with_advantage(trajectory))
+        trajectories.append(learner.with_advantage(params, trajectory))
         if k < learner.config.inner_steps:
             state = learner.adapt(params, state, trajectories[-1])
     return MetaBatch(tuple(trajectories))

@@ -69,11 +69,14 @@ class PPO:
         clipped = torch.zeros_like(total)
         for k in scored:
             trajectory = data.trajectories[k]
-            log_prob = self.learner.distribution(outputs[k]).log_prob(trajectory.action)
+            policy = self.learner.distribution(outputs[k])
+            log_prob = policy.log_prob(trajectory.action)
             gain, outside = clipped_surrogate(
                 log_prob, trajectory.record["log_prob"], trajectory.record["advantage"], self.config.clip
             )
             total = total - masked_mean(gain, trajectory.valid)
+            if self.config.entropy_coef:
+                total = total - self.config.entropy_coef * masked_mean(policy.entropy(), trajectory.valid)
             clipped = clipped + masked_mean(outside.float(), trajectory.valid) / len(scored)
         first = max((start for start in collected if start <= row), default=0)
         rows = slice(row - first, row - first + data.n_tasks)

@@ -97,12 +97,16 @@ class PEARL(Algorithm):
             tasks = tasks.to(self.device)
             batch = self.replay.sample(tasks, config.batch, generator)
             if self.by_trial:
-                context = self.contexts.first_episodes(tasks, config.prior_episodes, generator)
+                least = config.prior_episodes
+                context = self.contexts.first_episodes(tasks, least, generator, config.refine_every)
                 if config.failed_contexts:
                     place, share = self.learner.rewards, config.failed_contexts
                     context = context[0], self.contexts.failed(*context, place, share, generator)
             else:
-                context = self.contexts.transitions(tasks, config.context_size, generator)
+                every, most = config.refine_every, config.context_size
+                if every:
+                    most = min(every * int(torch.randint(1, -(-most // every) + 1, (), generator=generator)), most)
+                context = self.contexts.transitions(tasks, most, generator)
             logged = self.outer.update(batch, *context, self.progress, generator, self.parallel)
         self.params = self.outer.values()
         metrics = {"rollout/return_prior": float(trials[0].returns.mean())}
@@ -134,7 +138,7 @@ class PEARL(Algorithm):
                 context=self.rollouts,
             )
             parts.append(part)
-            if first + episodes < self.episodes:
+            if first + episodes < self.episodes and not self.learner.online:
                 state = self.learner.adapt(self.params, state, part)
         return parts
 

@@ -17,6 +17,8 @@ class PEARLConfig:
     tasks: int = 20  # tasks of which an iteration collects a trial
     prior_episodes: Count = 1  # first episodes of a trial, whose z is drawn from the prior: exploration
     posterior_episodes: Annotated[int, at_least(0)] = 4  # further episodes of a training trial, z inferred before each
+    # Steps after which z is inferred again while an episode lasts, from the first one on; 0 keeps z for an episode.
+    refine_every: Annotated[int, at_least(0)] = 0
 
     latent: Count = 5  # dimensions of z
     # module:Name that makes a torch module for an observation's shape, whose features all networks are given

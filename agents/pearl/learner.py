@@ -15,10 +15,11 @@ from metarl.core.errors import MetaRLError
 from metarl.core.learner import MetaLearner
 from metarl.core.networks import MLP
 from metarl.core.trajectory import Trajectory
-from metarl.core.types import Noise, Outputs, Params, State
+from metarl.core.types import Noise, Outputs, Params, State, Transition
 
 ENCODER, ACTOR, OBSERVATION = "encoder.", "actor.", "observation_encoder."
 Z, EPISODES = "z", "episodes"
+NOISE, STEPS = "noise", "steps"  # of an episode in which z is refined
 _HEAD = ENCODER + "head."
 _POOLED = 64  # numbers of a mean or an attention, from which the posterior is made
 _LOG_STD = -20.0, 2.0
@@ -29,7 +30,8 @@ class PEARLLearner(MetaLearner):
 
     The state is the posterior's natural parameters, the number of episodes so far, and z. An episode is played with one
     z. In the first ``prior_episodes`` it is drawn from the prior, whatever has been seen, so that they explore; from
-    then on from the posterior of all transitions so far.
+    then on from the posterior of all transitions so far. With ``refine_every`` the learner takes in every transition as
+    it comes, and after so many steps of an episode z follows the posterior, with the noise that it was drawn with.
     """
 
     each_episode = True
@@ -39,6 +41,7 @@ class PEARLLearner(MetaLearner):
         self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any], config: PEARLConfig
     ) -> None:
         self.config = config
+        self.online = config.refine_every > 0
         self.inputs = TransitionInput(observation_space, action_space, config.observation_encoder, OBSERVATION)
         actions = self.inputs.actions
         if actions.choices and actions.axes:
@@ -89,12 +92,30 @@ class PEARLLearner(MetaLearner):
     def initial(self, params: Params, n_tasks: int) -> State:
         like = next(iter(params.values()))
         pooled = self.pool.initial(n_tasks, like=like.detach())
-        return {**pooled, EPISODES: like.new_zeros(n_tasks), Z: like.new_zeros(n_tasks, self.config.latent)}
+        state = {**pooled, EPISODES: like.new_zeros(n_tasks), Z: like.new_zeros(n_tasks, self.config.latent)}
+        return {**state, NOISE: state[Z].clone(), STEPS: state[EPISODES].clone()} if self.online else state
 
     def begin_episode(self, params: Params, state: State, noise: Tensor) -> State:
-        mean, variance = self.posterior(params, state)
         explores = (state[EPISODES] < self.config.prior_episodes)[:, None]
-        return {**state, Z: torch.where(explores, noise, mean + variance.sqrt() * noise)}
+        begun = {**state, Z: torch.where(explores, noise, self._drawn(params, state, noise))}
+        if self.online:
+            begun |= {NOISE: noise, STEPS: torch.zeros_like(state[STEPS]), EPISODES: state[EPISODES] + 1}
+        return begun
+
+    def observe(self, params: Params, state: State, transition: Transition) -> State:
+        """Multiply the posterior by what one transition says, and let z follow it every ``refine_every`` steps."""
+        elements = self._elements(
+            transition.observation, transition.action, transition.reward, transition.next_observation
+        )
+        steps = state[STEPS] + 1
+        new = {**state, **self.pool.add(state, self._said(params, elements)), STEPS: steps}
+        refined = (steps % self.config.refine_every == 0)[:, None]
+        return {**new, Z: torch.where(refined, self._drawn(params, new, state[NOISE]), state[Z])}
+
+    def _drawn(self, params: Params, state: State, noise: Tensor) -> Tensor:
+        """Return z drawn from the posterior by standard normal noise, ``(task, latent)``."""
+        mean, variance = self.posterior(params, state)
+        return mean + variance.sqrt() * noise
 
     def adapt(self, params: Params, state: State, support: Trajectory) -> State:
         """Multiply the posterior by what the support's transitions say, those of every env and episode."""
@@ -108,14 +129,15 @@ class PEARLLearner(MetaLearner):
 
     def elements(self, trajectory: Trajectory) -> Tensor:
         """Return the transitions as contexts hold them, ``(task, env, episode, step, n_element)``."""
+        after = trajectory.next_observation() if self.config.next_observation else None
+        return self._elements(trajectory.observation, trajectory.action, trajectory.reward, after)
+
+    def _elements(self, observation: Tensor, action: Tensor, reward: Tensor, after: Tensor | None) -> Tensor:
         flat = self.inputs.encoder.flat
-        parts = [
-            flat(trajectory.observation),
-            self.inputs.action(trajectory.action),
-            trajectory.reward[..., None],
-        ]
+        parts = [flat(observation), self.inputs.action(action), reward[..., None]]
         if self.config.next_observation:
-            parts.append(flat(trajectory.next_observation()))
+            assert after is not None
+            parts.append(flat(after))
         return torch.cat(parts, -1)
 
     def _said(self, params: Params, elements: Tensor) -> Tensor:

@@ -57,16 +57,26 @@ class ContextReplay:
         self.elements[tasks, slot, :, :steps], self.valid[tasks, slot, :, :steps] = elements, valid
         self.added[tasks] += 1
 
-    def first_episodes(self, tasks: Tensor, least: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def first_episodes(
+        self, tasks: Tensor, least: int, generator: torch.Generator, every: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Draw the first K episodes of one of each task's trials, K uniform from ``least`` to all.
 
-        K is the same for all tasks, so that nothing is encoded in vain. Returns elements ``(m, n, width)`` and which of
-        them belong to the context ``(m, n)``: those after an episode's end do not.
+        K is the same for all tasks, so that nothing is encoded in vain. With ``every``, K is uniform from 1, and of the
+        last of them the first steps alone belong to the context, a multiple of ``every`` for each task. Returns
+        elements ``(m, n, width)`` and which of them belong to the context ``(m, n)``: those after an episode's end do
+        not.
         """
         u = torch.rand(len(tasks), generator=generator, dtype=torch.float64).to(self.valid.device)
         slot = (u * self.added[tasks].clamp(max=self.valid.shape[1])).long()
-        k = int(torch.randint(least, self.valid.shape[2] + 1, (), generator=generator))
-        return self.elements[tasks, slot, :k].flatten(1, 2), self.valid[tasks, slot, :k].flatten(1)
+        k = int(torch.randint(1 if every else least, self.valid.shape[2] + 1, (), generator=generator))
+        member = self.valid[tasks, slot, :k]
+        if every:
+            u = torch.rand(len(tasks), generator=generator, dtype=torch.float64).to(member.device)
+            steps = member[:, -1].sum(-1)
+            shown = ((u * (steps / every).ceil()).long() + 1) * every
+            member[:, -1] &= torch.arange(member.shape[-1], device=member.device) < shown[:, None]
+        return self.elements[tasks, slot, :k].flatten(1, 2), member.flatten(1)
 
     def failed(self, elements: Tensor, member: Tensor, reward: int, share: float, generator: torch.Generator) -> Tensor:
         """Return which elements belong to contexts of which a share is to hold nothing but episodes without a reward.

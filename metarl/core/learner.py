@@ -28,7 +28,7 @@ class MetaLearner(ABC):
     ``adapt`` of an online learner is the state that ``replay`` ends with.
     """
 
-    online: ClassVar[bool] = False  # takes data in while acting (observe) rather than afterwards (adapt)
+    online: bool = False  # takes data in while acting (observe) rather than afterwards (adapt)
     each_episode: ClassVar[bool] = False  # adapts after every episode rather than to several at once
     training_only: ClassVar[tuple[str, ...]] = ()  # how parameters begin that only training needs, such as a critic's
     gaussian_belief: ClassVar[bool] = False  # whether ``belief`` is a Gaussian's mean and log variance

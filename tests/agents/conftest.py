@@ -178,3 +178,30 @@ def _kl(one: ChoiceAndNumber, other: ChoiceAndNumber) -> Tensor:
 def mixed() -> Callable[[Tensor, Tensor, Tensor], Distribution]:
     """``mixed(logits, mean, std)``: a naive distribution of mixed actions, for loops that are written out."""
     return ChoiceAndNumber
+
+
+class Sides(TorchFamily):
+    """Go to one side or to the other; which one is hidden, and is paid for at every step."""
+
+    tasks = TaskSpace(side=Choice((-1.0, 1.0)))
+    split = Closed()
+    observation_space = Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = Box(-0.2, 0.2, (1,), np.float32)
+    horizon = 5
+    episodes_per_trial = 4
+
+    def reset(self, task: TaskTensors, u: Tensor) -> State:
+        return {"place": torch.zeros_like(task["side"])}
+
+    def step(self, state: State, action: Tensor, task: TaskTensors, u: Tensor) -> tuple[State, Tensor, Tensor]:
+        place = state["place"] + action[:, 0]
+        return {"place": place}, place * task["side"], torch.zeros_like(place, dtype=torch.bool)
+
+    def observe(self, state: State, task: TaskTensors) -> Tensor:
+        return state["place"][:, None]
+
+
+@pytest.fixture
+def sides() -> TorchFamily:
+    """Return a family of two tasks, of which a step or two tells which it is."""
+    return Sides()

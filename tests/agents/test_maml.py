@@ -106,6 +106,8 @@ class Naive:
                 rows = [row for rows in self.steps(thetas[k], data.trajectories[k], task) for row in rows]
                 clipped = [self.clipped(torch.exp(new - recorded), a) for new, recorded, a, _ in rows]
                 total = total - torch.stack(clipped).mean()
+                if self.config.entropy_coef:
+                    total = total - self.config.entropy_coef * torch.stack([row[3].entropy() for row in rows]).mean()
             for k in range(last):
                 new_rows, old_rows = (
                     [row[3] for rows in self.steps(each[k], data.trajectories[k], task) for row in rows]
@@ -143,6 +145,8 @@ CASES = {
     "categorical lvc 1": ({"inner_steps": 1, "inner": "lvc"}, "categorical"),
     "categorical dice 2": ({"inner_steps": 2, "inner": "dice"}, "categorical"),
     "categorical fixed": ({"inner_steps": 1, "inner": "loglik", "outer_steps": "last", **FIXED}, "categorical"),
+    "entropy": ({"inner_steps": 2, "entropy_coef": 0.3}, "gaussian"),
+    "entropy categorical": ({"inner_steps": 1, "entropy_coef": 0.3}, "categorical"),
     "promp": ({"inner_steps": 2, **PROMP}, "gaussian"),
     "mixed lvc 2": ({"inner_steps": 2, "inner": "lvc"}, "mixed"),
     "promp categorical": ({"inner_steps": 1, **PROMP}, "categorical"),
@@ -295,6 +299,11 @@ def test_a_config_out_of_range_names_the_field(wrong: dict[str, Any]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(MetaRLError, match=rf"{name}={value}.*out of range"):
         MAMLConfig(**wrong)
+
+
+def test_trpo_has_no_bonus_for_entropy() -> None:
+    with pytest.raises(MetaRLError, match=r"entropy_coef=0.1\): that is PPO's; set it to 0"):
+        MAMLConfig(outer="trpo", outer_steps="last", entropy_coef=0.1)
 
 
 def test_trpo_bounds_one_adaptation() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
 from torch import Tensor
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution, kl_divergence
 from torch.nn.functional import softplus
@@ -21,10 +20,9 @@ from metarl.core.errors import MetaRLError
 from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
-from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
+from metarl.envs.engine.torch import TorchFamily
 from metarl.evaluation.driver import adaptation_curve
 from metarl.rollout.rollout import rollout
-from metarl.tasks import Choice, Closed, TaskSpace
 
 Families = Callable[[str], TorchFamily]
 Learns = Callable[..., None]
@@ -418,28 +416,7 @@ def test_what_it_cannot_learn_on_is_refused_in_words(ragged: Families) -> None:
 # --- learning ---
 
 
-class Sides(TorchFamily):
-    """Go to one side or to the other; which one is hidden, and is paid for at every step."""
-
-    tasks = TaskSpace(side=Choice((-1.0, 1.0)))
-    split = Closed()
-    observation_space = Box(-np.inf, np.inf, (1,), np.float32)
-    action_space = Box(-0.2, 0.2, (1,), np.float32)
-    horizon = 5
-    episodes_per_trial = 4
-
-    def reset(self, task: TaskTensors, u: Tensor) -> State:
-        return {"place": torch.zeros_like(task["side"])}
-
-    def step(self, state: State, action: Tensor, task: TaskTensors, u: Tensor) -> tuple[State, Tensor, Tensor]:
-        place = state["place"] + action[:, 0]
-        return {"place": place}, place * task["side"], torch.zeros_like(place, dtype=torch.bool)
-
-    def observe(self, state: State, task: TaskTensors) -> Tensor:
-        return state["place"][:, None]
-
-
-def test_it_learns_to_infer_the_side_and_to_go_there(learns: Learns) -> None:
+def test_it_learns_to_infer_the_side_and_to_go_there(learns: Learns, sides: TorchFamily) -> None:
     config = PEARLConfig(
         train_tasks=2,
         tasks=2,
@@ -454,7 +431,7 @@ def test_it_learns_to_infer_the_side_and_to_go_there(learns: Learns) -> None:
     )
 
     def score(seed: int) -> dict[str, float]:
-        agent = PEARL(Sides(), config, seed=seed).learn()
+        agent = PEARL(sides, config, seed=seed).learn()
         tasks = agent.family.splits.test[np.arange(40) % 2]
         curve = adaptation_curve(agent.learner, agent.params, agent.family, tasks, points=4)
         assert curve.deterministic is not None

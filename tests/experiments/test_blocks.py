@@ -40,6 +40,7 @@ AGENTS: dict[str, Callable[[], Any]] = {
         MAMLConfig(**MAML_SIZES, outer="trpo", outer_steps="last", cg_iterations=2, curvature_fraction=0.5),
         variant="pearl",
     ),
+    "maml-shared": lambda: MAML(GRID, MAMLConfig(**MAML_SIZES, baseline="shared", entropy_coef=0.1)),
     "finetune": lambda: FineTune(POINT, FineTuneConfig(**{**MAML_SIZES, "inner_steps": 0}), variant="pearl"),
     "rl2": lambda: RL2(GRID, RL2Config(**RL2_SIZES)),
     "varibad": lambda: VariBAD(GRID, VariBADConfig(**RL2_SIZES, vae_tasks=N, vae_updates=1, state_coef=0.1)),

@@ -1,0 +1,67 @@
+"""A linear baseline that all tasks share, kept among a learner's parameters as buffers that no gradient reaches."""
+
+import torch
+from torch import Tensor
+
+from metarl.core.advantages import discounted_returns, linear_features
+from metarl.core.normalisation import PREFIX
+from metarl.core.parallel import TaskParallel
+from metarl.core.trajectory import Trajectory
+from metarl.core.types import Params
+
+_WEIGHTS, _SPREAD, _BATCHES = (f"{PREFIX}baseline.{part}" for part in ("weights", "spread", "batches"))
+_RIDGE = 1e-5  # for each point of the fit
+_RATE = 0.2  # share of the newest batch in the running means
+
+
+class SharedBaseline:
+    """A linear baseline fitted to the returns of every task of past batches, and the spread of advantages over it.
+
+    A baseline of a task's own episodes (Duan et al. 2016) has 2 d + 4 weights. Where these are nearly as many as the
+    steps it is fitted to, as with one episode a task, it explains the returns themselves and leaves no advantage.
+
+    Args:
+        n_numbers: numbers of an observation; 0 where the baseline is to know the time alone.
+    """
+
+    def __init__(self, n_numbers: int) -> None:
+        self.n_features = 2 * n_numbers + 4
+
+    def init(self) -> Params:
+        """Return the buffers before any data, by which values are 0 and the spread is 1."""
+        zero = torch.zeros((), dtype=torch.float64)
+        return {_WEIGHTS: zero.new_zeros(self.n_features), _SPREAD: zero + 1, _BATCHES: zero}
+
+    def value(self, params: Params, trajectory: Trajectory) -> Tensor:
+        """Return values ``(task, env, episode, step)``; what they are in the padding says nothing."""
+        value: Tensor = linear_features(trajectory) @ params[_WEIGHTS]
+        return value.to(trajectory.reward.dtype)
+
+    def scaled(self, params: Params, advantage: Tensor) -> Tensor:
+        """Return advantages over the spread of those of past batches, so that a failure stays one in every step."""
+        return advantage / params[_SPREAD].clamp(min=1e-8).to(advantage.dtype)
+
+    def sums(self, params: Params, trajectory: Trajectory, advantage: Tensor, gamma: float) -> dict[str, Tensor]:
+        """Return what ``update`` needs of trajectories with their scaled ``advantage``: sums over their valid steps."""
+        trajectory, valid = trajectory.filled(), trajectory.valid
+        features = linear_features(trajectory)[valid]
+        returns = discounted_returns(trajectory.reward, valid, gamma)[valid].double()
+        squares = (advantage[valid].double() * params[_SPREAD]).square().sum()
+        count = valid.sum().double()
+        return {"gram": features.mT @ features, "moment": features.mT @ returns, "squares": squares, "count": count}
+
+    def update(self, params: Params, parts: list[dict[str, Tensor]], parallel: TaskParallel) -> Params:
+        """Return the buffers after a batch, whose blocks' sums are ``parts``."""
+        weights, spread = params[_WEIGHTS], params[_SPREAD]
+        like = {"gram": weights.new_zeros(len(weights), len(weights)), "moment": weights}
+        total = parallel.total(parts, {**like, "squares": spread, "count": spread}, "baseline")
+        ridge = _RIDGE * total["count"] * torch.eye(len(weights), dtype=weights.dtype, device=weights.device)
+        fitted = torch.linalg.solve(total["gram"] + ridge, total["moment"])
+        new = (total["squares"] / total["count"]).sqrt()
+        # The first batch's replace what stood there before any data.
+        rate = torch.where(params[_BATCHES] == 0, 1, _RATE)
+        return {
+            _WEIGHTS: weights + rate * (fitted - weights),
+            _SPREAD: spread + rate * (new - spread),
+            _BATCHES: params[_BATCHES] + 1,
+        }

@@ -1,0 +1,116 @@
+"""A baseline that all tasks share: against least squares by hand, in blocks, and what MAML learns by it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from metarl.agents.maml import MAML, MAMLConfig
+from metarl.core.advantages import discounted_returns, generalised_advantage, linear_features, next_value_finite_horizon
+from metarl.core.baseline import SharedBaseline
+from metarl.core.normalisation import trained
+from metarl.core.parallel import TaskParallel
+from metarl.core.random import stream_keys
+from metarl.core.trajectory import Trajectory
+from metarl.envs.engine.torch import TorchFamily
+from metarl.evaluation.driver import adaptation_curve
+from metarl.rollout.rollout import rollout
+
+Families = Callable[[str], TorchFamily]
+SMALL = MAMLConfig(tasks=6, episodes=1, hidden=(4,), inner_steps=1, baseline="shared", gamma=0.9, gae_lambda=0.8)
+WEIGHTS, SPREAD = "moments.baseline.weights", "moments.baseline.spread"
+
+
+def played(agent: MAML, seed: int = 0) -> Trajectory:
+    keys = stream_keys(6, "test", seed)
+    batch = agent.family.batch(agent.family.splits.train(keys), keys)
+    return rollout(agent.learner, agent.params, agent.learner.initial(agent.params, 6), batch, n_envs=1, episodes=2)[0]
+
+
+def by_hand(data: Trajectory, returns: torch.Tensor) -> np.ndarray:
+    """Ridge regression of the returns at every valid step of every task, by least squares with further rows."""
+    valid = data.valid.numpy()
+    features, targets = linear_features(data).numpy()[valid], returns.double().numpy()[valid]
+    n = features.shape[1]
+    rows = np.concatenate([features, np.sqrt(1e-5 * len(features)) * np.eye(n)])
+    return np.linalg.lstsq(rows, np.concatenate([targets, np.zeros(n)]), rcond=None)[0]
+
+
+def test_it_is_a_running_mean_of_ridge_regressions_on_all_tasks(ragged: Families) -> None:
+    agent = MAML(ragged("gaussian"), SMALL)
+    learner, params = agent.learner, agent.params
+    first, second = (played(agent, seed) for seed in range(2))
+    # Before any data advantages are those of the rewards, whatever their size.
+    nothing = torch.zeros_like(first.reward)
+    raw = generalised_advantage(first.reward, nothing, nothing, first.valid, 0.9, 0.8)
+    known = learner.with_advantage(params, first)
+    torch.testing.assert_close(known.record["advantage"], raw)
+    after = {**params, **learner.update_baseline(params, [[known]], TaskParallel())}
+    weights = by_hand(first, discounted_returns(first.reward, first.valid, 0.9))
+    np.testing.assert_allclose(after[WEIGHTS].numpy(), weights, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(after[SPREAD].float(), raw[first.valid].square().mean().sqrt())
+
+    known = learner.with_advantage(after, second)
+    value = (linear_features(second) @ after[WEIGHTS]).float()
+    following = next_value_finite_horizon(value, second.valid)
+    raw = generalised_advantage(second.reward, value, following, second.valid, 0.9, 0.8)
+    torch.testing.assert_close(known.record["advantage"], raw / after[SPREAD].float())
+    last = learner.update_baseline(after, [[known]], TaskParallel())
+    newest = by_hand(second, discounted_returns(second.reward, second.valid, 0.9))
+    np.testing.assert_allclose(last[WEIGHTS].numpy(), 0.8 * weights + 0.2 * newest, rtol=1e-6, atol=1e-8)
+    new = raw[second.valid].square().mean().sqrt()
+    torch.testing.assert_close(last[SPREAD].float(), 0.8 * after[SPREAD].float() + 0.2 * new)
+
+
+def test_blocks_add_up_and_padding_has_no_part(ragged: Families) -> None:
+    agent = MAML(ragged("gaussian"), SMALL)
+    data = agent.learner.with_advantage(agent.params, played(agent))
+    whole = agent.learner.update_baseline(agent.params, [[data]], TaskParallel())
+    spoilt = replace(
+        data,
+        reward=torch.where(data.valid, data.reward, 7.0),
+        observation=torch.where(data.valid[..., None], data.observation, -3.0),
+    )
+    halves = [[spoilt.tasks(slice(0, 2))], [spoilt.tasks(slice(2, 6))]]
+    cut = agent.learner.update_baseline(agent.params, halves, TaskParallel(2))
+    for name, value in whole.items():
+        torch.testing.assert_close(cut[name], value, rtol=1e-9, atol=1e-9)
+
+
+def test_no_gradient_reaches_it_and_it_is_kept(ragged: Families, tmp_path: Path) -> None:
+    whole, first = (MAML(ragged("gaussian"), SMALL) for _ in range(2))
+    whole.learn(300)
+    first.train_until(300, callback=lambda local, _: local["self"].iteration < 3)
+    first.save(tmp_path / "half")
+    second = MAML(ragged("gaussian"), SMALL).restore(tmp_path / "half")
+    assert not torch.equal(second.params[WEIGHTS], whole.params[WEIGHTS])
+    second.train_until(300)
+    assert whole.params.keys() == second.params.keys()
+    assert all(torch.equal(value, second.params[name]) for name, value in whole.params.items())
+    assert set(whole.params) - set(trained(whole.params)) == set(SharedBaseline(2).init())
+    assert not any("baseline" in name for name in whole.outer.state_dict())
+
+
+def test_images_leave_it_the_time_alone() -> None:
+    assert SharedBaseline(0).n_features == 4
+    assert MAML("metarl/PointNavigation-v0", SMALL, variant="pearl").params[WEIGHTS].shape == (8,)
+    assert not any("baseline" in name for name in MAML("metarl/GridNavi-v0", replace(SMALL, baseline="task")).params)
+
+
+def test_one_episode_a_task_is_enough_to_adapt_by(learns: Callable[..., None], sides: TorchFamily) -> None:
+    """A baseline of five steps' own has six weights, explains all of them, and leaves nothing to learn from."""
+    config = replace(SMALL, tasks=40, hidden=(16,), gamma=0.99, learning_rate=1e-2, total_timesteps=40_000)
+    tasks = sides.splits.test[np.arange(80) % 2]
+
+    def score(seed: int) -> dict[str, float]:
+        found = {}
+        for baseline in ("shared", "task"):
+            agent = MAML(sides, replace(config, baseline=baseline), seed=seed).learn()  # type: ignore[arg-type]
+            curve = adaptation_curve(agent.learner, agent.params, agent.family, tasks, points=2, n_envs=1)
+            found[baseline] = float(curve.returns.mean(1)[1])
+        return found
+
+    # Of 3 where the side is known.
+    learns(score, above={"shared": 1.5}, below={"task": 1.0})
