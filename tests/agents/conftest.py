@@ -15,6 +15,7 @@ from torch.distributions import Categorical, Distribution, Normal, kl_divergence
 from metarl.agents.maml.config import MAMLConfig
 from metarl.agents.maml.learner import MAMLLearner
 from metarl.agents.maml.outer import MetaBatch
+from metarl.agents.pearl import PEARLConfig
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
 from metarl.envs.engine.torch import State, TaskTensors, TorchFamily
@@ -205,3 +206,20 @@ class Sides(TorchFamily):
 def sides() -> TorchFamily:
     """Return a family of two tasks, of which a step or two tells which it is."""
     return Sides()
+
+
+@pytest.fixture
+def of_sides() -> PEARLConfig:
+    """Return what PEARL learns that family with in seconds."""
+    return PEARLConfig(
+        train_tasks=2,
+        tasks=2,
+        meta_batch=2,
+        batch=64,
+        hidden=(32,),
+        encoder=(16,),
+        latent=2,
+        updates=25,
+        learning_rate=3e-3,
+        total_timesteps=1_600,
+    )

@@ -416,22 +416,9 @@ def test_what_it_cannot_learn_on_is_refused_in_words(ragged: Families) -> None:
 # --- learning ---
 
 
-def test_it_learns_to_infer_the_side_and_to_go_there(learns: Learns, sides: TorchFamily) -> None:
-    config = PEARLConfig(
-        train_tasks=2,
-        tasks=2,
-        meta_batch=2,
-        batch=64,
-        hidden=(32,),
-        encoder=(16,),
-        latent=2,
-        updates=25,
-        learning_rate=3e-3,
-        total_timesteps=1_600,
-    )
-
+def test_it_learns_to_infer_the_side_and_to_go_there(learns: Learns, sides: TorchFamily, of_sides: PEARLConfig) -> None:
     def score(seed: int) -> dict[str, float]:
-        agent = PEARL(sides, config, seed=seed).learn()
+        agent = PEARL(sides, of_sides, seed=seed).learn()
         tasks = agent.family.splits.test[np.arange(40) % 2]
         curve = adaptation_curve(agent.learner, agent.params, agent.family, tasks, points=4)
         assert curve.deterministic is not None

@@ -95,29 +95,17 @@ def test_contexts_of_transitions_hold_as_few_as_they_may_at_test(monkeypatch: py
     assert set(sizes) == {4, 8, 12, 16, 20, 24, 28, 30}
 
 
-def test_it_learns_to_turn_round_within_an_episode(learns: Callable[..., None], sides: TorchFamily) -> None:
+def test_it_learns_to_turn_round_within_an_episode(
+    learns: Callable[..., None], sides: TorchFamily, of_sides: PEARLConfig
+) -> None:
     """It goes to a side by chance, and after a step or two knows which is paid."""
-    config = PEARLConfig(
-        train_tasks=2,
-        tasks=2,
-        refine_every=1,
-        meta_batch=2,
-        batch=64,
-        hidden=(32,),
-        encoder=(16,),
-        latent=2,
-        updates=25,
-        learning_rate=3e-3,
-        total_timesteps=1_600,
-    )
+    config = replace(of_sides, refine_every=1)
 
     def score(seed: int) -> dict[str, float]:
         agent = PEARL(sides, config, seed=seed).learn()
         tasks = agent.family.splits.test[torch.arange(40).numpy() % 2]
         curve = adaptation_curve(agent.learner, agent.params, agent.family, tasks, points=2)
-        kept = adaptation_curve(
-            PEARL(sides, replace(config, refine_every=0)).learner, agent.params, agent.family, tasks, points=1
-        )
+        kept = adaptation_curve(PEARL(sides, of_sides).learner, agent.params, agent.family, tasks, points=1)
         first, second = curve.returns.mean(1)
         return {"first": float(first), "gain": float(first - kept.returns.mean()), "second": float(second)}
 
