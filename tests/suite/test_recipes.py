@@ -16,4 +16,6 @@ ENTRIES = [(agent, cell) for agent in AGENTS for cell in CELLS if (_SUITE / agen
 @pytest.mark.parametrize(("agent", "cell"), ENTRIES, ids=[f"{agent}/{cell.name}" for agent, cell in ENTRIES])
 def test_a_published_config_is_that_of_its_recipe(agent: str, cell: Cell) -> None:
     published = json.loads((_SUITE / agent / cell.name / "config.json").read_text())
-    assert published == json.loads(json.dumps(asdict(recipe(agent, cell))))
+    made = recipe(agent, cell)
+    # A setting that is newer than an entry has its default there.
+    assert json.loads(json.dumps({**asdict(type(made)()), **published})) == json.loads(json.dumps(asdict(made)))
