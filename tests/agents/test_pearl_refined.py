@@ -110,4 +110,4 @@ def test_it_learns_to_turn_round_within_an_episode(
         return {"first": float(first), "gain": float(first - kept.returns.mean()), "second": float(second)}
 
     # Of 3 where the side is known from the start, and 1 where it is found after a step in the wrong direction.
-    learns(score, above={"first": 1.0, "gain": 0.7, "second": 2.0})
+    learns(score, above={"first": 0.8, "gain": 0.7, "second": 2.0})
