@@ -20,6 +20,9 @@ _BELIEF = "normalise_beliefs=True head=128,128"  # of VariBAD
 _SHORT = "tasks=128 epochs=4 vae_updates=3"  # of VariBAD, for a fifth of the time
 # Of MAML and fine-tuning on the Pendulum: many updates on few tasks, noise narrow from the first episode on.
 _EPISODE = "episodes=1 tasks=8 gamma=0.95 gae_lambda=0.9 epochs=8 learning_rate=2e-3 initial_std=0.7"
+_SWING = "episodes=1 tasks=16 gamma=0.95 gae_lambda=0.95 epochs=16 initial_std=0.7 baseline=shared"
+# Of both where a task has one episode at a time and rewards are rare.
+_FEW = "episodes=1 gamma=0.98 gae_lambda=0.95 learning_rate=1e-3 baseline=shared"
 _PPO = "default n_envs=128 ppo.n_steps=64 ppo.batch_size=2048 ppo.n_epochs=6"
 _SB3 = dict.fromkeys(("PointNavigation", "SparseSemicircle", "GridNavi", "BernoulliBandit", "RuleGrid"), _PPO)
 _SB3 |= {"TabularMDP": _PPO, "Pendulum": "pendulum"}
@@ -32,7 +35,7 @@ RECIPES: dict[str, dict[str, str]] = {
     "maml": {
         "PointNavigation": "default episodes=5",
         "SparseSemicircle": "default episodes=5 tasks=10 gamma=0.9 gae_lambda=0.95 epochs=6",
-        "GridNavi": "default episodes=1 tasks=128",
+        "GridNavi": "default episodes=1 tasks=64 epochs=4 gamma=0.95 gae_lambda=0.95 baseline=shared entropy_coef=0.01",
         "BernoulliBandit": "default episodes=10 tasks=50 epochs=4",
         "RuleGrid": "default episodes=1 tasks=96",
         "Pendulum": f"default inner_steps=1 {_EPISODE} initial_std_shift=0.0",
@@ -45,8 +48,8 @@ RECIPES: dict[str, dict[str, str]] = {
         "SparseSemicircle": "default episodes=5 tasks=160 gamma=0.9",
         "GridNavi": "default episodes=1 tasks=512",
         "BernoulliBandit": "default episodes=20 tasks=400",
-        "RuleGrid": "default episodes=1 tasks=400",
-        "Pendulum": f"default {_EPISODE}",
+        "RuleGrid": f"default {_FEW} tasks=48 epochs=8 entropy_coef=0.02 step_sizes=0.001,0.01,0.03,0.1",
+        "Pendulum": f"default {_SWING} step_sizes=0.001,0.01,0.03,0.1",
         "TabularMDP": "default episodes=2 tasks=400",
         **dict.fromkeys(_LOCOMOTION, "locomotion episodes=1 tasks=96"),
         **dict.fromkeys(_METAWORLD, "locomotion episodes=2 tasks=20"),
@@ -71,7 +74,9 @@ RECIPES: dict[str, dict[str, str]] = {
         "GridNavi": f"default {_BELIEF} epochs=4 vae_updates=10 latent=10",
         "BernoulliBandit": f"default {_BELIEF} tasks=128 epochs=4 vae_updates=12 latent=10 head=64,64 embedding=0 "
         "gamma=0.99 gae_lambda=0.85 learning_rate=2e-3 entropy_coef=0.04",
-        "RuleGrid": f"default {_SHORT} tasks=96 width=128 embedding=128 head=128 gamma=0.98",
+        # Decoding the next observation too, for the rules show there, and many steps of a policy that sees the belief.
+        "RuleGrid": f"default {_BELIEF} epochs=4 minibatches=32 vae_updates=6 state_coef=1.0 latent=16 width=128 "
+        "embedding=128 gamma=0.98",
         "Pendulum": f"default {_BELIEF} tasks=16 epochs=8 vae_updates=20 vae_tasks=16 normalise_observations=True "
         "state_coef=10.0 initial_std=1.0",
         "TabularMDP": f"default {_SHORT} gamma=0.99 width=128 state_coef=1.0",
@@ -81,10 +86,11 @@ RECIPES: dict[str, dict[str, str]] = {
     "pearl": {
         "PointNavigation": "point updates=100",
         "SparseSemicircle": "semicircle tasks=20 updates=150",
-        "GridNavi": "default train_tasks=21 tasks=20 posterior_episodes=3 updates=20",
+        "GridNavi": "default train_tasks=21 tasks=20 posterior_episodes=3 updates=20 refine_every=3",
         "BernoulliBandit": "default train_tasks=500 tasks=200 prior_episodes=5 posterior_episodes=95 updates=50",
         "RuleGrid": "default train_tasks=500 tasks=40 posterior_episodes=3 updates=40 gamma=0.98",
-        "Pendulum": "default tasks=10 posterior_episodes=1 updates=50 gamma=0.95 reward_scale=0.1 tune_alpha=True",
+        "Pendulum": "default tasks=10 posterior_episodes=1 updates=50 gamma=0.95 reward_scale=0.1 tune_alpha=True "
+        "refine_every=10",
         "TabularMDP": "default train_tasks=500 tasks=100 posterior_episodes=9 updates=50 gamma=0.99",
         **dict.fromkeys(_LOCOMOTION, _PEARL),
         "HalfCheetahDir": f"{_PEARL} train_tasks=2 tasks=2 meta_batch=2",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import gymnasium
 import pytest
 import torch
 from torch import Tensor
@@ -111,3 +112,21 @@ def test_it_learns_to_turn_round_within_an_episode(
 
     # Of 3 where the side is known from the start, and 1 where it is found after a step in the wrong direction.
     learns(score, above={"first": 0.8, "gain": 0.7, "second": 2.0})
+
+
+def test_a_policy_that_is_stepped_by_hand_takes_in_what_it_is_told() -> None:
+    config = replace(REFINED, refine_every=1)
+    agent = PEARL("metarl/PointNavigation-v0", config, variant="pearl")
+    env = gymnasium.make("metarl/PointNavigation-v0", variant="pearl", task={"goal": (0.6, -0.3)})
+    policy = agent.adapt(env, episodes=2)
+    assert policy.state[EPISODES].tolist() == [2]
+    observation, _ = env.reset(seed=0)
+    action, state = policy.predict(observation)
+    assert state is not None
+    before = state[Z].clone()
+    observation, reward, *_ = env.step(action)
+    _, state = policy.predict(observation, state, reward=float(reward))
+    assert state is not None
+    assert not torch.equal(state[Z], before)
+    known = agent.learner.posterior(policy.params, policy.state)[1]
+    assert (agent.learner.posterior(policy.params, state)[1] < known).all()
