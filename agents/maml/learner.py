@@ -119,32 +119,33 @@ class MAMLLearner(MetaLearner):
         """Add ``record["advantage"]``: generalised advantages over the baseline, normalised."""
         if "advantage" in trajectory.record:
             return trajectory
-        config, trajectory = self.config, trajectory.filled()
-        valid, shared = trajectory.valid, config.baseline == "shared"
-        known = self._known_to_the_baseline(trajectory)
-        with torch.no_grad():
-            if shared:
-                value = self.baseline.value(params, known)
-            else:
-                value = linear_baseline(known, discounted_returns(trajectory.reward, valid, config.gamma))
-            following = next_value_finite_horizon(value, valid)
-            advantage = generalised_advantage(
-                trajectory.reward, value, following, valid, config.gamma, config.gae_lambda
-            )
-            scaled = self.baseline.scaled(params, advantage) if shared else normalised_advantage(advantage, valid)
+        trajectory, valid = trajectory.filled(), trajectory.valid
+        advantage = self._raw_advantage(params, trajectory)
+        shared = self.config.baseline == "shared"
+        scaled = self.baseline.scaled(params, advantage, valid) if shared else normalised_advantage(advantage, valid)
         return replace(trajectory, record={**trajectory.record, "advantage": scaled})
 
     def update_baseline(self, params: Params, blocks: Sequence[Sequence[Trajectory]], parallel: TaskParallel) -> Params:
         """Return the buffers of a shared baseline after a meta-iteration's ``blocks`` of trajectories; else nothing."""
         if self.config.baseline != "shared":
             return {}
-        gamma = self.config.gamma
-        parts = [
-            self.baseline.sums(params, self._known_to_the_baseline(part), part.record["advantage"], gamma)
-            for block in blocks
-            for part in [Trajectory.concatenate(block, axis="task")]
-        ]
+        parts = []
+        for block in blocks:
+            data = Trajectory.concatenate(block, axis="task").filled()
+            advantage = self._raw_advantage(params, data)
+            parts.append(self.baseline.sums(self._known_to_the_baseline(data), advantage, self.config.gamma))
         return self.baseline.update(params, parts, parallel)
+
+    @torch.no_grad()
+    def _raw_advantage(self, params: Params, trajectory: Trajectory) -> Tensor:
+        """Return the generalised advantages of a trajectory without padding, ``(task, env, episode, step)``."""
+        config, known, valid = self.config, self._known_to_the_baseline(trajectory), trajectory.valid
+        if config.baseline == "shared":
+            value = self.baseline.value(params, known)
+        else:
+            value = linear_baseline(known, discounted_returns(trajectory.reward, valid, config.gamma))
+        following = next_value_finite_horizon(value, valid)
+        return generalised_advantage(trajectory.reward, value, following, valid, config.gamma, config.gae_lambda)
 
     def _known_to_the_baseline(self, trajectory: Trajectory) -> Trajectory:
         seen = trajectory.observation

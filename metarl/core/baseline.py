@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metarl.core.advantages import discounted_returns, linear_features
+from metarl.core.advantages import discounted_returns, linear_features, normalised_advantage
 from metarl.core.normalisation import PREFIX
 from metarl.core.parallel import TaskParallel
 from metarl.core.trajectory import Trajectory
@@ -28,25 +28,30 @@ class SharedBaseline:
         self.n_features = 2 * n_numbers + 4
 
     def init(self) -> Params:
-        """Return the buffers before any data, by which values are 0 and the spread is 1."""
+        """Return the buffers before any data, by which values are 0."""
         zero = torch.zeros((), dtype=torch.float64)
-        return {_WEIGHTS: zero.new_zeros(self.n_features), _SPREAD: zero + 1, _BATCHES: zero}
+        return {_WEIGHTS: zero.new_zeros(self.n_features), _SPREAD: zero, _BATCHES: zero}
 
     def value(self, params: Params, trajectory: Trajectory) -> Tensor:
         """Return values ``(task, env, episode, step)``; what they are in the padding says nothing."""
         value: Tensor = linear_features(trajectory) @ params[_WEIGHTS]
         return value.to(trajectory.reward.dtype)
 
-    def scaled(self, params: Params, advantage: Tensor) -> Tensor:
-        """Return advantages over the spread of those of past batches, so that a failure stays one in every step."""
-        return advantage / params[_SPREAD].clamp(min=1e-8).to(advantage.dtype)
+    def scaled(self, params: Params, advantage: Tensor, valid: Tensor) -> Tensor:
+        """Return advantages over the spread of those of past batches, so that a failure stays one in every step.
 
-    def sums(self, params: Params, trajectory: Trajectory, advantage: Tensor, gamma: float) -> dict[str, Tensor]:
-        """Return what ``update`` needs of trajectories with their scaled ``advantage``: sums over their valid steps."""
+        Until there is a batch over a fitted baseline, they are normalised per task: raw returns may be hundreds, which
+        Adam's moments would remember for long.
+        """
+        spread = params[_SPREAD].clamp(min=1e-8).to(advantage.dtype)
+        return torch.where(params[_BATCHES] < 2, normalised_advantage(advantage, valid), advantage / spread)
+
+    def sums(self, trajectory: Trajectory, advantage: Tensor, gamma: float) -> dict[str, Tensor]:
+        """Return what ``update`` needs of trajectories with their raw ``advantage``: sums over their valid steps."""
         trajectory, valid = trajectory.filled(), trajectory.valid
         features = linear_features(trajectory)[valid]
         returns = discounted_returns(trajectory.reward, valid, gamma)[valid].double()
-        squares = (advantage[valid].double() * params[_SPREAD]).square().sum()
+        squares = advantage[valid].double().square().sum()
         count = valid.sum().double()
         return {"gram": features.mT @ features, "moment": features.mT @ returns, "squares": squares, "count": count}
 
@@ -58,10 +63,10 @@ class SharedBaseline:
         ridge = _RIDGE * total["count"] * torch.eye(len(weights), dtype=weights.dtype, device=weights.device)
         fitted = torch.linalg.solve(total["gram"] + ridge, total["moment"])
         new = (total["squares"] / total["count"]).sqrt()
-        # The first batch's replace what stood there before any data.
-        rate = torch.where(params[_BATCHES] == 0, 1, _RATE)
+        batches = params[_BATCHES]
+        # The first fit replaces what stood there before any data, and the spread over it what was measured without.
         return {
-            _WEIGHTS: weights + rate * (fitted - weights),
-            _SPREAD: spread + rate * (new - spread),
-            _BATCHES: params[_BATCHES] + 1,
+            _WEIGHTS: weights + torch.where(batches == 0, 1, _RATE) * (fitted - weights),
+            _SPREAD: spread + torch.where(batches < 2, 1, _RATE) * (new - spread),
+            _BATCHES: batches + 1,
         }

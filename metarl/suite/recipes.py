@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, str]] = {
         "SparseSemicircle": "default episodes=5 tasks=10 gamma=0.9 gae_lambda=0.95 epochs=6",
         "GridNavi": "default episodes=1 tasks=64 epochs=4 gamma=0.95 gae_lambda=0.95 baseline=shared entropy_coef=0.01",
         "BernoulliBandit": "default episodes=10 tasks=50 epochs=4",
-        "RuleGrid": "default episodes=1 tasks=96",
+        "RuleGrid": f"default inner_steps=1 {_FEW} tasks=32 epochs=8 entropy_coef=0.02 learning_rate=2e-3",
         "Pendulum": f"default inner_steps=1 {_EPISODE} initial_std_shift=0.0",
         "TabularMDP": "default episodes=2 tasks=100",
         **dict.fromkeys(_LOCOMOTION, "locomotion episodes=1 tasks=24"),

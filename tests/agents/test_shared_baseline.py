@@ -5,10 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from metarl.agents.maml import MAML, MAMLConfig
-from metarl.core.advantages import discounted_returns, generalised_advantage, linear_features, next_value_finite_horizon
+from metarl.core.advantages import (
+    discounted_returns,
+    generalised_advantage,
+    linear_features,
+    next_value_finite_horizon,
+    normalised_advantage,
+)
 from metarl.core.baseline import SharedBaseline
 from metarl.core.normalisation import trained
 from metarl.core.parallel import TaskParallel
@@ -41,27 +48,25 @@ def by_hand(data: Trajectory, returns: torch.Tensor) -> np.ndarray:
 def test_it_is_a_running_mean_of_ridge_regressions_on_all_tasks(ragged: Families) -> None:
     agent = MAML(ragged("gaussian"), SMALL)
     learner, params = agent.learner, agent.params
-    first, second = (played(agent, seed) for seed in range(2))
-    # Before any data advantages are those of the rewards, whatever their size.
-    nothing = torch.zeros_like(first.reward)
-    raw = generalised_advantage(first.reward, nothing, nothing, first.valid, 0.9, 0.8)
-    known = learner.with_advantage(params, first)
-    torch.testing.assert_close(known.record["advantage"], raw)
-    after = {**params, **learner.update_baseline(params, [[known]], TaskParallel())}
-    weights = by_hand(first, discounted_returns(first.reward, first.valid, 0.9))
-    np.testing.assert_allclose(after[WEIGHTS].numpy(), weights, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(after[SPREAD].float(), raw[first.valid].square().mean().sqrt())
+    weights, spread = np.zeros(8), 0.0
+    for batch in range(4):
+        data = played(agent, batch)
+        value = (linear_features(data) @ torch.from_numpy(weights)).float()
+        raw = generalised_advantage(
+            data.reward, value, next_value_finite_horizon(value, data.valid), data.valid, 0.9, 0.8
+        )
+        # What there is no spread of yet is normalised per task.
+        wanted = raw / spread if batch > 1 else normalised_advantage(raw, data.valid)
+        known = learner.with_advantage(params, data)
+        torch.testing.assert_close(known.record["advantage"], wanted, rtol=1e-4, atol=1e-5)
+        params = {**params, **learner.update_baseline(params, [[known]], TaskParallel())}
 
-    known = learner.with_advantage(after, second)
-    value = (linear_features(second) @ after[WEIGHTS]).float()
-    following = next_value_finite_horizon(value, second.valid)
-    raw = generalised_advantage(second.reward, value, following, second.valid, 0.9, 0.8)
-    torch.testing.assert_close(known.record["advantage"], raw / after[SPREAD].float())
-    last = learner.update_baseline(after, [[known]], TaskParallel())
-    newest = by_hand(second, discounted_returns(second.reward, second.valid, 0.9))
-    np.testing.assert_allclose(last[WEIGHTS].numpy(), 0.8 * weights + 0.2 * newest, rtol=1e-6, atol=1e-8)
-    new = raw[second.valid].square().mean().sqrt()
-    torch.testing.assert_close(last[SPREAD].float(), 0.8 * after[SPREAD].float() + 0.2 * new)
+        fitted = by_hand(data, discounted_returns(data.reward, data.valid, 0.9))
+        weights = 0.8 * weights + 0.2 * fitted if batch else fitted
+        new = float(raw[data.valid].square().mean().sqrt())
+        spread = 0.8 * spread + 0.2 * new if batch > 1 else new
+        np.testing.assert_allclose(params[WEIGHTS].numpy(), weights, rtol=1e-5, atol=1e-7)
+        assert float(params[SPREAD]) == pytest.approx(spread, rel=1e-5)
 
 
 def test_blocks_add_up_and_padding_has_no_part(ragged: Families) -> None:
