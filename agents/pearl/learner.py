@@ -99,7 +99,7 @@ class PEARLLearner(MetaLearner):
         explores = (state[EPISODES] < self.config.prior_episodes)[:, None]
         begun = {**state, Z: torch.where(explores, noise, self._drawn(params, state, noise))}
         if self.online:
-            begun |= {NOISE: noise, STEPS: torch.zeros_like(state[STEPS]), EPISODES: state[EPISODES] + 1}
+            begun |= {NOISE: noise, STEPS: torch.zeros_like(state[STEPS])}
         return begun
 
     def observe(self, params: Params, state: State, transition: Transition) -> State:
@@ -108,7 +108,9 @@ class PEARLLearner(MetaLearner):
             transition.observation, transition.action, transition.reward, transition.next_observation
         )
         steps = state[STEPS] + 1
-        new = {**state, **self.pool.add(state, self._said(params, elements)), STEPS: steps}
+        # An episode counts by its first step: who steps a policy by hand may begin one twice.
+        episodes = state[EPISODES] + (steps == 1)
+        new = {**state, **self.pool.add(state, self._said(params, elements)), STEPS: steps, EPISODES: episodes}
         refined = (steps % self.config.refine_every == 0)[:, None]
         return {**new, Z: torch.where(refined, self._drawn(params, new, state[NOISE]), state[Z])}
 

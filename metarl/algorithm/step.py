@@ -104,7 +104,7 @@ class OnlineStep(PolicyStep):
 
     It is called as ``AdaptedPolicy.predict`` is: after an episode's last step once more, with the final observation,
     the reward and ``episode_start`` true, and that action is left be. For the first observation of the next episode the
-    reward is NaN, for there is no transition to take in.
+    reward is NaN, for there is no transition to take in. It acts without noise: a z that is drawn is the mean.
     """
 
     def __init__(self, *args: Any) -> None:

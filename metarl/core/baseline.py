@@ -12,6 +12,7 @@ from metarl.core.types import Params
 _WEIGHTS, _SPREAD, _BATCHES = (f"{PREFIX}baseline.{part}" for part in ("weights", "spread", "batches"))
 _RIDGE = 1e-5  # for each point of the fit
 _RATE = 0.2  # share of the newest batch in the running means
+_LIMIT = 10.0  # spreads that an advantage may be away from 0
 
 
 class SharedBaseline:
@@ -41,10 +42,12 @@ class SharedBaseline:
         """Return advantages over the spread of those of past batches, so that a failure stays one in every step.
 
         Until there is a batch over a fitted baseline, they are normalised per task: raw returns may be hundreds, which
-        Adam's moments would remember for long.
+        Adam's moments would remember for long. Where rewards were rare, the first ones are clipped.
         """
         spread = params[_SPREAD].clamp(min=1e-8).to(advantage.dtype)
-        return torch.where(params[_BATCHES] < 2, normalised_advantage(advantage, valid), advantage / spread)
+        return torch.where(
+            params[_BATCHES] < 2, normalised_advantage(advantage, valid), (advantage / spread).clamp(-_LIMIT, _LIMIT)
+        )
 
     def sums(self, trajectory: Trajectory, advantage: Tensor, gamma: float) -> dict[str, Tensor]:
         """Return what ``update`` needs of trajectories with their raw ``advantage``: sums over their valid steps."""
@@ -63,10 +66,11 @@ class SharedBaseline:
         ridge = _RIDGE * total["count"] * torch.eye(len(weights), dtype=weights.dtype, device=weights.device)
         fitted = torch.linalg.solve(total["gram"] + ridge, total["moment"])
         new = (total["squares"] / total["count"]).sqrt()
-        batches = params[_BATCHES]
+        batches, says = params[_BATCHES], (new > 0).to(new.dtype)  # a batch without any reward says nothing
+        slow = torch.full_like(new, _RATE)
         # The first fit replaces what stood there before any data, and the spread over it what was measured without.
         return {
-            _WEIGHTS: weights + torch.where(batches == 0, 1, _RATE) * (fitted - weights),
-            _SPREAD: spread + torch.where(batches < 2, 1, _RATE) * (new - spread),
-            _BATCHES: batches + 1,
+            _WEIGHTS: weights + says * torch.where(batches == 0, 1, slow) * (fitted - weights),
+            _SPREAD: spread + says * torch.where(batches < 2, 1, slow) * (new - spread),
+            _BATCHES: batches + says,
         }

@@ -25,7 +25,7 @@ class MetaLearner(ABC):
     * by memory: ``online = True``, ``initial``, ``observe``, ``policy`` or ``query``;
     * by inference: ``initial``, ``adapt``, ``begin_episode``, ``policy`` or ``query``.
 
-    ``adapt`` of an online learner is the state that ``replay`` ends with.
+    ``adapt`` of an online learner knows what the state knows that ``replay`` ends with.
     """
 
     online: bool = False  # takes data in while acting (observe) rather than afterwards (adapt)

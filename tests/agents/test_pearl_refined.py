@@ -130,3 +130,23 @@ def test_a_policy_that_is_stepped_by_hand_takes_in_what_it_is_told() -> None:
     assert not torch.equal(state[Z], before)
     known = agent.learner.posterior(policy.params, policy.state)[1]
     assert (agent.learner.posterior(policy.params, state)[1] < known).all()
+    assert state[EPISODES].tolist() == [3]
+
+
+@pytest.mark.parametrize("episodes", [1, 2])
+def test_stepped_by_hand_it_counts_the_episodes_that_it_plays(episodes: int) -> None:
+    """The end of an episode is taken in with the observation that it led to, which begins the next one once more."""
+    agent = PEARL("metarl/PointNavigation-v0", replace(REFINED, prior_episodes=2), variant="pearl")
+    env = gymnasium.make("metarl/PointNavigation-v0", variant="pearl", task={"goal": (0.6, -0.3)})
+    policy, state, reward = agent.policy(), None, None
+    for number in range(episodes):
+        observation, _ = env.reset(seed=number)
+        over, start = False, True
+        while not over:
+            action, state = policy.predict(observation, state, start, reward=reward)
+            observation, earned, terminated, truncated, _ = env.step(action)
+            reward, start, over = float(earned), False, terminated or truncated
+        _, state = policy.predict(observation, state, episode_start=True, reward=reward)
+        reward = None
+    assert state is not None
+    assert state[EPISODES].tolist() == [episodes]

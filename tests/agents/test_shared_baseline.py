@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 
 from metarl.agents.maml import MAML, MAMLConfig
+from metarl.agents.maml.learner import MAMLLearner
 from metarl.core.advantages import (
     discounted_returns,
     generalised_advantage,
@@ -99,9 +101,25 @@ def test_no_gradient_reaches_it_and_it_is_kept(ragged: Families, tmp_path: Path)
 
 
 def test_images_leave_it_the_time_alone() -> None:
-    assert SharedBaseline(0).n_features == 4
+    pixels = MAMLLearner(Box(0, 255, (3, 16, 16), np.uint8), Discrete(3), SMALL).init(torch.Generator())
+    assert pixels[WEIGHTS].shape == (4,)
     assert MAML("metarl/PointNavigation-v0", SMALL, variant="pearl").params[WEIGHTS].shape == (8,)
     assert not any("baseline" in name for name in MAML("metarl/GridNavi-v0", replace(SMALL, baseline="task")).params)
+
+
+def test_the_first_reward_after_none_is_no_shock(ragged: Families) -> None:
+    """Batches without a reward say nothing of the spread, and what comes after a long time of tiny ones is clipped."""
+    agent = MAML(ragged("gaussian"), SMALL)
+    learner, params, data = agent.learner, agent.params, played(agent)
+    nothing = replace(data, reward=torch.zeros_like(data.reward))
+    for _ in range(3):
+        known = learner.with_advantage(params, nothing)
+        params = {**params, **learner.update_baseline(params, [[known]], TaskParallel())}
+    assert all(torch.equal(params[name], agent.params[name]) for name in (WEIGHTS, SPREAD))
+    for batch in (data, data, *[nothing] * 100):
+        known = learner.with_advantage(params, batch)
+        params = {**params, **learner.update_baseline(params, [[known]], TaskParallel())}
+    assert float(learner.with_advantage(params, data).record["advantage"].abs().max()) == 10.0
 
 
 def test_one_episode_a_task_is_enough_to_adapt_by(learns: Callable[..., None], sides: TorchFamily) -> None:
