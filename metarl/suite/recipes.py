@@ -18,11 +18,9 @@ VARIANTS = {"rl2-hypernetwork": ("rl2", "hypernetwork=1")}
 _SEARCH = "episodes=5 gamma=0.9 entropy_coef=0.01 initial_std=1.0"
 _BELIEF = "normalise_beliefs=True head=128,128"  # of VariBAD
 _SHORT = "tasks=128 epochs=4 vae_updates=3"  # of VariBAD, for a fifth of the time
-# Of MAML and fine-tuning on the Pendulum: many updates on few tasks, noise narrow from the first episode on.
-_EPISODE = "episodes=1 tasks=8 gamma=0.95 gae_lambda=0.9 epochs=8 learning_rate=2e-3 initial_std=0.7"
-_SWING = "episodes=1 tasks=16 gamma=0.95 gae_lambda=0.95 epochs=16 initial_std=0.7 baseline=shared"
-# Of both where a task has one episode at a time and rewards are rare.
-_FEW = "episodes=1 gamma=0.98 gae_lambda=0.95 learning_rate=1e-3 baseline=shared"
+# Of MAML and fine-tuning where a task has one episode at a time: a baseline of all tasks, and many updates.
+_FEW = "episodes=1 gae_lambda=0.95 learning_rate=1e-3 baseline=shared"
+_SWING = f"{_FEW} tasks=16 gamma=0.95 epochs=32 initial_std=0.7"  # on the Pendulum
 _PPO = "default n_envs=128 ppo.n_steps=64 ppo.batch_size=2048 ppo.n_epochs=6"
 _SB3 = dict.fromkeys(("PointNavigation", "SparseSemicircle", "GridNavi", "BernoulliBandit", "RuleGrid"), _PPO)
 _SB3 |= {"TabularMDP": _PPO, "Pendulum": "pendulum"}
@@ -35,10 +33,10 @@ RECIPES: dict[str, dict[str, str]] = {
     "maml": {
         "PointNavigation": "default episodes=5",
         "SparseSemicircle": "default episodes=5 tasks=10 gamma=0.9 gae_lambda=0.95 epochs=6",
-        "GridNavi": "default episodes=1 tasks=64 epochs=4 gamma=0.95 gae_lambda=0.95 baseline=shared entropy_coef=0.01",
+        "GridNavi": f"default {_FEW} tasks=64 epochs=4 gamma=0.95 entropy_coef=0.01 learning_rate=3e-3",
         "BernoulliBandit": "default episodes=10 tasks=50 epochs=4",
-        "RuleGrid": f"default inner_steps=1 {_FEW} tasks=32 epochs=8 entropy_coef=0.02 learning_rate=2e-3",
-        "Pendulum": f"default inner_steps=1 {_EPISODE} initial_std_shift=0.0",
+        "RuleGrid": f"default inner_steps=1 {_FEW} gamma=0.98 tasks=32 epochs=8 entropy_coef=0.02 learning_rate=2e-3",
+        "Pendulum": f"default inner_steps=1 {_SWING} inner_lr=0.03 learn_step_sizes=False learn_std_shift=False",
         "TabularMDP": "default episodes=2 tasks=100",
         **dict.fromkeys(_LOCOMOTION, "locomotion episodes=1 tasks=24"),
         **dict.fromkeys(_METAWORLD, "locomotion episodes=2 tasks=10"),
@@ -48,7 +46,7 @@ RECIPES: dict[str, dict[str, str]] = {
         "SparseSemicircle": "default episodes=5 tasks=160 gamma=0.9",
         "GridNavi": "default episodes=1 tasks=512",
         "BernoulliBandit": "default episodes=20 tasks=400",
-        "RuleGrid": f"default {_FEW} tasks=48 epochs=8 entropy_coef=0.02 step_sizes=0.001,0.01,0.03,0.1",
+        "RuleGrid": f"default {_FEW} gamma=0.98 tasks=48 epochs=8 entropy_coef=0.02 step_sizes=0.001,0.01,0.03,0.1",
         "Pendulum": f"default {_SWING} step_sizes=0.001,0.01,0.03,0.1",
         "TabularMDP": "default episodes=2 tasks=400",
         **dict.fromkeys(_LOCOMOTION, "locomotion episodes=1 tasks=96"),
