@@ -52,18 +52,25 @@ class PublishedRun(_Published, Run):
             trust: each ``module:Class`` that the config may name.
         """
         summary, abouts = about_published(path)
-        keys = ("agent", "family", "variant", "split", "config")
+        keys = ("agent", "family", "variant", "split")
         first = next(iter(abouts.values()))
-        if wrong := [
+        wrong = [
             key for key in keys if key not in first or any(each.get(key) != first[key] for each in abouts.values())
-        ]:
-            raise MetaRLError(f"The weights in {path} differ in {', '.join(wrong)}, or do not say it; restore them.")
+        ]
+        if wrong or any("config" not in each for each in abouts.values()):
+            names = ", ".join(wrong or ["config"])
+            raise MetaRLError(f"The weights in {path} differ in {names}, or do not say it; restore them.")
         named = {"family": (family,), "agent": (agent,) if isinstance(agent, str) else tuple(agent)}
         for key, allowed in named.items():
             if ":" in str(first[key]) and first[key] not in allowed:  # importing what a file names would run code
                 raise MetaRLError(
                     f"{path} is of {key} {first[key]}, which is not installed; allow it: --{key} {first[key]}."
                 )
+        # A setting that is newer than some of the weights has its default there.
+        config_class = agent_class(first["agent"]).config_class
+        config, *others = (config_from(config_class, each["config"]) for each in abouts.values())
+        if any(other != config for other in others):
+            raise MetaRLError(f"The weights in {path} differ in config; restore them.")
         named_family: str = first["family"]
         if family is not None and family.rpartition(":")[2] == named_family:  # of one's own its id alone is kept
             named_family = family
@@ -72,7 +79,7 @@ class PublishedRun(_Published, Run):
             agent=first["agent"],
             family_name=named_family,
             variant=first["variant"],
-            config=trusted_config(config_from(agent_class(first["agent"]).config_class, first["config"]), path, trust),
+            config=trusted_config(config, path, trust),
             seeds=tuple(sorted(abouts)),
             command=summary["command"],
         )

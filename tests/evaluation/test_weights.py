@@ -172,6 +172,20 @@ def test_a_result_without_weights_says_how_to_get_them(folder: Path, capsys: pyt
     assert "keeps no weights; train it again to score it: metarl train x" in capsys.readouterr().err
 
 
+def test_weights_may_be_older_than_a_setting_and_of_no_other_config(folder: Path) -> None:
+    tensors, about = load_checkpoint(weights_file(folder, 3))
+    older = {name: value for name, value in about["config"].items() if name != "refine_every"}
+    assert len(older) < len(about["config"])
+    save_checkpoint(weights_file(folder, 3), tensors, {**about, "config": older})
+    assert open_run(folder).seeds == (0, 3)
+    save_checkpoint(weights_file(folder, 3), tensors, {**about, "config": {**older, "tau": 0.5}})
+    with pytest.raises(MetaRLError, match="differ in config; restore them"):
+        open_run(folder)
+    save_checkpoint(weights_file(folder, 3), tensors, {k: v for k, v in about.items() if k != "config"})
+    with pytest.raises(MetaRLError, match="differ in config, or do not say it"):
+        open_run(folder)
+
+
 def test_weights_of_several_makings_or_of_unknown_code_are_refused(folder: Path) -> None:
     tensors, about = load_checkpoint(weights_file(folder, 3))
     save_checkpoint(weights_file(folder, 3), tensors, {**about, "variant": "maml"})
