@@ -74,17 +74,21 @@ class RL2(Algorithm):
 
     def update(self, trajectory: Trajectory, generator: torch.Generator) -> dict[str, float]:
         """Train ``self.params`` on trials collected with them, and return what to log."""
-        learned = self._with_dense_reward(trajectory)
+        learned = self.learned_from(trajectory)
         self.params, logged = self.outer.update(self.params, learned, self.progress, generator, self.parallel)
         return logged
 
-    def _with_dense_reward(self, trajectory: Trajectory) -> Trajectory:
+    def learned_from(self, trajectory: Trajectory) -> Trajectory:
         """Return the trajectory with the rewards that PPO learns from: a curriculum from the dense one to the own."""
-        weight = 1 - self.progress / self.config.dense_until if self.config.dense_until else 0.0
+        weight = self.falling(self.config.dense_until)
         if self.config.dense_reward is None or weight <= 0:
             return trajectory
         dense = trajectory.extra(self.config.dense_reward, self.family.name)
         return replace(trajectory, reward=torch.lerp(trajectory.reward, dense, weight))
+
+    def falling(self, until: float) -> float:
+        """Return a weight that falls linearly from 1 to 0 at a share of the training, and is 0 from there on."""
+        return max(0.0, 1 - self.progress / until) if until else 0.0
 
     def collect(self) -> Trajectory:
         """Collect whole trials of new training tasks, with their log-probabilities and values."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from metarl.agents.rl2.config import RL2Config
-from metarl.core.config import Count, NonNegative, Positive, above, at_least, between, check_config, items
+from metarl.core.config import Count, Fraction, NonNegative, Positive, above, at_least, between, check_config, items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,9 @@ class VariBADConfig(RL2Config):
     reward_coef: NonNegative = 1.0  # weight of the reward's squared error
     state_coef: float = 0.0  # weight of the next observation's squared error, for families whose dynamics vary
     buffer: Count = 1024  # last trials on which the belief is trained
+
+    novelty_coef: NonNegative = 0.0  # reward, to PPO, of arriving at a belief and observation of mean novelty, at first
+    novelty_until: Fraction = 0.5  # share of the training at which its weight, falling linearly, has come to zero
 
     def __post_init__(self) -> None:
         super().__post_init__()

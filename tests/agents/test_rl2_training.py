@@ -108,7 +108,7 @@ def test_ppo_may_learn_from_a_dense_reward_at_first(ragged: Families, monkeypatc
     data = agent.collect()
     for progress, weight in ((0.0, 1.0), (0.125, 0.75), (0.5, 0.0), (0.9, 0.0)):
         monkeypatch.setattr(RL2, "progress", progress)
-        learned = agent._with_dense_reward(data).reward
+        learned = agent.learned_from(data).reward
         torch.testing.assert_close(learned, (1 - weight) * data.reward + weight * data.extras["dense_reward"])
     monkeypatch.setattr(RL2, "progress", 0.0)
     without = RL2(ragged("gaussian"), replace(SMALL, dense_reward="shaped"))
