@@ -12,6 +12,7 @@ from metarl.agents.rl2.config import PRESETS, USES, RL2Config
 from metarl.agents.rl2.learner import LOG_STD, RL2Learner
 from metarl.agents.rl2.ppo import TrialPPO
 from metarl.algorithm.algorithm import Algorithm
+from metarl.core.optimiser import linear_decay
 from metarl.core.random import stream_keys
 from metarl.core.trajectory import Trajectory
 from metarl.core.types import Params
@@ -88,7 +89,7 @@ class RL2(Algorithm):
 
     def falling(self, until: float) -> float:
         """Return a weight that falls linearly from 1 to 0 at a share of the training, and is 0 from there on."""
-        return max(0.0, 1 - self.progress / until) if until else 0.0
+        return linear_decay(1.0, 0.0, self.progress / until) if until else 0.0
 
     def collect(self) -> Trajectory:
         """Collect whole trials of new training tasks, with their log-probabilities and values."""

@@ -197,19 +197,24 @@ def test_the_buffer_keeps_the_newest_trials_of_any_length(ragged: Families) -> N
     assert torch.equal(one.valid, other.valid)
 
 
-def test_training_resumes_bit_for_bit(ragged: Families, tmp_path: Path) -> None:
-    whole = VariBAD(ragged("categorical"), SMALL)
+@pytest.mark.parametrize("novelty_coef", [0.0, 0.5])
+def test_training_resumes_bit_for_bit(ragged: Families, tmp_path: Path, novelty_coef: float) -> None:
+    config = replace(SMALL, novelty_coef=novelty_coef)
+    whole = VariBAD(ragged("categorical"), config)
     for _ in range(4):
         collected(whole)
-    half = VariBAD(ragged("categorical"), SMALL)
+    half = VariBAD(ragged("categorical"), config)
     for _ in range(2):
         collected(half)
     half.save(tmp_path / "half.safetensors")
-    resumed = VariBAD(ragged("categorical"), SMALL).restore(tmp_path / "half.safetensors")
+    resumed = VariBAD(ragged("categorical"), config).restore(tmp_path / "half.safetensors")
     for _ in range(2):
         collected(resumed)
+    states = whole.training_state(), resumed.training_state()
+    assert states[0].keys() == states[1].keys()
+    assert any(name.startswith("novelty") for name in states[0]) == bool(novelty_coef)
     assert changed(whole.params, resumed.params) == set()
-    assert changed(whole.training_state(), resumed.training_state()) == set()
+    assert changed(*states) == set()
 
 
 def test_the_belief_comes_to_know_what_the_last_step_pays(ragged: Families, learns: Learns) -> None:
